@@ -1,0 +1,25 @@
+"""Settings: read from params.yaml and the command line, validated, frozen, with a digest."""
+
+from saliencymixplus.settings.load import Params, digest_of, load_params
+from saliencymixplus.settings.schema import (
+    DataSettings,
+    ExperimentSettings,
+    MixSettings,
+    ModelSettings,
+    RunSettings,
+    RuntimeSettings,
+    TrainingSettings,
+)
+
+__all__ = [
+    "DataSettings",
+    "ExperimentSettings",
+    "MixSettings",
+    "ModelSettings",
+    "Params",
+    "RunSettings",
+    "RuntimeSettings",
+    "TrainingSettings",
+    "digest_of",
+    "load_params",
+]

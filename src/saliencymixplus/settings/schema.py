@@ -1,0 +1,123 @@
+"""Every setting of a run: its name, type, range, default and meaning.
+
+Defaults are the published recipe (Uddin et al. 2021 and the SaliencyMix+ code). ``params.yaml``
+holds what an experiment sets; ``settings.load`` combines the two with the command line.
+"""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Channels = tuple[NonNegative, NonNegative, NonNegative]
+
+
+class Section(BaseModel):
+    """A group of settings: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False, validate_default=True)
+
+
+class DataSettings(Section):
+    """Where the images come from and how they are prepared."""
+
+    source: Literal["digits", "cifar10", "cifar100", "oxford_pet", "imagefolder"]
+    path: str | None = None  # imagefolder only: a folder, a zip or a tar(.xz/.gz)
+    mirror: str | None = None  # folder or https URL with the publisher's archives
+    sha256: dict[str, str] = {}  # archive name -> checksum, for a mirror's repacked archives
+    image_size: Annotated[int, Field(ge=8, le=1024)] = 32  # side in pixels after preparation
+    validation_fraction: Annotated[float, Field(ge=0, le=0.5)] = 0.0  # of train, stratified
+    split_seed: Seed = 0
+    mean: Channels | None = None  # of pixels in [0, 1]; null: measured on train
+    std: tuple[Positive, Positive, Positive] | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if (self.path is not None) != (self.source == "imagefolder"):
+            raise ValueError("`path` goes with `source: imagefolder`, and only with it")
+        if (self.mean is None) != (self.std is None):
+            raise ValueError("give both `mean` and `std`, or neither")
+        return self
+
+
+class ModelSettings(Section):
+    """The network, trained from scratch."""
+
+    name: str = "resnet50"  # resnet8, resnet20, … (CIFAR) or any torchvision classifier
+    stem: Literal["auto", "small", "standard"] = "auto"  # auto: small up to 64 pixels
+
+
+class TrainingSettings(Section):
+    """The recipe: what happens between the first and the last epoch."""
+
+    epochs: Count = 200
+    batch_size: Count = 128  # over all processes
+    learning_rate: Positive = 0.1
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    nesterov: bool = True
+    weight_decay: NonNegative = 5e-4
+    schedule: Literal["steps", "cosine"] = "steps"
+    milestones: tuple[Count, ...] = (75, 150, 225)  # epochs; schedule: steps
+    gamma: Annotated[float, Field(gt=0, le=1)] = 0.1
+    warmup_epochs: NonNegative = 0.0  # linear, from 0 to the full rate
+    mix_prob: Fraction = 0.5  # share of the batches that are mixed
+    augment: Literal["none", "flip", "crop", "crop-flip", "resized-crop-flip"] = "flip"
+    crop_padding: Annotated[int, Field(ge=0, le=64)] = 4  # augment: crop, crop-flip
+    crop_size: Annotated[int, Field(ge=8, le=1024)] | None = (
+        None  # network input; null: as prepared
+    )
+    precision: Literal["auto", "fp32", "bf16"] = "auto"  # auto: bf16 where the device has it
+    weight_average: Annotated[float, Field(ge=0, lt=1)] | None = None  # decay of a moving average
+    sample_epochs: tuple[Count, ...] = (1,)  # after which a grid of mixed samples is logged
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if list(self.milestones) != sorted(set(self.milestones)):
+            raise ValueError("`milestones` must rise")
+        if self.warmup_epochs >= self.epochs:
+            raise ValueError("`warmup_epochs` must be fewer than `epochs`")
+        if self.nesterov and self.momentum == 0:
+            raise ValueError("`nesterov` needs a `momentum` above 0")
+        return self
+
+
+class ExperimentSettings(Section):
+    """One section of params.yaml: a data set, a model and a recipe."""
+
+    data: DataSettings
+    model: ModelSettings = ModelSettings()
+    training: TrainingSettings = TrainingSettings()
+
+
+class MixSettings(Section):
+    """A mixing recipe: a method of the registry and every option of it, resolved."""
+
+    name: str  # what runs and tables call it; the method's own name unless params.yaml says other
+    method: str
+    options: dict[str, Any] = {}
+
+
+class RunSettings(ExperimentSettings):
+    """All that decides what a training computes; equal settings give equal weights (on one CPU)."""
+
+    experiment: str
+    mix: MixSettings
+    seed: Seed = 0
+
+
+class RuntimeSettings(Section):
+    """How a training is carried out, not what it computes: not part of the digest."""
+
+    device: str = "auto"  # auto, cpu, cuda, cuda:N, mps
+    tracker: Literal["mlflow", "none"] = "mlflow"
+    workers: Annotated[int, Field(ge=0, le=256)] = 2  # loader processes, where data don't fit
+    data_on: Literal["auto", "device", "host"] = "auto"
+    engine: Literal["auto", "eager", "graph"] = "auto"  # auto: whole-step CUDA graphs on CUDA
+    compile: bool = False
+    deterministic: bool = False
+    resume: bool = True
+    progress: Literal["auto", "bar", "lines", "none"] = "auto"

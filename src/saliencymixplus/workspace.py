@@ -1,0 +1,41 @@
+"""Where things live: the repository, the resume state, the default MLflow store.
+
+A run started from any working directory of the repository, or from one of the temporary copies
+in which DVC runs queued experiments, must find the same database and the same resume state.
+"""
+
+import os
+from pathlib import Path
+
+from saliencymixplus.errors import UserError
+
+# DVC copies the repository below one of these for `dvc exp run --queue` and `--temp`.
+_DVC_COPIES = (".dvc", "tmp", "exps")
+
+
+def checkout_root(start: Path | None = None) -> Path:
+    """The nearest folder at or above ``start`` (default: the working directory) with params.yaml."""
+    here = (start or Path.cwd()).resolve()
+    for folder in (here, *here.parents):
+        if (folder / "params.yaml").is_file() and (folder / "dvc.yaml").is_file():
+            return folder
+    return here
+
+
+def repository_root(start: Path | None = None) -> Path:
+    """Like ``checkout_root``, but for a temporary DVC copy the repository it was copied from."""
+    root = checkout_root(start)
+    parts = root.parts
+    for i in range(len(parts) - len(_DVC_COPIES)):
+        if parts[i : i + len(_DVC_COPIES)] == _DVC_COPIES:
+            return Path(*parts[:i])
+    return root
+
+
+def state_root() -> Path:
+    """The ignored folder for resume state and unsent records; ``SALIENCYMIXPLUS_STATE`` moves it."""
+    chosen = os.environ.get("SALIENCYMIXPLUS_STATE")
+    root = Path(chosen).expanduser() if chosen else repository_root() / ".saliencymixplus"
+    if root.exists() and not root.is_dir():
+        raise UserError(f"{root} is a file where the state folder belongs: move it away")
+    return root
