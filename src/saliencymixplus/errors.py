@@ -14,7 +14,7 @@ class UserError(Exception):
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """A half-sentence that helps after a misspelt ``name``: the nearest known one, or all of them."""
+    """A hint after a misspelt ``name``: the nearest known one, or all of them."""
     names = sorted(known)
     close = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.5)
     if close:

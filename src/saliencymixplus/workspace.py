@@ -14,7 +14,7 @@ _DVC_COPIES = (".dvc", "tmp", "exps")
 
 
 def checkout_root(start: Path | None = None) -> Path:
-    """The nearest folder at or above ``start`` (default: the working directory) with params.yaml."""
+    """The nearest folder at or above ``start`` (default: where we are) with params.yaml."""
     here = (start or Path.cwd()).resolve()
     for folder in (here, *here.parents):
         if (folder / "params.yaml").is_file() and (folder / "dvc.yaml").is_file():
@@ -33,7 +33,7 @@ def repository_root(start: Path | None = None) -> Path:
 
 
 def state_root() -> Path:
-    """The ignored folder for resume state and unsent records; ``SALIENCYMIXPLUS_STATE`` moves it."""
+    """The folder of resume state and unsent records; ``SALIENCYMIXPLUS_STATE`` moves it."""
     chosen = os.environ.get("SALIENCYMIXPLUS_STATE")
     root = Path(chosen).expanduser() if chosen else repository_root() / ".saliencymixplus"
     if root.exists() and not root.is_dir():

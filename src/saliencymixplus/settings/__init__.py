@@ -3,6 +3,7 @@
 from saliencymixplus.settings.load import Params, digest_of, load_params
 from saliencymixplus.settings.schema import (
     DataSettings,
+    DownloadSettings,
     ExperimentSettings,
     MixSettings,
     ModelSettings,
@@ -13,6 +14,7 @@ from saliencymixplus.settings.schema import (
 
 __all__ = [
     "DataSettings",
+    "DownloadSettings",
     "ExperimentSettings",
     "MixSettings",
     "ModelSettings",

@@ -82,6 +82,7 @@ class Params:
         try:
             return RunSettings(
                 experiment=experiment,
+                download=section.download,
                 data=section.data,
                 model=section.model,
                 training=section.training,
@@ -106,10 +107,10 @@ def load_params(path: Path, overrides: Sequence[str] = ()) -> Params:
     sections: dict[str, ExperimentSettings] = {}
     for name in [name for name in raw if name not in known]:
         section = raw.pop(name)
-        if not isinstance(section, dict) or "data" not in section:
+        if not isinstance(section, dict) or "download" not in section:
             hint = nearest(str(name), {*known, *sections})
             raise UserError(
-                f"{path.name}: {name!r} is no known key and, lacking `data`, no experiment: {hint}"
+                f"{path.name}: {name!r} is no known key and, lacking `download`, no experiment: {hint}"
             )
         sections[str(name)] = _validate(ExperimentSettings, section, path, str(name))
     top = _validate(_Top, raw, path, "")
@@ -126,7 +127,7 @@ def digest_of(run: RunSettings, data_digest: str) -> str:
 
     ``data_digest`` is that of the prepared arrays; it stands for where they came from.
     """
-    content = run.model_dump(mode="json", exclude={"data"}) | {"data": data_digest}
+    content = run.model_dump(mode="json", exclude={"download", "data"}) | {"data": data_digest}
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -22,13 +22,24 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=False, validate_default=True)
 
 
-class DataSettings(Section):
-    """Where the images come from and how they are prepared."""
+class DownloadSettings(Section):
+    """Where the images come from."""
 
     source: Literal["digits", "cifar10", "cifar100", "oxford_pet", "imagefolder"]
     path: str | None = None  # imagefolder only: a folder, a zip or a tar(.xz/.gz)
     mirror: str | None = None  # folder or https URL with the publisher's archives
     sha256: dict[str, str] = {}  # archive name -> checksum, for a mirror's repacked archives
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if (self.path is not None) != (self.source == "imagefolder"):
+            raise ValueError("`path` goes with `source: imagefolder`, and only with it")
+        return self
+
+
+class DataSettings(Section):
+    """How the images are prepared, whatever their source."""
+
     image_size: Annotated[int, Field(ge=8, le=1024)] = 32  # side in pixels after preparation
     validation_fraction: Annotated[float, Field(ge=0, le=0.5)] = 0.0  # of train, stratified
     split_seed: Seed = 0
@@ -37,8 +48,6 @@ class DataSettings(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if (self.path is not None) != (self.source == "imagefolder"):
-            raise ValueError("`path` goes with `source: imagefolder`, and only with it")
         if (self.mean is None) != (self.std is None):
             raise ValueError("give both `mean` and `std`, or neither")
         return self
@@ -88,7 +97,8 @@ class TrainingSettings(Section):
 class ExperimentSettings(Section):
     """One section of params.yaml: a data set, a model and a recipe."""
 
-    data: DataSettings
+    download: DownloadSettings
+    data: DataSettings = DataSettings()
     model: ModelSettings = ModelSettings()
     training: TrainingSettings = TrainingSettings()
 

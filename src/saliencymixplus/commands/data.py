@@ -1,0 +1,54 @@
+"""``download`` and ``prepare``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from saliencymixplus.commands.app import app
+from saliencymixplus.commands.options import (
+    DEFAULT_PARAMS,
+    Experiment,
+    Overrides,
+    ParamsFile,
+    load,
+)
+
+
+@app.command()
+def download(
+    experiment: Experiment = "digits",
+    output: Annotated[
+        Path | None, typer.Option(help="Default: a cache in .saliencymixplus/.")
+    ] = None,
+    params: ParamsFile = DEFAULT_PARAMS,
+    set_: Overrides = [],  # noqa: B006
+) -> None:
+    """Fetch an experiment's archives and verify their checksums."""
+    from saliencymixplus.data.locate import download_to, downloaded
+
+    section = load(params, set_).experiment(experiment)
+    if output:
+        download_to(section, output)
+    typer.echo(output or downloaded(section))
+
+
+@app.command()
+def prepare(
+    experiment: Experiment = "digits",
+    source: Annotated[
+        Path | None, typer.Option(help="What `download` left. Default: its cache.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Default: a cache in .saliencymixplus/.")
+    ] = None,
+    params: ParamsFile = DEFAULT_PARAMS,
+    set_: Overrides = [],  # noqa: B006
+) -> None:
+    """Decode an experiment's images once, to uint8 arrays with their saliency maps."""
+    from saliencymixplus.data.locate import downloaded, prepare_to, prepared
+
+    section = load(params, set_).experiment(experiment)
+    if output:
+        prepare_to(section, source or downloaded(section), output)
+    typer.echo(output or prepared(section, experiment))
