@@ -1,0 +1,35 @@
+"""Image-mixing augmentation on tensors: a library for any PyTorch training loop.
+
+In a plain loop::
+
+    mixer = mixing.create("saliencymixplus")
+    for images, labels in loader:
+        mixed = mixer(images, labels, model=model)
+        mixed.loss(model(mixed.images)).backward()
+        optimizer.step(), optimizer.zero_grad()
+
+As a transform of the data loader, for the methods that need no network::
+
+    loader = DataLoader(dataset, 128, collate_fn=mixing.collate(mixing.create("cutmix")))
+"""
+
+from saliencymixplus.mixing.batch import MixedBatch
+from saliencymixplus.mixing.draws import Draw
+from saliencymixplus.mixing.mixer import Mixer, collate, create
+from saliencymixplus.mixing.registry import METHODS, Method, resolve_options
+from saliencymixplus.mixing.saliency import gradient_saliency
+from saliencymixplus.mixing.step import Step, backward
+
+__all__ = [
+    "METHODS",
+    "Draw",
+    "Method",
+    "MixedBatch",
+    "Mixer",
+    "Step",
+    "backward",
+    "collate",
+    "create",
+    "gradient_saliency",
+    "resolve_options",
+]

@@ -1,0 +1,124 @@
+"""What mixing a batch gives: images, two labels, λ, and how they came about."""
+
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Reduction = Literal["per_sample", "batch_mean"]
+
+
+@dataclass(frozen=True)
+class Sources:
+    """The two images of every pair, and their saliency maps where the method uses them."""
+
+    a: Tensor  # (M, C, H, W)
+    b: Tensor  # (M, C, H, W)
+    saliency_a: Tensor | None = None  # (M, H, W)
+    saliency_b: Tensor | None = None  # (M, H, W)
+
+    @property
+    def height(self) -> int:
+        return self.a.shape[2]
+
+    @property
+    def width(self) -> int:
+        return self.a.shape[3]
+
+
+@dataclass(frozen=True)
+class Blend:
+    """What a method makes of its sources."""
+
+    images: Tensor  # (M, C, H, W)
+    lam: Tensor  # (M,) or (1,): the label share of the first source
+    mask: Tensor  # (M, 1, H, W) or (1, 1, H, W): weight of the second source at each pixel
+    boxes: Tensor | None = None  # (M, 4) or (1, 4)
+    source_boxes: Tensor | None = None  # (M, 4) or (1, 4)
+    reduction: Reduction = "per_sample"
+
+
+@dataclass(frozen=True)
+class MixedBatch:
+    """A mixed batch of M images.
+
+    ``boxes`` are (M, 4) ``r0, c0, r1, c1`` in pixels, half open, in the first source; the second
+    gives the same place unless ``source_boxes`` says another.
+    """
+
+    images: Tensor  # (M, C, H, W), dtype and memory format of the input
+    labels_a: Tensor  # (M,) int64 or (M, K) float
+    labels_b: Tensor
+    lam: Tensor  # (M,) float32 in [0, 1]: the label share of the first source
+    index_a: Tensor  # (M,) int64: which images of the batch were mixed
+    index_b: Tensor
+    area_lam: Tensor  # (M,) float32: 1 − share of the pixels taken from the second source
+    mask: Tensor | None = None  # (M, 1, H, W) float32: weight of the second source at each pixel
+    boxes: Tensor | None = None
+    source_boxes: Tensor | None = None
+    saliency: Tensor | None = None  # (B, H, W): the maps used, of the whole input batch
+    reduction: Reduction = "per_sample"
+
+    def losses(self, logits: Tensor) -> Tensor:
+        """λᵢ·CE(zᵢ, aᵢ) + (1 − λᵢ)·CE(zᵢ, bᵢ) for logits (M, K), unreduced: (M,) float32."""
+        first, second = self._cross_entropies(logits)
+        return self.lam * first + (1.0 - self.lam) * second
+
+    def loss(self, logits: Tensor) -> Tensor:
+        """The mean loss of the batch, a scalar.
+
+        With ``reduction="batch_mean"`` both cross-entropies are averaged before λ weighs them,
+        as the published code does: only the mean of λ then reaches the gradient.
+        """
+        if self.reduction == "per_sample":
+            return self.losses(logits).mean()
+        first, second = self._cross_entropies(logits)
+        return (self.lam * first.mean() + (1.0 - self.lam) * second.mean()).mean()
+
+    def soft_labels(self, num_classes: int) -> Tensor:
+        """Label distributions (M, K) float32: λ on the first label, 1 − λ on the second."""
+        lam = self.lam[:, None]
+        first = _distribution(self.labels_a, num_classes)
+        second = _distribution(self.labels_b, num_classes)
+        return lam * first + (1.0 - lam) * second
+
+    def to(self, device: torch.device | str, *, non_blocking: bool = False) -> "MixedBatch":
+        """The same batch on another device."""
+        return self._each(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> "MixedBatch":
+        """The same batch in page-locked memory (a ``DataLoader`` calls this)."""
+        return self._each(lambda tensor: tensor.pin_memory())
+
+    def _each(self, change: Any) -> "MixedBatch":
+        values = {spec.name: getattr(self, spec.name) for spec in fields(self)}
+        moved = {name: change(v) for name, v in values.items() if isinstance(v, Tensor)}
+        return replace(self, **moved)
+
+    def _cross_entropies(self, logits: Tensor) -> tuple[Tensor, Tensor]:
+        logits = logits.float()
+        return (
+            F.cross_entropy(logits, self.labels_a, reduction="none"),
+            F.cross_entropy(logits, self.labels_b, reduction="none"),
+        )
+
+
+def paste(sources: Sources, mask: Tensor) -> Tensor:
+    """The first source with the second one's pixels where the boolean ``mask`` is true."""
+    return torch.where(mask, sources.b, sources.a)
+
+
+def blend(a: Tensor, b: Tensor, weight: Tensor) -> Tensor:
+    """(1 − weight)·a + weight·b in at least float32, returned in the images' dtype."""
+    high = torch.promote_types(a.dtype, torch.float32)
+    weight = weight.to(high)
+    mixed = a.to(high) * (1.0 - weight) + b.to(high) * weight
+    return mixed.to(a.dtype) if a.dtype.is_floating_point else mixed.round().to(a.dtype)
+
+
+def _distribution(labels: Tensor, num_classes: int) -> Tensor:
+    if labels.ndim == 2:
+        return labels.float()
+    return F.one_hot(labels, num_classes).float()

@@ -1,0 +1,36 @@
+"""CutMix: a box of one image replaced by the same box of another.
+
+Yun et al., "CutMix: Regularization Strategy to Train Strong Classifiers with Localizable
+Features", ICCV 2019 (arXiv:1905.04899), section 3.1.
+"""
+
+from dataclasses import dataclass
+
+from saliencymixplus.mixing.batch import Blend, Sources, paste
+from saliencymixplus.mixing.boxes import BoxSize, box_around, box_mask, box_share, box_sides
+from saliencymixplus.mixing.draws import Draw
+from saliencymixplus.mixing.options import MixingOptions, Scope, number
+
+
+@dataclass(frozen=True, kw_only=True)
+class CutMixOptions(MixingOptions):
+    """λ₀ ~ Beta(alpha, alpha); one box for the batch, as published, or one per sample."""
+
+    alpha: float = number(1.0, 0.05, 100.0)
+    box: Scope = "batch"
+    box_size: BoxSize = "halves"
+
+    @property
+    def per_sample(self) -> bool:
+        return self.box == "sample"
+
+
+def cutmix(sources: Sources, draw: Draw, options: CutMixOptions) -> Blend:
+    """λ is 1 − the box's area share after clipping."""
+    assert draw.lam0 is not None
+    assert draw.centre is not None
+    height, width = sources.height, sources.width
+    sides = box_sides(draw.lam0, height, width)
+    boxes = box_around(draw.centre, sides, height, width, options.box_size)
+    mask = box_mask(boxes, height, width)
+    return Blend(paste(sources, mask), 1.0 - box_share(boxes, height, width), mask, boxes)

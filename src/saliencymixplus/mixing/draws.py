@@ -1,0 +1,114 @@
+"""Random numbers of a mixing step, drawn apart from their use so that they can be injected."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from saliencymixplus.mixing.options import Pairs
+
+
+@dataclass(frozen=True)
+class Draw:
+    """All that chance decides in one mixing of a batch of B images into M.
+
+    The first source of mixed image i is always image i; ``index_b[i]`` is the second. Where N is
+    1 instead of M, the number holds for the whole batch.
+    """
+
+    index_b: Tensor  # (M,) int64
+    lam0: Tensor | None = (
+        None  # (N,) float64 (float32 on MPS): share of the first source, in [0, 1]
+    )
+    centre: Tensor | None = None  # (N, 2) int64: row and column of a pixel
+    uniform: Tensor | None = None  # (N, 2) float32 in [0, 1): further choices of the method
+    noise: Tensor | None = None  # (N, …) float32: what the method's docstring says
+
+    @property
+    def size(self) -> int:
+        """Number M of mixed images."""
+        return self.index_b.shape[0]
+
+    def to(self, device: torch.device | str) -> "Draw":
+        """The same numbers on another device."""
+        moved: dict[str, Any] = {
+            name: value.to(device) for name, value in vars(self).items() if value is not None
+        }
+        return replace(self, **moved)
+
+
+def mixed_size(batch_size: int, pairs: Pairs) -> int:
+    """Number of mixed images that a batch gives; a single image is its own partner."""
+    return max(batch_size // 2, 1) if pairs == "half" else batch_size
+
+
+def partners(
+    batch_size: int, pairs: Pairs, *, generator: torch.Generator | None, device: torch.device
+) -> Tensor:
+    """Index (M,) of each image's partner.
+
+    ``full`` draws a uniformly random cycle through the batch (Sattolo 1986): every other image is
+    equally likely, oneself impossible unless alone. Sorting random keys needs no host
+    synchronisation, unlike ``torch.randperm`` in a CUDA graph.
+    """
+    size = mixed_size(batch_size, pairs)
+    order = uniform((size,), generator=generator, device=device).argsort()
+    if pairs == "permutation":
+        return order
+    if pairs == "half":
+        return order + (batch_size // 2)
+    return torch.empty_like(order).scatter_(0, order, order.roll(1))
+
+
+def uniform(
+    shape: tuple[int, ...],
+    *,
+    generator: torch.Generator | None,
+    device: torch.device,
+    dtype: torch.dtype = torch.float32,
+) -> Tensor:
+    """Uniform numbers in [0, 1), drawn where the generator lives."""
+    if generator is None or generator.device.type == device.type:
+        return torch.rand(shape, generator=generator, device=device, dtype=dtype)
+    drawn = torch.rand(shape, generator=generator, device=generator.device, dtype=dtype)
+    return drawn.to(device)
+
+
+def normal(
+    shape: tuple[int, ...], *, generator: torch.Generator | None, device: torch.device
+) -> Tensor:
+    """Standard normal float32 numbers, drawn where the generator lives."""
+    if generator is None or generator.device.type == device.type:
+        return torch.randn(shape, generator=generator, device=device)
+    return torch.randn(shape, generator=generator, device=generator.device).to(device)
+
+
+def beta(
+    alpha: float, count: int, *, generator: torch.Generator | None, device: torch.device
+) -> Tensor:
+    """``count`` draws of Beta(alpha, alpha): float64, as the published code's, float32 on MPS."""
+    dtype = torch.float32 if device.type == "mps" else torch.float64
+    if alpha == 1.0:
+        return uniform((count,), generator=generator, device=device, dtype=dtype)
+    # torch.distributions.Beta takes no generator; this is the sampler below it. MPS has none.
+    source = generator.device if generator is not None else device
+    source = torch.device("cpu") if source.type == "mps" else source
+    concentration = torch.full((count, 2), alpha, dtype=dtype, device=source)
+    used = generator if generator is None or generator.device.type == source.type else None
+    return torch._sample_dirichlet(concentration, generator=used)[:, 0].to(device)
+
+
+def centres(
+    count: int, height: int, width: int, *, generator: torch.Generator | None, device: torch.device
+) -> Tensor:
+    """``count`` uniformly random pixels, (count, 2) int64: row, column."""
+    places = uniform((count, 2), generator=generator, device=device)
+    return scale(places, height, width)
+
+
+def scale(places: Tensor, height: int | Tensor, width: int | Tensor) -> Tensor:
+    """Places in [0, 1)² (N, 2) as whole rows below ``height`` and columns below ``width``."""
+    rows = (places[:, 0] * height).long()
+    columns = (places[:, 1] * width).long()
+    return torch.stack((rows, columns), dim=1)

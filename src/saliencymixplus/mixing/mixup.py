@@ -1,0 +1,31 @@
+"""mixup: the convex combination of two images and of their labels.
+
+Zhang et al., "mixup: Beyond Empirical Risk Minimization", ICLR 2018 (arXiv:1710.09412),
+section 2: λ ~ Beta(α, α), x̃ = λ·x_a + (1 − λ)·x_b, ỹ = λ·y_a + (1 − λ)·y_b.
+"""
+
+from dataclasses import dataclass
+
+from saliencymixplus.mixing.batch import Blend, Sources, blend
+from saliencymixplus.mixing.draws import Draw
+from saliencymixplus.mixing.options import MixingOptions, Scope, number
+
+
+@dataclass(frozen=True, kw_only=True)
+class MixupOptions(MixingOptions):
+    """One λ for the batch, as in the paper's code, or one per sample."""
+
+    alpha: float = number(1.0, 0.05, 100.0)
+    lam0: Scope = "batch"
+
+    @property
+    def per_sample(self) -> bool:
+        return self.lam0 == "sample"
+
+
+def mixup(sources: Sources, draw: Draw, options: MixupOptions) -> Blend:
+    """λ is λ₀ itself."""
+    assert draw.lam0 is not None
+    weight = (1.0 - draw.lam0)[:, None, None, None]
+    mask = weight.float().expand(-1, 1, sources.height, sources.width)
+    return Blend(blend(sources.a, sources.b, weight.float()), draw.lam0, mask)

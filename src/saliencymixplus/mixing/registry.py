@@ -1,0 +1,65 @@
+"""The registry of mixing methods. Adding one is a function and a line here."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from saliencymixplus.errors import nearest
+from saliencymixplus.mixing.batch import Blend, Sources
+from saliencymixplus.mixing.cutmix import CutMixOptions, cutmix
+from saliencymixplus.mixing.draws import Draw
+from saliencymixplus.mixing.mixup import MixupOptions, mixup
+from saliencymixplus.mixing.options import Options, as_json, resolve
+from saliencymixplus.mixing.saliencymix import SaliencyMixOptions, saliencymix
+from saliencymixplus.mixing.saliencymixplus import SaliencyMixPlusOptions, saliencymixplus
+
+Apply = Callable[[Sources, Draw, Any], Blend]
+
+
+@dataclass(frozen=True)
+class Method:
+    """A mixing method: its function, its options and what it needs."""
+
+    summary: str
+    options: type[Options]
+    apply: Apply | None  # None: the batch stays as it is
+    needs_model: Callable[[Any], bool] = lambda options: False
+    needs_saliency: Callable[[Any], bool] = lambda options: False  # a stored map, (B, H, W)
+    maps: Callable[..., Any] | None = None  # (images, options) -> (B, H, W): own saliency
+    noise: Callable[..., tuple[int, ...]] | None = None  # (options, H, W) -> shape per sample
+
+
+METHODS: dict[str, Method] = {
+    "none": Method("plain training", Options, None),
+    "cutmix": Method("a random box of one image in another", CutMixOptions, cutmix),
+    "saliencymix": Method(
+        "CutMix with the box on the most salient pixel of a stored map",
+        SaliencyMixOptions,
+        saliencymix,
+        needs_saliency=lambda options: options.saliency_map == "stored",
+    ),
+    "saliencymixplus": Method(
+        "boxes and labels by the network's own gradient saliency",
+        SaliencyMixPlusOptions,
+        saliencymixplus,
+        needs_model=lambda options: options.position != "random" or options.label != "area",
+    ),
+    "mixup": Method("convex combination of two images", MixupOptions, mixup),
+}
+
+
+def find(method: str) -> Method:
+    """The method of that name; ``ValueError`` with the nearest name otherwise."""
+    if method not in METHODS:
+        hint = nearest(str(method), METHODS)
+        raise ValueError(f"no mixing method is called {method!r}: {hint}")
+    return METHODS[method]
+
+
+def resolve_options(method: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Every option of ``method`` with its value; None and what is left out: as the variant says.
+
+    Raises:
+        ValueError: an unknown method, option or value; one line with the nearest name.
+    """
+    return as_json(resolve(find(method).options, options))

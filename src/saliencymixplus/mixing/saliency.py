@@ -1,0 +1,108 @@
+"""Gradient saliency: how strongly the loss reacts to each pixel of the network's input."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+Autocast = Callable[[], AbstractContextManager[object]]
+
+
+def gradient_saliency(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    mode: Literal["eval", "train"] = "eval",
+    batch_norm: Literal["untouched", "updated"] = "untouched",
+    resolution: float = 1.0,
+    autocast: Autocast = nullcontext,
+    parameters: Sequence[Tensor] = (),
+) -> tuple[Tensor, tuple[Tensor | None, ...]]:
+    """S = Σ_channels |∂ mean CE / ∂ image| (Simonyan et al. 2014, arXiv:1312.6034).
+
+    The gradient is taken with respect to the images alone, so that nothing reaches ``.grad``.
+
+    Args:
+        images: (B, C, H, W), never changed.
+        labels: (B,) int64 or (B, K) float.
+        mode: how dropout and batch normalisation behave in this pass.
+        batch_norm: ``untouched`` leaves every buffer of the model as it was.
+        resolution: the pass sees images of this scale; the map is scaled back. Costs resolution².
+        parameters: also return ∂ mean CE / ∂ each of these, from the same pass.
+
+    Returns:
+        The map (B, H, W) in float32 or the images' wider dtype, and the parameters' gradients.
+    """
+    height, width = images.shape[2:]
+    inputs = images.detach()
+    if resolution != 1.0:
+        small = (max(1, round(height * resolution)), max(1, round(width * resolution)))
+        inputs = F.interpolate(inputs, size=small, mode="bilinear", antialias=True)
+    inputs = inputs.requires_grad_()
+    with torch.enable_grad(), pass_mode(model, mode, batch_norm):
+        with autocast():
+            logits = model(inputs)
+        loss = F.cross_entropy(logits.float(), labels)
+        gradients = torch.autograd.grad(
+            loss, [inputs, *parameters], allow_unused=bool(parameters), materialize_grads=False
+        )
+    saliency = gradients[0].abs().to(torch.promote_types(images.dtype, torch.float32)).sum(1)
+    if resolution != 1.0:
+        scaled = F.interpolate(saliency[:, None], size=(height, width), mode="bilinear")
+        saliency = scaled[:, 0]
+    return saliency, tuple(gradients[1:])
+
+
+@contextmanager
+def pass_mode(
+    model: nn.Module, mode: Literal["eval", "train"], batch_norm: Literal["untouched", "updated"]
+) -> Iterator[None]:
+    """Put every module into a mode for one pass, then each back into its own.
+
+    ``untouched`` makes batch normalisation (synchronised too) use the batch's statistics without
+    recording them; whatever other buffers the pass changes are copied back.
+    """
+    modules = list(model.modules())
+    training = [module.training for module in modules]
+    norms: list[_BatchNorm] = []
+    kept: list[tuple[Tensor, Tensor]] = []
+    if mode == "train" and batch_norm == "untouched":
+        norms = [m for m in modules if isinstance(m, _BatchNorm) and m.track_running_stats]
+        others = [m for m in modules if not isinstance(m, _BatchNorm)]
+        kept = [(b, b.clone()) for m in others for b in m.buffers(recurse=False)]
+    try:
+        for module in modules:
+            # Not module.train(): a frozen layer that overrides it would not go back to its state.
+            module.training = mode == "train"
+        for norm in norms:
+            norm.track_running_stats = False
+        yield
+    finally:
+        for norm in norms:
+            norm.track_running_stats = True
+        for module, was in zip(modules, training, strict=True):
+            module.training = was
+        with torch.no_grad():
+            for buffer, value in kept:
+                buffer.copy_(value)
+
+
+def smooth(saliency: Tensor, sigma: float) -> Tensor:
+    """Gaussian blur (σ in pixels, cut off at 3σ, edges repeated) of maps (B, H, W), ≥ float32."""
+    if sigma <= 0:
+        return saliency
+    maps = saliency.to(torch.promote_types(saliency.dtype, torch.float32))[:, None]
+    radius = math.ceil(3 * sigma)
+    offsets = torch.arange(-radius, radius + 1, device=maps.device, dtype=maps.dtype)
+    kernel = torch.exp(-0.5 * (offsets / sigma) ** 2)
+    kernel = kernel / kernel.sum()
+    maps = F.pad(maps, (radius, radius, radius, radius), mode="replicate")
+    maps = F.conv2d(maps, kernel[None, None, None, :])
+    maps = F.conv2d(maps, kernel[None, None, :, None])
+    return maps[:, 0]

@@ -1,0 +1,83 @@
+"""SaliencyMix: CutMix with its box on the most salient pixel of the second image.
+
+Uddin et al., "SaliencyMix: A Saliency Guided Data Augmentation Strategy for Better
+Regularization", ICLR 2021 (arXiv:2006.01791), section 3.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from saliencymixplus.mixing.batch import Blend, Sources, paste
+from saliencymixplus.mixing.boxes import BoxSize, box_around, box_mask, box_share, box_sides
+from saliencymixplus.mixing.draws import Draw
+from saliencymixplus.mixing.options import MixingOptions, Scope, number
+from saliencymixplus.mixing.positions import peak
+
+
+@dataclass(frozen=True, kw_only=True)
+class SaliencyMixOptions(MixingOptions):
+    """``corrected``: a box per sample from the stored map of the true uint8 image.
+
+    ``published``: one box for the batch, placed by its first partner, whose *normalised float*
+    image OpenCV reads as bytes. That calls OpenCV on the CPU in every mixed step.
+    """
+
+    PUBLISHED: ClassVar[Mapping[str, Any]] = {
+        "pairs": "permutation",
+        "box": "batch",
+        "box_size": "halves",
+        "saliency_map": "float_bytes",
+    }
+
+    variant: Literal["corrected", "published"] = "corrected"
+    alpha: float = number(1.0, 0.05, 100.0)
+    box: Scope = "sample"
+    box_size: BoxSize = "exact"
+    saliency_map: Literal["stored", "float_bytes"] = "stored"
+
+    @property
+    def per_sample(self) -> bool:
+        return self.box == "sample"
+
+
+def saliencymix(sources: Sources, draw: Draw, options: SaliencyMixOptions) -> Blend:
+    """λ is 1 − the box's area share after clipping."""
+    assert draw.lam0 is not None
+    assert draw.centre is not None
+    height, width = sources.height, sources.width
+    b = sources.b if options.per_sample else sources.b[:1]
+    saliency = sources.saliency_b
+    if saliency is not None:
+        saliency = saliency if options.per_sample else saliency[:1]
+    else:
+        saliency = fine_grained_of_floats(b)
+    if options.saliency_map == "float_bytes" and saliency.is_floating_point():
+        # The published code takes the arg-max of the map cast to bytes: ties come first.
+        saliency = (saliency.float() * 255).to(torch.uint8)
+    centre = peak(saliency, draw.centre)
+    sides = box_sides(draw.lam0, height, width)
+    boxes = box_around(centre, sides, height, width, options.box_size)
+    mask = box_mask(boxes, height, width)
+    return Blend(paste(sources, mask), 1.0 - box_share(boxes, height, width), mask, boxes)
+
+
+def fine_grained_of_floats(images: Tensor) -> Tensor:
+    """OpenCV's fine-grained saliency (N, H, W) float32 of float images (N, 3, H, W), as published.
+
+    OpenCV takes the image for bytes, so that the map is mostly noise: only for reproducing the
+    published figures. Copies to the CPU and waits for it.
+    """
+    import cv2
+
+    detector: Any = cv2.saliency.StaticSaliencyFineGrained_create()  # type: ignore[attr-defined]
+    maps = []
+    for image in images.detach().float().cpu():
+        success, saliency = detector.computeSaliency(image.permute(1, 2, 0).numpy())
+        if not success:
+            raise RuntimeError("OpenCV could not compute the fine-grained saliency of an image")
+        maps.append(torch.from_numpy(saliency))
+    return torch.stack(maps).to(images.device)

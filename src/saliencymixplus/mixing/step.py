@@ -1,0 +1,141 @@
+"""One training step up to the optimiser: saliency pass, mixing, forward, loss, backward."""
+
+from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from saliencymixplus.mixing.batch import MixedBatch
+from saliencymixplus.mixing.draws import Draw
+from saliencymixplus.mixing.mixer import Mixer
+from saliencymixplus.mixing.saliency import Autocast, gradient_saliency, pass_mode
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a step leaves behind besides the gradients."""
+
+    loss: Tensor  # scalar, detached
+    logits: Tensor  # (M, K), detached
+    mixed: MixedBatch | None  # None: the batch was not mixed
+
+
+def backward(
+    model: nn.Module,
+    mixer: Mixer,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    generator: torch.Generator | None = None,
+    saliency: Tensor | None = None,
+    draw: Draw | None = None,
+    mix: bool = True,
+    saliency_model: nn.Module | None = None,
+    average_model: nn.Module | None = None,
+    autocast: Autocast | None = None,
+    parameters: Iterable[nn.Parameter] | None = None,
+) -> Step:
+    """Add the gradients of one step to ``.grad``; zeroing it is the caller's.
+
+    Nothing waits for the device, so that the whole step can be captured in a CUDA graph (except
+    SaliencyMix with ``saliency_map: float_bytes``, which calls OpenCV).
+
+    Args:
+        model: the network in training; may be compiled or ``DistributedDataParallel``.
+        images: (B, C, H, W); labels: (B,) int64 or (B, K) float.
+        saliency: (B, H, W) maps, where the mixer needs stored ones; given to a mixer that needs
+            the model, they replace its saliency pass.
+        mix: False takes a plain step with the cross-entropy of the batch as it is.
+        saliency_model: the bare local module for the saliency pass (default: ``model``, unwrapped).
+        average_model: the weights' moving average, for ``saliency_weights: average``.
+        autocast: makes the context of the forward passes.
+        parameters: whose gradients the clean pass adds (default: those of ``model``).
+
+    Raises:
+        ValueError: the mixer needs something that was not given.
+    """
+    context = autocast or nullcontext
+    if not mix or mixer.method == "none":
+        with context():
+            logits = model(images)
+        loss = F.cross_entropy(logits.float(), labels)
+        loss.backward()
+        return Step(loss.detach(), logits.detach(), None)
+    local = saliency_model if saliency_model is not None else _unwrapped(model)
+    trained = [p for p in (parameters or local.parameters()) if p.requires_grad]
+    saliency = _before_mixing(
+        mixer, local, average_model, images, labels, saliency, context, trained
+    )
+    mixed = mixer(images, labels, generator=generator, saliency=saliency, draw=draw)
+    with context():
+        logits = model(mixed.images)
+    loss = mixed.loss(logits)
+    loss.backward()
+    return Step(loss.detach(), logits.detach(), mixed)
+
+
+def _before_mixing(
+    mixer: Mixer,
+    local: nn.Module,
+    average: nn.Module | None,
+    images: Tensor,
+    labels: Tensor,
+    saliency: Tensor | None,
+    context: Autocast,
+    trained: Sequence[nn.Parameter],
+) -> Tensor | None:
+    """The saliency pass and the clean gradient, in one pass where the two are the same."""
+    weight: float = mixer.options["clean_gradient"]
+    wanted = mixer.needs_model and saliency is None
+    averaged = wanted and mixer.options["saliency_weights"] == "average"
+    if averaged and average is None:
+        raise ValueError("saliency_weights: average needs the weights' moving average")
+    settings = mixer.saliency_options() if wanted else {}
+    shared = wanted and not averaged and weight > 0 and settings["resolution"] == 1.0
+    if shared and settings["mode"] == "train":
+        saliency, gradients = gradient_saliency(
+            local, images, labels, autocast=context, parameters=trained, **settings
+        )
+        _accumulate(trained, gradients, weight)
+        return saliency
+    if wanted:
+        source = average if averaged and average is not None else local
+        saliency, _ = gradient_saliency(source, images, labels, autocast=context, **settings)
+    if weight > 0:
+        # Beside the mixed pass, this one moves the batch-norm statistics only if it is told to.
+        norm = mixer.options.get("batch_norm", "untouched")
+        with pass_mode(local, "train", norm):
+            with context():
+                logits = local(images)
+            loss = F.cross_entropy(logits.float(), labels)
+            gradients = torch.autograd.grad(loss, trained, allow_unused=True)
+        _accumulate(trained, gradients, weight)
+    return saliency
+
+
+def _accumulate(
+    parameters: Sequence[nn.Parameter], gradients: Sequence[Tensor | None], weight: float
+) -> None:
+    """Add ``weight`` times the gradients to ``.grad``.
+
+    Not by ``backward()``: on a module that DistributedDataParallel wraps, its hooks would fire.
+    The mixed pass reduces the sum over the processes, as in gradient accumulation.
+    """
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        if gradient is None:
+            continue
+        if parameter.grad is None:
+            parameter.grad = gradient.detach().clone() if weight == 1.0 else gradient * weight
+        else:
+            parameter.grad.add_(gradient, alpha=weight)
+
+
+def _unwrapped(model: nn.Module) -> nn.Module:
+    """The module below ``torch.compile`` and ``DistributedDataParallel``."""
+    inner = getattr(model, "_orig_mod", model)
+    if isinstance(inner, nn.parallel.DistributedDataParallel):
+        inner = inner.module
+    return getattr(inner, "_orig_mod", inner)
