@@ -1,0 +1,89 @@
+"""Networks by name: the small CIFAR ResNets and every torchvision classifier."""
+
+import torch
+import torchvision
+from torch import nn
+
+from saliencymixplus.errors import UserError, nearest
+from saliencymixplus.models.cifar_resnet import DEPTHS, CifarResNet
+from saliencymixplus.models.stem import SMALL_UP_TO, small_stem_for
+
+__all__ = ["create_model", "model_names", "parameter_count"]
+
+_CIFAR = {f"resnet{depth}": depth for depth in DEPTHS}
+
+
+def model_names() -> list[str]:
+    """Every name that ``create_model`` knows."""
+    return [*_CIFAR, *torchvision.models.list_models(module=torchvision.models)]
+
+
+def parameter_count(model: nn.Module) -> int:
+    """The number of trained numbers in ``model``."""
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+def create_model(
+    name: str, num_classes: int, image_size: int | tuple[int, int], stem: str = "auto"
+) -> nn.Module:
+    """An untrained network for ``num_classes`` classes of images of ``image_size`` (H, W).
+
+    The weights come from torch's global generator. ``stem``: ``small`` is a 3×3 stride-1
+    convolution without max-pool, ``standard`` the network's own, ``auto`` small up to 64 pixels
+    where the family has one.
+
+    Raises:
+        UserError: no such name, no small stem for this family, or images that it cannot take.
+    """
+    height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
+    if name in _CIFAR:
+        return CifarResNet(_CIFAR[name], num_classes)
+    if name not in model_names():
+        raise UserError(f"no model is called {name!r}: {nearest(name, model_names())}")
+    model = _build(name, num_classes, height, width)
+    change = small_stem_for(name)
+    if stem == "small" and change is None:
+        raise UserError(f"{name} has no small-image stem: set model.stem to standard, or auto")
+    if change and (stem == "small" or (stem == "auto" and max(height, width) <= SMALL_UP_TO)):
+        change(model)
+    _try(model, name, num_classes, height, width)
+    return model
+
+
+def _build(name: str, num_classes: int, height: int, width: int) -> nn.Module:
+    options: dict[str, object] = {}
+    if name in ("googlenet", "inception_v3"):
+        # Without the auxiliary heads the output is one tensor, in training too.
+        options = {"aux_logits": False, "init_weights": False}
+    elif name.startswith("vit_"):
+        if height != width:
+            raise UserError(f"{name} takes square images only, not {height}×{width}")
+        options = {"image_size": height}
+    elif name.startswith("maxvit"):
+        options = {"input_size": (height, width)}
+    try:
+        return torchvision.models.get_model(name, weights=None, num_classes=num_classes, **options)
+    except (RuntimeError, ValueError, AssertionError) as error:
+        raise _refusal(name, height, width, error) from error
+
+
+def _try(model: nn.Module, name: str, num_classes: int, height: int, width: int) -> None:
+    """Send shapes without numbers through the model, to refuse images that it cannot take."""
+    tensors = [*model.named_parameters(), *model.named_buffers()]
+    shapes = {key: tensor.detach().to("meta") for key, tensor in tensors}
+    images = torch.empty(2, 3, height, width, device="meta")
+    try:
+        with torch.no_grad():
+            logits = torch.func.functional_call(model, shapes, (images,))
+    except (RuntimeError, ValueError, AssertionError) as error:
+        raise _refusal(name, height, width, error) from error
+    if tuple(logits.shape) != (2, num_classes):
+        raise UserError(f"{name} gives {tuple(logits.shape)} where (2, {num_classes}) is needed")
+
+
+def _refusal(name: str, height: int, width: int, error: Exception) -> UserError:
+    reason = " ".join(str(error).split())[:120]
+    return UserError(
+        f"{name} cannot take images of {height}×{width} pixels ({reason}): "
+        "set another data.image_size, training.crop_size or model"
+    )

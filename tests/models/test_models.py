@@ -1,0 +1,97 @@
+"""Networks against the papers' parameter counts, and every torchvision classifier by name."""
+
+import pytest
+import torch
+
+from saliencymixplus.errors import UserError
+from saliencymixplus.models import create_model, model_names, parameter_count
+from saliencymixplus.models.cifar_resnet import Block
+
+# He et al. 2016, table 6, in millions.
+PUBLISHED = {"resnet20": 0.27, "resnet32": 0.46, "resnet44": 0.66, "resnet56": 0.85}
+
+
+@pytest.mark.parametrize(("name", "millions"), [*PUBLISHED.items(), ("resnet110", 1.7)])
+def test_cifar_resnets_have_the_published_number_of_parameters(name: str, millions: float) -> None:
+    with torch.device("meta"):
+        count = parameter_count(create_model(name, 10, 32))
+    assert round(count / 1e6, 2 if millions < 1 else 1) == millions
+
+
+def test_shortcut_a_subsamples_and_pads_with_zeros() -> None:
+    x = torch.randn(2, 16, 8, 8)
+    shortcut = Block(16, 32, 2).shortcut(x)
+    assert torch.equal(shortcut[:, :16], x[:, :, ::2, ::2])
+    assert not shortcut[:, 16:].any()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", model_names())
+def test_every_classifier_builds_at_its_usual_size(name: str) -> None:
+    side = 299 if name == "inception_v3" else 224
+    # RegNet computes its widths with tensors, which needs a device that holds numbers.
+    with torch.device("cpu" if name.startswith("regnet") else "meta"):
+        create_model(name, 7, side)  # checks the logits' shape itself
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "resnet18",
+        "resnext50_32x4d",
+        "wide_resnet50_2",
+        "densenet121",
+        "mobilenet_v2",
+        "mobilenet_v3_small",
+        "efficientnet_b0",
+        "efficientnet_v2_s",
+        "mnasnet0_5",
+        "shufflenet_v2_x0_5",
+        "squeezenet1_0",
+        "squeezenet1_1",
+        "vgg11_bn",
+        "alexnet",
+        "googlenet",
+        "convnext_tiny",
+    ],
+)
+def test_small_stem_keeps_the_resolution(name: str) -> None:
+    with torch.device("meta"):
+        model = create_model(name, 5, 32, stem="small")
+    first = next(m for m in model.modules() if isinstance(m, torch.nn.Conv2d))
+    assert first.stride == (1, 1)
+    assert first.kernel_size == (3, 3)
+
+
+def test_auto_stem_is_small_up_to_64_pixels() -> None:
+    with torch.device("meta"):
+        small, standard = create_model("resnet18", 5, 64), create_model("resnet18", 5, 65)
+    assert small.conv1.kernel_size == (3, 3)
+    assert isinstance(small.maxpool, torch.nn.Identity)
+    assert standard.conv1.kernel_size == (7, 7)
+    with torch.device("meta"):
+        create_model("vit_b_16", 5, 32)  # no small stem: auto takes the standard one
+
+
+def test_gives_logits() -> None:
+    model = create_model("resnet18", 5, (32, 24))
+    assert model(torch.randn(2, 3, 32, 24)).shape == (2, 5)
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "stem", "says"),
+    [
+        ("resnet_50", 32, "auto", "did you mean 'resnet50'"),
+        ("vit_b_16", 224, "small", "no small-image stem"),
+        ("vit_b_16", 40, "auto", "cannot take images of 40×40"),
+        ("vit_b_16", (32, 64), "auto", "square images only"),
+        ("inception_v3", 32, "auto", "cannot take images of 32×32"),
+        ("maxvit_t", 100, "auto", "cannot take images of 100×100"),
+    ],
+)
+def test_what_cannot_be_built_is_said_in_one_line(
+    name: str, size: int | tuple[int, int], stem: str, says: str
+) -> None:
+    with pytest.raises(UserError, match=says) as caught, torch.device("meta"):
+        create_model(name, 5, size, stem)
+    assert "\n" not in str(caught.value)
