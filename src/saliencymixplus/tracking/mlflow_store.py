@@ -1,0 +1,287 @@
+"""Talking to MLflow: the only module that imports it. Every call here can be repeated safely."""
+
+import logging
+import os
+import uuid
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from filelock import FileLock
+
+from saliencymixplus.errors import UserError
+from saliencymixplus.tracking import stores
+from saliencymixplus.tracking.journal import Record
+
+if TYPE_CHECKING:
+    from torch import nn
+
+ATTEMPT_TAG = "saliencymixplus.attempt"
+# A few per request: MLflow's own limits are 1000 metrics, 100 parameters and 100 tags.
+BATCHED = {"metrics", "params", "tags"}
+_MAX_METRICS = 500
+_REFUSALS = {
+    "BAD_REQUEST",
+    "INVALID_PARAMETER_VALUE",
+    "INVALID_STATE",
+    "RESOURCE_ALREADY_EXISTS",
+    "RESOURCE_DOES_NOT_EXIST",
+}
+
+
+class RunGoneError(Exception):
+    """The run that records belong to was deleted from the store."""
+
+
+def require_mlflow() -> None:
+    """Import MLflow, quietly.
+
+    Raises:
+        UserError: it is not installed; says how to install it or do without.
+    """
+    # Bounded waits: a dead server must not hold back the end of a training.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
+    try:
+        import mlflow  # noqa: F401
+    except ImportError as error:
+        raise UserError(
+            f"MLflow cannot be imported ({error}): run `pip install 'mlflow>=3.9' psutil`, "
+            "or go without by `--tracker none`"
+        ) from error
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def system_monitors() -> list[Any]:
+    """MLflow's meters of processor, memory, disk, network and, where there is one, GPU.
+
+    Raises:
+        ImportError: psutil is missing.
+    """
+    from mlflow.system_metrics.metrics.cpu_monitor import CPUMonitor
+    from mlflow.system_metrics.metrics.disk_monitor import DiskMonitor
+    from mlflow.system_metrics.metrics.gpu_monitor import GPUMonitor
+    from mlflow.system_metrics.metrics.network_monitor import NetworkMonitor
+
+    monitors: list[Any] = [CPUMonitor(), DiskMonitor(), NetworkMonitor()]
+    try:
+        monitors.append(GPUMonitor())
+    except (ImportError, RuntimeError):  # no NVML binding, or no NVIDIA GPU
+        logging.getLogger(__name__).debug("no GPU to watch", exc_info=True)
+    return monitors
+
+
+def is_refusal(error: Exception) -> bool:
+    """Whether sending the same again would fail again: the content is at fault, not the server."""
+    from mlflow.exceptions import MlflowException
+
+    if isinstance(error, MlflowException):
+        return error.error_code in _REFUSALS
+    return isinstance(error, FileNotFoundError | TypeError | ValueError | KeyError)
+
+
+class Store:
+    """A connection to an MLflow store."""
+
+    def __init__(self, recorded: str) -> None:
+        """Connect to the store ``recorded``; a database that does not exist yet is created."""
+        from mlflow import MlflowClient
+
+        self.recorded = recorded
+        database = stores.database_of(recorded)
+        guard: Any = nullcontext()
+        if database:
+            database.parent.mkdir(parents=True, exist_ok=True)
+            # Several processes that migrate one fresh database at once break it.
+            guard = FileLock(database.with_name(database.name + ".lock"), timeout=120)
+        with guard:
+            self.client: MlflowClient = MlflowClient(stores.connection_uri(recorded))
+            self.client.search_experiments(max_results=1)
+
+    def ensure_run(self, header: dict[str, Any]) -> tuple[str, bool]:
+        """The id of the run that ``header`` describes, and whether it was made just now.
+
+        A run is found again by the tag of its attempt, so that a crash between making it and
+        remembering its id does not make a second.
+
+        Raises:
+            RunGoneError: the run was known and is no longer there.
+        """
+        from mlflow.entities import LifecycleStage
+        from mlflow.exceptions import MlflowException
+
+        if known := header.get("run_id"):
+            try:
+                info = self.client.get_run(known).info
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                    raise
+                raise RunGoneError(known) from error
+            if info.lifecycle_stage != LifecycleStage.ACTIVE:
+                raise RunGoneError(known)
+            return known, False
+        experiment = self._experiment(header["experiment"])
+        attempt = header["attempt"]
+        found = self.client.search_runs(
+            [experiment], f"tags.`{ATTEMPT_TAG}` = '{attempt}'", max_results=1
+        )
+        if found:
+            return found[0].info.run_id, False
+        run = self.client.create_run(
+            experiment,
+            start_time=header["created"],
+            tags={ATTEMPT_TAG: attempt},
+            run_name=header["run_name"],
+        )
+        return run.info.run_id, True
+
+    def send(self, run_id: str, records: Sequence[Record], folder: Path) -> None:
+        """Send ``records``: several of the ``BATCHED`` kinds, or one of another kind."""
+        if records[0].kind in BATCHED:
+            self._send_batch(run_id, records)
+            return
+        (record,) = records
+        files = folder / record.files if record.files else folder
+        getattr(self, f"_send_{record.kind}")(run_id, record, files)
+
+    def _experiment(self, name: str) -> str:
+        from mlflow.entities import LifecycleStage
+        from mlflow.exceptions import MlflowException
+
+        experiment = self.client.get_experiment_by_name(name)
+        if experiment is None:
+            root = stores.artifact_root(self.recorded)
+            location = (root / name).as_uri() if root else None
+            try:
+                return self.client.create_experiment(name, artifact_location=location)
+            except MlflowException as error:  # another process was faster
+                experiment = self.client.get_experiment_by_name(name)
+                if experiment is None:
+                    raise error
+        if experiment.lifecycle_stage != LifecycleStage.ACTIVE:
+            self.client.restore_experiment(experiment.experiment_id)
+        return experiment.experiment_id
+
+    def _send_batch(self, run_id: str, records: Sequence[Record]) -> None:
+        from mlflow.entities import Metric, Param, RunTag
+
+        metrics = [
+            Metric(key, value, record.time, record.content["step"])
+            for record in records
+            if record.kind == "metrics"
+            for key, value in record.content["values"].items()
+        ]
+        params = [Param(k, v) for r in records if r.kind == "params" for k, v in r.content.items()]
+        tags = [RunTag(k, v) for r in records if r.kind == "tags" for k, v in r.content.items()]
+        for start in range(0, max(len(metrics), 1), _MAX_METRICS):
+            self.client.log_batch(
+                run_id,
+                metrics=metrics[start : start + _MAX_METRICS],
+                params=params if start == 0 else [],
+                tags=tags if start == 0 else [],
+            )
+
+    def _send_results(self, run_id: str, record: Record, _: Path) -> None:
+        from mlflow.entities import Metric
+
+        there = self.client.get_run(run_id).data.metrics
+        fresh = [
+            Metric(key, value, record.time, record.content["step"])
+            for key, value in record.content["values"].items()
+            if there.get(key) != value
+        ]
+        if fresh:
+            self.client.log_batch(run_id, metrics=fresh)
+
+    def _send_dataset(self, run_id: str, record: Record, _: Path) -> None:
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        tags = [InputTag("mlflow.data.context", "training")]
+        self.client.log_inputs(run_id, [DatasetInput(Dataset(**record.content), tags)])
+
+    def _send_files(self, run_id: str, record: Record, files: Path) -> None:
+        self.client.log_artifacts(run_id, str(files), record.content.get("folder"))
+        if tags := record.content.get("tags"):
+            self._send_batch(run_id, [Record(record.seq, "tags", record.time, tags)])
+
+    def _send_status(self, run_id: str, record: Record, _: Path) -> None:
+        status = record.content["status"]
+        if status == "RUNNING":
+            self.client.update_run(run_id, status=status)
+        else:
+            self.client.set_terminated(run_id, status=status, end_time=record.time)
+
+    def _send_model(self, run_id: str, record: Record, files: Path) -> None:
+        """Register and upload an exported model, unless that was done; finish it if half done."""
+        from mlflow.entities import LoggedModelOutput
+        from mlflow.models import Model
+
+        run = self.client.get_run(run_id)
+        name = record.content["name"]
+        found = self.client.search_logged_models(
+            [run.info.experiment_id], f"source_run_id = '{run_id}' AND name = '{name}'"
+        )
+        model = (
+            found[0]
+            if found
+            else self.client.create_logged_model(
+                run.info.experiment_id, name=name, source_run_id=run_id, params=run.data.params
+            )
+        )
+        if str(model.status) == "READY":
+            return
+        outputs = run.outputs.model_outputs if run.outputs else []
+        if not any(output.model_id == model.model_id for output in outputs):
+            self.client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
+        description = Model.load(str(files / "MLmodel"))
+        description.run_id = run_id
+        description.model_id = description.model_uuid = model.model_id
+        description.artifact_path = model.artifact_location
+        description.save(str(files / "MLmodel"))
+        self.client.log_model_artifacts(model.model_id, str(files))
+        self.client.finalize_logged_model(model.model_id, "READY")
+
+
+def export_model(model: "nn.Module", example: np.ndarray, folder: Path) -> None:
+    """Write ``model`` as an MLflow model into the empty ``folder``, in PyTorch's pt2 format.
+
+    A pt2 file is a traced graph with its weights: no pickle, and loading it needs none of this
+    project's code. The requirements are given, as inferring them would start a second Python.
+    """
+    import torch
+    from mlflow import pytorch
+    from mlflow.models import ModelSignature
+    from mlflow.types import Schema, TensorSpec
+
+    with torch.no_grad():
+        logits = model(torch.from_numpy(example)).numpy()
+    signature = ModelSignature(
+        inputs=Schema([TensorSpec(example.dtype, (-1, *example.shape[1:]), "images")]),
+        outputs=Schema([TensorSpec(logits.dtype, (-1, *logits.shape[1:]), "logits")]),
+    )
+    pytorch.save_model(
+        model,
+        str(folder),
+        signature=signature,
+        input_example=example,
+        serialization_format="pt2",
+        pip_requirements=[
+            f"torch=={torch.__version__.partition('+')[0]}",
+            f"numpy=={np.__version__}",
+        ],
+    )
+
+
+def image_names(attempt: str, key: str, step: int, time: int) -> tuple[str, str]:
+    """File names of an image of a series and of its thumbnail, as MLflow's UI reads them.
+
+    MLflow's ``log_image`` puts a random part into the name, so that sending twice shows twice.
+    """
+    part = uuid.uuid5(uuid.NAMESPACE_OID, f"{attempt}/{key}/{step}")
+    stem = f"{key.replace('/', '~')}+step+{step}+timestamp+{time}+{part}"
+    return f"{stem}.png", f"{stem}+compressed.webp"

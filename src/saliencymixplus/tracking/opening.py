@@ -1,0 +1,103 @@
+"""Opening a tracker for a new, a resumed or an already trained run."""
+
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+from saliencymixplus import workspace
+from saliencymixplus.errors import UserError
+from saliencymixplus.files import read_json, write_json
+from saliencymixplus.settings import RunSettings
+from saliencymixplus.tracking.base import NoneTracker, Tracker
+from saliencymixplus.tracking.journal import Journal
+
+_POINTER = "tracking.json"  # in the run's resume folder: which journal is its own
+
+
+def open_tracker(
+    kind: str,
+    *,
+    run: RunSettings,
+    identity: str,
+    data: dict[str, Any],
+    state: Path,
+    resume: bool,
+) -> Tracker:
+    """A tracker for a training.
+
+    Args:
+        kind: ``mlflow`` or ``none``.
+        run: its settings; ``identity``: their digest.
+        data: ``digest`` and ``name`` of the prepared data set, and whatever else describes it.
+        state: the run's resume folder, ``state_root()/"runs"/<digest>``. As long as it exists the
+            run can be resumed; when the trainer deletes it, the next training is a new run.
+        resume: go on with the run of ``state``, if it has one. After that call ``rewind`` with the
+            epoch of the checkpoint, then ``log_epoch`` for every epoch of the history so far (in
+            case the crash came between checkpoint and log): known ones are left out.
+
+    Raises:
+        UserError: MLflow is not installed, or ``MLFLOW_TRACKING_URI`` is no store.
+    """
+    if kind == "none":
+        return NoneTracker()
+    if kind != "mlflow":
+        raise UserError(f"no tracker is called {kind!r}: choose mlflow or none")
+    from saliencymixplus.tracking import describe, mlflow_store, stores
+    from saliencymixplus.tracking.journaled import JournaledTracker
+    from saliencymixplus.tracking.sync import sweep
+
+    mlflow_store.require_mlflow()
+    uri = stores.recorded_uri()
+    sweep(journals_root())
+    pointer = state / _POINTER
+    attempt = read_json(pointer)["attempt"] if resume and pointer.exists() else None
+    if attempt is None:
+        attempt = f"{identity}-{uuid.uuid4().hex[:8]}"
+        write_json(pointer, {"attempt": attempt})
+    journal = Journal(journals_root() / attempt)
+    if not journal.header:
+        journal.set_header(
+            attempt=attempt,
+            uri=uri,
+            experiment=run.experiment,
+            run_name=describe.run_name(run),
+            created=int(time.time() * 1000),
+            state=str(state),
+        )
+    tracker = JournaledTracker(journal, ends_run=True)
+    if not journal.records:
+        settings = run.model_dump(mode="json")
+        journal.append("params", describe.parameters(run))
+        tracker.set_tags(describe.tags(identity))
+        journal.append("dataset", describe.dataset(run, data))
+        tracker.log_dict({"settings": settings, "digest": identity, "data": data}, "settings.json")
+    elif any(record.kind == "status" for record in journal.records):
+        journal.append("status", {"status": "RUNNING"})
+    tracker.watch_system()
+    return tracker
+
+
+def reopen(run_dir: Path, kind: str = "mlflow") -> Tracker:
+    """A tracker that adds to the run of a finished training, for its evaluation.
+
+    Raises:
+        UserError: ``run_dir`` holds no readable tracking.json, or MLflow is not installed.
+    """
+    reference = read_json(run_dir / _POINTER)
+    if kind == "none" or reference.get("tracker") != "mlflow":
+        return NoneTracker()
+    from saliencymixplus.tracking import mlflow_store
+    from saliencymixplus.tracking.journaled import JournaledTracker
+    from saliencymixplus.tracking.sync import sweep
+
+    mlflow_store.require_mlflow()
+    sweep(journals_root())
+    journal = Journal(journals_root() / f"{reference['attempt']}-{uuid.uuid4().hex[:8]}")
+    journal.set_header(**{key: value for key, value in reference.items() if key != "tracker"})
+    return JournaledTracker(journal, ends_run=False)
+
+
+def journals_root() -> Path:
+    """The folder with the journals of all runs of this repository."""
+    return workspace.state_root() / "tracking"

@@ -1,0 +1,33 @@
+"""Keeping credentials out of logs, files and runs."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+_USERINFO = re.compile(r"(?<=://)[^/\s'\"]*@")
+_QUERY = re.compile(
+    r"(?<=[?&])([^=&\s'\"]*(?:token|key|secret|sig|password|credential)[^=&\s]*)=[^&\s'\"]+", re.I
+)
+
+
+def redact(text: str) -> str:
+    """``text`` with user names, passwords and tokens in its URLs replaced by ``***``."""
+    return _QUERY.sub(r"\1=***", _USERINFO.sub("***@", text))
+
+
+def redact_all(value: Any) -> Any:
+    """``value`` (JSON) with every string in it, however deep, redacted."""
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, Mapping):
+        return {key: redact_all(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [redact_all(item) for item in value]
+    return value
+
+
+def without_credentials(url: str) -> str:
+    """``url`` less user name, password and query: what may be written down."""
+    parts = urlsplit(url)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
