@@ -1,0 +1,1 @@
+"""Fetching, preparing and reading the images."""

@@ -1,0 +1,42 @@
+"""What every source of images provides: a list of what there is, then the pictures themselves."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True)
+class Listing:
+    """All that is known before the first picture is decoded. Splits: train, test, perhaps val."""
+
+    classes: tuple[str, ...]
+    files: Mapping[str, tuple[str, ...]]  # by split; the order of the prepared rows
+    labels: Mapping[str, npt.NDArray[np.int64]]  # by split, (N,), indices into ``classes``
+    has_masks: bool = False
+    notes: tuple[str, ...] = ()  # oddities that the user should know of
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One picture or one mask, still to be decoded."""
+
+    split: str
+    row: int
+    kind: Literal["images", "masks"]
+    make: Callable[[], npt.NDArray[np.uint8]]  # images: (H, W, 3); masks: (H, W)
+
+
+class Source(Protocol):
+    """One kind of data set, opened on a download folder."""
+
+    @property
+    def listing(self) -> Listing:
+        """Classes, files and labels, validated."""
+        ...
+
+    def pieces(self) -> Iterator[Piece]:
+        """Every listed picture once, and the masks there are, in whatever order reads fastest."""
+        ...
