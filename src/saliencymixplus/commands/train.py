@@ -1,0 +1,122 @@
+"""``train``, and ``sync`` for what tracking could not send."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from saliencymixplus.commands.app import app
+from saliencymixplus.commands.options import (
+    DEFAULT_PARAMS,
+    RECIPE,
+    RUNTIME,
+    Device,
+    Experiment,
+    Overrides,
+    ParamsFile,
+    load,
+    runtime,
+)
+
+
+def _recipe(text: str, metavar: str | None = None) -> typer.models.OptionInfo:
+    """An option of the recipe: what is not given stays as params.yaml has it."""
+    return typer.Option(help=text, metavar=metavar, rich_help_panel=RECIPE, show_default=False)
+
+
+def _how(text: str, *names: str, metavar: str | None = None) -> typer.models.OptionInfo:
+    """An option of how to run, which changes no result."""
+    return typer.Option(*names, help=text, metavar=metavar, rich_help_panel=RUNTIME)
+
+
+@app.command()
+def train(
+    mix_aug: Annotated[
+        str, typer.Option(metavar="NAME", help="A mixing method, or a recipe under `mix:`.")
+    ] = "saliencymixplus",
+    experiment: Experiment = "digits",
+    seed: Annotated[int, typer.Option(min=0, help="Seeds weights, order and draws.")] = 0,
+    output: Annotated[
+        Path | None,
+        typer.Option(help="The run's folder. Default: outputs/EXPERIMENT/METHOD-seedN-DIGEST."),
+    ] = None,
+    prepared: Annotated[
+        Path | None, typer.Option(help="What `prepare` wrote. Default: found, or made.")
+    ] = None,
+    model: Annotated[
+        str | None, _recipe("resnet8, resnet20, … or any torchvision classifier.", "NAME")
+    ] = None,
+    epochs: Annotated[int | None, _recipe("Passes over the training images.")] = None,
+    batch_size: Annotated[int | None, _recipe("Images a step, over all processes.")] = None,
+    learning_rate: Annotated[float | None, _recipe("Peak rate of SGD.")] = None,
+    mix_prob: Annotated[float | None, _recipe("Share of the batches that are mixed.")] = None,
+    weight_decay: Annotated[float | None, _recipe("L2 penalty on all weights.")] = None,
+    schedule: Annotated[str | None, _recipe("steps or cosine.", "NAME")] = None,
+    augment: Annotated[
+        str | None, _recipe("none, flip, crop, crop-flip or resized-crop-flip.", "NAME")
+    ] = None,
+    precision: Annotated[str | None, _recipe("auto, fp32 or bf16.", "NAME")] = None,
+    device: Device = "auto",
+    tracker: Annotated[str, _how("mlflow or none.", metavar="NAME")] = "mlflow",
+    resume: Annotated[
+        bool,
+        _how("Go on with an unfinished run of the same settings.", "--resume/--no-resume"),
+    ] = True,
+    progress: Annotated[str, _how("auto, bar, lines or none.", metavar="KIND")] = "auto",
+    engine: Annotated[
+        str, _how("auto, eager or graph (CUDA: the whole step captured).", metavar="NAME")
+    ] = "auto",
+    compile_: Annotated[bool, _how("torch.compile the model.", "--compile")] = False,
+    deterministic: Annotated[
+        bool, _how("Bit-identical on CUDA too, and slower.", "--deterministic")
+    ] = False,
+    data_on: Annotated[
+        str, _how("Where the images live: auto, device or host.", metavar="WHERE")
+    ] = "auto",
+    workers: Annotated[int, _how("Loader processes for images on the host.")] = 2,
+    params: ParamsFile = DEFAULT_PARAMS,
+    set_: Overrides = [],  # noqa: B006
+) -> None:
+    """Train one model with one mixing method.
+
+    The published experiment is
+    `train --dataset cifar100 --model resnet50 --epochs 200 --batch_size 128 --mix_prob=0.5
+    --learning_rate 0.1 --mix_aug saliencymixplus`.
+    """
+    given = {
+        "model.name": model,
+        "training.epochs": epochs,
+        "training.batch_size": batch_size,
+        "training.learning_rate": learning_rate,
+        "training.mix_prob": mix_prob,
+        "training.weight_decay": weight_decay,
+        "training.schedule": schedule,
+        "training.augment": augment,
+        "training.precision": precision,
+    }
+    run = load(params, set_, experiment, **given).run(experiment, mix_aug, seed)
+    how = runtime(
+        device=device,
+        tracker=tracker,
+        resume=resume,
+        progress=progress,
+        engine=engine,
+        compile=compile_,
+        deterministic=deterministic,
+        data_on=data_on,
+        workers=workers,
+    )
+
+    from saliencymixplus.training.launch import launch
+
+    folder, _ = launch(run, how, prepared=prepared, output=output)
+    typer.echo(f"run: {folder}")
+
+
+@app.command()
+def sync() -> None:
+    """Send what tracking could not send while its server was away."""
+    from saliencymixplus.tracking.sync import sync as send
+    from saliencymixplus.workspace import state_root
+
+    send(state_root())

@@ -1,0 +1,30 @@
+"""From settings to a finished run: data, folder, training, what to do next."""
+
+from pathlib import Path
+from typing import Any
+
+from saliencymixplus.data.locate import prepared as ensure_prepared
+from saliencymixplus.data.prepared import load_prepared
+from saliencymixplus.settings import RunSettings, RuntimeSettings, digest_of
+from saliencymixplus.training.trainer import train
+from saliencymixplus.workspace import checkout_root
+
+
+def launch(
+    run: RunSettings,
+    runtime: RuntimeSettings,
+    *,
+    prepared: Path | None = None,
+    output: Path | None = None,
+) -> tuple[Path, dict[str, Any]]:
+    """Train with images found or made; returns the run's folder and its summary.
+
+    A run that no DVC stage asked for goes to ``outputs/``, under a name that its settings' digest
+    ends, so that it is never taken for one of the pipeline's.
+    """
+    data = prepared or ensure_prepared(run, run.experiment)
+    if output is None:
+        digest = digest_of(run, load_prepared(data).meta.digest)
+        name = f"{run.mix.name}-seed{run.seed}-{digest[:8]}"
+        output = checkout_root() / "outputs" / run.experiment / name
+    return output, train(run, data, output, runtime)
