@@ -6,8 +6,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from saliencymixplus.mixing.options import Pairs
-
 
 @dataclass(frozen=True)
 class Draw:
@@ -38,13 +36,13 @@ class Draw:
         return replace(self, **moved)
 
 
-def mixed_size(batch_size: int, pairs: Pairs) -> int:
+def mixed_size(batch_size: int, pairs: str) -> int:
     """Number of mixed images that a batch gives; a single image is its own partner."""
     return max(batch_size // 2, 1) if pairs == "half" else batch_size
 
 
 def partners(
-    batch_size: int, pairs: Pairs, *, generator: torch.Generator | None, device: torch.device
+    batch_size: int, pairs: str, *, generator: torch.Generator | None, device: torch.device
 ) -> Tensor:
     """Index (M,) of each image's partner.
 

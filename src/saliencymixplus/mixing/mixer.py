@@ -1,6 +1,7 @@
 """The mixer: draws the random numbers of a method and applies them to a batch."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -101,6 +102,9 @@ class Mixer:
                 saliency = self._method.maps(images, self.choice)
             if saliency is not None:
                 saliency = smooth(saliency.detach(), self.options.get("smoothing", 0.0))
+            if saliency is not None and self._method.pair is not None:
+                partners = self._method.pair(saliency, self.options["pairs"])
+                draw = draw if partners is None else replace(draw, index_b=partners)
             sources = _pair(images, saliency, draw)
             blend = self._method.apply(sources, draw, self.choice)
             mask = blend.mask.float().expand(draw.size, 1, height, width)

@@ -4,14 +4,26 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from torch import Tensor
+
 from saliencymixplus.errors import nearest
 from saliencymixplus.mixing.batch import Blend, Sources
 from saliencymixplus.mixing.cutmix import CutMixOptions, cutmix
 from saliencymixplus.mixing.draws import Draw
+from saliencymixplus.mixing.fmix import FMixOptions, fmix, spectrum_noise
+from saliencymixplus.mixing.gridmix import GridMixOptions, cell_noise, gridmix
+from saliencymixplus.mixing.guidedsr import (
+    GuidedSROptions,
+    farthest_first,
+    guidedsr,
+    saliency_maps,
+)
 from saliencymixplus.mixing.mixup import MixupOptions, mixup
 from saliencymixplus.mixing.options import Options, as_json, resolve
+from saliencymixplus.mixing.resizemix import ResizeMixOptions, resizemix
 from saliencymixplus.mixing.saliencymix import SaliencyMixOptions, saliencymix
 from saliencymixplus.mixing.saliencymixplus import SaliencyMixPlusOptions, saliencymixplus
+from saliencymixplus.mixing.smoothmix import SmoothMixOptions, smoothmix
 
 Apply = Callable[[Sources, Draw, Any], Blend]
 
@@ -25,7 +37,8 @@ class Method:
     apply: Apply | None  # None: the batch stays as it is
     needs_model: Callable[[Any], bool] = lambda options: False
     needs_saliency: Callable[[Any], bool] = lambda options: False  # a stored map, (B, H, W)
-    maps: Callable[..., Any] | None = None  # (images, options) -> (B, H, W): own saliency
+    maps: Callable[..., Tensor] | None = None  # (images, options) -> own saliency (B, H, W)
+    pair: Callable[..., Tensor | None] | None = None  # (saliency, pairs) -> partners (B,)
     noise: Callable[..., tuple[int, ...]] | None = None  # (options, H, W) -> shape per sample
 
 
@@ -45,6 +58,17 @@ METHODS: dict[str, Method] = {
         needs_model=lambda options: options.position != "random" or options.label != "area",
     ),
     "mixup": Method("convex combination of two images", MixupOptions, mixup),
+    "resizemix": Method("the whole second image, shrunk", ResizeMixOptions, resizemix),
+    "fmix": Method("masks of random shape", FMixOptions, fmix, noise=spectrum_noise),
+    "gridmix": Method("cells of a grid", GridMixOptions, gridmix, noise=cell_noise),
+    "smoothmix": Method("a blob with soft edges", SmoothMixOptions, smoothmix),
+    "guidedsr": Method(
+        "pixels weighed by spectral-residual saliency",
+        GuidedSROptions,
+        guidedsr,
+        maps=saliency_maps,
+        pair=farthest_first,
+    ),
 }
 
 

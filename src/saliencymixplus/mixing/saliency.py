@@ -97,12 +97,15 @@ def smooth(saliency: Tensor, sigma: float) -> Tensor:
     """Gaussian blur (σ in pixels, cut off at 3σ, edges repeated) of maps (B, H, W), ≥ float32."""
     if sigma <= 0:
         return saliency
-    maps = saliency.to(torch.promote_types(saliency.dtype, torch.float32))[:, None]
-    radius = math.ceil(3 * sigma)
+    maps = saliency.to(torch.promote_types(saliency.dtype, torch.float32))
+    return gaussian(maps[:, None], sigma=sigma, radius=math.ceil(3 * sigma), mode="replicate")[:, 0]
+
+
+def gaussian(maps: Tensor, *, sigma: float, radius: int, mode: str) -> Tensor:
+    """Separable Gaussian blur of maps (B, 1, H, W) with a kernel of 2·radius + 1 pixels."""
     offsets = torch.arange(-radius, radius + 1, device=maps.device, dtype=maps.dtype)
     kernel = torch.exp(-0.5 * (offsets / sigma) ** 2)
     kernel = kernel / kernel.sum()
-    maps = F.pad(maps, (radius, radius, radius, radius), mode="replicate")
+    maps = F.pad(maps, (radius, radius, radius, radius), mode=mode)
     maps = F.conv2d(maps, kernel[None, None, None, :])
-    maps = F.conv2d(maps, kernel[None, None, :, None])
-    return maps[:, 0]
+    return F.conv2d(maps, kernel[None, None, :, None])

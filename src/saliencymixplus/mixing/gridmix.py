@@ -1,0 +1,46 @@
+"""GridMix: cells of a regular grid taken from one image or the other.
+
+Baek, Bang and Shim, "GridMix: Strong regularization through local context mapping", Pattern
+Recognition 109, 2021, section 3.1. The paper's second part, a classifier of every cell, changes the
+network and is left out.
+"""
+
+from dataclasses import dataclass
+
+import torch
+
+from saliencymixplus.mixing.batch import Blend, Sources, paste
+from saliencymixplus.mixing.draws import Draw
+from saliencymixplus.mixing.options import MixingOptions, Scope, number
+
+
+@dataclass(frozen=True, kw_only=True)
+class GridMixOptions(MixingOptions):
+    """A grid of ``cells`` × ``cells``; each is the second image's with probability 1 − λ₀."""
+
+    alpha: float = number(1.0, 0.05, 100.0)
+    mask: Scope = "batch"
+    cells: int = number(4, 1, 64)
+
+    @property
+    def per_sample(self) -> bool:
+        return self.mask == "sample"
+
+
+def cell_noise(options: GridMixOptions, height: int, width: int) -> tuple[int, ...]:
+    """One normal number a cell."""
+    return (options.cells, options.cells)
+
+
+def gridmix(sources: Sources, draw: Draw, options: GridMixOptions) -> Blend:
+    """λ is the share of the pixels that stay the first image's."""
+    assert draw.lam0 is not None
+    assert draw.noise is not None
+    height, width = sources.height, sources.width
+    chance = torch.special.ndtr(draw.noise)  # normal to uniform
+    second = chance >= draw.lam0.float()[:, None, None]  # (N, cells, cells)
+    # Cell of each pixel; sides that the grid does not divide give cells of two sizes.
+    rows = torch.arange(height, device=second.device) * options.cells // height
+    columns = torch.arange(width, device=second.device) * options.cells // width
+    mask = second[:, rows][:, :, columns][:, None]
+    return Blend(paste(sources, mask), 1.0 - mask.float().mean((1, 2, 3)), mask)

@@ -1,0 +1,80 @@
+"""Guided-SR: every pixel weighed by the two images' spectral-residual saliency.
+
+Kang and Kim, "GuidedMixup: An Efficient Mixup Strategy Guided by Saliency Maps", AAAI 2023
+(arXiv:2306.16612): maps blurred and normalised to a sum of 1, partners chosen greedily so that the
+salient regions lie far apart, weight of the first image s_a / (s_a + s_b) at each pixel, and λ the
+mean weight.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from saliencymixplus.mixing.batch import Blend, Sources, blend
+from saliencymixplus.mixing.boxes import normalised
+from saliencymixplus.mixing.draws import Draw
+from saliencymixplus.mixing.options import MixingOptions, number
+from saliencymixplus.mixing.spectral import grey, spectral_residual
+
+_LARGEST = 128  # side of the spectrum, as in the paper's code
+
+
+@dataclass(frozen=True, kw_only=True)
+class GuidedSROptions(MixingOptions):
+    """``pairs: greedy`` is the paper's pairing; the others are those of every method."""
+
+    pairs: Literal["greedy", "full", "half", "permutation"] = "greedy"  # type: ignore[assignment]
+    smoothing: float = number(3.0, 0.0, 64.0)  # σ in pixels of the maps' Gaussian blur
+
+
+def saliency_maps(images: Tensor, options: GuidedSROptions) -> Tensor:
+    """Spectral-residual magnitude (B, H, W) of images (B, C, H, W)."""
+    height, width = images.shape[2:]
+    size = (min(height, _LARGEST), min(width, _LARGEST))
+    return spectral_residual(grey(images), size=size, squared=False)
+
+
+def guidedsr(sources: Sources, draw: Draw, options: GuidedSROptions) -> Blend:
+    """λ is the first image's mean weight; half of each pixel where neither map says anything."""
+    assert sources.saliency_a is not None
+    assert sources.saliency_b is not None
+    first, second = shares(sources.saliency_a), shares(sources.saliency_b)
+    total = first + second
+    weight = torch.where(total > 0, second / torch.where(total > 0, total, 1.0), 0.5)[:, None]
+    return Blend(blend(sources.a, sources.b, weight), 1.0 - weight.mean((1, 2, 3)), weight)
+
+
+def shares(saliency: Tensor) -> Tensor:
+    """Maps (B, H, W) that sum to 1; uniform where a map is zero or not finite."""
+    clean, usable = normalised(saliency)
+    total = torch.where(usable, clean.sum((1, 2)), 1.0)[:, None, None]
+    return torch.where(usable[:, None, None], clean / total, 1.0 / clean[0].numel())
+
+
+def farthest_first(saliency: Tensor, pairs: str) -> Tensor | None:
+    """The paper's pairing: index (B,) of each image's partner, one cycle through the batch.
+
+    It starts with the two maps farthest apart (ℓ₂) and goes on to the farthest one not yet taken.
+    Each link depends on the one before: B short steps on the device, without synchronisation.
+    """
+    if pairs != "greedy":
+        return None
+    maps = shares(saliency).flatten(1)
+    count = maps.shape[0]
+    squares = (maps * maps).sum(1)
+    distance = squares[:, None] + squares[None, :] - 2.0 * maps @ maps.t()
+    itself = torch.eye(count, dtype=torch.bool, device=maps.device)
+    distance = distance.masked_fill(itself, -torch.inf)
+    first = distance.amax(1).argmax(0, keepdim=True)  # (1,)
+    partner = first.expand(count).clone()  # the last link closes the cycle
+    taken = torch.zeros(count, dtype=torch.bool, device=maps.device)
+    current = first
+    for _ in range(count - 1):
+        taken = taken.index_fill(0, current, True)
+        row = distance.index_select(0, current)[0].masked_fill(taken, -torch.inf)
+        following = row.argmax(0, keepdim=True)
+        partner = partner.scatter(0, current, following)
+        current = following
+    return partner

@@ -1,0 +1,48 @@
+"""SmoothMix: a blob with soft edges instead of a box.
+
+Lee et al., "SmoothMix: a Simple Yet Effective Data Augmentation to Train Robust Classifiers", CVPR
+Workshops 2020, section 3: a Gaussian mask G with a uniform centre and σ ~ U(0.25, 0.5) image sides.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from saliencymixplus.mixing.batch import Blend, Sources, blend
+from saliencymixplus.mixing.draws import Draw
+from saliencymixplus.mixing.options import MixingOptions, Scope, number
+
+
+@dataclass(frozen=True, kw_only=True)
+class SmoothMixOptions(MixingOptions):
+    """σ is uniform between ``narrowest`` and ``widest``, in image sides."""
+
+    mask: Scope = "batch"
+    narrowest: float = number(0.25, 0.01, 2.0)
+    widest: float = number(0.5, 0.01, 2.0)
+
+    def __post_init__(self) -> None:
+        if self.narrowest > self.widest:
+            raise ValueError(f"narrowest: {self.narrowest} is above widest: {self.widest}")
+
+    @property
+    def per_sample(self) -> bool:
+        return self.mask == "sample"
+
+
+def smoothmix(sources: Sources, draw: Draw, options: SmoothMixOptions) -> Blend:
+    """G weighs the second image; λ is 1 − its mean. λ₀ ~ U(0, 1) gives σ."""
+    assert draw.lam0 is not None
+    assert draw.centre is not None
+    sigma = options.narrowest + (options.widest - options.narrowest) * draw.lam0.float()
+    rows = _bell(draw.centre[:, 0], sigma, sources.height)
+    columns = _bell(draw.centre[:, 1], sigma, sources.width)
+    mask = (rows[:, :, None] * columns[:, None, :])[:, None]
+    return Blend(blend(sources.a, sources.b, mask), 1.0 - mask.mean((1, 2, 3)), mask)
+
+
+def _bell(centre: Tensor, sigma: Tensor, side: int) -> Tensor:
+    """exp(−(x − centre)² / 2σ²) along one side, (N, side)."""
+    distance = torch.arange(side, device=centre.device) - centre[:, None]
+    return torch.exp(-0.5 * (distance / (sigma * side)[:, None]) ** 2)

@@ -1,0 +1,65 @@
+"""Spectral-residual saliency on the device.
+
+Hou and Zhang, "Saliency Detection: A Spectral Residual Approach", CVPR 2007, equations 3 to 6, with
+the constants of OpenCV's ``StaticSaliencySpectralResidual``.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from saliencymixplus.mixing.saliency import gaussian
+
+_BT601 = (0.299, 0.587, 0.114)
+
+
+def grey(images: Tensor) -> Tensor:
+    """Luma (B, H, W) of images (B, C, H, W), each stretched to 0 … 255, in float32.
+
+    The residual depends on the scale, and normalised images have lost theirs. An image that is
+    constant or not finite becomes 0.
+    """
+    pixels = images.float()
+    if images.shape[1] == 3:
+        pixels = sum(w * pixels[:, i] for i, w in enumerate(_BT601))  # type: ignore[assignment]
+    else:
+        pixels = pixels.mean(1)
+    low, high = pixels.amin((1, 2), keepdim=True), pixels.amax((1, 2), keepdim=True)
+    span = high - low
+    usable = torch.isfinite(span) & (span > 0)
+    return torch.where(usable, (pixels - low) / torch.where(usable, span, 1.0), 0.0) * 255.0
+
+
+def spectral_residual(
+    luma: Tensor, *, size: tuple[int, int] = (64, 64), squared: bool = True
+) -> Tensor:
+    """Saliency (B, H, W) float32 of luma (B, H, W) in 0 … 255, its maximum 1 (0 where constant).
+
+    Args:
+        size: height and width at which the spectrum is taken; OpenCV's is 64 × 64.
+        squared: as published; False gives the magnitude.
+    """
+    height, width = luma.shape[1:]
+    small = luma[:, None]
+    if size != (height, width):
+        small = F.interpolate(small, size=size, mode="bilinear", align_corners=False)
+    spectrum = torch.fft.fft2(small)
+    magnitude = spectrum.abs()
+    phase = torch.where(magnitude > 0, spectrum / torch.where(magnitude > 0, magnitude, 1.0), 1.0)
+    logarithm = torch.log1p(magnitude)
+    average = F.avg_pool2d(_reflected(logarithm, 1), 3, stride=1)
+    maps = torch.fft.ifft2(torch.exp(logarithm - average) * phase).abs()
+    maps = gaussian(maps, sigma=8.0, radius=2, mode="reflect" if min(size) > 2 else "replicate")
+    if squared:
+        maps = maps * maps
+    # The inverse transform of nothing is a peak at the origin, not a map.
+    maps = torch.where(luma.amax((1, 2)).gt(luma.amin((1, 2)))[:, None, None, None], maps, 0.0)
+    maps = maps / maps.amax((2, 3), keepdim=True).clamp_min(torch.finfo(maps.dtype).tiny)
+    if size != (height, width):
+        maps = F.interpolate(maps, size=(height, width), mode="bilinear", align_corners=False)
+    return maps[:, 0]
+
+
+def _reflected(maps: Tensor, by: int) -> Tensor:
+    mode = "reflect" if min(maps.shape[2:]) > by else "replicate"
+    return F.pad(maps, (by, by, by, by), mode=mode)
