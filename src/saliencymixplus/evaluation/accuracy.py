@@ -1,0 +1,78 @@
+"""Errors of plain classification: top-1, top-5, NLL, per class, and who is taken for whom."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def ranks(logits: Tensor, labels: Tensor) -> Tensor:
+    """How many classes come before the true one, (N,) int64; top-k is right where it is < k.
+
+    Among equal logits the lower class index comes first, as ``argmax`` has it, so that
+    ``ranks == 0`` says the same as ``argmax == labels``.
+    """
+    true = logits.gather(1, labels[:, None])
+    above = (logits > true).sum(1)
+    index = torch.arange(logits.shape[1], device=logits.device)
+    tied_before = ((logits == true) & (index[None] < labels[:, None])).sum(1)
+    # A NaN compares as neither: count the image as wrong, not as right.
+    broken = ~torch.isfinite(logits).all(1)
+    return torch.where(broken, logits.shape[1], above + tied_before)
+
+
+def top_error(rank: Tensor, k: int) -> float:
+    """Share of images, in percent, whose true class is not among the first ``k``."""
+    return 100 * float((rank >= k).double().mean())
+
+
+def errors(logits: Tensor, labels: Tensor) -> dict[str, float]:
+    """Top-1 and top-5 error in percent and mean negative log-likelihood in nats.
+
+    Args:
+        logits: (N, K). labels: (N,) int64.
+    """
+    rank = ranks(logits, labels)
+    return {
+        "top1_error": top_error(rank, 1),
+        "top5_error": top_error(rank, 5),
+        "nll": float(F.cross_entropy(logits.double(), labels)),
+    }
+
+
+def per_class(logits: Tensor, labels: Tensor, classes: Sequence[str]) -> list[dict[str, Any]]:
+    """One row a class: its test images, errors in percent, and what it is most often taken for."""
+    from torchmetrics.functional.classification import multiclass_confusion_matrix
+
+    count = len(classes)
+    confusion = multiclass_confusion_matrix(logits.argmax(1), labels, count).numpy()
+    rank = ranks(logits, labels)
+    rows = []
+    for index, name in enumerate(classes):
+        here = labels == index
+        images = int(here.sum())
+        mistakes = np.where(np.arange(count) == index, 0, confusion[index])
+        worst = int(mistakes.argmax())
+        rows.append(
+            {
+                "class": name,
+                "images": images,
+                "top1_error": top_error(rank[here], 1) if images else None,
+                "top5_error": top_error(rank[here], 5) if images else None,
+                "most_taken_for": classes[worst] if mistakes[worst] else None,
+                "times": int(mistakes[worst]),
+            }
+        )
+    return rows
+
+
+def confusion_pairs(logits: Tensor, labels: Tensor, classes: Sequence[str]) -> list[dict[str, Any]]:
+    """One row an image, ``actual`` and ``predicted`` class, as DVC's `confusion` plot takes it."""
+    predicted = logits.argmax(1)
+    return [
+        {"actual": classes[int(a)], "predicted": classes[int(p)]}
+        for a, p in zip(labels, predicted, strict=True)
+    ]

@@ -1,0 +1,109 @@
+"""Adversarial images: FGSM and PGD within an L∞ ball of pixels in [0, 1].
+
+Goodfellow, Shlens, Szegedy (2015), "Explaining and Harnessing Adversarial Examples", and Madry,
+Makelov, Schmidt, Tsipras, Vladu (2018), "Towards Deep Learning Models Resistant to Adversarial
+Attacks". The model is known to the attacker; normalisation is part of the model, so that ε is
+in the units of the pixels. A network that hides its gradients looks more robust than it is.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from saliencymixplus.evaluation.accuracy import ranks, top_error
+from saliencymixplus.evaluation.classifier import UNIT, PixelClassifier
+
+
+def _gradient_sign(model: nn.Module, pixels: Tensor, labels: Tensor) -> Tensor:
+    with torch.enable_grad():
+        inputs = pixels.detach().requires_grad_(True)
+        # Summed: the gradient of an image does not depend on how many others are in the batch.
+        loss = F.cross_entropy(model(inputs), labels, reduction="sum")
+        (gradient,) = torch.autograd.grad(loss, inputs)
+    return gradient.sign()
+
+
+def fgsm(model: nn.Module, pixels: Tensor, labels: Tensor, epsilon: float) -> Tensor:
+    """One step of size ``epsilon`` up the loss (Goodfellow et al. 2015, section 4).
+
+    Args:
+        model: maps pixels in [0, 1] to logits.
+        pixels: (B, C, H, W) in [0, 1]. labels: (B,) int64.
+
+    Returns:
+        (B, C, H, W) in [0, 1], at most ``epsilon`` away from ``pixels`` everywhere.
+    """
+    return (pixels + epsilon * _gradient_sign(model, pixels, labels)).clamp(0, 1)
+
+
+def pgd(
+    model: nn.Module,
+    pixels: Tensor,
+    labels: Tensor,
+    epsilon: float,
+    *,
+    steps: int,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """``steps`` steps up the loss from a random point of the ball, projected back after each.
+
+    A step is 2.5 ε / steps, so that every corner of the ball can be reached from every point
+    (Madry et al. 2018, section 5). Arguments and result as in ``fgsm``; ``generator``, on the
+    CPU so that every device starts alike, chooses the first point.
+    """
+    noise = torch.rand(pixels.shape, generator=generator).to(pixels)
+    attacked = (pixels + epsilon * (2 * noise - 1)).clamp(0, 1)
+    step = 2.5 * epsilon / steps
+    for _ in range(steps):
+        attacked = attacked + step * _gradient_sign(model, attacked, labels)
+        attacked = (pixels + (attacked - pixels).clamp(-epsilon, epsilon)).clamp(0, 1)
+    return attacked
+
+
+def attack_errors(
+    classifier: PixelClassifier,
+    images: np.ndarray,
+    labels: Tensor,
+    *,
+    epsilons: Sequence[float],
+    pgd_steps: int,
+    batch_size: int,
+    seed: int,
+) -> list[dict[str, Any]]:
+    """One row an attack and ε: ``attack``, ``epsilon`` (of [0, 1]), ``epsilon_255``, ``steps``,
+    ``images`` and ``top1_error`` in percent.
+
+    ``epsilons`` are in 255ths. ``images`` (N, H, W, 3) uint8, ``labels`` (N,) on the CPU.
+    """
+    rows = []
+    for attack, steps in (("fgsm", 1), ("pgd", pgd_steps)):
+        for epsilon_255 in epsilons:
+            epsilon = epsilon_255 / UNIT
+            generator = torch.Generator().manual_seed(seed)
+            wrong = []
+            for start in range(0, len(images), batch_size):
+                pixels = classifier.pixels(images[start : start + batch_size])
+                target = labels[start : start + batch_size].to(classifier.device)
+                if attack == "fgsm":
+                    attacked = fgsm(classifier, pixels, target, epsilon)
+                else:
+                    attacked = pgd(
+                        classifier, pixels, target, epsilon, steps=steps, generator=generator
+                    )
+                with torch.inference_mode():
+                    wrong.append(ranks(classifier(attacked), target).cpu())
+            rows.append(
+                {
+                    "attack": attack,
+                    "epsilon": epsilon,
+                    "epsilon_255": epsilon_255,
+                    "steps": steps,
+                    "images": len(images),
+                    "top1_error": top_error(torch.cat(wrong), 1),
+                }
+            )
+    return rows

@@ -1,0 +1,66 @@
+"""Does confidence mean what it says: expected calibration error, reliability, temperature.
+
+Guo, Pleiss, Sun, Weinberger (2017), "On Calibration of Modern Neural Networks".
+"""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def calibration_error(logits: Tensor, labels: Tensor, bins: int) -> float:
+    """Expected calibration error in percent, over equally wide confidence bins (Guo, eq. 3)."""
+    from torchmetrics.functional.classification import multiclass_calibration_error
+
+    probabilities = logits.double().softmax(1)
+    return 100 * float(
+        multiclass_calibration_error(probabilities, labels, logits.shape[1], n_bins=bins, norm="l1")
+    )
+
+
+def reliability(logits: Tensor, labels: Tensor, bins: int) -> list[dict[str, Any]]:
+    """One row a confidence bin: its limits, images, their share, mean confidence and accuracy.
+
+    All but ``images`` are fractions; an empty bin has no confidence and no accuracy. A confidence
+    on a limit belongs to the lower bin.
+    """
+    confidence, predicted = logits.double().softmax(1).max(1)
+    right = (predicted == labels).double()
+    limits = torch.linspace(0, 1, bins + 1, dtype=torch.float64)
+    which = (torch.bucketize(confidence, limits) - 1).clamp(0, bins - 1)
+    rows = []
+    for index in range(bins):
+        here = which == index
+        images = int(here.sum())
+        rows.append(
+            {
+                "bin_low": float(limits[index]),
+                "bin_high": float(limits[index + 1]),
+                "images": images,
+                "share": images / len(labels),
+                "confidence": float(confidence[here].mean()) if images else None,
+                "accuracy": float(right[here].mean()) if images else None,
+            }
+        )
+    return rows
+
+
+def fit_temperature(logits: Tensor, labels: Tensor) -> float:
+    """The temperature T > 0 that minimises the NLL of ``logits / T`` on held-out images.
+
+    Sought between 0.05 and 20: beyond, the held-out images are all right or all wrong and
+    have nothing to say about confidence.
+    """
+    from scipy.optimize import minimize_scalar
+
+    scores = logits.double()
+
+    def nll(log_temperature: float) -> float:
+        return float(F.cross_entropy(scores / math.exp(log_temperature), labels))
+
+    limit = math.log(20)
+    found = minimize_scalar(nll, bounds=(-limit, limit), method="bounded", options={"xatol": 1e-6})
+    return math.exp(found.x)

@@ -1,0 +1,62 @@
+"""A classifier of plain pixels: resizing and normalisation are inside it."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from saliencymixplus.data.augment import resize, whole
+
+UNIT = 255.0  # a uint8 pixel's range
+
+
+class PixelClassifier(nn.Module):
+    """Maps pixels in [0, 1], at the network's input size, to logits.
+
+    Args:
+        model: maps normalised images (B, 3, S, S) to logits (B, K); put in evaluation mode.
+        mean, std: of pixels in [0, 1], per channel.
+        input_size: S, the side of the square the network was trained on.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self, model: nn.Module, mean: Sequence[float], std: Sequence[float], input_size: int
+    ) -> None:
+        super().__init__()
+        self.model = model.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.input_size = input_size
+        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(1, -1, 1, 1))
+        self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(1, -1, 1, 1))
+
+    @property
+    def device(self) -> torch.device:
+        """Where the pixels must be."""
+        return self.mean.device
+
+    def pixels(self, images: np.ndarray) -> Tensor:
+        """uint8 (B, H, W, 3) to float32 (B, 3, S, S) in [0, 1] on the device."""
+        batch = torch.from_numpy(np.array(images)).to(self.device)  # a copy: the source is mapped
+        batch = batch.permute(0, 3, 1, 2).to(torch.float32) / UNIT
+        side = self.input_size
+        if batch.shape[-2:] != (side, side):
+            boxes = whole(len(batch), (batch.shape[2], batch.shape[3]), batch.device)
+            batch = resize(batch, boxes, (side, side))  # as the training's own test images
+        return batch
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Logits (B, K), float32, of pixels (B, 3, S, S) in [0, 1]."""
+        return self.model((pixels - self.mean) / self.std).float()
+
+
+@torch.inference_mode()
+def predict(classifier: PixelClassifier, images: np.ndarray, batch_size: int) -> Tensor:
+    """Logits (N, K), float32 on the CPU, of uint8 images (N, H, W, 3)."""
+    logits = [
+        classifier(classifier.pixels(images[start : start + batch_size]))
+        for start in range(0, len(images), batch_size)
+    ]
+    return torch.cat(logits).cpu()

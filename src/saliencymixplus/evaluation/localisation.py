@@ -1,0 +1,144 @@
+"""Does the network look at the object: class activation maps against object masks.
+
+Grad-CAM (Selvaraju et al. 2017, "Grad-CAM", eq. 1 and 2) at the network's last feature map, for
+the true class. Where average pooling and one linear layer follow, it is the class activation map of Zhou,
+Khosla, Lapedriza, Oliva, Torralba (2016), "Learning Deep Features for Discriminative
+Localization", with its negative part cut off.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from saliencymixplus.evaluation.classifier import PixelClassifier
+
+BACKGROUND, OBJECT, UNKNOWN = 0, 1, 2  # values of masks
+Measures = dict[str, np.ndarray]
+
+
+def feature_module(classifier: PixelClassifier, pixels: Tensor) -> str | None:
+    """Name of the module whose output is the last map (B, C, H, W) with H·W > 1; None: no such.
+
+    Transformers that keep tokens (ViT) have no such map behind their patch embedding.
+    """
+    last: list[str] = []
+    tokens: list[str] = []
+    hooks = []
+    for name, module in classifier.model.named_modules():
+
+        def note(_: nn.Module, __: Any, output: Any, name: str = name) -> None:
+            if isinstance(output, Tensor) and output.ndim == 4 and output.shape[2:].numel() > 1:
+                last.append(name)
+            elif isinstance(output, Tensor) and output.ndim == 3:
+                tokens.append(name)
+
+        hooks.append(module.register_forward_hook(note))
+    try:
+        with torch.no_grad():
+            classifier(pixels)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return None if tokens or not last else last[-1]
+
+
+def class_activation_maps(
+    classifier: PixelClassifier, pixels: Tensor, labels: Tensor, module: str
+) -> Tensor:
+    """Grad-CAM of class ``labels`` (B,) at ``module``: (B, h, w), not negative."""
+    kept: list[Tensor] = []
+
+    def keep(_: nn.Module, __: Any, output: Tensor) -> Tensor:
+        leaf = output.detach().clone().requires_grad_(True)
+        kept.append(leaf)
+        return leaf
+
+    hook = classifier.model.get_submodule(module).register_forward_hook(keep)
+    try:
+        with torch.enable_grad():
+            scores = classifier(pixels).gather(1, labels[:, None]).sum()
+            (gradient,) = torch.autograd.grad(scores, kept[-1])
+    finally:
+        hook.remove()
+    weights = gradient.mean((2, 3), keepdim=True)
+    return F.relu((weights * kept[-1]).sum(1)).detach()
+
+
+def measures(maps: Tensor, masks: Tensor, threshold: float) -> Measures:
+    """How well maps agree with masks; each result (B,), NaN where a mask says nothing.
+
+    Args:
+        maps: (B, H, W), not negative. masks: (B, H, W): 0 background, 1 object, 2 unknown.
+        threshold: of the map's maximum, above which a pixel is taken for the object.
+
+    Returns:
+        ``mask_share``: the object's share of the known pixels, which is what a map that knows
+        nothing would score in the first two measures, and its IoU if it covered everything;
+        ``energy``: the map's share inside the object (Wang et al. 2020, "Score-CAM");
+        ``pointing``: 1 where the map's maximum is inside (Zhang et al. 2018);
+        ``iou`` of the map above the threshold (Zhou et al. 2016) with the object.
+        Unknown pixels count nowhere. A map that is zero everywhere has no energy and no
+        maximum: it scores as one that knows nothing, and an IoU of 0.
+    """
+    known = masks != UNKNOWN
+    inside = (masks == OBJECT).double()
+    seen = (maps * known).double()
+    share = inside.sum((1, 2)) / known.sum((1, 2))
+    total = seen.sum((1, 2))
+    blank = total <= 0
+    energy = torch.where(blank, share, (seen * inside).sum((1, 2)) / total.clamp_min(1e-300))
+    # Unknown pixels can't be the maximum.
+    best = torch.where(known, maps.double(), -1.0).flatten(1)
+    at = best.argmax(1, keepdim=True)
+    pointing = torch.where(blank, share, inside.flatten(1).gather(1, at)[:, 0])
+    peak = best.amax(1)[:, None, None]
+    region = (known & (seen > threshold * peak)).double()
+    union = torch.maximum(region, inside).sum((1, 2))
+    iou = (region * inside).sum((1, 2)) / union
+    usable = (inside.sum((1, 2)) > 0) & (known.sum((1, 2)) > inside.sum((1, 2)))
+    found = {"mask_share": share, "energy": energy, "pointing": pointing, "iou": iou}
+    return {name: torch.where(usable, value, torch.nan).numpy() for name, value in found.items()}
+
+
+def localisation_rows(
+    classifier: PixelClassifier,
+    images: np.ndarray,
+    labels: Tensor,
+    masks: np.ndarray,
+    *,
+    threshold: float,
+    batch_size: int,
+) -> tuple[Measures, str]:
+    """``measures`` of every image (N, H, W, 3), and, if there can be none, the reason why."""
+    module = feature_module(classifier, classifier.pixels(images[:2]))
+    if module is None:
+        return {}, "the network has no feature map of more than one pixel before its classifier"
+    if not ((masks == OBJECT).any((1, 2)) & (masks == BACKGROUND).any((1, 2))).any():
+        return {}, "no test image has an object mask"
+    parts: list[Measures] = []
+    for start in range(0, len(images), batch_size):
+        batch = slice(start, start + batch_size)
+        pixels = classifier.pixels(images[batch])
+        maps = class_activation_maps(
+            classifier, pixels, labels[batch].to(classifier.device), module
+        )
+        size = masks.shape[1:]
+        maps = F.interpolate(maps[:, None], size, mode="bilinear", align_corners=False)[:, 0]
+        parts.append(measures(maps.cpu(), torch.from_numpy(np.array(masks[batch])), threshold))
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}, ""
+
+
+def summarise(found: Measures, labels: Tensor, classes: Sequence[str]) -> list[dict[str, Any]]:
+    """One row a class with masks: its images and the mean of each measure (fractions)."""
+    usable = ~np.isnan(found["mask_share"])
+    rows = []
+    for index, name in enumerate(classes):
+        here = usable & (labels.numpy() == index)
+        if here.any():
+            means = {key: float(value[here].mean()) for key, value in found.items()}
+            rows.append({"class": name, "images": int(here.sum())} | means)
+    return rows

@@ -1,0 +1,298 @@
+"""Everything that is measured of one trained run: which parts, in what order, written where."""
+
+import csv
+import io
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from saliencymixplus.data.prepared import Prepared, Split, load_prepared
+from saliencymixplus.errors import UserError
+from saliencymixplus.evaluation import accuracy, attacks, calibration, occlusion
+from saliencymixplus.evaluation.classifier import PixelClassifier, predict
+from saliencymixplus.evaluation.corruptions import corruption_errors
+from saliencymixplus.evaluation.localisation import localisation_rows, summarise
+from saliencymixplus.evaluation.predictions import Predictions, save_predictions
+from saliencymixplus.files import whole_directory, write_json, write_text
+from saliencymixplus.settings import RuntimeSettings
+from saliencymixplus.settings.evaluation import EvaluationSettings
+from saliencymixplus.tracking import reopen
+from saliencymixplus.training.device import choose_device
+from saliencymixplus.training.runs import Run, load_run
+
+WEIGHTS = ("last", "best_validation", "best_test")
+Rows = list[dict[str, Any]]
+
+
+@dataclass
+class Report:
+    """What has been measured so far.
+
+    ``metrics``: flat names to numbers; errors in percent. ``tables``: file stem to rows.
+    ``skipped``: part to the reason why it was not measured.
+    """
+
+    metrics: dict[str, float] = field(default_factory=dict)
+    tables: dict[str, Rows] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is measured: a classifier, the test images, and what was predicted of them."""
+
+    classifier: PixelClassifier
+    test: Split
+    validation: Split | None
+    classes: Sequence[str]
+    logits: Tensor  # (N, K) of the test images
+    labels: Tensor  # (N,)
+    settings: EvaluationSettings
+
+    def sample(self) -> np.ndarray:
+        """Rows of the test images for the costly parts: all, or ``settings.images`` of them."""
+        count, wanted = len(self.labels), self.settings.images
+        if wanted is None or wanted >= count:
+            return np.arange(count)
+        generator = np.random.default_rng(self.settings.seed)
+        return np.sort(generator.choice(count, wanted, replace=False))
+
+
+def evaluate(
+    run_dir: Path,
+    prepared: Path,
+    output: Path,
+    settings: EvaluationSettings,
+    runtime: RuntimeSettings,
+) -> dict[str, float]:
+    """Measure a finished run on the prepared test images and write the results to ``output``.
+
+    The last weights are measured in full; those of the best validation epoch and of the epoch
+    that is best on the test images have their errors recorded under these names.
+
+    Returns:
+        What metrics.json holds: flat names to numbers.
+
+    Raises:
+        UserError: the run is missing or unfinished, or was trained on other data.
+    """
+    run = load_run(run_dir)
+    data = load_prepared(prepared)
+    _check_same_data(run, data, run_dir, prepared)
+    device = choose_device(runtime.device)
+    test = data.split("test")
+    labels = torch.from_numpy(np.array(test.labels))
+    report = Report()
+
+    classifiers, logits = {}, {}
+    for which in WEIGHTS:
+        model = run.model(which)
+        if model is not None:
+            classifiers[which] = _classifier(run, data, model).to(device)
+            logits[which] = predict(classifiers[which], test.images, settings.batch_size)
+    subject = Subject(
+        classifiers["last"],
+        test,
+        data.split("val") if "val" in data.meta.counts else None,
+        data.meta.classes,
+        logits["last"],
+        labels,
+        settings,
+    )
+    measure(subject, report)
+    for which, found in logits.items():
+        if which != "last":
+            report.metrics |= _prefixed(which, accuracy.errors(found, labels), ("nll",))
+
+    predictions = Predictions.of(logits, labels)
+    with whole_directory(output) as part:
+        write_report(report, part)
+        save_predictions(predictions, part / "predictions.npz")
+        write_json(part / "evaluation.json", _provenance(run, data, settings, device, report))
+    _track(run_dir, output, report, runtime)
+    return report.metrics
+
+
+def measure(subject: Subject, report: Report) -> None:
+    """Fill ``report`` with accuracy and the parts that the settings name."""
+    parts: dict[str, Callable[[Subject, Report], None]] = {
+        "accuracy": _accuracy,
+        "calibration": _calibration,
+        "corruptions": _corruptions,
+        "attacks": _attacks,
+        "occlusion": _occlusion,
+        "localisation": _localisation,
+    }
+    for name, part in parts.items():
+        if name == "accuracy" or name in subject.settings.parts:
+            start = time.perf_counter()
+            part(subject, report)
+            report.seconds[name] = round(time.perf_counter() - start, 3)
+
+
+def _accuracy(subject: Subject, report: Report) -> None:
+    logits, labels, classes = subject.logits, subject.labels, subject.classes
+    report.metrics |= accuracy.errors(logits, labels)
+    report.tables["per_class"] = accuracy.per_class(logits, labels, classes)
+    report.tables["confusion"] = accuracy.confusion_pairs(logits, labels, classes)
+
+
+def _calibration(subject: Subject, report: Report) -> None:
+    logits, labels, bins = subject.logits, subject.labels, subject.settings.calibration_bins
+    report.metrics["ece"] = calibration.calibration_error(logits, labels, bins)
+    before = calibration.reliability(logits, labels, bins)
+    report.tables["reliability"] = [{"scaling": "none"} | row for row in before]
+    if subject.validation is None:
+        report.skipped["temperature"] = (
+            "the data have no validation split to fit it on (data.validation_fraction is 0)"
+        )
+        return
+    held_out = predict(subject.classifier, subject.validation.images, subject.settings.batch_size)
+    held_out_labels = torch.from_numpy(np.array(subject.validation.labels))
+    temperature = calibration.fit_temperature(held_out, held_out_labels)
+    scaled = logits / temperature
+    report.metrics["temperature"] = temperature
+    report.metrics["ece_scaled"] = calibration.calibration_error(scaled, labels, bins)
+    report.metrics["nll_scaled"] = accuracy.errors(scaled, labels)["nll"]
+    after = calibration.reliability(scaled, labels, bins)
+    report.tables["reliability"] += [{"scaling": "temperature"} | row for row in after]
+
+
+def _corruptions(subject: Subject, report: Report) -> None:
+    rows, settings = subject.sample(), subject.settings
+    found = corruption_errors(
+        subject.classifier,
+        subject.test.images[rows],
+        subject.labels[rows],
+        corruptions=settings.corruptions,
+        batch_size=settings.batch_size,
+        seed=settings.seed,
+    )
+    clean = accuracy.errors(subject.logits[rows], subject.labels[rows])["top1_error"]
+    means = {
+        name: float(np.mean([row["top1_error"] for row in found if row["corruption"] == name]))
+        for name in settings.corruptions
+    }
+    report.tables["corruptions"] = found
+    report.metrics |= {f"corruption_{name}_error": mean for name, mean in means.items()}
+    report.metrics["mean_corruption_error"] = float(np.mean(list(means.values())))
+    report.metrics["relative_corruption_error"] = report.metrics["mean_corruption_error"] - clean
+
+
+def _attacks(subject: Subject, report: Report) -> None:
+    rows, settings = subject.sample(), subject.settings
+    found = attacks.attack_errors(
+        subject.classifier,
+        subject.test.images[rows],
+        subject.labels[rows],
+        epsilons=settings.epsilons,
+        pgd_steps=settings.pgd_steps,
+        batch_size=settings.batch_size,
+        seed=settings.seed,
+    )
+    report.tables["attacks"] = found
+    report.metrics |= {
+        f"{row['attack']}_eps{row['epsilon_255']:g}_error": row["top1_error"] for row in found
+    }
+
+
+def _occlusion(subject: Subject, report: Report) -> None:
+    rows, settings = subject.sample(), subject.settings
+    found = occlusion.occlusion_errors(
+        subject.classifier,
+        subject.test.images[rows],
+        subject.labels[rows],
+        shares=settings.occlusion_shares,
+        batch_size=settings.batch_size,
+        seed=settings.seed,
+    )
+    report.tables["occlusion"] = found
+    for kind in ("centre", "random"):
+        report.metrics[f"occlusion_{kind}_error"] = occlusion.mean_error(found, kind)
+
+
+def _localisation(subject: Subject, report: Report) -> None:
+    if subject.test.masks is None:
+        report.skipped["localisation"] = "the data have no object masks"
+        return
+    rows, settings = subject.sample(), subject.settings
+    found, reason = localisation_rows(
+        subject.classifier,
+        subject.test.images[rows],
+        subject.labels[rows],
+        subject.test.masks[rows],
+        threshold=settings.localisation_threshold,
+        batch_size=settings.batch_size,
+    )
+    if reason:
+        report.skipped["localisation"] = reason
+        return
+    report.tables["localisation"] = summarise(found, subject.labels[rows], subject.classes)
+    report.metrics |= {f"localisation_{k}": float(np.nanmean(v)) for k, v in found.items()}
+
+
+def write_report(report: Report, folder: Path) -> None:
+    """metrics.json and one CSV a table."""
+    broken = sorted(name for name, value in report.metrics.items() if not np.isfinite(value))
+    if broken:
+        raise UserError(
+            f"the evaluation gave no finite {', '.join(broken)}: the network's outputs overflow"
+        )
+    write_json(folder / "metrics.json", report.metrics)
+    for name, rows in report.tables.items():
+        text = io.StringIO()
+        writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        write_text(folder / f"{name}.csv", text.getvalue())
+
+
+def _classifier(run: Run, data: Prepared, model: torch.nn.Module) -> PixelClassifier:
+    size = run.settings.training.crop_size or data.meta.image_size[0]
+    return PixelClassifier(model, data.meta.mean, data.meta.std, size)
+
+
+def _check_same_data(run: Run, data: Prepared, run_dir: Path, prepared: Path) -> None:
+    trained_on = run.data["digest"]
+    if trained_on != data.meta.digest:
+        raise UserError(
+            f"{run_dir} was trained on other data (digest {trained_on}) than {prepared} holds "
+            f"({data.meta.digest}): give the folder it was trained on, or train again"
+        )
+
+
+def _prefixed(
+    prefix: str, metrics: Mapping[str, float], without: Sequence[str]
+) -> dict[str, float]:
+    return {f"{prefix}_{k}": v for k, v in metrics.items() if k not in without}
+
+
+def _provenance(
+    run: Run, data: Prepared, settings: EvaluationSettings, device: torch.device, report: Report
+) -> dict[str, Any]:
+    test_images = data.meta.counts["test"]
+    return {
+        "run": {"digest": run.digest, "data": data.meta.digest},
+        "settings": settings.model_dump(mode="json"),
+        "device": str(device),
+        "torch": torch.__version__,
+        "test_images": test_images,
+        "images_of_costly_parts": min(settings.images or test_images, test_images),
+        "skipped": report.skipped,
+        "seconds": report.seconds,
+    }
+
+
+def _track(run_dir: Path, output: Path, report: Report, runtime: RuntimeSettings) -> None:
+    tracker = reopen(run_dir, runtime.tracker)
+    tracker.log_results({f"evaluation/{name}": value for name, value in report.metrics.items()})
+    for path in sorted(output.iterdir()):
+        tracker.log_file(path, "evaluation")
+    tracker.finish("FINISHED")
