@@ -64,8 +64,9 @@ def resize_values(values: npt.NDArray[np.uint8], size: int) -> npt.NDArray[np.ui
 
 
 @contextmanager
-def quiet_limits() -> Iterator[None]:
-    """Keep Pillow from printing warnings of its own while ``decode`` runs, in threads too."""
+def decoding() -> Iterator[None]:
+    """Make ``decode`` fit for threads: decoders registered, no warnings printed by Pillow."""
+    Image.init()  # else the first pictures race for it
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="PIL")
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)

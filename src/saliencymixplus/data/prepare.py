@@ -1,5 +1,6 @@
 """Decoding a download once, to square uint8 arrays that training maps into memory."""
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,7 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from saliencymixplus.data.images import quiet_limits
+from saliencymixplus.data.images import decoding
 from saliencymixplus.data.manifest import verified
 from saliencymixplus.data.prepared import META, UNKNOWN, Meta, content_of, digest_of, layout
 from saliencymixplus.data.progress import Report, progress
@@ -110,13 +111,16 @@ def measure(
         for channel in range(3):
             values = images[start : start + 256, ..., channel].ravel()
             histogram[channel] += np.bincount(values, minlength=256)
-    grey = np.arange(256) / 255
-    share = histogram / histogram.sum(axis=1, keepdims=True)
-    mean = share @ grey
-    std = np.sqrt(np.maximum(share @ grey**2 - mean**2, 0))
-    # A constant channel (all black) must not divide by zero in training.
-    std = np.where(std < 1e-6, 1.0, std)
-    return tuple(mean.tolist()), tuple(std.tolist())
+    means, deviations = [], []
+    for counts in histogram.tolist():
+        # Whole numbers: the last digit must not depend on the machine's way of adding.
+        n = sum(counts)
+        first = sum(count * value for value, count in enumerate(counts))
+        second = sum(count * value**2 for value, count in enumerate(counts))
+        means.append(first / (255 * n))
+        # A constant channel (all black) must not divide by zero in training.
+        deviations.append(math.sqrt((second * n - first**2) / (255 * n) ** 2) or 1.0)
+    return (means[0], means[1], means[2]), (deviations[0], deviations[1], deviations[2])
 
 
 def _placed(listing: Listing, settings: DataSettings) -> tuple[Places, dict[str, list[str]]]:
@@ -124,6 +128,11 @@ def _placed(listing: Listing, settings: DataSettings) -> tuple[Places, dict[str,
     places: Places = {}
     files: dict[str, list[str]] = {}
     for split, names in listing.files.items():
+        if split == "val" and settings.validation_fraction > 0:
+            raise UserError(
+                "the data have a val/ folder of their own beside test/: "
+                "set data.validation_fraction to 0, or take val/ away"
+            )
         targets = np.full(len(names), split, dtype=object)
         if split == "train" and settings.validation_fraction > 0:
             _, off = stratified(
@@ -159,7 +168,7 @@ def _create(part: Path, meta: Meta) -> Arrays:
 def _decode(source: Source, places: Places, arrays: Arrays, report: Report) -> None:
     seen = {split: np.zeros(len(rows), dtype=bool) for split, rows in places.items()}
     total = sum(len(rows) for rows in places.values())
-    with quiet_limits(), progress("decoding", total, report) as advance:
+    with decoding(), progress("decoding", total, report) as advance:
         for pieces, results in _in_parallel(_make, _chunks(source.pieces(), _CHUNK)):
             for piece, result in zip(pieces, results, strict=True):
                 split, row = places[piece.split][piece.row]

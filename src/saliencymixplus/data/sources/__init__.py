@@ -27,7 +27,7 @@ def open_source(manifest: Manifest, folder: Path, size: int) -> Source:
     if manifest.source in ("cifar10", "cifar100"):
         from saliencymixplus.data.sources.cifar import Cifar
 
-        return Cifar(folder, size)
+        return Cifar(manifest.source, folder, size)
     if manifest.source == "oxford_pet":
         from saliencymixplus.data.sources.pet import Pet
 
