@@ -13,7 +13,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from saliencymixplus.errors import UserError
 
 # By content, not by name. Formats that Pillow hands to other programs (EPS) are not among them.
-FORMATS = ("JPEG", "MPO", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
 EXTENSIONS = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".webp"),
     *(".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm"),

@@ -48,12 +48,11 @@ def progress(
         done += amount
         if time.monotonic() - last >= _PAUSE:
             last = time.monotonic()
-            report(
-                f"{title}: {_amount(done, unit)}{f' of {_amount(total, unit)}' if total else ''}"
-            )
+            share = f" of {_amount(total, unit)}" if total else ""
+            report(f"{title}: {_amount(done, unit)}{share}")
 
     yield advance
 
 
 def _amount(count: int, unit: str) -> str:
-    return f"{count / 1e6:.1f} MB" if unit == "bytes" else f"{count} {unit}"
+    return f"{count / 1e6:.1f} MB" if unit == "bytes" else f"{count:,}"

@@ -100,9 +100,8 @@ def _listing(rows: dict[str, list[Row]], has_masks: bool) -> Listing:
     untested = [title(breed) for breed in present if breed not in breeds["test"]]
     notes = []
     if untested:
-        notes.append(
-            f"{len(untested)} of {len(present)} breeds have no test image: " + ", ".join(untested)
-        )
+        names = ", ".join(untested[:3]) + (", …" if len(untested) > 3 else "")
+        notes.append(f"{len(untested)} of {len(present)} breeds have no test image: {names}")
     return Listing(
         classes=tuple(title(breed) for breed in present),
         files={s: tuple(f"images/{row.image}.jpg" for row in listed) for s, listed in rows.items()},
