@@ -109,9 +109,9 @@ def _frost(images: Tensor, severity: int, rng: Random) -> Tensor:
     keep = _level((1, 0.98, 0.92, 0.86, 0.78), (1, 0.85, 0.75, 0.68, 0.6), severity, side)
     cover = _level((0.25, 0.35, 0.45, 0.5, 0.6), (0.4, 0.55, 0.65, 0.7, 0.78), severity, side)
     # Needles: where a rough cloud passes its middle; patches: a smooth one.
-    rough = fractal_fields(len(images), side, rng, exponent=1.0, coarsest=4)
+    rough = fractal_fields(len(images), side, rng, exponent=1.5, coarsest=6)
     smooth = fractal_fields(len(images), side, rng, exponent=2.0, coarsest=2)
-    crystals = (1 - np.abs(2 * rough - 1)) ** 3 * smooth
+    crystals = (1 - np.abs(2 * rough - 1)) ** 4 * smooth
     layer = torch.from_numpy(crystals)[:, None].to(images)
     layer = layer / layer.amax((2, 3), keepdim=True)
     tint = images.new_tensor((0.86, 0.94, 1.0)).view(1, 3, 1, 1)
@@ -121,9 +121,13 @@ def _frost(images: Tensor, severity: int, rng: Random) -> Tensor:
 def _fog(images: Tensor, severity: int, rng: Random) -> Tensor:
     side = _side(images)
     density = _level((0.2, 0.5, 0.75, 1.0, 1.5), (1.2, 1.6, 2.0, 2.5, 3.0), severity, side)
-    cloud = torch.from_numpy(fractal_fields(len(images), side, rng, exponent=2.0, coarsest=1))
+    cloud = 0.4 + 0.6 * fractal_fields(len(images), side, rng, exponent=2.0, coarsest=1)
     brightest = images.amax((1, 2, 3), keepdim=True).clamp_min(1 / UNIT)
-    return (images + density * cloud[:, None].to(images)) * brightest / (brightest + density)
+    return (
+        (images + density * torch.from_numpy(cloud)[:, None].to(images))
+        * brightest
+        / (brightest + density)
+    )
 
 
 def _brightness(images: Tensor, severity: int, rng: Random) -> Tensor:
@@ -142,7 +146,7 @@ def _contrast(images: Tensor, severity: int, rng: Random) -> Tensor:
 
 def _elastic(images: Tensor, severity: int, rng: Random) -> Tensor:
     side = _side(images)
-    reach = side * (0.02, 0.03, 0.04, 0.055, 0.07)[severity - 1]
+    reach = side * (0.015, 0.022, 0.03, 0.04, 0.05)[severity - 1]
     fields = [
         2 * fractal_fields(len(images), side, rng, exponent=3.0, coarsest=4) - 1 for _ in range(2)
     ]

@@ -1,8 +1,8 @@
 """Does the network look at the object: class activation maps against object masks.
 
 Grad-CAM (Selvaraju et al. 2017, "Grad-CAM", eq. 1 and 2) at the network's last feature map, for
-the true class. Where average pooling and one linear layer follow, it is the class activation map of Zhou,
-Khosla, Lapedriza, Oliva, Torralba (2016), "Learning Deep Features for Discriminative
+the true class. Where average pooling and one linear layer follow, it is the class activation map
+of Zhou, Khosla, Lapedriza, Oliva, Torralba (2016), "Learning Deep Features for Discriminative
 Localization", with its negative part cut off.
 """
 

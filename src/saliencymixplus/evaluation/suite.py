@@ -26,7 +26,6 @@ from saliencymixplus.tracking import reopen
 from saliencymixplus.training.device import choose_device
 from saliencymixplus.training.runs import Run, load_run
 
-WEIGHTS = ("last", "best_validation", "best_test")
 Rows = list[dict[str, Any]]
 
 
@@ -92,11 +91,12 @@ def evaluate(
     report = Report()
 
     classifiers, logits = {}, {}
-    for which in WEIGHTS:
+    for which in run.weights:
         model = run.model(which)
-        if model is not None:
-            classifiers[which] = _classifier(run, data, model).to(device)
-            logits[which] = predict(classifiers[which], test.images, settings.batch_size)
+        side = run.input_size[0]
+        classifier = PixelClassifier(model, data.meta.mean, data.meta.std, side).to(device)
+        classifiers[which] = classifier
+        logits[which] = predict(classifier, test.images, settings.batch_size)
     subject = Subject(
         classifiers["last"],
         test,
@@ -252,11 +252,6 @@ def write_report(report: Report, folder: Path) -> None:
         writer.writeheader()
         writer.writerows(rows)
         write_text(folder / f"{name}.csv", text.getvalue())
-
-
-def _classifier(run: Run, data: Prepared, model: torch.nn.Module) -> PixelClassifier:
-    size = run.settings.training.crop_size or data.meta.image_size[0]
-    return PixelClassifier(model, data.meta.mean, data.meta.std, size)
 
 
 def _check_same_data(run: Run, data: Prepared, run_dir: Path, prepared: Path) -> None:

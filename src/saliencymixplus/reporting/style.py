@@ -67,6 +67,7 @@ def method_style(name: str) -> MethodStyle:
 
 def method_styles(names: Iterable[str]) -> dict[str, MethodStyle]:
     """Styles for recipes that share a figure: as ``method_style``, but no two alike."""
+    names = list(names)  # read twice
     styles: dict[str, MethodStyle] = {}
     taken: set[tuple[str, str]] = set()
     for name in sorted(set(names)):

@@ -1,0 +1,126 @@
+"""Finished runs with their evaluations, read from disk: what a comparison is made of."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from saliencymixplus.errors import UserError
+from saliencymixplus.evaluation.predictions import Predictions, load_predictions
+from saliencymixplus.files import read_json
+
+RUNS, EVALUATIONS = "runs", "evaluations"
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """One training and what it predicted.
+
+    Attributes:
+        settings: ``RunSettings`` as JSON. summary: the training's summary.json.
+        metrics: the evaluation's metrics.json.
+    """
+
+    path: Path
+    settings: Mapping[str, Any]
+    data: Mapping[str, Any]
+    device: str
+    summary: Mapping[str, Any]
+    metrics: Mapping[str, float]
+    predictions: Predictions
+
+    @property
+    def mix(self) -> str:
+        """The mixing recipe's name."""
+        return str(self.settings["mix"]["name"])
+
+    @property
+    def seed(self) -> int:
+        """The training's seed."""
+        return int(self.settings["seed"])
+
+    @property
+    def recipe(self) -> str:
+        """Equal for runs that differ in their seed only."""
+        rest = {key: value for key, value in self.settings.items() if key != "seed"}
+        return json.dumps(rest, sort_keys=True)
+
+
+def evaluation_folder(run_dir: Path) -> Path:
+    """Where a run's evaluation belongs: ``evaluations/…`` for ``runs/…``, else inside the run."""
+    parts = list(run_dir.parts)
+    if RUNS in parts and (run_dir / "evaluation").is_dir() is False:
+        last = len(parts) - 1 - parts[::-1].index(RUNS)
+        parts[last] = EVALUATIONS
+        return Path(*parts)
+    return run_dir / "evaluation"
+
+
+def find_runs(paths: Sequence[Path]) -> list[Path]:
+    """The run folders among ``paths`` and below those that are none themselves, sorted there.
+
+    Raises:
+        UserError: a path does not exist or holds no run.
+    """
+    found: list[Path] = []
+    for path in paths:
+        if not path.is_dir():
+            raise UserError(f"{path} is no folder: give runs, or folders that hold runs")
+        if (path / "settings.json").is_file():
+            found.append(path)
+            continue
+        below = sorted(file.parent for file in path.rglob("settings.json"))
+        below = [run for run in below if not any(part.startswith(".") for part in run.parts[-4:])]
+        if not below:
+            raise UserError(f"{path} holds no run (settings.json): train first")
+        found += below
+    return list(dict.fromkeys(found))
+
+
+def load_results(
+    run_dirs: Sequence[Path], evaluations: Mapping[Path, Path] | None = None
+) -> list[RunResult]:
+    """Read every run and its evaluation.
+
+    Args:
+        evaluations: run folder to evaluation folder, for those that are not where
+            ``evaluation_folder`` says.
+
+    Raises:
+        UserError: any run is missing, unfinished or not evaluated; the message names them all.
+    """
+    results, faults = [], []
+    for run_dir in run_dirs:
+        folder = (evaluations or {}).get(run_dir) or evaluation_folder(run_dir)
+        try:
+            results.append(_load(run_dir, folder))
+        except UserError as error:
+            faults.append(str(error))
+    if faults:
+        raise UserError(
+            f"{len(faults)} of {len(run_dirs)} runs cannot be compared: " + "; ".join(faults)
+        )
+    return results
+
+
+def _load(run_dir: Path, folder: Path) -> RunResult:
+    if not run_dir.is_dir():
+        raise UserError(f"{run_dir} does not exist")
+    if not (run_dir / "summary.json").is_file():
+        raise UserError(f"{run_dir} is unfinished (no summary.json)")
+    if not (folder / "predictions.npz").is_file():
+        raise UserError(f"{run_dir} is not evaluated (no {folder / 'predictions.npz'})")
+    described = read_json(run_dir / "settings.json")
+    provenance = read_json(folder / "evaluation.json")
+    if provenance["run"]["digest"] != described["digest"]:
+        raise UserError(f"{folder} is the evaluation of another training than {run_dir}")
+    return RunResult(
+        path=run_dir,
+        settings=described["settings"],
+        data=described["data"],
+        device=str(described.get("device", "")),
+        summary=read_json(run_dir / "summary.json"),
+        metrics=read_json(folder / "metrics.json"),
+        predictions=load_predictions(folder / "predictions.npz"),
+    )
