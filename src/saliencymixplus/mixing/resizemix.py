@@ -45,7 +45,11 @@ def resizemix(sources: Sources, draw: Draw, options: ResizeMixOptions) -> Blend:
     boxes = torch.cat((corner, corner + sides), dim=1)
     mask = box_mask(boxes, height, width)
     images = torch.where(mask, resized_into(sources.b, boxes), sources.a)
-    whole = torch.tensor([[0, 0, height, width]], device=boxes.device).expand_as(boxes)
+    # Not torch.tensor([…], device=…): copying from the host cannot be captured in a CUDA graph.
+    sides_of_b = torch.stack(
+        (torch.full_like(boxes[:, 0], height), torch.full_like(boxes[:, 0], width)), dim=1
+    )
+    whole = torch.cat((torch.zeros_like(corner), sides_of_b), dim=1)
     return Blend(images, 1.0 - box_share(boxes, height, width), mask, boxes, whole)
 
 

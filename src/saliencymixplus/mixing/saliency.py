@@ -72,8 +72,9 @@ def pass_mode(
     training = [module.training for module in modules]
     norms: list[_BatchNorm] = []
     kept: list[tuple[Tensor, Tensor]] = []
-    if mode == "train" and batch_norm == "untouched":
-        norms = [m for m in modules if isinstance(m, _BatchNorm) and m.track_running_stats]
+    if batch_norm == "untouched":
+        if mode == "train":
+            norms = [m for m in modules if isinstance(m, _BatchNorm) and m.track_running_stats]
         others = [m for m in modules if not isinstance(m, _BatchNorm)]
         kept = [(b, b.clone()) for m in others for b in m.buffers(recurse=False)]
     try:

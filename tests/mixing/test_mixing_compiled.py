@@ -1,0 +1,151 @@
+"""Every method compiles to one graph, and captures into a CUDA graph."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from saliencymixplus import mixing
+
+# SaliencyMix's float_bytes calls OpenCV on the CPU by definition, and is left out.
+METHODS: list[tuple[str, dict[str, Any]]] = [
+    *[(name, {}) for name in mixing.METHODS],
+    ("cutmix", {"box": "sample", "box_size": "exact"}),
+    ("mixup", {"lam0": "sample", "alpha": 0.4}),
+    ("resizemix", {"box": "sample"}),
+    ("fmix", {"mask": "sample"}),
+    ("gridmix", {"mask": "sample"}),
+    ("smoothmix", {"mask": "sample"}),
+    ("saliencymixplus", {"variant": "published"}),
+    ("saliencymixplus", {"position": "mass", "smoothing": 1.0}),
+    ("saliencymixplus", {"position": "sampled"}),
+    ("saliencymixplus", {"position": "random", "label": "area"}),
+]
+every_method = pytest.mark.parametrize(
+    ("method", "options"),
+    [pytest.param(*m, marks=pytest.mark.slow if m[1] else ()) for m in METHODS],
+    ids=["-".join([name, *map(str, options.values())]) for name, options in METHODS],
+)
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA graphs need a GPU")
+DETERMINED = {"none", "guidedsr"}  # its partners follow from the maps
+MAPPED = {"saliencymix", "saliencymixplus", "guidedsr"}
+
+
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1),
+        nn.BatchNorm2d(8),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(8, 10),
+    )
+
+
+def batch(device: str = "cpu") -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    images = torch.randn(6, 3, 12, 16, device=device)
+    labels = torch.arange(6, device=device)
+    return images, labels, torch.rand(6, 12, 16, device=device)
+
+
+def check_compiled(method: str, options: dict[str, Any], backend: str) -> None:
+    torch._dynamo.reset()
+    mixer = mixing.create(method, **options)
+    images, labels, maps = batch()
+    saliency = maps if method in MAPPED else None
+    logits = torch.randn(6, 10)
+
+    def mix(images: Any, labels: Any, saliency: Any, draw: mixing.Draw | None) -> Any:
+        mixed = mixer(images, labels, saliency=saliency, draw=draw)
+        return mixed.images, mixed.lam, mixed.labels_b, mixed.loss(logits[: len(mixed.lam)])
+
+    compiled = torch.compile(mix, fullgraph=True, backend=backend)
+    draw = mixer.draw(6, 12, 16, generator=torch.Generator().manual_seed(4))
+    expected = mix(images, labels, saliency, draw)
+    for ours, theirs in zip(compiled(images, labels, saliency, draw), expected, strict=True):
+        torch.testing.assert_close(ours, theirs)
+    sums = {compiled(images, labels, saliency, None)[0].sum().item() for _ in range(6)}
+    assert len(sums) > 1 or method in DETERMINED
+
+
+@every_method
+def test_one_graph(method: str, options: dict[str, Any]) -> None:
+    check_compiled(method, options, "eager")
+
+
+@pytest.mark.slow
+@every_method
+def test_one_graph_by_inductor(method: str, options: dict[str, Any]) -> None:
+    check_compiled(method, options, "inductor")
+
+
+@pytest.mark.parametrize("variant", ["corrected", "published"])
+def test_a_compiled_network_steps_as_the_plain_one(variant: str) -> None:
+    torch._dynamo.reset()
+    images, labels, _ = batch()
+    mixer = mixing.create("saliencymixplus", variant=variant)
+    draw = mixer.draw(6, 12, 16)
+    plain, bare = network(), network()
+    compiled = torch.compile(bare, fullgraph=True, backend="aot_eager")
+    expected = mixing.backward(plain, mixer, images, labels, draw=draw)
+    step = mixing.backward(compiled, mixer, images, labels, draw=draw, saliency_model=bare)
+    torch.testing.assert_close(step.loss, expected.loss)
+    for ours, theirs in zip(bare.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(ours.grad, theirs.grad)
+    torch.testing.assert_close(dict(bare.named_buffers()), dict(plain.named_buffers()))
+
+
+@needs_gpu
+@every_method
+def test_a_whole_step_captures(method: str, options: dict[str, Any]) -> None:
+    """A captured step replays as the eager one, with fresh random numbers at every replay."""
+    images, labels, maps = batch("cuda")
+    mixer = mixing.create(method, **options)
+    saliency = maps if mixer.needs_saliency else None
+    model = network().cuda()
+    for parameter in model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    draw = mixer.draw(6, 12, 16, device="cuda")
+
+    def run(fixed: mixing.Draw | None) -> mixing.Step:
+        for parameter in model.parameters():
+            parameter.grad.zero_()
+        return mixing.backward(model, mixer, images, labels, saliency=saliency, draw=fixed)
+
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(3):
+            run(draw)
+            run(None)
+    torch.cuda.current_stream().wait_stream(side)
+    expected = run(draw)
+    wanted = [p.grad.clone() for p in model.parameters()]
+    fixed, free = torch.cuda.CUDAGraph(), torch.cuda.CUDAGraph()
+    with torch.cuda.graph(fixed):
+        captured = run(draw)
+    fixed.replay()
+    torch.testing.assert_close(captured.loss, expected.loss, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close([p.grad for p in model.parameters()], wanted, rtol=1e-3, atol=1e-5)
+    with torch.cuda.graph(free):
+        random = run(None)
+    seen = set()
+    for _ in range(8):
+        free.replay()
+        seen.add(round(random.loss.item(), 6))
+    assert len(seen) > 1 or method in DETERMINED
+
+
+@needs_gpu
+@every_method
+def test_mixing_never_waits_for_the_device(method: str, options: dict[str, Any]) -> None:
+    images, labels, maps = batch("cuda")
+    mixer = mixing.create(method, **options)
+    mixer(images, labels, saliency=maps if method in MAPPED else None)  # libraries load
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        mixer(images, labels, saliency=maps if method in MAPPED else None)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")

@@ -1,0 +1,90 @@
+"""Random draws: partners, λ₀, places; and batches from a data loader."""
+
+import math
+
+import pytest
+import torch
+from torch.utils.data import DataLoader, TensorDataset
+
+from saliencymixplus import mixing
+from saliencymixplus.mixing import draws
+
+CPU = torch.device("cpu")
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7, 32])
+def test_full_partners_are_one_cycle(count: int) -> None:
+    for seed in range(20):
+        partner = draws.partners(count, "full", generator=generator(seed), device=CPU).tolist()
+        place, visited = 0, []
+        for _ in range(count):
+            visited.append(place)
+            place = partner[place]
+        assert sorted(visited) == list(range(count))
+
+
+def test_every_partner_is_equally_likely() -> None:
+    source, count, trials = generator(), 5, 4000
+    hits = torch.zeros(count, count)
+    for _ in range(trials):
+        partner = draws.partners(count, "full", generator=source, device=CPU)
+        hits[torch.arange(count), partner] += 1
+    expected = trials / (count - 1)
+    others = hits[~torch.eye(count, dtype=torch.bool)]
+    assert (others - expected).abs().max() < 5 * math.sqrt(expected)
+    assert hits.diagonal().sum() == 0
+
+
+@pytest.mark.parametrize(("count", "size"), [(1, 1), (2, 1), (7, 3), (8, 4)])
+def test_half_pairs_the_first_half_with_the_second(count: int, size: int) -> None:
+    partner = draws.partners(count, "half", generator=generator(), device=CPU)
+    assert sorted(partner.tolist()) == list(range(count // 2, count // 2 + size))
+
+
+@pytest.mark.parametrize("alpha", [0.05, 0.2, 1.0, 4.0])
+def test_beta_has_its_moments(alpha: float) -> None:
+    lam = draws.beta(alpha, 20000, generator=generator(), device=CPU)
+    assert lam.dtype == torch.float64
+    assert ((lam >= 0) & (lam <= 1)).all()
+    variance = 1 / (4 * (2 * alpha + 1))
+    assert lam.mean().item() == pytest.approx(0.5, abs=5 * math.sqrt(variance / 20000))
+    assert lam.var().item() == pytest.approx(variance, rel=0.05)
+    again = draws.beta(alpha, 20000, generator=generator(), device=CPU)
+    assert torch.equal(lam, again)
+
+
+def test_centres_cover_the_image_evenly() -> None:
+    centres = draws.centres(24000, 4, 6, generator=generator(), device=CPU)
+    counts = torch.bincount(centres[:, 0] * 6 + centres[:, 1], minlength=24)
+    assert len(counts) == 24
+    assert (counts - 1000).abs().max() < 5 * math.sqrt(1000)
+
+
+def test_a_draw_can_be_changed_and_injected() -> None:
+    mixer = mixing.create("cutmix", box="sample")
+    draw = mixer.draw(4, 8, 8, generator=generator())
+    assert draw.lam0 is not None
+    assert draw.lam0.shape == (4,)
+    images, labels = torch.randn(4, 3, 8, 8), torch.arange(4)
+    first = mixer(images, labels, draw=draw)
+    assert torch.equal(first.images, mixer(images, labels, draw=draw.to("cpu")).images)
+    assert torch.equal(first.images, mixer(images, labels, generator=generator()).images)
+
+
+@pytest.mark.parametrize("method", ["cutmix", "mixup", "saliencymix"])
+def test_a_loader_mixes_in_its_collate_fn(method: str) -> None:
+    images, labels, maps = torch.rand(10, 3, 8, 8), torch.arange(10), torch.rand(10, 8, 8)
+    mixer = mixing.create(method)
+    parts = (images, labels, maps) if mixer.needs_saliency else (images, labels)
+    loader = DataLoader(
+        TensorDataset(*parts), 4, collate_fn=mixing.collate(mixer, generator=generator())
+    )
+    batches = list(loader)
+    assert [len(mixed.images) for mixed in batches] == [4, 4, 2]
+    for mixed in batches:
+        assert mixed.soft_labels(10).shape == (len(mixed.images), 10)
+        assert mixed.to("cpu", non_blocking=True).lam.equal(mixed.lam)
