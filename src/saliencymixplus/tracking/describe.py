@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,15 @@ from saliencymixplus.tracking.redact import redact, redact_all
 
 # What decides a result; the tables and figures that the pipeline itself rewrites do not count.
 _SOURCES = ("src", "cli.py", "params.yaml", "dvc.yaml", "data.dvc", "pyproject.toml")
+# Okabe and Ito (2008): told apart by colour-blind readers.
+_COLOURS = {
+    "none": "#555555",
+    "cutmix": "#0072b2",
+    "saliencymix": "#009e73",
+    "saliencymixplus": "#d55e00",
+    "mixup": "#cc79a7",
+}
+_SPARE = ("#56b4e9", "#e69f00", "#882255", "#117733", "#332288", "#999933")
 _DVC = {
     "DVC_STAGE": "dvc.stage",
     "DVC_EXP_NAME": "dvc.experiment",
@@ -26,28 +36,39 @@ def run_name(run: RunSettings) -> str:
 
 
 def parameters(run: RunSettings) -> dict[str, str]:
-    """The settings that runs are compared by; settings.json has all."""
+    """The few settings that runs are compared by: MLflow prints them beside every image.
+
+    Of the method's options only those that differ from its (or its variant's) own values;
+    settings.json has everything.
+    """
     training = run.training
-    values: dict[str, Any] = {
-        "mix": run.mix.name,
-        "method": run.mix.method,
-        "seed": run.seed,
+    options = run.mix.options
+    values: dict[str, Any] = {"mix": run.mix.name}
+    if run.mix.method != run.mix.name:
+        values["method"] = run.mix.method
+    if "variant" in options:
+        values["variant"] = options["variant"]
+    values |= {
         "model": run.model.name,
+        "seed": run.seed,
         "epochs": training.epochs,
         "batch_size": training.batch_size,
         "learning_rate": training.learning_rate,
-        "schedule": training.schedule,
-        "weight_decay": training.weight_decay,
         "mix_prob": training.mix_prob,
-        "augment": training.augment,
     }
-    values |= {f"mix.{name}": value for name, value in run.mix.options.items()}
+    usual = _usual_options(run)
+    values |= {
+        f"mix.{name}": value
+        for name, value in options.items()
+        if name != "variant" and (name not in usual or usual[name] != value)
+    }
     return {name: _text(value)[:500] for name, value in values.items()}
 
 
-def tags(identity: str) -> dict[str, str]:
-    """Where the run comes from: code, DVC stage and experiment, settings."""
+def tags(run: RunSettings, identity: str) -> dict[str, str]:
+    """Where the run comes from: code, DVC stage and experiment, settings; and its colour."""
     return {
+        "mlflow.runColor": _colour(run),
         "settings_digest": identity,
         "mlflow.source.type": "LOCAL",
         "mlflow.source.name": Path(sys.argv[0]).name or "python",
@@ -67,6 +88,23 @@ def dataset(run: RunSettings, data: dict[str, Any]) -> dict[str, str]:
         "source": json.dumps(redact_all(source)),
         "profile": json.dumps(redact_all(profile), default=str)[:16000],
     }
+
+
+def _usual_options(run: RunSettings) -> dict[str, Any]:
+    from saliencymixplus.mixing import resolve_options
+
+    variant = {k: v for k, v in run.mix.options.items() if k == "variant"}
+    return resolve_options(run.mix.method, variant)
+
+
+def _colour(run: RunSettings) -> str:
+    """Of the run's curves: one hue per mixing recipe, lighter with the seed, for five seeds."""
+    colours = (*_COLOURS.values(), *_SPARE)
+    name = run.mix.name
+    base = _COLOURS.get(name) or colours[zlib.crc32(name.encode()) % len(colours)]
+    share = 0.15 * (run.seed % 5)
+    parts = (int(base[i : i + 2], 16) for i in (1, 3, 5))
+    return "#" + "".join(f"{round(part + (255 - part) * share):02x}" for part in parts)
 
 
 def _text(value: Any) -> str:

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import time
+import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from saliencymixplus.errors import UserError
-from saliencymixplus.tracking import mlflow_store, stores
+from saliencymixplus.tracking import mlflow_model, stores
 from saliencymixplus.tracking.base import Status, Tracker
 from saliencymixplus.tracking.journal import Journal
 from saliencymixplus.tracking.redact import redact, redact_all
@@ -94,7 +95,7 @@ class JournaledTracker(Tracker):
             return
         self._images.add((key, step))
         attempt = self.journal.header["attempt"]
-        names = mlflow_store.image_names(attempt, key, step, int(time.time() * 1000))
+        names = _image_names(attempt, key, step, int(time.time() * 1000))
 
         def fill(folder: Path) -> None:
             picture = Image.fromarray(image)
@@ -126,7 +127,7 @@ class JournaledTracker(Tracker):
             return
 
         def fill(folder: Path) -> None:
-            mlflow_store.export_model(model, example, folder)
+            mlflow_model.export_model(model, example, folder)
 
         try:
             self.journal.append("model", {"name": name}, fill=fill)
@@ -181,3 +182,13 @@ class JournaledTracker(Tracker):
     @property
     def url_hint(self) -> str | None:
         return stores.ui_command(self.journal.header["uri"])
+
+
+def _image_names(attempt: str, key: str, step: int, time: int) -> tuple[str, str]:
+    """File names of an image of a series and of its thumbnail, as MLflow's UI reads them.
+
+    MLflow's ``log_image`` puts a random part into the name, so that sending twice shows twice.
+    """
+    part = uuid.uuid5(uuid.NAMESPACE_OID, f"{attempt}/{key}/{step}")
+    stem = f"{key.replace('/', '~')}+step+{step}+timestamp+{time}+{part}"
+    return f"{stem}.png", f"{stem}+compressed.webp"

@@ -2,13 +2,11 @@
 
 import logging
 import os
-import uuid
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from filelock import FileLock
 
 from saliencymixplus.errors import UserError
@@ -16,9 +14,11 @@ from saliencymixplus.tracking import stores
 from saliencymixplus.tracking.journal import Record
 
 if TYPE_CHECKING:
-    from torch import nn
+    pass
 
 ATTEMPT_TAG = "saliencymixplus.attempt"
+# Without it the UI takes the experiment for one of language models.
+_EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 # A few per request: MLflow's own limits are 1000 metrics, 100 parameters and 100 tags.
 BATCHED = {"metrics", "params", "tags"}
 _MAX_METRICS = 500
@@ -158,7 +158,9 @@ class Store:
             root = stores.artifact_root(self.recorded)
             location = (root / name).as_uri() if root else None
             try:
-                return self.client.create_experiment(name, artifact_location=location)
+                return self.client.create_experiment(
+                    name, artifact_location=location, tags=_EXPERIMENT_TAGS
+                )
             except MlflowException as error:  # another process was faster
                 experiment = self.client.get_experiment_by_name(name)
                 if experiment is None:
@@ -245,43 +247,3 @@ class Store:
         description.save(str(files / "MLmodel"))
         self.client.log_model_artifacts(model.model_id, str(files))
         self.client.finalize_logged_model(model.model_id, "READY")
-
-
-def export_model(model: "nn.Module", example: np.ndarray, folder: Path) -> None:
-    """Write ``model`` as an MLflow model into the empty ``folder``, in PyTorch's pt2 format.
-
-    A pt2 file is a traced graph with its weights: no pickle, and loading it needs none of this
-    project's code. The requirements are given, as inferring them would start a second Python.
-    """
-    import torch
-    from mlflow import pytorch
-    from mlflow.models import ModelSignature
-    from mlflow.types import Schema, TensorSpec
-
-    with torch.no_grad():
-        logits = model(torch.from_numpy(example)).numpy()
-    signature = ModelSignature(
-        inputs=Schema([TensorSpec(example.dtype, (-1, *example.shape[1:]), "images")]),
-        outputs=Schema([TensorSpec(logits.dtype, (-1, *logits.shape[1:]), "logits")]),
-    )
-    pytorch.save_model(
-        model,
-        str(folder),
-        signature=signature,
-        input_example=example,
-        serialization_format="pt2",
-        pip_requirements=[
-            f"torch=={torch.__version__.partition('+')[0]}",
-            f"numpy=={np.__version__}",
-        ],
-    )
-
-
-def image_names(attempt: str, key: str, step: int, time: int) -> tuple[str, str]:
-    """File names of an image of a series and of its thumbnail, as MLflow's UI reads them.
-
-    MLflow's ``log_image`` puts a random part into the name, so that sending twice shows twice.
-    """
-    part = uuid.uuid5(uuid.NAMESPACE_OID, f"{attempt}/{key}/{step}")
-    stem = f"{key.replace('/', '~')}+step+{step}+timestamp+{time}+{part}"
-    return f"{stem}.png", f"{stem}+compressed.webp"

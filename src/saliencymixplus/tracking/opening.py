@@ -69,7 +69,7 @@ def open_tracker(
     if not journal.records:
         settings = run.model_dump(mode="json")
         journal.append("params", describe.parameters(run))
-        tracker.set_tags(describe.tags(identity))
+        tracker.set_tags(describe.tags(run, identity))
         journal.append("dataset", describe.dataset(run, data))
         tracker.log_dict({"settings": settings, "digest": identity, "data": data}, "settings.json")
     elif any(record.kind == "status" for record in journal.records):
@@ -81,17 +81,24 @@ def open_tracker(
 def reopen(run_dir: Path, kind: str = "mlflow") -> Tracker:
     """A tracker that adds to the run of a finished training, for its evaluation.
 
+    Where MLflow is not installed it records nothing, and says so.
+
     Raises:
-        UserError: ``run_dir`` holds no readable tracking.json, or MLflow is not installed.
+        UserError: ``run_dir`` holds no readable tracking.json.
     """
     reference = read_json(run_dir / _POINTER)
     if kind == "none" or reference.get("tracker") != "mlflow":
         return NoneTracker()
     from saliencymixplus.tracking import mlflow_store
     from saliencymixplus.tracking.journaled import JournaledTracker
+    from saliencymixplus.tracking.sender import say
     from saliencymixplus.tracking.sync import sweep
 
-    mlflow_store.require_mlflow()
+    try:
+        mlflow_store.require_mlflow()
+    except UserError as error:  # an evaluation is worth having without
+        say(f"not recorded in the training's run: {error}")
+        return NoneTracker()
     sweep(journals_root())
     journal = Journal(journals_root() / f"{reference['attempt']}-{uuid.uuid4().hex[:8]}")
     journal.set_header(**{key: value for key, value in reference.items() if key != "tracker"})
