@@ -1,0 +1,153 @@
+"""Augmentation of whole uint8 batches on their device: random numbers first, then their use."""
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+# torchvision's RandomResizedCrop: share of the area, ratio of the sides, tries before giving up.
+SCALE, RATIO, TRIES = (0.08, 1.0), (3 / 4, 4 / 3), 10
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """What happens to training images of (height, width) on their way to the network.
+
+    Attributes:
+        kind: ``none``, ``flip``, ``crop``, ``crop-flip`` or ``resized-crop-flip``.
+        size: (height, width) of the prepared images.
+        output: (height, width) of the network's input.
+        padding: black pixels on each side before a ``crop``.
+    """
+
+    kind: str
+    size: tuple[int, int]
+    output: tuple[int, int]
+    padding: int = 0
+
+    @property
+    def resized(self) -> bool:
+        """Pixels are interpolated; otherwise they are only moved."""
+        return self.kind.startswith("resized") or (not self.cropped and self.output != self.size)
+
+    @property
+    def cropped(self) -> bool:
+        return self.kind.startswith("crop")
+
+    def draw(self, count: int, generator: torch.Generator, device: torch.device) -> "Boxes":
+        """All random numbers for ``count`` images, drawn on ``device``."""
+        boxes = whole(count, self.size, device)
+        if self.kind.startswith("resized"):
+            boxes = _resized_boxes(_uniform((count, 4, TRIES), generator, device), self.size)
+        elif self.cropped:
+            places = _uniform((count, 2), generator, device)
+            # As many places as the output has within the padded image.
+            rows = (places[:, 0] * (self.size[0] + 2 * self.padding - self.output[0] + 1)).long()
+            columns = (places[:, 1] * (self.size[1] + 2 * self.padding - self.output[1] + 1)).long()
+            boxes = replace(boxes, top=rows - self.padding, left=columns - self.padding)
+        if self.kind.endswith("flip"):
+            boxes = replace(boxes, flip=_uniform((count,), generator, device) < 0.5)
+        return boxes
+
+
+@dataclass(frozen=True)
+class Boxes:
+    """Which part of each image is taken, and whether it is mirrored; all tensors are (B,)."""
+
+    top: Tensor  # int64 pixels; may lie outside the image
+    left: Tensor
+    height: Tensor
+    width: Tensor
+    flip: Tensor | None = None  # bool
+
+    def part(self, first: int, last: int) -> "Boxes":
+        """The rows ``first`` to ``last`` (exclusive)."""
+        flip = None if self.flip is None else self.flip[first:last]
+        rows = (t[first:last] for t in (self.top, self.left, self.height, self.width))
+        return Boxes(*rows, flip=flip)
+
+
+def whole(count: int, size: tuple[int, int], device: torch.device) -> Boxes:
+    """The whole of each of ``count`` images of ``size`` (height, width), not mirrored."""
+    zero = torch.zeros(count, dtype=torch.int64, device=device)
+    return Boxes(zero, zero, torch.full_like(zero, size[0]), torch.full_like(zero, size[1]))
+
+
+def gather(pixels: Tensor, rows: Tensor, boxes: Boxes, output: tuple[int, int]) -> Tensor:
+    """Cut ``output`` sized parts out of ``pixels`` (N, H, W) or (N, H, W, C), without resizing.
+
+    One gather from the data set to the batch (B, *output[, C]); ``rows`` (B,) says which images.
+    What lies outside an image is 0.
+    """
+    height, width = pixels.shape[1:3]
+    y, y_inside = _places(boxes.top, output[0], height, None)
+    x, x_inside = _places(boxes.left, output[1], width, boxes.flip)
+    taken = pixels[rows[:, None, None], y[:, :, None], x[:, None, :]]
+    inside = y_inside[:, :, None] & x_inside[:, None, :]
+    return taken * (inside[..., None] if pixels.ndim == 4 else inside)
+
+
+def resize(pixels: Tensor, boxes: Boxes, output: tuple[int, int]) -> Tensor:
+    """Resize each box of float ``pixels`` (B, C, H, W) to ``output``: (B, C, *output).
+
+    Bilinear with antialiasing, as torchvision's ``resize``: two products with the matrices of the
+    triangle filter, so that boxes of different size go through one call.
+    """
+    height, width = pixels.shape[2:]
+    down = _filter(boxes.top, boxes.height, height, output[0], None, pixels.dtype)
+    across = _filter(boxes.left, boxes.width, width, output[1], boxes.flip, pixels.dtype)
+    return down[:, None] @ pixels @ across[:, None].mT
+
+
+def _filter(
+    start: Tensor, length: Tensor, size: int, output: int, flip: Tensor | None, dtype: torch.dtype
+) -> Tensor:
+    """(B, output, size): the weight of each input pixel in each output pixel."""
+    start, length = start[:, None, None].to(dtype), length[:, None, None].to(dtype)
+    scale = length / output
+    out = torch.arange(output, device=start.device, dtype=dtype)[None, :, None]
+    if flip is not None:
+        out = torch.where(flip[:, None, None], output - 1 - out, out)
+    pixel = torch.arange(size, device=start.device, dtype=dtype)[None, None, :] - start
+    distance = (pixel + 0.5 - scale * (out + 0.5)).abs()
+    weight = (1.0 - distance / scale.clamp(min=1.0)).clamp(min=0.0)
+    weight = weight * ((pixel >= 0) & (pixel < length))
+    return weight / weight.sum(2, keepdim=True)
+
+
+def _places(start: Tensor, output: int, size: int, flip: Tensor | None) -> tuple[Tensor, Tensor]:
+    """(B, output) source coordinate of each output one, and whether it lies inside the image."""
+    steps = torch.arange(output, device=start.device)[None]
+    if flip is not None:
+        steps = torch.where(flip[:, None], output - 1 - steps, steps)
+    places = start[:, None] + steps
+    return places.clamp(0, size - 1), (places >= 0) & (places < size)
+
+
+def _resized_boxes(chance: Tensor, size: tuple[int, int]) -> Boxes:
+    """Boxes of RandomResizedCrop from ``chance`` (B, 4, TRIES) in [0, 1)."""
+    height, width = size
+    area = height * width * (SCALE[0] + (SCALE[1] - SCALE[0]) * chance[:, 0])
+    low, high = math.log(RATIO[0]), math.log(RATIO[1])
+    ratio = torch.exp(low + (high - low) * chance[:, 1])
+    w, h = (area * ratio).sqrt().round(), (area / ratio).sqrt().round()
+    fits = (w >= 1) & (w <= width) & (h >= 1) & (h <= height)
+    first = fits.to(torch.uint8).argmax(1, keepdim=True)  # the first try that fits
+    found = fits.any(1)
+    # Where none fits: the whole image, cut in the middle to the nearest allowed ratio.
+    most_w, most_h = min(width, round(height * RATIO[1])), min(height, round(width / RATIO[0]))
+    h = torch.where(found, h.gather(1, first)[:, 0], torch.full_like(h[:, 0], most_h)).long()
+    w = torch.where(found, w.gather(1, first)[:, 0], torch.full_like(w[:, 0], most_w)).long()
+    random_top = (chance[:, 2].gather(1, first)[:, 0] * (height - h + 1)).long()
+    random_left = (chance[:, 3].gather(1, first)[:, 0] * (width - w + 1)).long()
+    return Boxes(
+        top=torch.where(found, random_top, (height - h) // 2),
+        left=torch.where(found, random_left, (width - w) // 2),
+        height=h,
+        width=w,
+    )
+
+
+def _uniform(shape: tuple[int, ...], generator: torch.Generator, device: torch.device) -> Tensor:
+    return torch.rand(shape, generator=generator, device=device)

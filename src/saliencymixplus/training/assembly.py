@@ -1,0 +1,139 @@
+"""Putting a training together: data, network, optimiser, step, engine."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from saliencymixplus import mixing
+from saliencymixplus.data.augment import Augmentation
+from saliencymixplus.data.batches import Source
+from saliencymixplus.data.loader import open_sources
+from saliencymixplus.data.prepared import Meta, Prepared
+from saliencymixplus.errors import UserError
+from saliencymixplus.models import create_model
+from saliencymixplus.settings import RunSettings, RuntimeSettings, TrainingSettings
+from saliencymixplus.training.device import autocast_for, choose_dtype
+from saliencymixplus.training.distributed import Processes
+from saliencymixplus.training.graph import Engine, create_engine
+from saliencymixplus.training.optimiser import WeightAverage, create_optimiser
+from saliencymixplus.training.randomness import Streams, seed_of
+from saliencymixplus.training.step import TrainStep
+from saliencymixplus.training.totals import Totals
+
+
+@dataclass
+class Assembly:
+    """What a training works with."""
+
+    sources: dict[str, Source]
+    step: TrainStep
+    engine: Engine
+    autocast: Callable[[], AbstractContextManager[object]]
+    eval_batch_size: int
+
+    @property
+    def evaluated(self) -> nn.Module:
+        """The network that is evaluated and kept: the weights' average, where there is one."""
+        return self.step.average.model if self.step.average else self.step.local
+
+
+def assemble(
+    run: RunSettings,
+    prepared: Prepared,
+    runtime: RuntimeSettings,
+    device: torch.device,
+    processes: Processes = Processes(),  # noqa: B008
+    say: Callable[[str], None] = print,
+) -> Assembly:
+    """Build everything; the weights depend on the seed and the network alone.
+
+    Raises:
+        UserError: settings that do not fit each other, the data or the device.
+    """
+    recipe, meta = run.training, prepared.meta
+    mixer = mixing.create(run.mix.method, **run.mix.options)
+    _check(run, meta, mixer, processes)
+    augmentation = augmentation_for(recipe, meta)
+    dtype = choose_dtype(recipe.precision, device)
+    autocast = autocast_for(dtype, device)
+    local = initial_model(run, meta, augmentation.output)
+    local = local.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    sources = open_sources(
+        prepared,
+        augmentation,
+        device,
+        saliency=mixer.needs_saliency,
+        place=runtime.data_on,
+        workers=runtime.workers,
+        say=say,
+    )
+    model: nn.Module = local
+    if runtime.compile:
+        model = torch.compile(local, dynamic=False)  # type: ignore[assignment]
+    step = TrainStep(
+        local=local,
+        model=processes.wrap(model, device),
+        optimiser=create_optimiser(local, recipe),
+        mixer=mixer,
+        source=sources["train"],
+        streams=Streams(run.seed, device, processes.rank),
+        totals=Totals(device),
+        autocast=autocast,
+        average=WeightAverage(local, recipe.weight_average) if recipe.weight_average else None,
+        rank=processes.rank,
+        world=processes.world,
+    )
+    engine, why = create_engine(step, runtime.engine, device)
+    name = "bf16" if dtype == torch.bfloat16 else "fp32"
+    say(f"engine: {why}, {name}, {device}{', compiled' if runtime.compile else ''}")
+    # Without gradients a larger batch fits; small images need it to keep a GPU busy.
+    larger = 8 if max(augmentation.output) <= 64 else 2
+    return Assembly(sources, step, engine, autocast, larger * recipe.batch_size)
+
+
+def initial_model(run: RunSettings, meta: Meta, size: tuple[int, int]) -> nn.Module:
+    """The untrained network on the CPU; torch's own generator is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed_of(run.seed, "weights"))
+        return create_model(run.model.name, len(meta.classes), size, run.model.stem).train()
+
+
+def augmentation_for(recipe: TrainingSettings, meta: Meta) -> Augmentation:
+    """The augmentation of the training images.
+
+    Raises:
+        UserError: a crop larger than the padded image.
+    """
+    height, width = meta.image_size
+    output = (recipe.crop_size, recipe.crop_size) if recipe.crop_size else (height, width)
+    padding = recipe.crop_padding if recipe.augment.startswith("crop") else 0
+    how = Augmentation(recipe.augment, (height, width), output, padding)
+    if how.cropped and (output[0] > height + 2 * padding or output[1] > width + 2 * padding):
+        raise UserError(
+            f"training.crop_size {recipe.crop_size} is larger than the {height}×{width} images "
+            f"with crop_padding {padding}: lower it"
+        )
+    return how
+
+
+def _check(run: RunSettings, meta: Meta, mixer: mixing.Mixer, processes: Processes) -> None:
+    recipe, images = run.training, meta.counts["train"]
+    if recipe.batch_size > images:
+        raise UserError(
+            f"training.batch_size {recipe.batch_size} is larger than the {images} training "
+            f"images of {meta.name}: lower it"
+        )
+    if recipe.batch_size % processes.world:
+        raise UserError(
+            f"training.batch_size {recipe.batch_size} does not divide by {processes.world} "
+            "processes: it is the size over all of them"
+        )
+    if recipe.batch_size // processes.world < 2:
+        raise UserError("training.batch_size must be at least 2 for each process")
+    if mixer.needs_saliency and not meta.has_saliency:
+        raise UserError(f"{meta.name} was prepared without saliency maps: run `prepare` again")
+    if mixer.options.get("saliency_weights") == "average" and not recipe.weight_average:
+        raise UserError("saliency_weights: average needs training.weight_average, such as 0.999")

@@ -1,0 +1,128 @@
+"""The resume state of an unfinished run: written whole, checked by digest, locked."""
+
+import hashlib
+import io
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import filelock
+import torch
+
+from saliencymixplus.errors import UserError
+from saliencymixplus.files import write_atomically
+
+_KEEP = 2
+_NAME = re.compile(r"epoch(\d{5})-step(\d{7})-([0-9a-f]{64})\.pt")
+
+
+class CheckpointStore:
+    """The checkpoints of one run, in the folder ``path``: the last two, the digest in the name."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def save(self, content: dict[str, Any], *, epoch: int, step: int) -> None:
+        """Keep ``content`` (tensors, numbers, text, lists, dicts) as the newest checkpoint.
+
+        Raises:
+            UserError: the disk is full or the folder read-only; the one before is untouched.
+        """
+        buffer = io.BytesIO()
+        torch.save(content, buffer)
+        data = buffer.getbuffer()
+        name = f"epoch{epoch:05d}-step{step:07d}-{hashlib.sha256(data).hexdigest()}.pt"
+        try:
+            write_atomically(self.path / name, lambda part: part.write_bytes(data))
+        except UserError as error:
+            last = self._found()
+            kept = f"; the checkpoint of epoch {last[0][0]} is kept" if last else ""
+            raise UserError(f"{error}{kept}") from error
+        _sync_folder(self.path)
+        for _, _, old in self._found()[_KEEP:]:
+            old.unlink(missing_ok=True)
+
+    def load(self, say: Callable[[str], None] = print) -> bytes | None:
+        """The newest checkpoint that is whole, as bytes; None if there is none.
+
+        A damaged one is removed, and that is said.
+        """
+        for epoch, step, path in self._found():
+            try:
+                data = path.read_bytes()
+            except OSError as error:
+                raise UserError(f"cannot read {path}: {error.strerror or error}") from error
+            if hashlib.sha256(data).hexdigest() == path.stem.rpartition("-")[2]:
+                return data
+            say(
+                f"the checkpoint of epoch {epoch}{f', step {step}' if step else ''} is damaged "
+                f"({path.name[:32]}… differs from its digest): removed, the one before is used"
+            )
+            path.unlink(missing_ok=True)
+        return None
+
+    def _found(self) -> list[tuple[int, int, Path]]:
+        """Epoch, step and file of every checkpoint, the newest first."""
+        if not self.path.is_dir():
+            return []
+        matches = [(_NAME.fullmatch(file.name), file) for file in self.path.iterdir()]
+        found = [(int(m[1]), int(m[2]), file) for m, file in matches if m]
+        return sorted(found, key=lambda item: item[:2], reverse=True)
+
+
+def read_checkpoint(data: bytes) -> dict[str, Any]:
+    """Tensors (on the CPU), numbers and text only: nothing in the bytes can run."""
+    content: dict[str, Any] = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    return content
+
+
+@contextmanager
+def locked_state(path: Path, *, keep: bool) -> Iterator[Path]:
+    """The run's state folder, for this process alone; ``keep`` False empties it first.
+
+    The lock belongs to the process and ends with it, however it ends.
+
+    Raises:
+        UserError: another process trains this run, or the folder cannot be written to.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(path / "lock", timeout=0)
+        lock.acquire()
+    except filelock.Timeout as error:
+        raise UserError(
+            f"another process is training this very run (it holds {path / 'lock'}): "
+            "wait for it, or stop it"
+        ) from error
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
+    try:
+        for old in path.iterdir():
+            if old.name.endswith(".part") or (not keep and old.name != "lock"):
+                shutil.rmtree(old) if old.is_dir() else old.unlink()
+        yield path
+    finally:
+        lock.release()
+
+
+def remove_state(path: Path) -> None:
+    """Forget the resume state of a run that is published."""
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def _sync_folder(path: Path) -> None:
+    """Make the new name survive a power failure; not every system can."""
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(handle)
+    except OSError:
+        pass
+    finally:
+        os.close(handle)

@@ -1,0 +1,102 @@
+"""Several processes as one training: started by ``torchrun``, found by its variables."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from saliencymixplus.errors import UserError
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process among those of the training."""
+
+    rank: int = 0
+    world: int = 1
+
+    @property
+    def first(self) -> bool:
+        """Rank 0 alone tracks, writes and talks."""
+        return self.rank == 0
+
+    def sum(self, values: Tensor) -> None:
+        """Add up ``values`` over all processes, in place."""
+        if self.world > 1:
+            dist.all_reduce(values)
+
+    def share(self, content: bytes | None) -> bytes:
+        """What rank 0 has, on every rank."""
+        if self.world == 1:
+            return content or b""
+        # NCCL moves CUDA tensors only.
+        device = "cuda" if dist.get_backend() == "nccl" else "cpu"
+        length = torch.tensor([len(content or b"")], device=device)
+        dist.broadcast(length, 0)
+        data = torch.zeros(int(length), dtype=torch.uint8, device=device)
+        if self.first and content:
+            data.copy_(torch.frombuffer(bytearray(content), dtype=torch.uint8))
+        dist.broadcast(data, 0)
+        return data.cpu().numpy().tobytes()
+
+    def part(self, batch: Tensor) -> Tensor:
+        """This process's rows of ``batch`` (B,); what doesn't divide is left out."""
+        size = len(batch) // self.world
+        return batch[self.rank * size : (self.rank + 1) * size]
+
+    def wrap(self, model: nn.Module, device: torch.device) -> nn.Module:
+        """``model`` such that its gradients are averaged over the processes.
+
+        Batch normalisation takes each process's own part of the batch, as usual; the running
+        statistics that are kept are rank 0's.
+        """
+        if self.world == 1:
+            return model
+        ids = [device.index] if device.type == "cuda" else None
+        return nn.parallel.DistributedDataParallel(model, device_ids=ids)
+
+
+@contextmanager
+def processes(device: torch.device) -> Iterator[Processes]:
+    """The processes that ``torchrun`` started; one, where it did not.
+
+    Raises:
+        UserError: the variables are incomplete, or the processes don't find each other.
+    """
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    if world == 1:
+        yield Processes()
+        return
+    if dist.is_initialized():
+        yield Processes(dist.get_rank(), dist.get_world_size())
+        return
+    try:
+        backend = "nccl" if device.type == "cuda" else "gloo"
+        # The first rank may wait at the end for a tracking server.
+        dist.init_process_group(backend, timeout=timedelta(minutes=30))
+    except (RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"WORLD_SIZE is {world}, but {reason}: start with torchrun") from error
+    try:
+        yield Processes(dist.get_rank(), dist.get_world_size())
+    finally:
+        dist.destroy_process_group()
+
+
+def local_device(device: torch.device) -> torch.device:
+    """The device of this process: every process of a machine has its own GPU."""
+    rank = os.environ.get("LOCAL_RANK")
+    if device.type != "cuda" or rank is None:
+        return device
+    if int(rank) >= torch.cuda.device_count():
+        raise UserError(
+            f"process {rank} on this machine has no GPU of its own (torch finds "
+            f"{torch.cuda.device_count()}): lower --nproc-per-node"
+        )
+    torch.cuda.set_device(int(rank))
+    return torch.device("cuda", int(rank))

@@ -1,0 +1,57 @@
+"""Grids of mixed samples, as the network in training mixes them at chosen epochs."""
+
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+from saliencymixplus.data.prepared import Meta
+from saliencymixplus.files import write_atomically
+from saliencymixplus.settings import RunSettings
+from saliencymixplus.tracking import Tracker
+from saliencymixplus.training.assembly import Assembly
+from saliencymixplus.training.randomness import batches_of_epoch, generator_for
+
+_IMAGES, _SHOWN = 16, 8
+
+
+def log_samples(
+    run: RunSettings, meta: Meta, parts: Assembly, epoch: int, folder: Path, tracker: Tracker
+) -> None:
+    """Draw the same training images, mixed at this epoch, and hand them to the tracker.
+
+    The images are whole and upright; the random numbers are the same at every epoch, so that a
+    series of grids shows what the network changes. Nothing of the training is touched.
+    """
+    from saliencymixplus.reporting.grid import mixed_grid
+
+    step = parts.step
+    count = min(_IMAGES, run.training.batch_size)
+    rows = batches_of_epoch(meta.counts["train"], count, run.seed, epoch=0)[0]
+    (inputs,) = step.source.inputs([rows])
+    batch = step.source.assemble(inputs)
+    generator = generator_for(run.seed, "samples", device=step.source.device)
+    with torch.random.fork_rng(devices=[]), parts.autocast():
+        mixed = step.mixer(
+            batch.images,
+            batch.labels,
+            generator=generator,
+            model=parts.evaluated
+            if step.mixer.options.get("saliency_weights") == "average"
+            else step.local,
+            saliency=batch.saliency if step.mixer.needs_saliency else None,
+        )
+    image = mixed_grid(
+        mixed,
+        batch.images,
+        batch.labels,
+        mean=meta.mean,
+        std=meta.std,
+        classes=meta.classes,
+        saliency=batch.saliency,
+        count=_SHOWN,
+        title=f"{run.mix.name}, epoch {epoch}",
+    )
+    path = folder / "samples" / f"epoch_{epoch:04d}.png"
+    write_atomically(path, lambda part: Image.fromarray(image).save(part, format="PNG"))
+    tracker.log_image("mixed samples", image, epoch)

@@ -1,0 +1,45 @@
+"""SIGINT and SIGTERM: the step is finished and saved before the process ends."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from saliencymixplus.errors import UserError
+
+
+class Interrupted(UserError):
+    """The training was told to stop; ``exit_code`` is 128 + the signal's number."""
+
+    def __init__(self, message: str, number: int) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + number
+
+
+class Signals:
+    """Remembers the first signal; the second one of Ctrl-C stops at once."""
+
+    def __init__(self) -> None:
+        self.received: int | None = None
+
+    def handle(self, number: int, frame: FrameType | None) -> None:
+        """Installed for SIGINT and SIGTERM."""
+        if self.received is not None and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.received = number
+
+
+@contextmanager
+def watched_signals() -> Iterator[Signals]:
+    """Catch the signals within the block; the former handlers come back after it."""
+    watcher = Signals()
+    if threading.current_thread() is not threading.main_thread():
+        yield watcher  # handlers can be set in the main thread only
+        return
+    before = {n: signal.signal(n, watcher.handle) for n in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield watcher
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

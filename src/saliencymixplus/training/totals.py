@@ -1,0 +1,91 @@
+"""Sums over an epoch, kept on the device so that no step waits for them."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from saliencymixplus.mixing import MixedBatch, Step
+
+_KEYS = (
+    "loss",
+    "images",
+    "clean_wrong",
+    "clean_images",
+    "mixed_wrong",
+    "mixed_images",
+    "lam",
+    "steps",
+)
+
+
+@dataclass(frozen=True)
+class EpochTotals:
+    """What an epoch's training steps came to; None where there was no such batch."""
+
+    loss: float
+    clean_top1_error: float | None  # percent, of the plain batches
+    mixed_top1_error: float | None  # percent, of the mixed ones, weighted by λ
+    mean_lam: float | None
+    images: int
+
+
+class Totals:
+    """Sums of losses, errors and λ over steps."""
+
+    def __init__(self, device: torch.device) -> None:
+        dtype = torch.float32 if device.type == "mps" else torch.float64
+        self.values = torch.zeros(len(_KEYS), dtype=dtype, device=device)
+        # The first step (within the epoch, from 0) whose loss was not finite; −1: none.
+        self.bad_step = torch.full((), -1.0, dtype=dtype, device=device)
+
+    def reset(self, values: Tensor | None = None) -> None:
+        """Start an epoch, or go on with one from its ``values``."""
+        self.values.zero_()
+        if values is not None:
+            self.values.copy_(values)
+        self.bad_step.fill_(-1.0)
+
+    @torch.no_grad()
+    def add(self, step: Step, labels: Tensor) -> None:
+        """Count one step; on the device alone."""
+        kind = self.values
+        count = torch.full((), float(len(step.logits)), dtype=kind.dtype, device=kind.device)
+        zero = torch.zeros_like(count)
+        loss = step.loss.to(kind.dtype)
+        if step.mixed is None:
+            wrong = (step.logits.argmax(1) != labels).sum().to(kind.dtype)
+            parts = [loss * count, count, wrong, count, zero, zero, zero]
+        else:
+            wrong = count - _credit(step.mixed, step.logits.argmax(1)).sum().to(kind.dtype)
+            lam = step.mixed.lam.sum().to(kind.dtype)
+            parts = [loss * count, count, zero, zero, wrong, count, lam]
+        bad = ~torch.isfinite(step.loss) & (self.bad_step < 0)
+        self.bad_step.copy_(torch.where(bad, kind[-1], self.bad_step))
+        self.values.add_(torch.stack([*parts, torch.ones_like(count)]))
+
+    @staticmethod
+    def read(values: Tensor) -> EpochTotals:
+        """The averages; waits for the device."""
+        sums = dict(zip(_KEYS, values.tolist(), strict=True))
+        mixed, clean = sums["mixed_images"], sums["clean_images"]
+        return EpochTotals(
+            loss=sums["loss"] / max(1.0, sums["images"]),
+            clean_top1_error=100 * sums["clean_wrong"] / clean if clean else None,
+            mixed_top1_error=100 * sums["mixed_wrong"] / mixed if mixed else None,
+            mean_lam=sums["lam"] / mixed if mixed else None,
+            images=int(sums["images"]),
+        )
+
+
+def _credit(mixed: MixedBatch, predicted: Tensor) -> Tensor:
+    """(M,): λ if the first label was predicted, 1 − λ if the second, 1 if both are the same."""
+    return mixed.lam * _share(mixed.labels_a, predicted) + (1.0 - mixed.lam) * _share(
+        mixed.labels_b, predicted
+    )
+
+
+def _share(labels: Tensor, predicted: Tensor) -> Tensor:
+    if labels.ndim == 2:
+        return labels.gather(1, predicted[:, None])[:, 0].float()
+    return (labels == predicted).float()
