@@ -108,7 +108,9 @@ def draw_outline(
 ) -> Pixels:
     """Trace the border of ``region`` (h, w), two pixels wide, over ``pixels`` of any size."""
     height, width = pixels.shape[:2]
-    resized = Image.fromarray(region.astype(np.uint8) * 255).resize((width, height))
+    enlarged = height >= region.shape[0]
+    how = Image.Resampling.NEAREST if enlarged else Image.Resampling.BILINEAR
+    resized = Image.fromarray(region.astype(np.uint8) * 255).resize((width, height), how)
     inside = np.asarray(resized) > 127
     padded = np.pad(inside, 1, mode="edge")
     core = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]

@@ -56,7 +56,8 @@ class AuditSettings(Section):
 
     images: Count = 1000  # mixed images of each recipe
     split: Literal["train", "val", "test"] = "train"  # labels are mixed in training
-    batch_size: Annotated[int, Field(ge=2)] = 64
+    # Small: many methods draw one box a batch, and the bootstrap draws batches.
+    batch_size: Annotated[int, Field(ge=2)] = 16
     seed: Seed = 0  # of the choice of images, of the mixing and of the bootstrap
     resamples: Count = 2000  # of the bootstrap
     worst: Count = 6  # samples in each gallery of the worst labels

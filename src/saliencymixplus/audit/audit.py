@@ -1,0 +1,208 @@
+"""The label-noise audit of several mixing recipes on one prepared data set, written to a folder."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from saliencymixplus.audit.figures import epochs_figure, errors_figure, scatter_figure
+from saliencymixplus.audit.measure import Worst, annotated, measure
+from saliencymixplus.audit.records import Records, write_csv
+from saliencymixplus.audit.statistics import (
+    Difference,
+    Estimate,
+    bootstrap_weights,
+    differences,
+    estimates,
+    resampled,
+)
+from saliencymixplus.audit.text import markdown
+from saliencymixplus.data.prepared import Prepared, load_prepared
+from saliencymixplus.errors import UserError
+from saliencymixplus.files import whole_directory, write_json, write_text
+from saliencymixplus.mixing import Mixer, create
+from saliencymixplus.reporting.grid import draw_samples
+from saliencymixplus.reporting.style import method_label, save_figure
+from saliencymixplus.settings.evaluation import AuditSettings
+from saliencymixplus.settings.schema import MixSettings
+
+if TYPE_CHECKING:
+    from saliencymixplus.training.runs import Run
+
+BASELINE = "cutmix"  # whose labels are the areas
+COMPARED = ("mean_absolute_error", "bias", "no_object", "pixel_mean_absolute_error")
+NOTHING_WRONG = 0.005  # below this error no label is worth a picture (mixup's are exact)
+
+
+def audit(
+    prepared: Path,
+    mixes: Sequence[MixSettings],
+    runs: Mapping[str, Sequence[Path]],
+    settings: AuditSettings,
+    output: Path,
+    *,
+    device: torch.device | str = "cpu",
+) -> dict[str, Any]:
+    """Compare assigned λ and true share of visible object for every recipe of ``mixes``.
+
+    Args:
+        prepared: what ``prepare`` wrote, with masks.
+        runs: by the recipe's name, run folders whose last weights give the saliency of methods
+            that need a network; several (seeds) take turns. Where they hold weights of single
+            epochs, these are audited too.
+        output: folder for audit.json, audit.csv, audit.md and the pictures.
+
+    Returns:
+        What audit.json holds: ``mixes``, ``differences`` and ``along_training``, numbers only.
+
+    Raises:
+        UserError: no masks, no recipe that mixes, or a run that is missing or fits other data.
+    """
+    start = time.perf_counter()
+    data = load_prepared(prepared)
+    split = data.split(settings.split)
+    rows = annotated(split)
+    mixers = {mix.name: create(mix.method, **mix.options) for mix in mixes if mix.method != "none"}
+    if not mixers:
+        raise UserError("nothing to audit: name at least one method that mixes")
+    loaded = {
+        name: _runs_for(name, runs.get(name, ()), data)
+        for name, mixer in mixers.items()
+        if mixer.needs_model
+    }
+    size = _input_size([run for found in loaded.values() for run in found])
+
+    def run_one(name: str, mixer: Mixer, which: str, images: int, worst: Worst | None) -> Records:
+        models = [run.model(which).to(device) for run in loaded.get(name, ())]
+        return measure(
+            split,
+            rows,
+            data.meta,
+            mixer,
+            models,
+            images=images,
+            batch_size=settings.batch_size,
+            seed=settings.seed,
+            size=size,
+            device=device,
+            worst=worst,
+        )
+
+    worst = {name: Worst(settings.worst) for name in mixers}
+    records = {
+        name: run_one(name, mixer, "last", settings.images, worst[name])
+        for name, mixer in mixers.items()
+    }
+    samples = _resampled(records, settings)
+    found = {name: estimates(values) for name, values in samples.items()}
+    gaps = {
+        f"{first}-{second}": differences(samples[first], samples[second])
+        for second in samples
+        for first in samples
+        if first != second
+    }
+    epochs: dict[str, dict[int, dict[str, Estimate]]] = {}
+    for name in loaded:
+        for epoch in _saved_epochs(loaded[name]):
+            taken = run_one(name, mixers[name], f"epoch_{epoch:04d}", settings.epoch_images, None)
+            epochs.setdefault(name, {})[epoch] = estimates(
+                _resampled({name: taken}, settings)[name]
+            )
+
+    result = {
+        "mixes": {
+            name: {"samples": len(records[name])} | _flat(values) for name, values in found.items()
+        },
+        "differences": {
+            f"{first}-{second}": _flat({key: gaps[f"{first}-{second}"][key] for key in COMPARED})
+            for at, second in enumerate(samples)
+            for first in list(samples)[at + 1 :]
+        },
+        "along_training": {
+            name: {f"epoch_{epoch:04d}": _flat(values) for epoch, values in by_epoch.items()}
+            for name, by_epoch in epochs.items()
+        },
+    }
+    details = {
+        "data": {"name": data.meta.name, "digest": data.meta.digest, "split": split.name},
+        "annotated_images": len(rows),
+        "input_size": size or data.meta.image_size[0],
+        "settings": settings.model_dump(mode="json"),
+        "recipes": {mix.name: mix.model_dump(mode="json") for mix in mixes if mix.name in mixers},
+        "runs": {name: [run.digest for run in found] for name, found in loaded.items()},
+        "device": str(device),
+        "torch": torch.__version__,
+    }
+    with whole_directory(output) as part:
+        write_json(part / "audit.json", result)
+        write_csv(part / "audit.csv", records, split.files)
+        save_figure(scatter_figure(records, found), part / "scatter.png")
+        save_figure(errors_figure(found), part / "errors.png")
+        if epochs:
+            save_figure(epochs_figure(epochs, found), part / "along_training.png")
+        for name, gallery in worst.items():
+            if not gallery.samples or gallery.samples[0][0] < NOTHING_WRONG:
+                continue
+            title = f"{method_label(name)}: the labels furthest from the truth"
+            picture = draw_samples([sample for _, sample in gallery.samples], title=title)
+            Image.fromarray(picture).save(part / f"worst_{name}.png")
+        details["seconds"] = round(time.perf_counter() - start, 1)
+        write_json(part / "details.json", details)
+        baseline = BASELINE if BASELINE in mixers else next(iter(mixers))
+        write_text(part / "audit.md", markdown(found, gaps, epochs, details, baseline))
+    return result
+
+
+def _resampled(
+    records: Mapping[str, Records], settings: AuditSettings
+) -> dict[str, dict[str, np.ndarray]]:
+    """Metrics of every recipe under the same draws of batches."""
+    count = max(int(found.batch.max()) for found in records.values()) + 1
+    weights = bootstrap_weights(count, settings.resamples, settings.seed)
+    return {name: resampled(found, weights) for name, found in records.items()}
+
+
+def _runs_for(name: str, folders: Sequence[Path], data: Prepared) -> "list[Run]":
+    from saliencymixplus.training.runs import load_run
+
+    if not folders:
+        raise UserError(
+            f"auditing {name} takes the saliency of a trained network: train it first, "
+            "or name a run"
+        )
+    found = [load_run(folder) for folder in folders]
+    for folder, run in zip(folders, found, strict=True):
+        if list(run.data["classes"]) != data.meta.classes:
+            raise UserError(f"{folder} was trained on other classes than {data.path} holds")
+    return found
+
+
+def _input_size(runs: "Sequence[Run]") -> int | None:
+    """Side that the networks were trained on; every recipe is audited at the same."""
+    sizes = {run.settings.training.crop_size for run in runs}
+    if len(sizes) > 1:
+        raise UserError(
+            f"the runs were trained on images of several sizes: {sorted(map(str, sizes))}"
+        )
+    return sizes.pop() if sizes else None
+
+
+def _saved_epochs(runs: "Sequence[Run]") -> list[int]:
+    """Epochs whose weights every run kept."""
+    names = set.intersection(*({*run.weights} for run in runs))
+    return sorted(int(name.removeprefix("epoch_")) for name in names if name.startswith("epoch_"))
+
+
+def _flat(values: Mapping[str, Estimate | Difference]) -> dict[str, float]:
+    """metric, metric_low, metric_high (and metric_p_value); what has no meaning is left out."""
+    result = {}
+    for name, estimate in values.items():
+        for key, value in asdict(estimate).items():
+            if np.isfinite(value):
+                result[name if key == "value" else f"{name}_{key}"] = float(value)
+    return result

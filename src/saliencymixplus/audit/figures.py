@@ -1,0 +1,147 @@
+"""Figures of the label-noise audit: λ against the truth, the errors, the course in training."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from saliencymixplus.audit.records import Records
+from saliencymixplus.audit.statistics import Estimate
+from saliencymixplus.reporting.style import (
+    REFERENCE,
+    TEXT,
+    figure,
+    figure_grid,
+    finish_axes,
+    method_styles,
+)
+
+Estimates = Mapping[str, Mapping[str, Estimate]]  # recipe -> metric -> estimate
+
+
+def scatter_figure(records: Mapping[str, Records], found: Estimates) -> Figure:
+    """One square per recipe: each mixed sample's assigned λ over its true λ, and the diagonal."""
+    styles = method_styles(records)
+    columns = min(4, len(records))
+    rows = -(-len(records) // columns)
+    fig, grid = figure_grid(rows, columns, 2.7 * columns, 2.95 * rows, sharex=True, sharey=True)
+    cells = [axes for line in grid for axes in line]
+    for axes in cells[len(records) :]:
+        axes.set_visible(False)
+    for at, (axes, (name, taken)) in enumerate(zip(cells, records.items(), strict=False)):
+        axes.plot((0, 1), (0, 1), color=REFERENCE, linewidth=1, zorder=1)
+        # Many points: smaller and fainter, so that where they crowd is seen.
+        axes.scatter(
+            taken.true_lam,
+            taken.lam,
+            s=9,
+            alpha=float(np.clip(150 / max(len(taken), 1), 0.12, 0.7)),
+            color=styles[name].colour,
+            linewidths=0,
+        )
+        mae, r = found[name]["mean_absolute_error"], found[name]["correlation"]
+        axes.text(
+            0.97,
+            0.04,
+            f"mean error {mae.value:.3f}"
+            + (f"\ncorrelation {r.value:.2f}" if np.isfinite(r.value) else ""),
+            transform=axes.transAxes,
+            va="bottom",
+            ha="right",
+            fontsize=8,
+            color=TEXT,
+            bbox={"facecolor": "white", "alpha": 0.8, "linewidth": 0, "pad": 1.5},
+        )
+        last_row = at + columns >= len(records)
+        finish_axes(
+            axes,
+            x="True λ* (visible object)" if last_row else "",
+            y="Assigned λ" if at % columns == 0 else "",
+            title=styles[name].label,
+        )
+        axes.tick_params(labelbottom=last_row)
+        axes.set_aspect("equal")
+        axes.set_xlim(-0.02, 1.02)
+        axes.set_ylim(-0.02, 1.02)
+    return fig
+
+
+def errors_figure(found: Estimates) -> Figure:
+    """Mean error, bias and empty boxes of every recipe, with 95 % intervals.
+
+    The hollow marks are the area label's error on the same mixed images.
+    """
+    height = 1.25 + 0.42 * len(found)
+    fig, grid = figure_grid(1, 3, 10.4, height, sharey=True)
+    left, middle, right = grid[0]
+    _dots(left, found, "mean_absolute_error", "area_mean_absolute_error")
+    _dots(middle, found, "bias")
+    _dots(right, found, "no_object")
+    middle.axvline(0, color=REFERENCE, linewidth=1, zorder=0)
+    for axes in (left, right):
+        # A little room, so that marks at 0 are whole.
+        axes.set_xlim(left=-0.03 * axes.get_xlim()[1])
+    right.xaxis.set_major_formatter(PercentFormatter(1, decimals=None))
+    right.xaxis.set_major_locator(MaxNLocator(5))
+    finish_axes(left, x="mean |λ − λ*|  (hollow: area label)", title="Label error", grid="x")
+    finish_axes(middle, x="mean λ − λ*  (right: too much for a)", title="Bias", grid="x")
+    finish_axes(right, x="share of pasted regions", title="No object pasted", grid="x")
+    left.set_yticks(range(len(found)), [style.label for style in method_styles(found).values()])
+    left.set_ylim(len(found) - 0.5, -0.5)
+    return fig
+
+
+def epochs_figure(
+    epochs: Mapping[str, Mapping[int, Mapping[str, Estimate]]], found: Estimates
+) -> Figure:
+    """The label error over the saved epochs; recipes without a network as level lines."""
+    fig, axes = figure(6.4, 3.6)
+    styles = method_styles(found)
+    for name, style in styles.items():
+        if name in epochs:
+            at = sorted(epochs[name])
+            values = [epochs[name][epoch]["mean_absolute_error"] for epoch in at]
+            axes.fill_between(
+                at,
+                [v.low for v in values],
+                [v.high for v in values],
+                color=style.colour,
+                alpha=0.18,
+                linewidth=0,
+            )
+            axes.plot(at, [v.value for v in values], **style.line(), marker=style.marker)
+        else:
+            level = found[name]["mean_absolute_error"].value
+            axes.axhline(
+                level, color=style.colour, label=style.label, linestyle="--", linewidth=1.2
+            )
+    axes.set_ylim(bottom=0)
+    finish_axes(axes, x="Epoch", y="mean |λ − λ*|", title="Label error along training")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    fig.legend(loc="outside right upper", frameon=False, fontsize=8)
+    return fig
+
+
+def _dots(axes: Axes, found: Estimates, metric: str, hollow: str | None = None) -> None:
+    for row, (name, style) in enumerate(method_styles(found).items()):
+        estimate = found[name][metric]
+        if hollow is not None:
+            axes.plot(
+                found[name][hollow].value,
+                row,
+                marker=style.marker,
+                markersize=9,
+                markerfacecolor="none",
+                markeredgecolor=style.colour,
+                alpha=0.8,
+            )
+        if not np.isfinite(estimate.value):
+            continue
+        # A percentile interval need not hold the estimate: draw no bar backwards.
+        reach = [
+            [max(estimate.value - estimate.low, 0.0)],
+            [max(estimate.high - estimate.value, 0.0)],
+        ]
+        axes.errorbar(estimate.value, row, xerr=reach, capsize=3, linewidth=1.5, **style.points())

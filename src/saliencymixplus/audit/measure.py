@@ -1,0 +1,160 @@
+"""Mixing real images with masks and noting, for each, what the label says and what is so."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from torch import nn
+
+from saliencymixplus.audit.records import Indices, Records, joined
+from saliencymixplus.audit.truth import OBJECT, truth
+from saliencymixplus.data.prepared import Meta, Split
+from saliencymixplus.errors import UserError
+from saliencymixplus.mixing import MixedBatch, Mixer
+from saliencymixplus.reporting.grid import Sample, samples_of
+from saliencymixplus.reporting.inputs import Inputs, inputs
+
+
+@dataclass
+class Worst:
+    """The mixed samples whose labels are furthest from the truth, worst first."""
+
+    size: int
+    samples: list[tuple[float, Sample]] = field(default_factory=list)
+
+    def add(self, error: float, sample: Sample) -> None:
+        """Keep ``sample`` if its error is among the largest."""
+        self.samples.append((error, sample))
+        self.samples.sort(key=lambda entry: -entry[0])
+        del self.samples[self.size :]
+
+    def admits(self, error: float) -> bool:
+        """Whether a sample with this error would stay."""
+        return len(self.samples) < self.size or error > self.samples[-1][0]
+
+
+def annotated(split: Split) -> Indices:
+    """Positions of the images whose mask marks an object.
+
+    Raises:
+        UserError: fewer than two images have one.
+    """
+    if split.masks is None:
+        raise UserError(
+            "the prepared data have no object masks, which the audit needs: "
+            "use digits or oxford_pet"
+        )
+    flat = split.masks.reshape(len(split.masks), -1)
+    # In pieces: the masks of Pet are memory-mapped and large.
+    found = [
+        np.asarray((flat[i : i + 256] == OBJECT).any(axis=1)) for i in range(0, len(flat), 256)
+    ]
+    rows = np.flatnonzero(np.concatenate(found))
+    if len(rows) < 2:
+        raise UserError(
+            f"only {len(rows)} image of the {split.name} split has a mask with an object: "
+            "the audit needs two or more"
+        )
+    return rows
+
+
+def batches(rows: Indices, images: int, batch_size: int, seed: int) -> Iterator[list[int]]:
+    """At least one batch and about ``images`` positions: every pass through ``rows`` is shuffled.
+
+    No image is twice in a batch, no batch has a single image, and no two batches of a pass differ
+    in size by more than one.
+    """
+    generator = np.random.default_rng(seed)
+    left = max(images, 2)
+    while left > 1:
+        chosen = generator.permutation(rows)[:left]
+        left -= len(chosen)
+        parts = min(-(-len(chosen) // batch_size), len(chosen) // 2)
+        for part in np.array_split(chosen, parts):
+            yield part.tolist()
+
+
+def measure(
+    split: Split,
+    rows: Indices,
+    meta: Meta,
+    mixer: Mixer,
+    models: Sequence[nn.Module],
+    *,
+    images: int,
+    batch_size: int,
+    seed: int,
+    size: int | None = None,
+    device: torch.device | str = "cpu",
+    worst: Worst | None = None,
+) -> Records:
+    """Mix about ``images`` of the annotated images ``rows`` and compare label and truth.
+
+    The batches depend on ``seed`` alone, so that every mixer sees the same. A mixer that takes a
+    network's saliency uses ``models`` in turn, batch by batch.
+    """
+    parts: list[Records] = []
+    generator = torch.Generator().manual_seed(seed)
+    for number, chosen in enumerate(batches(rows, images, batch_size, seed)):
+        batch = inputs(split, chosen, meta, size, device)
+        model = models[number % len(models)] if mixer.needs_model else None
+        saliency = batch.saliency if mixer.needs_saliency else None
+        if mixer.needs_saliency and saliency is None:
+            raise UserError(f"{mixer.method} needs stored saliency maps: run `prepare` again")
+        mixed = mixer(
+            batch.images, batch.labels, generator=generator, model=model, saliency=saliency
+        )
+        records = record(mixed, batch, np.asarray(chosen), number)
+        parts.append(records)
+        if worst is not None:
+            _keep_worst(worst, mixed, batch, records, meta)
+    return joined(parts)
+
+
+def record(mixed: MixedBatch, batch: Inputs, rows: Indices, number: int = 0) -> Records:
+    """One row per mixed sample; ``rows`` are the batch's positions in its split."""
+    assert batch.masks is not None
+    seen = truth(mixed, batch.masks)
+    labels = batch.labels.cpu().numpy()
+    a, b = mixed.index_a.cpu().numpy(), mixed.index_b.cpu().numpy()
+    lam = mixed.lam.double().cpu().numpy()
+    averaged = getattr(mixed, "reduction", "per_sample") == "batch_mean"
+    return Records(
+        batch=np.full(len(lam), number),
+        image_a=rows[a],
+        image_b=rows[b],
+        label_a=labels[a],
+        label_b=labels[b],
+        lam=lam,
+        effective_lam=np.full_like(lam, lam.mean()) if averaged else lam,
+        area_lam=mixed.area_lam.double().cpu().numpy(),
+        visible_a=seen.visible_a.cpu().numpy(),
+        visible_b=seen.visible_b.cpu().numpy(),
+        true_lam=seen.relative.cpu().numpy(),
+        true_pixel_lam=seen.pixels.cpu().numpy(),
+        region=seen.region.cpu().numpy(),
+    )
+
+
+def _keep_worst(
+    worst: Worst, mixed: MixedBatch, batch: Inputs, records: Records, meta: Meta
+) -> None:
+    errors = np.nan_to_num(np.abs(records.lam - records.true_lam), nan=-1.0)
+    order = [int(i) for i in np.argsort(-errors)[: worst.size] if worst.admits(errors[i])]
+    found = samples_of(
+        mixed,
+        batch.images,
+        batch.labels,
+        mean=meta.mean,
+        std=meta.std,
+        classes=meta.classes,
+        masks=batch.masks,
+        which=order,
+    )
+    for i, sample in zip(order, found, strict=True):
+        note = (
+            f"true λ {records.true_lam[i]:.2f}: "
+            f"{records.visible_a[i]:.0%} of a's object, {records.visible_b[i]:.0%} of b's"
+        )
+        worst.add(float(errors[i]), replace(sample, note=note))

@@ -1,0 +1,65 @@
+"""What the audit notes of every mixed sample, as columns, and the table of it on the disk."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from saliencymixplus.files import write_atomically
+
+Numbers = NDArray[np.float64]
+Indices = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Records:
+    """One entry per mixed sample in every column, all of length n."""
+
+    batch: Indices  # number of the batch that it was mixed in
+    image_a: Indices  # position in the split
+    image_b: Indices
+    label_a: Indices
+    label_b: Indices
+    lam: Numbers  # assigned to the sample
+    effective_lam: Numbers  # what reaches the gradient: the batch mean where the loss averages λ
+    area_lam: Numbers  # 1 − share of pixels taken from b
+    visible_a: Numbers  # v_a
+    visible_b: Numbers  # v_b
+    true_lam: Numbers  # v_a / (v_a + v_b)
+    true_pixel_lam: Numbers  # by object pixels
+    region: Numbers  # share of pixels that is b's
+
+    def __len__(self) -> int:
+        return len(self.lam)
+
+
+def joined(parts: Sequence[Records]) -> Records:
+    """The rows of several records, in order."""
+    return Records(
+        **{
+            spec.name: np.concatenate([getattr(part, spec.name) for part in parts])
+            for spec in fields(Records)
+        }
+    )
+
+
+def write_csv(path: Path, records: Mapping[str, Records], files: Sequence[str] = ()) -> None:
+    """One row per mixed sample of every recipe; ``files`` names the images of the split."""
+    names = [spec.name for spec in fields(Records)]
+    first = names.index("image_a")
+
+    def fill(part: Path) -> None:
+        with part.open("w", encoding="utf-8", newline="") as file:
+            table = csv.writer(file, lineterminator="\n")
+            table.writerow(["mix", *names, *(["file_a", "file_b"] if files else [])])
+            for mix, rows in records.items():
+                columns = [getattr(rows, name).tolist() for name in names]
+                for row in zip(*columns, strict=True):
+                    cells = [f"{v:.5g}" if isinstance(v, float) else str(v) for v in row]
+                    more = [files[row[first]], files[row[first + 1]]] if files else []
+                    table.writerow([mix, *cells, *more])
+
+    write_atomically(path, fill)

@@ -1,0 +1,166 @@
+"""The whole audit on rectangles: what it writes, that recipes share batches, how it refuses."""
+
+import csv
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from saliencymixplus.audit import audit as module
+from saliencymixplus.audit.audit import audit
+from saliencymixplus.audit.measure import annotated, batches, measure
+from saliencymixplus.data.prepared import load_prepared
+from saliencymixplus.errors import UserError
+from saliencymixplus.mixing import create
+from saliencymixplus.settings.evaluation import AuditSettings
+from saliencymixplus.settings.schema import MixSettings
+
+SETTINGS = AuditSettings(images=40, batch_size=8, resamples=50, worst=2, epoch_images=8)
+
+
+def recipes(*names):
+    return [MixSettings(name=name, method=name) for name in names]
+
+
+def run_of(classes, weights=("last",), crop_size=None):
+    """A run whose network looks at the mean colour."""
+
+    def model(which="last"):
+        torch.manual_seed(weights.index(which))
+        return nn.Sequential(nn.AdaptiveAvgPool2d(3), nn.Flatten(), nn.Linear(27, 3)).eval()
+
+    return SimpleNamespace(
+        settings=SimpleNamespace(training=SimpleNamespace(crop_size=crop_size)),
+        data={"classes": classes},
+        digest="0" * 16,
+        weights=list(weights),
+        model=model,
+    )
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    run = run_of(["one", "two", "three"], ("last", "epoch_0001", "epoch_0005"))
+    monkeypatch.setattr("saliencymixplus.training.runs.load_run", lambda path: run)
+    return run
+
+
+def test_everything_is_written(prepared, tmp_path, trained):
+    output = tmp_path / "audit"
+    mixes = recipes("none", "cutmix", "mixup", "saliencymixplus")
+    result = audit(prepared, mixes, {"saliencymixplus": [tmp_path]}, SETTINGS, output)
+    assert json.loads((output / "audit.json").read_text()) == result
+    assert set(result["mixes"]) == {"cutmix", "mixup", "saliencymixplus"}
+    assert result["mixes"]["cutmix"]["samples"] == 40
+    assert list(result["along_training"]["saliencymixplus"]) == ["epoch_0001", "epoch_0005"]
+    cutmix = result["mixes"]["cutmix"]
+    low, high = (cutmix[f"mean_absolute_error_{end}"] for end in ("low", "high"))
+    assert low < cutmix["mean_absolute_error"] < high
+    assert result["mixes"]["mixup"]["mean_absolute_error"] < 1e-6
+    gap = result["differences"]["saliencymixplus-cutmix"]["mean_absolute_error"]
+    both = (result["mixes"][name]["mean_absolute_error"] for name in ("saliencymixplus", "cutmix"))
+    assert gap == pytest.approx(next(both) - next(both))
+    for name in ("scatter", "errors", "along_training", "worst_cutmix", "worst_saliencymixplus"):
+        assert Image.open(output / f"{name}.png").size[0] > 300
+    assert not (output / "worst_mixup.png").exists()  # no label is wrong
+    text = (output / "audit.md").read_text()
+    assert "SaliencyMix+" in text
+    assert "nan" not in text
+
+
+def test_the_table_of_samples_gives_the_metrics_again(prepared, tmp_path):
+    result = audit(prepared, recipes("cutmix"), {}, SETTINGS, tmp_path / "audit")
+    with (tmp_path / "audit" / "audit.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    errors = [float(row["lam"]) - float(row["true_lam"]) for row in rows]
+    assert np.nanmean(np.abs(errors)) == pytest.approx(
+        result["mixes"]["cutmix"]["mean_absolute_error"], abs=1e-4
+    )
+    assert rows[0]["file_a"] == f"train/{int(rows[0]['image_a']):03d}.png"
+
+
+def test_the_same_audit_twice_is_the_same(prepared, tmp_path):
+    mixes = recipes("cutmix", "saliencymix")
+    first = audit(prepared, mixes, {}, SETTINGS, tmp_path / "first")
+    assert audit(prepared, mixes, {}, SETTINGS, tmp_path / "second") == first
+
+
+def test_recipes_mix_the_same_batches(prepared):
+    data = load_prepared(prepared)
+    split = data.split("train")
+    found = [
+        measure(
+            split, annotated(split), data.meta, create(name), [], images=40, batch_size=8, seed=0
+        )
+        for name in ("cutmix", "saliencymix")
+    ]
+    assert np.array_equal(found[0].image_a, found[1].image_a)
+    assert np.array_equal(found[0].batch, found[1].batch)
+    assert (found[0].image_a != found[0].image_b).all()
+
+
+def test_averaged_lam_is_what_reaches_the_gradient(prepared, tmp_path, trained):
+    options = {"variant": "published"}
+    mixes = [MixSettings(name="published", method="saliencymixplus", options=options)]
+    result = audit(prepared, mixes, {"published": [tmp_path]}, SETTINGS, tmp_path / "audit")
+    found = result["mixes"]["published"]
+    assert found["effective_mean_absolute_error"] != found["mean_absolute_error"]
+
+
+def test_images_are_resized_to_what_the_network_takes(prepared, tmp_path, monkeypatch):
+    run = run_of(["one", "two", "three"], crop_size=9)
+    monkeypatch.setattr("saliencymixplus.training.runs.load_run", lambda path: run)
+    mixes = recipes("cutmix", "saliencymixplus")
+    audit(prepared, mixes, {"saliencymixplus": [tmp_path]}, SETTINGS, tmp_path / "audit")
+    assert json.loads((tmp_path / "audit" / "details.json").read_text())["input_size"] == 9
+
+
+@pytest.mark.parametrize(
+    ("count", "images", "size"), [(24, 60, 8), (3, 3, 2), (2, 9, 16), (9, 1, 2)]
+)
+def test_batches_hold_no_image_twice_and_never_one(count, images, size):
+    found = list(batches(np.arange(count) * 5, images, size, 0))
+    assert all(len(batch) == len(set(batch)) >= 2 for batch in found)
+    assert abs(sum(map(len, found)) - max(images, 2)) <= 1
+    if images >= count:
+        assert {i for batch in found for i in batch} == {*(np.arange(count) * 5).tolist()}
+
+
+def test_only_annotated_images_are_mixed(prepared):
+    masks = np.load(prepared / "train_masks.npy")
+    masks[5:] = 2
+    np.save(prepared / "train_masks.npy", masks)
+    assert annotated(load_prepared(prepared).split("train")).tolist() == [0, 1, 2, 3, 4]
+    masks[1:] = 2
+    np.save(prepared / "train_masks.npy", masks)
+    with pytest.raises(UserError, match="only 1 image"):
+        annotated(load_prepared(prepared).split("train"))
+
+
+def test_refusals_say_what_to_do(prepared, prepared_without_masks, tmp_path, monkeypatch):
+    output = tmp_path / "audit"
+    with pytest.raises(UserError, match="no object masks"):
+        audit(prepared_without_masks, recipes("cutmix"), {}, SETTINGS, output)
+    with pytest.raises(UserError, match="nothing to audit"):
+        audit(prepared, recipes("none"), {}, SETTINGS, output)
+    with pytest.raises(UserError, match="trained network"):
+        audit(prepared, recipes("saliencymixplus"), {}, SETTINGS, output)
+    monkeypatch.setattr("saliencymixplus.training.runs.load_run", lambda path: run_of(["cat"]))
+    with pytest.raises(UserError, match="other classes"):
+        audit(
+            prepared, recipes("saliencymixplus"), {"saliencymixplus": [tmp_path]}, SETTINGS, output
+        )
+    assert not output.exists()
+
+
+def test_a_failed_audit_leaves_the_old_one(prepared, tmp_path, monkeypatch):
+    audit(prepared, recipes("cutmix"), {}, SETTINGS, tmp_path / "audit")
+    before = (tmp_path / "audit" / "audit.json").read_bytes()
+    monkeypatch.setattr(module, "write_csv", lambda *_: (_ for _ in ()).throw(OSError(28, "full")))
+    with pytest.raises(UserError, match="full"):
+        audit(prepared, recipes("cutmix"), {}, SETTINGS, tmp_path / "audit")
+    assert (tmp_path / "audit" / "audit.json").read_bytes() == before
