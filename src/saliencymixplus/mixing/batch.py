@@ -12,12 +12,12 @@ Reduction = Literal["per_sample", "batch_mean"]
 
 @dataclass(frozen=True)
 class Sources:
-    """The two images of every pair, and their saliency maps where the method uses them."""
+    """The two images of every pair, and the batch's saliency where the method uses it."""
 
     a: Tensor  # (M, C, H, W)
     b: Tensor  # (M, C, H, W)
-    saliency_a: Tensor | None = None  # (M, H, W)
-    saliency_b: Tensor | None = None  # (M, H, W)
+    index_b: Tensor  # (M,) int64: which image of the batch ``b`` is; ``a`` is the first M
+    saliency: Tensor | None = None  # (B, H, W): of the whole batch
 
     @property
     def height(self) -> int:
@@ -33,8 +33,8 @@ class Blend:
     """What a method makes of its sources."""
 
     images: Tensor  # (M, C, H, W)
-    lam: Tensor  # (M,) or (1,): the label share of the first source
     mask: Tensor  # (M, 1, H, W) or (1, 1, H, W): weight of the second source at each pixel
+    lam: Tensor | None = None  # (M,) or (1,): label share of the first source; None: area share
     boxes: Tensor | None = None  # (M, 4) or (1, 4)
     source_boxes: Tensor | None = None  # (M, 4) or (1, 4)
     reduction: Reduction = "per_sample"

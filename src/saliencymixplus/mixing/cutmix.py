@@ -7,7 +7,7 @@ Features", ICCV 2019 (arXiv:1905.04899), section 3.1.
 from dataclasses import dataclass
 
 from saliencymixplus.mixing.batch import Blend, Sources, paste
-from saliencymixplus.mixing.boxes import BoxSize, box_around, box_mask, box_share, box_sides
+from saliencymixplus.mixing.boxes import BoxSize, box_around, box_mask, box_sides
 from saliencymixplus.mixing.draws import Draw
 from saliencymixplus.mixing.options import MixingOptions, Scope, number
 
@@ -33,4 +33,4 @@ def cutmix(sources: Sources, draw: Draw, options: CutMixOptions) -> Blend:
     sides = box_sides(draw.lam0, height, width)
     boxes = box_around(draw.centre, sides, height, width, options.box_size)
     mask = box_mask(boxes, height, width)
-    return Blend(paste(sources, mask), 1.0 - box_share(boxes, height, width), mask, boxes)
+    return Blend(paste(sources, mask), mask, boxes=boxes)

@@ -107,6 +107,4 @@ def centres(
 
 def scale(places: Tensor, height: int | Tensor, width: int | Tensor) -> Tensor:
     """Places in [0, 1)² (N, 2) as whole rows below ``height`` and columns below ``width``."""
-    rows = (places[:, 0] * height).long()
-    columns = (places[:, 1] * width).long()
-    return torch.stack((rows, columns), dim=1)
+    return torch.stack((places[:, 0] * height, places[:, 1] * width), dim=1).long()

@@ -44,7 +44,7 @@ def fmix(sources: Sources, draw: Draw, options: FMixOptions) -> Blend:
     count = draw.lam0 * (height * width)
     count = torch.where(draw.uniform[:, 0] < 0.5, count.floor(), count.ceil()).long()
     mask = ~highest(grey, count)[:, None]
-    return Blend(paste(sources, mask), draw.lam0, mask)
+    return Blend(paste(sources, mask), mask, draw.lam0)
 
 
 def low_frequency(noise: Tensor, height: int, width: int, decay: float) -> Tensor:

@@ -43,4 +43,4 @@ def gridmix(sources: Sources, draw: Draw, options: GridMixOptions) -> Blend:
     rows = torch.arange(height, device=second.device) * options.cells // height
     columns = torch.arange(width, device=second.device) * options.cells // width
     mask = second[:, rows][:, :, columns][:, None]
-    return Blend(paste(sources, mask), 1.0 - mask.float().mean((1, 2, 3)), mask)
+    return Blend(paste(sources, mask), mask)

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from saliencymixplus.mixing.batch import Blend, Sources, blend
-from saliencymixplus.mixing.boxes import normalised
 from saliencymixplus.mixing.draws import Draw
+from saliencymixplus.mixing.maps import prepare
 from saliencymixplus.mixing.options import MixingOptions, number
 from saliencymixplus.mixing.spectral import grey, spectral_residual
 
@@ -38,19 +38,19 @@ def saliency_maps(images: Tensor, options: GuidedSROptions) -> Tensor:
 
 def guidedsr(sources: Sources, draw: Draw, options: GuidedSROptions) -> Blend:
     """λ is the first image's mean weight; half of each pixel where neither map says anything."""
-    assert sources.saliency_a is not None
-    assert sources.saliency_b is not None
-    first, second = shares(sources.saliency_a), shares(sources.saliency_b)
+    assert sources.saliency is not None
+    weights = shares(sources.saliency)
+    first, second = weights[: draw.size], weights.index_select(0, sources.index_b)
     total = first + second
     weight = torch.where(total > 0, second / torch.where(total > 0, total, 1.0), 0.5)[:, None]
-    return Blend(blend(sources.a, sources.b, weight), 1.0 - weight.mean((1, 2, 3)), weight)
+    return Blend(blend(sources.a, sources.b, weight), weight)
 
 
 def shares(saliency: Tensor) -> Tensor:
     """Maps (B, H, W) that sum to 1; uniform where a map is zero or not finite."""
-    clean, usable = normalised(saliency)
-    total = torch.where(usable, clean.sum((1, 2)), 1.0)[:, None, None]
-    return torch.where(usable[:, None, None], clean / total, 1.0 / clean[0].numel())
+    maps = prepare(saliency)
+    shares = maps.shares / maps.shares.sum((1, 2), keepdim=True)
+    return shares.masked_fill(~maps.usable[:, None, None], 1.0 / shares[0].numel())
 
 
 def farthest_first(saliency: Tensor, pairs: str) -> Tensor | None:

@@ -107,17 +107,19 @@ class Mixer:
                 draw = draw if partners is None else replace(draw, index_b=partners)
             sources = _pair(images, saliency, draw)
             blend = self._method.apply(sources, draw, self.choice)
-            mask = blend.mask.float().expand(draw.size, 1, height, width)
+            mask = blend.mask.float()
+            area_lam = 1.0 - mask.mean((1, 2, 3))
+            lam = area_lam if blend.lam is None else blend.lam.float()
             format_ = _memory_format(images)
             return MixedBatch(
                 images=blend.images.contiguous(memory_format=format_),
                 labels_a=labels[: draw.size],
                 labels_b=labels.index_select(0, draw.index_b),
-                lam=blend.lam.float().expand(draw.size).contiguous(),
+                lam=lam.expand(draw.size).contiguous(),
                 index_a=torch.arange(draw.size, device=images.device),
                 index_b=draw.index_b,
-                area_lam=1.0 - mask.mean((1, 2, 3)),
-                mask=mask,
+                area_lam=area_lam.expand(draw.size).contiguous(),
+                mask=mask.expand(draw.size, 1, height, width),
                 boxes=_rows(blend.boxes, draw.size),
                 source_boxes=_rows(blend.source_boxes, draw.size),
                 saliency=saliency,
@@ -182,11 +184,8 @@ def collate(
 
 
 def _pair(images: Tensor, saliency: Tensor | None, draw: Draw) -> Sources:
-    size, index = draw.size, draw.index_b
-    a, b = images[:size], images.index_select(0, index)
-    if saliency is None:
-        return Sources(a, b)
-    return Sources(a, b, saliency[:size], saliency.index_select(0, index))
+    b = images.index_select(0, draw.index_b)
+    return Sources(images[: draw.size], b, draw.index_b, saliency)
 
 
 def _rows(boxes: Tensor | None, count: int) -> Tensor | None:

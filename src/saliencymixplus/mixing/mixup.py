@@ -26,6 +26,6 @@ class MixupOptions(MixingOptions):
 def mixup(sources: Sources, draw: Draw, options: MixupOptions) -> Blend:
     """λ is λ₀ itself."""
     assert draw.lam0 is not None
-    weight = (1.0 - draw.lam0)[:, None, None, None]
-    mask = weight.float().expand(-1, 1, sources.height, sources.width)
-    return Blend(blend(sources.a, sources.b, weight.float()), draw.lam0, mask)
+    weight = (1.0 - draw.lam0).float()[:, None, None, None]
+    mask = weight.expand(-1, 1, sources.height, sources.width)
+    return Blend(blend(sources.a, sources.b, weight), mask, draw.lam0)

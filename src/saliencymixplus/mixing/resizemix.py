@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from saliencymixplus.mixing.batch import Blend, Sources
-from saliencymixplus.mixing.boxes import box_mask, box_share
+from saliencymixplus.mixing.boxes import box_mask
 from saliencymixplus.mixing.draws import Draw, scale
 from saliencymixplus.mixing.options import MixingOptions, Scope, number
 
@@ -50,7 +50,7 @@ def resizemix(sources: Sources, draw: Draw, options: ResizeMixOptions) -> Blend:
         (torch.full_like(boxes[:, 0], height), torch.full_like(boxes[:, 0], width)), dim=1
     )
     whole = torch.cat((torch.zeros_like(corner), sides_of_b), dim=1)
-    return Blend(images, 1.0 - box_share(boxes, height, width), mask, boxes, whole)
+    return Blend(images, mask, boxes=boxes, source_boxes=whole)
 
 
 def resized_into(images: Tensor, boxes: Tensor) -> Tensor:

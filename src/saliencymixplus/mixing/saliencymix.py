@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from saliencymixplus.mixing.batch import Blend, Sources, paste
-from saliencymixplus.mixing.boxes import BoxSize, box_around, box_mask, box_share, box_sides
+from saliencymixplus.mixing.boxes import BoxSize, box_around, box_mask, box_sides
 from saliencymixplus.mixing.draws import Draw
 from saliencymixplus.mixing.options import MixingOptions, Scope, number
 from saliencymixplus.mixing.positions import peak
@@ -49,12 +49,11 @@ def saliencymix(sources: Sources, draw: Draw, options: SaliencyMixOptions) -> Bl
     assert draw.lam0 is not None
     assert draw.centre is not None
     height, width = sources.height, sources.width
-    b = sources.b if options.per_sample else sources.b[:1]
-    saliency = sources.saliency_b
-    if saliency is not None:
-        saliency = saliency if options.per_sample else saliency[:1]
+    count = draw.size if options.per_sample else 1  # the first partner places the batch's box
+    if sources.saliency is not None:
+        saliency = sources.saliency.index_select(0, sources.index_b[:count])
     else:
-        saliency = fine_grained_of_floats(b)
+        saliency = fine_grained_of_floats(sources.b[:count])
     if options.saliency_map == "float_bytes" and saliency.is_floating_point():
         # The published code takes the arg-max of the map cast to bytes: ties come first.
         saliency = (saliency.float() * 255).to(torch.uint8)
@@ -62,7 +61,7 @@ def saliencymix(sources: Sources, draw: Draw, options: SaliencyMixOptions) -> Bl
     sides = box_sides(draw.lam0, height, width)
     boxes = box_around(centre, sides, height, width, options.box_size)
     mask = box_mask(boxes, height, width)
-    return Blend(paste(sources, mask), 1.0 - box_share(boxes, height, width), mask, boxes)
+    return Blend(paste(sources, mask), mask, boxes=boxes)
 
 
 def fine_grained_of_floats(images: Tensor) -> Tensor:

@@ -15,15 +15,9 @@ from torch import Tensor
 
 from saliencymixplus.mixing import positions
 from saliencymixplus.mixing.batch import Blend, Reduction, Sources, paste
-from saliencymixplus.mixing.boxes import (
-    BoxSize,
-    box_around,
-    box_mask,
-    box_share,
-    box_sides,
-    saliency_share,
-)
+from saliencymixplus.mixing.boxes import BoxSize, box_around, box_mask, box_sides
 from saliencymixplus.mixing.draws import Draw
+from saliencymixplus.mixing.maps import Maps, prepare, share_inside
 from saliencymixplus.mixing.options import MixingOptions, Scope, number
 
 
@@ -62,38 +56,50 @@ class SaliencyMixPlusOptions(MixingOptions):
 def saliencymixplus(sources: Sources, draw: Draw, options: SaliencyMixPlusOptions) -> Blend:
     """λ = p_a / (p_a + p_b); area shares where a map is zero or not finite."""
     assert draw.lam0 is not None
-    assert sources.saliency_a is not None
-    assert sources.saliency_b is not None
+    assert draw.centre is not None
     height, width = sources.height, sources.width
     sides = box_sides(draw.lam0, height, width).expand(draw.size, 2)
-    centre = _centre(sources.saliency_b, sides, draw, options)
+    centre = draw.centre.expand(draw.size, 2)
+    maps = None if sources.saliency is None else prepare(sources.saliency)
+    if options.position != "random":
+        assert maps is not None
+        centre = _centre(maps, sources.index_b, sides, centre, draw, options)
     boxes = box_around(centre, sides, height, width, options.box_size)
     mask = box_mask(boxes, height, width)
-    lam = 1.0 - box_share(boxes, height, width)
+    lam = None
     if options.label == "saliency":
-        lam = label_share(sources.saliency_a, sources.saliency_b, mask, lam)
-    return Blend(paste(sources, mask), lam, mask, boxes, reduction=options.reduction)
+        assert maps is not None
+        lam = label_share(maps.shares, sources.index_b, mask.float())
+    return Blend(paste(sources, mask), mask, lam, boxes, reduction=options.reduction)
 
 
-def label_share(saliency_a: Tensor, saliency_b: Tensor, mask: Tensor, area_lam: Tensor) -> Tensor:
-    """λ = p_a / (p_a + p_b), (M,); ``area_lam`` where a map has no shares or both are 0."""
-    hidden, usable_a = saliency_share(saliency_a, mask)
-    p_b, usable_b = saliency_share(saliency_b, mask)
-    p_a = 1.0 - hidden
-    total = p_a + p_b
-    usable = usable_a & usable_b & (total > 0)
-    return torch.where(usable, p_a / torch.where(usable, total, 1.0), area_lam)
+def label_share(shares: Tensor, index_b: Tensor, weight: Tensor) -> Tensor:
+    """λ = p_a / (p_a + p_b), (M,); the area share where a map is unusable or both p are 0.
+
+    Args:
+        shares: (B, H, W), see ``maps.prepare``.
+        index_b: (M,): the second source of each pair; the first ones are the first M.
+        weight: (M, 1, H, W), 1 inside the box.
+    """
+    p_a = 1.0 - share_inside(shares[: index_b.shape[0]], weight)
+    p_b = share_inside(shares.index_select(0, index_b), weight)
+    lam = p_a / (p_a + p_b)
+    return torch.where(lam.isnan(), 1.0 - weight.mean((1, 2, 3)), lam)
 
 
-def _centre(saliency: Tensor, sides: Tensor, draw: Draw, options: SaliencyMixPlusOptions) -> Tensor:
-    assert draw.centre is not None
-    fallback = draw.centre.expand(draw.size, 2)
+def _centre(
+    maps: Maps,
+    index_b: Tensor,
+    sides: Tensor,
+    fallback: Tensor,
+    draw: Draw,
+    options: SaliencyMixPlusOptions,
+) -> Tensor:
     if options.position == "peak":
-        return positions.peak(saliency, fallback)
+        peak, usable = maps.peak.index_select(0, index_b), maps.usable.index_select(0, index_b)
+        return positions.pixel(peak, maps.shares.shape[2], usable, fallback)
+    second = Maps(*(values.index_select(0, index_b) for values in maps))
     if options.position == "mass":
-        return positions.heaviest(saliency, sides, options.box_size, fallback)
-    if options.position == "sampled":
-        assert draw.uniform is not None
-        uniform = draw.uniform[:, 0].expand(draw.size)
-        return positions.sampled(saliency, uniform, fallback)
-    return fallback
+        return positions.heaviest(second, sides, options.box_size, fallback)
+    assert draw.uniform is not None
+    return positions.sampled(second, draw.uniform[:, 0].expand(draw.size), fallback)

@@ -39,7 +39,7 @@ def smoothmix(sources: Sources, draw: Draw, options: SmoothMixOptions) -> Blend:
     rows = _bell(draw.centre[:, 0], sigma, sources.height)
     columns = _bell(draw.centre[:, 1], sigma, sources.width)
     mask = (rows[:, :, None] * columns[:, None, :])[:, None]
-    return Blend(blend(sources.a, sources.b, mask), 1.0 - mask.mean((1, 2, 3)), mask)
+    return Blend(blend(sources.a, sources.b, mask), mask)
 
 
 def _bell(centre: Tensor, sigma: Tensor, side: int) -> Tensor:
