@@ -77,7 +77,8 @@ class Folder:
     def _splits(self, classes: dict[str, dict[str, list[str]]]) -> dict[str, str]:
         """Which folder is which split, after checking that all have the same classes."""
         if "train" not in classes:
-            raise self._wrong("it has no train/CLASS/ folders")
+            found = ", ".join(sorted(classes)) or "none of train/, val/, test/"
+            raise self._wrong(f"it has no train/CLASS/ folders (found: {found})")
         if len(classes) == 1:
             raise self._wrong("it has no test/CLASS/ or val/CLASS/ folders")
         for split, of_split in sorted(classes.items()):
