@@ -25,7 +25,7 @@ app = typer.Typer(
 
 def main() -> None:
     """Run the command line; a mistake of the user's is one line and an exit code."""
-    from saliencymixplus.commands import data, train  # noqa: F401  (register)
+    from saliencymixplus.commands import data, evaluate, look, train  # noqa: F401  (register)
 
     try:
         code = app(standalone_mode=False)

@@ -9,6 +9,8 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+from filelock import FileLock
+
 from saliencymixplus.errors import UserError
 from saliencymixplus.settings import DownloadSettings, ExperimentSettings
 from saliencymixplus.version import __version__
@@ -20,8 +22,9 @@ Report = Callable[[str], None]
 def downloaded(section: ExperimentSettings, report: Report = print) -> Path:
     """The cached, verified archives of an experiment, fetched now if need be."""
     folder = state_root() / "downloads" / _key(section.download, _stamp(section.download))
-    if not (folder / "manifest.json").is_file():
-        download_to(section, folder, report)
+    with _alone(folder):
+        if not (folder / "manifest.json").is_file():
+            download_to(section, folder, report)
     return folder
 
 
@@ -39,8 +42,9 @@ def prepared(section: ExperimentSettings, experiment: str, report: Report = prin
         return made_by_dvc
     key = _key(section.download, section.data, _stamp(section.download), __version__)
     folder = state_root() / "prepared" / f"{experiment}-{key}"
-    if not (folder / "meta.json").is_file():
-        prepare_to(section, downloaded(section, report), folder, report)
+    with _alone(folder):
+        if not (folder / "meta.json").is_file():
+            prepare_to(section, downloaded(section, report), folder, report)
     return folder
 
 
@@ -51,6 +55,12 @@ def prepare_to(
     from saliencymixplus.data.prepare import prepare
 
     prepare(section.data, source, output, report=report)
+
+
+def _alone(folder: Path) -> FileLock:
+    """Several trainings that start at once (torchrun's ranks, say) make ``folder`` only once."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(folder.parent / f".{folder.name}.lock")
 
 
 def _matches(folder: Path, section: ExperimentSettings) -> bool:

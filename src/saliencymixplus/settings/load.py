@@ -14,7 +14,6 @@ from ruamel.yaml.error import YAMLError
 from saliencymixplus.errors import UserError, nearest
 from saliencymixplus.settings.evaluation import AuditSettings, EvaluationSettings
 from saliencymixplus.settings.schema import (
-    Count,
     ExperimentSettings,
     MixSettings,
     RunSettings,
@@ -31,7 +30,6 @@ class AblationSettings(Section):
     experiment: str
     methods: tuple[str, ...]
     seeds: tuple[Seed, ...] = (0,)
-    epochs: Count | None = None
 
 
 class _Top(Section):
@@ -75,6 +73,11 @@ class Params:
             return MixSettings(name=name, method=method, options=resolve_options(method, section))
         except (TypeError, ValueError) as error:
             raise UserError(f"{self.path.name}: mix.{name}: {error}") from error
+
+    def run_folders(self, experiment: str, mixes: Sequence[str]) -> list[Path]:
+        """Where the pipeline's runs of an experiment are: one a mixing recipe and seed."""
+        root = Path("runs") / experiment
+        return [root / mix / f"seed{seed}" for mix in mixes for seed in self.top.seeds]
 
     def run(self, experiment: str, mix: str, seed: int) -> RunSettings:
         """The settings of one training."""
