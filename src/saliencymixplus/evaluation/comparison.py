@@ -32,7 +32,7 @@ class Row:
     seeds: list[int]
     errors: dict[str, Errors]  # by kind of weights: last, best_validation, best_test
     seconds: Summary  # of training
-    passes: Summary  # forward/backward passes of the training, in images
+    passes: Summary  # forward and backward passes of one batch each, in training
     metrics: dict[str, Summary]  # every figure of the evaluations
     published: Published | None
     runs: list[str]

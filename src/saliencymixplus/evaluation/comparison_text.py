@@ -80,7 +80,7 @@ def _error_cells(table: Table, which: str) -> tuple[list[str], list[list[str]]]:
     over_seeds = any(row.errors[which].top1_error.n > 1 for row in rows)
     published = which == "best_test" and any(row.published for row in rows)
     header = ["Method", "Top-1 error"]
-    header += ["[95 %]"] if over_seeds else []
+    header += ["95\N{NO-BREAK SPACE}% interval"] if over_seeds else []
     header += ["Top-5 error"]
     header += [f"Difference to {table.baseline}", "p"] if paired else []
     header += ["p (seeds)"] if paired and over_seeds else []
@@ -160,12 +160,19 @@ def _markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> lis
 
 def _rich_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> RichTable:
     table = RichTable(
-        title=title, title_justify="left", title_style="italic", box=box.SIMPLE_HEAD, pad_edge=False
+        title=title,
+        title_justify="left",
+        title_style="italic",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        collapse_padding=True,
+        pad_edge=False,
     )
     for index, name in enumerate(header):
         left = index == 0
         table.add_column(
-            name,
+            # A header wider than its column's figures goes over two lines.
+            name if left else name.replace(" ", "\n", 1),
             justify="left" if left else "right",
             no_wrap=not left,
             overflow="fold",

@@ -82,7 +82,7 @@ def published(settings: Mapping[str, Any]) -> Published | None:
     differ: neither was published. Data from a mirror with other archives are other data.
     """
     data, model, training = settings["data"], settings["model"], settings["training"]
-    source, mix = data["source"], settings["mix"]
+    source, mix = settings["download"]["source"], settings["mix"]
     found = figure(source, model["name"], mix["method"])
     if found is None:
         return None
@@ -95,7 +95,7 @@ def published(settings: Mapping[str, Any]) -> Published | None:
         and (not mixing or _same(training["mix_prob"], 0.5))
         and all(_same(data[key], value) for key, value in _DATA[source].items())
         and data["validation_fraction"] == 0
-        and not data["sha256"]
+        and not settings["download"]["sha256"]
         and model["stem"] in _STEMS[source]
     )
     variant = _variant(mix["method"], mix["options"])

@@ -37,33 +37,18 @@ def names_of(recipes: Mapping[str, Sequence[RunResult]]) -> dict[str, str]:
     """A name a recipe: that of its mixing, and where two share it, what else differs."""
     found: dict[str, str] = {}
     for recipe, runs in recipes.items():
-        mix = runs[0].mix
-        rivals = [other[0] for other in recipes.values() if other[0].mix == mix]
-        flat = [_flattened(rival.settings) for rival in rivals]
-        mine = _flattened(runs[0].settings)
-        differing = [
-            key
-            for key in mine
-            if key != "seed" and any(other.get(key) != mine[key] for other in flat)
+        mix, mine = runs[0].mix, runs[0].decisive
+        rivals = [other[0].decisive for other in recipes.values() if other[0].mix == mix]
+        parts = [
+            f"{key.rpartition('.')[2]}={value}" if "." in key else str(value)
+            for key, value in mine.items()
+            if any(other.get(key) != value for other in rivals)
         ]
-        parts = [f"{key.rpartition('.')[2]}={mine[key]}" for key in differing]
-        if "experiment" in differing and len(differing) > 1:
-            parts.remove(f"experiment={mine['experiment']}")
-        more = [f"and {len(parts) - 3} more"] if len(parts) > 3 else []
-        found[recipe] = f"{mix} ({', '.join(parts[:3] + more)})" if parts else mix
+        shown = ", ".join(parts[:3]) + (f" and {len(parts) - 3} more" if len(parts) > 3 else "")
+        found[recipe] = f"{mix} ({shown})" if parts else mix
     if len(set(found.values())) < len(found):
         found = {recipe: f"{name} #{i}" for i, (recipe, name) in enumerate(found.items(), 1)}
     return found
-
-
-def _flattened(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in settings.items():
-        if isinstance(value, Mapping):
-            flat |= _flattened(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
 
 
 def refuse_doubles(runs: Sequence[RunResult]) -> None:

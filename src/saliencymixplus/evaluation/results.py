@@ -11,6 +11,8 @@ from saliencymixplus.evaluation.predictions import Predictions, load_predictions
 from saliencymixplus.files import read_json
 
 RUNS, EVALUATIONS = "runs", "evaluations"
+# Keys of the settings that decide no weight (where the data came from is in their digest).
+_INDIFFERENT = ("seed", "download.", "training.sample_epochs")
 
 
 @dataclass(frozen=True)
@@ -42,9 +44,14 @@ class RunResult:
 
     @property
     def recipe(self) -> str:
-        """Equal for runs that differ in their seed only."""
-        rest = {key: value for key, value in self.settings.items() if key != "seed"}
-        return json.dumps(rest, sort_keys=True)
+        """Equal for runs that differ in nothing but seed and what decides no weight."""
+        return json.dumps(self.decisive, sort_keys=True)
+
+    @property
+    def decisive(self) -> dict[str, Any]:
+        """Dotted key to value, of the settings that decide the weights, without the seed."""
+        flat = _flattened(self.settings)
+        return {key: value for key, value in flat.items() if not key.startswith(_INDIFFERENT)}
 
 
 def evaluation_folder(run_dir: Path) -> Path:
@@ -102,6 +109,16 @@ def load_results(
             f"{len(faults)} of {len(run_dirs)} runs cannot be compared: " + "; ".join(faults)
         )
     return results
+
+
+def _flattened(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            flat |= _flattened(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
 
 
 def _load(run_dir: Path, folder: Path) -> RunResult:
