@@ -53,19 +53,27 @@ def scaled(pixels: Pixels, size: tuple[int, int]) -> Pixels:
 
 
 def heat(pixels: Pixels, saliency: NDArray[np.floating[Any]]) -> Pixels:
-    """A saliency map ``(H, W)`` glowing over the darkened grey image ``(H, W, 3)``.
+    """A saliency map glowing over the darkened grey image ``(H, W, 3)``.
+
+    The map may have another size: a large one is averaged, as a picture of its single pixels
+    would show nothing but noise, a small one stays sharp.
 
     The scale ends at the 99.5 % quantile: gradient maps have single pixels far above the rest.
     """
     values = np.nan_to_num(np.asarray(saliency, np.float32), nan=0.0, posinf=0.0, neginf=0.0)
+    if values.shape != pixels.shape[:2]:
+        enlarged = pixels.shape[0] >= values.shape[0]
+        how = Image.Resampling.NEAREST if enlarged else Image.Resampling.BOX
+        resized = Image.fromarray(values).resize((pixels.shape[1], pixels.shape[0]), how)
+        values = np.asarray(resized)
     top = float(np.quantile(values, 0.995)) or float(values.max())
     low = float(values.min())
     share = np.clip((values - low) / (top - low), 0, 1) if top > low else np.zeros_like(values)
     share = share[..., None]
     grey = pixels.astype(np.float32).mean(axis=2, keepdims=True)
     glow = _heat_colours()[(share[..., 0] * 255).astype(np.int64)]
-    weight = 0.35 + 0.65 * share
-    return np.clip(grey * 0.8 * (1 - weight) + glow * weight, 0, 255).astype(np.uint8)
+    weight = 0.2 + 0.8 * np.sqrt(share)
+    return np.clip(grey * 0.7 * (1 - weight) + glow * weight, 0, 255).astype(np.uint8)
 
 
 def draw_box(

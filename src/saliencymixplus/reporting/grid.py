@@ -194,8 +194,8 @@ def sample_panels(sample: Sample, size: tuple[int, int], maps: bool) -> list[Pix
     blank = np.full((*size, 3), 245, np.uint8)
     heat_a = heat_b = blank
     if sample.saliency_a is not None and sample.saliency_b is not None:
-        heat_a = marked(scaled(heat(sample.a, sample.saliency_a), size), sample.box)
-        heat_b = marked(scaled(heat(sample.b, sample.saliency_b), size), box_b)
+        heat_a = marked(heat(scaled(sample.a, size), sample.saliency_a), sample.box)
+        heat_b = marked(heat(scaled(sample.b, size), sample.saliency_b), box_b)
     return [a, heat_a, b, heat_b, result]
 
 

@@ -1,0 +1,160 @@
+"""The preview: mixed samples of any data set and method, with or without a trained network."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import nn
+
+from saliencymixplus.data.prepared import load_prepared
+from saliencymixplus.errors import UserError
+from saliencymixplus.files import write_atomically
+from saliencymixplus.mixing import MixedBatch, create
+from saliencymixplus.reporting.gallery import Row, draw_gallery
+from saliencymixplus.reporting.grid import draw_samples, samples_of
+from saliencymixplus.reporting.inputs import Inputs, inputs
+from saliencymixplus.reporting.style import method_label
+from saliencymixplus.settings.schema import ExperimentSettings, MixSettings
+
+MOST = 64  # samples in a picture
+COLUMNS = 6  # pairs in a gallery of several methods
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What was drawn, for a line on the terminal."""
+
+    path: Path
+    methods: tuple[str, ...]
+    samples: int
+    network: str  # whose saliency is shown: "", "untrained" or the run's folder
+
+
+def preview(
+    experiment: ExperimentSettings,
+    prepared: Path,
+    mixes: Sequence[MixSettings],
+    output: Path,
+    *,
+    run: Path | None = None,
+    which: str = "last",
+    count: int = 8,
+    seed: int = 0,
+    split: str = "train",
+    outlines: bool = False,
+) -> Preview:
+    """Draw mixed samples to the PNG ``output``: one method in full, several as a gallery.
+
+    One method: per sample a, b, their saliency, the box, the mixed image, area share and λ.
+    Several: the same pairs for all, a row per method.
+
+    Args:
+        run: a trained run whose network gives the gradient saliency; None: an untrained network
+            of the experiment's model, initialised by ``seed``.
+        which: of the run's weights.
+        outlines: trace annotated objects, where the data have masks.
+
+    Raises:
+        UserError: missing data or run, or a count out of range.
+    """
+    if not mixes:
+        raise UserError("preview: name a mixing method, or `all`")
+    if not 1 <= count <= MOST:
+        raise UserError(f"preview: count must be from 1 to {MOST}, not {count}")
+    data = load_prepared(prepared)
+    images = data.split(split)
+    single = len(mixes) == 1
+    shown = min(count if single else min(count, COLUMNS), len(images))
+    # Partners are drawn within the batch, which is larger than what is shown: published variants
+    # mix half of it only, and normalise over it.
+    size = min(max(2 * shown, 16), len(images))
+    generator = torch.Generator().manual_seed(seed)
+    rows = torch.randperm(len(images), generator=generator)[:size].tolist()
+    batch = inputs(images, rows, data.meta, experiment.training.crop_size)
+    needy = any(create(mix.method, **mix.options).needs_model for mix in mixes)
+    model, network = _network(experiment, data.meta.classes, batch, run, which, seed, needy)
+    mixed = {mix.name: _mix(mix, batch, model, seed) for mix in mixes}
+    note = "saliency of an untrained network" if network == "untrained" else ""
+    masks = batch.masks if outlines else None
+    described = [
+        Row(
+            mix.name,
+            _title(mix),
+            samples_of(
+                mixed[mix.name],
+                batch.images,
+                batch.labels,
+                mean=data.meta.mean,
+                std=data.meta.std,
+                classes=data.meta.classes,
+                masks=masks,
+                count=shown,
+            ),
+        )
+        for mix in mixes
+    ]
+    if single:
+        title = ": ".join(part for part in (described[0].title, note) if part)
+        picture = draw_samples(described[0].samples, title=title)
+    else:
+        picture = draw_gallery(described, note=note)
+    image = Image.fromarray(picture)
+    write_atomically(output, lambda part: image.save(part, format="PNG"))
+    return Preview(output, tuple(mix.name for mix in mixes), shown, network)
+
+
+def _mix(mix: MixSettings, batch: Inputs, model: nn.Module | None, seed: int) -> MixedBatch:
+    mixer = create(mix.method, **mix.options)
+    if mixer.needs_saliency and batch.saliency is None:
+        raise UserError(f"{mix.name} needs stored saliency maps: run `prepare` again")
+    count, _, height, width = batch.images.shape
+    draw = mixer.draw(count, height, width, generator=torch.Generator().manual_seed(seed))
+    if mix.method != "none":
+        # The same partner for every method, so that their rows compare: the next in the batch.
+        partner = torch.arange(1, count + 1)[: draw.size] % count
+        draw = replace(draw, index_b=partner)
+    saliency = batch.saliency if mixer.needs_saliency else None
+    return mixer(
+        batch.images,
+        batch.labels,
+        draw=draw,
+        model=model if mixer.needs_model else None,
+        saliency=saliency,
+    )
+
+
+def _network(
+    experiment: ExperimentSettings,
+    classes: Sequence[str],
+    batch: Inputs,
+    run: Path | None,
+    which: str,
+    seed: int,
+    needed: bool,
+) -> tuple[nn.Module | None, str]:
+    if not needed:
+        return None, ""
+    if run is not None:
+        from saliencymixplus.training.runs import load_run
+
+        trained = load_run(run)
+        if list(trained.data["classes"]) != list(classes):
+            raise UserError(f"{run} was trained on other classes than these data have")
+        return trained.model(which), str(run)
+    from saliencymixplus.models import create_model
+
+    height, width = batch.images.shape[2:]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = create_model(
+            experiment.model.name, len(classes), (height, width), experiment.model.stem
+        )
+    return model.eval(), "untrained"
+
+
+def _title(mix: MixSettings) -> str:
+    """The recipe's label, with its variant where it has one."""
+    variant = mix.options.get("variant")
+    return f"{method_label(mix.name)}, {variant}" if variant else method_label(mix.name)
