@@ -7,6 +7,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,8 @@ class Journal:
             self.sending: int = progress.get("sending", 0)
             self.sent: int = progress.get("sent", 0)
             self.records = self._load()
-            self._file = (path / _RECORDS).open("a", encoding="utf-8")
+            self._file = (path / _RECORDS).open("ab")
+            self._clear_orphans()
         except BaseException:
             self._lock.release()
             raise
@@ -93,28 +95,13 @@ class Journal:
 
         ``fill`` is given an empty folder for the files that the record carries.
         """
-        files = None
-        try:
-            if fill is not None:
-                files = f"{_BLOBS}/{uuid.uuid4().hex[:12]}"
-                folder = self.path / files
-                folder.mkdir(parents=True)
-                fill(folder)
-                for file in folder.rglob("*"):
-                    if file.is_file():
-                        _sync(file)
-            with self.changed:
-                last = self.records[-1].seq if self.records else self.sent
-                record = Record(
-                    last + 1, kind, int(time.time() * 1000), content or {}, files, epoch
-                )
-                self._file.write(json.dumps(record.__dict__, ensure_ascii=False) + "\n")
-                self._file.flush()
-                os.fsync(self._file.fileno())
-                self.records.append(record)
-                self.changed.notify_all()
-        except OSError as error:
-            raise UserError(f"cannot write {self.path}: {error.strerror or error}") from error
+        files = self._carry(fill) if fill else None
+        with self.changed:
+            last = self.records[-1].seq if self.records else self.sent
+            record = Record(last + 1, kind, int(time.time() * 1000), content or {}, files, epoch)
+            self._write(json.dumps(record.__dict__, ensure_ascii=False) + "\n")
+            self.records.append(record)
+            self.changed.notify_all()
         return record
 
     def rewind(self, epoch: int) -> None:
@@ -157,12 +144,52 @@ class Journal:
         shutil.rmtree(self.path, ignore_errors=True)
         self._lock.release()
 
+    def _carry(self, fill: Callable[[Path], Any]) -> str:
+        """Let ``fill`` write a record's files; returns their folder. A failure leaves nothing."""
+        files = f"{_BLOBS}/{uuid.uuid4().hex[:12]}"
+        folder = self.path / files
+        try:
+            folder.mkdir(parents=True)
+            fill(folder)
+            for path in folder.rglob("*"):
+                if path.is_file():
+                    with path.open("rb") as file:
+                        os.fsync(file.fileno())
+        except OSError as error:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise UserError(f"cannot write {self.path}: {error.strerror or error}") from error
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        return files
+
+    def _write(self, line: str) -> None:
+        """Append a whole line or, when the disk is full, nothing of it."""
+        end = self._file.seek(0, os.SEEK_END)
+        try:
+            self._file.write(line.encode())
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            with suppress(OSError):  # of the rest in the buffer
+                self._file.close()
+            os.truncate(self.path / _RECORDS, end)
+            self._file = (self.path / _RECORDS).open("ab")
+            raise UserError(f"cannot write {self.path}: {error.strerror or error}") from error
+
     def _write_progress(self) -> None:
         write_json(self.path / _PROGRESS, {"sending": self.sending, "sent": self.sent})
 
     def _read(self, name: str) -> dict[str, Any]:
         path = self.path / name
         return read_json(path) if path.exists() else {}
+
+    def _clear_orphans(self) -> None:
+        """Files of records that a crash prevented, or that have arrived or been rewound."""
+        wanted = {record.files for record in self.pending()}
+        for folder in (self.path / _BLOBS).glob("*"):
+            if f"{_BLOBS}/{folder.name}" not in wanted:
+                shutil.rmtree(folder, ignore_errors=True)
 
     def _load(self) -> list[Record]:
         path = self.path / _RECORDS
@@ -193,8 +220,3 @@ def _without_rewound(records: list[Record]) -> list[Record]:
 
 def _dropped(record: Record, mark: dict[str, Any]) -> bool:
     return record.epoch is not None and record.epoch > mark["epoch"] and record.seq > mark["after"]
-
-
-def _sync(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())

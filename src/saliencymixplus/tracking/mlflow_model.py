@@ -23,8 +23,8 @@ def export_model(model: "nn.Module", example: np.ndarray, folder: Path) -> None:
     with torch.no_grad():
         logits = model(torch.from_numpy(example)).numpy()
     signature = ModelSignature(
-        inputs=Schema([TensorSpec(example.dtype, (-1, *example.shape[1:]), "images")]),
-        outputs=Schema([TensorSpec(logits.dtype, (-1, *logits.shape[1:]), "logits")]),
+        inputs=Schema([TensorSpec(example.dtype, (-1, *example.shape[1:]))]),
+        outputs=Schema([TensorSpec(logits.dtype, (-1, *logits.shape[1:]))]),
     )
     pytorch.save_model(
         model,

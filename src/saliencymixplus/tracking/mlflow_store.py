@@ -41,8 +41,8 @@ def require_mlflow() -> None:
     Raises:
         UserError: it is not installed; says how to install it or do without.
     """
-    # Bounded waits: a dead server must not hold back the end of a training.
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    # Bounded waits: the sender itself tries again, and a dead server must not hold back the end.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
@@ -91,7 +91,10 @@ class Store:
     def __init__(self, recorded: str) -> None:
         """Connect to the store ``recorded``; a database that does not exist yet is created."""
         from mlflow import MlflowClient
+        from mlflow.store.db import utils
 
+        # MLflow would wait for a database that is down for an hour, without a setting to say less.
+        utils.MAX_RETRY_COUNT = 1
         self.recorded = recorded
         database = stores.database_of(recorded)
         guard: Any = nullcontext()

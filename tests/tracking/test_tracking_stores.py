@@ -1,0 +1,114 @@
+"""Which store is meant, and how it is opened; and tracking without MLflow."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from saliencymixplus.errors import UserError
+from saliencymixplus.files import write_json
+from saliencymixplus.tracking import NoneTracker, reopen, stores
+from saliencymixplus.tracking.redact import redact, redact_all, without_credentials
+
+
+def test_the_default_store_is_the_same_from_everywhere(
+    room: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert stores.database_of(stores.recorded_uri()) == room.database
+    copy = room.folder / ".dvc" / "tmp" / "exps" / "tmp1" / "src"
+    copy.mkdir(parents=True)
+    for name in ("params.yaml", "dvc.yaml"):
+        (copy.parent / name).touch()
+    monkeypatch.chdir(copy)
+    assert stores.database_of(stores.recorded_uri()) == room.database
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///own.db")
+    assert stores.database_of(stores.recorded_uri()) == room.folder / "own.db"
+
+
+@pytest.mark.parametrize(
+    ("uri", "recorded"),
+    [
+        ("", "default"),
+        ("http://me:secret@host:5000/", "http://host:5000/"),
+        ("https://host", "https://host"),
+        ("postgresql+psycopg2://me:secret@host/db", "postgresql+psycopg2://host/db"),
+        ("sqlite:////data/mlflow.db?timeout=3", "sqlite:////data/mlflow.db"),
+    ],
+)
+def test_what_is_written_down_and_what_is_connected_to(
+    room: Any, monkeypatch: pytest.MonkeyPatch, uri: str, recorded: str
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    assert stores.recorded_uri() == recorded
+    if not recorded.startswith(("default", "sqlite")):
+        assert stores.connection_uri(recorded) == uri
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://a:b@other")
+        assert stores.connection_uri(recorded) == recorded
+
+
+@pytest.mark.parametrize("uri", ["./mlruns", "file:///tmp/mlruns", "sqlite://", "ftp://host"])
+def test_other_stores_are_refused(room: Any, monkeypatch: pytest.MonkeyPatch, uri: str) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    with pytest.raises(UserError, match="MLFLOW_TRACKING_URI"):
+        room.start()
+
+
+def test_the_ui_command_binds_to_loopback(room: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    inside = stores.ui_command("default")
+    assert inside == (
+        "mlflow ui --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port 5000"
+    )
+    monkeypatch.chdir("/")
+    assert f"'sqlite:///{room.database}'" in stores.ui_command(f"sqlite:///{room.database}")
+    assert stores.ui_command("https://host") == "https://host"
+
+
+def test_credentials_are_taken_out_of_texts() -> None:
+    assert redact("see https://me:pw@host/x?a=1&access_token=zz now") == (
+        "see https://***@host/x?a=1&access_token=*** now"
+    )
+    assert redact_all({"a": ["ftp://u:p@h"], "b": 1}) == {"a": ["ftp://***@h"], "b": 1}
+    assert redact("mail me@host, https://host/a@b") == "mail me@host, https://host/a@b"
+    assert without_credentials("http://u:p@h:5/x?token=1") == "http://h:5/x"
+
+
+def test_an_unknown_tracker_is_an_error(room: Any) -> None:
+    from saliencymixplus.tracking import open_tracker
+
+    with pytest.raises(UserError, match="choose mlflow or none"):
+        open_tracker(
+            "wandb", run=room.settings(), identity="d", data={}, state=room.state, resume=True
+        )
+
+
+def test_without_mlflow_training_says_what_to_do(
+    room: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "mlflow", None)
+    with pytest.raises(UserError, match=r"pip install .*mlflow.*--tracker none"):
+        room.start()
+    write_json(room.folder / "tracking.json", {"tracker": "mlflow", "attempt": "a", "uri": "x"})
+    assert isinstance(reopen(room.folder), NoneTracker)
+    assert "pip install" in capsys.readouterr().err
+
+
+def test_no_tracker_needs_no_mlflow_and_writes_nothing(room: Any) -> None:
+    """In a fresh Python, as this one has MLflow imported already."""
+    code = """
+import sys, pathlib
+sys.modules["mlflow"] = None
+from saliencymixplus.tracking import open_tracker, reopen
+from saliencymixplus.files import write_json
+state = pathlib.Path("x")
+tracker = open_tracker("none", run=None, identity="d", data={}, state=state, resume=True)
+tracker.log_epoch(1, {"a": 1.0}); tracker.rewind(0); tracker.finish("FINISHED")
+assert tracker.url_hint is None
+write_json(pathlib.Path("tracking.json"), tracker.reference)
+reopen(pathlib.Path(".")).log_results({"a": 1.0})
+assert not any(name.split(".")[0] == "torch" for name in sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+    names = {path.name for path in Path.cwd().iterdir()}
+    assert names == {"params.yaml", "dvc.yaml", "mlflow.db", "tracking.json"}
