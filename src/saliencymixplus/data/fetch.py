@@ -32,8 +32,8 @@ def check_address(url: str) -> None:
         raise UserError(f"download.mirror: {plain(url)} names no host")
     if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(host)):
         raise UserError(
-            f"download.mirror: {plain(url)}: only https is allowed (http only on this machine), "
-            "or give a folder"
+            f"{plain(url)}: only https is allowed (http only on this machine): "
+            "give download.mirror an https address or a folder"
         )
 
 
@@ -53,7 +53,8 @@ def fetch(url: str, path: Path, *, report: Report) -> None:
         except (OSError, http.client.HTTPException) as error:
             path.unlink(missing_ok=True)
             reason = _reason(error)
-            final = isinstance(error, urllib.error.HTTPError) and 400 <= error.code < 500
+            # Asking again helps against an overload, not against "not found" or a bad redirection.
+            final = isinstance(error, urllib.error.HTTPError) and error.code < 500
             if pause is None or final:
                 raise UserError(
                     f"cannot fetch {plain(url)}: {reason}; try again, or set download.mirror"

@@ -1,0 +1,166 @@
+"""imagefolder: the user's folder, zip or tar, whatever its names, order and clutter."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from saliencymixplus.errors import UserError
+from saliencymixplus.settings import DownloadSettings
+
+
+def _unpacked(files: dict[str, bytes | None], root: Path) -> DownloadSettings:
+    for name, content in files.items():
+        path = root / name
+        if content is None:
+            path.mkdir(parents=True)
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+    return DownloadSettings(source="imagefolder", path=str(root))
+
+
+@pytest.mark.parametrize("kind", ["folder", "zip", "w", "w:gz", "w:xz", "w:bz2"])
+def test_the_same_pictures_in_any_wrapping(kind: str, bench: Any, make: Any) -> None:
+    files = make.photos()
+    if kind == "folder":
+        settings = _unpacked(files, bench.folder / "photos")
+    elif kind == "zip":
+        settings = bench.own(make.zipped(files), "photos.zip")
+    else:
+        settings = bench.own(make.tarred(files, kind), "photos.bin")
+    prepared = bench.run(settings)
+    assert prepared.meta.name == ("photos.bin" if kind.startswith("w") else "photos")
+    assert prepared.meta.classes == ["cat", "dog"]
+    train, test = prepared.split("train"), prepared.split("test")
+    assert train.files == [f"train/{name}/{i}.png" for name in ("cat", "dog") for i in range(3)]
+    assert train.labels.tolist() == [0, 0, 0, 1, 1, 1]
+    # Each picture has a grey level of its own, so that a swapped row shows.
+    assert train.images[:, 0, 0, 0].tolist() == [0, 5, 10, 15, 20, 25]
+    assert test.images[:, 3, 4, 2].tolist() == [30, 35, 40, 45]
+    assert test.labels.tolist() == [0, 0, 1, 1]
+    assert train.masks is None
+
+
+def test_the_order_in_the_archive_does_not_matter(bench: Any, make: Any) -> None:
+    files = make.photos()
+    forward = bench.run(bench.own(make.tarred(files))).meta
+    backward = bench.run(bench.own(make.tarred(dict(reversed(files.items()))))).meta
+    assert forward.digest == backward.digest
+
+
+def test_clutter_and_a_folder_around_everything_are_accepted(bench: Any, make: Any) -> None:
+    plain = bench.run(bench.own(make.tarred(make.photos()))).meta
+    files = {f"my photos/{name}": content for name, content in make.photos().items()}
+    clutter = {
+        "my photos/.DS_Store": b"x",
+        "my photos/train/cat/Thumbs.db": b"x",
+        "my photos/train/cat/._0.png": b"x",
+        "my photos/train/.hidden/0.png": b"x",
+        "my photos/LICENSE.txt": b"beside the splits",
+        "__MACOSX/my photos/train/cat/._0.png": b"x",
+    }
+    assert bench.run(bench.own(make.zipped(files | clutter), "p.zip")).meta.digest == plain.digest
+
+
+def test_unicode_and_spaces_in_every_name(bench: Any, make: Any) -> None:
+    names = ("weiße Kätzchen", "犬 [α]")
+    files = make.photos(classes=names)
+    folder = _unpacked(files, bench.folder / "meine Fotos ü" / "α β")
+    prepared = bench.run(folder)
+    assert prepared.meta.classes == list(names)
+    assert prepared.split("train").files[0] == "train/weiße Kätzchen/0.png"
+    assert bench.run(bench.own(make.zipped(files), "ü β.zip")).meta.digest == prepared.meta.digest
+
+
+def test_decomposed_and_composed_names_are_one_class(bench: Any, make: Any) -> None:
+    # macOS writes ä as a and a combining dieresis.
+    files = {
+        name.replace("cat", "ka\u0308tz" if name.startswith("train") else "k\u00e4tz"): content
+        for name, content in make.photos().items()
+    }
+    assert bench.run(bench.own(make.tarred(files))).meta.classes == ["dog", "k\u00e4tz"]
+
+
+def test_val_alone_is_the_test_split(bench: Any, make: Any) -> None:
+    files = {name.replace("test/", "val/"): content for name, content in make.photos().items()}
+    prepared = bench.run(bench.own(make.tarred(files)))
+    assert prepared.meta.counts == {"train": 6, "test": 4}
+    assert prepared.split("test").files[0] == "val/cat/0.png"
+
+
+def test_val_beside_test_is_the_validation_split(bench: Any, make: Any) -> None:
+    extra = {f"val/{name}/a.png": make.encoded(200) for name in ("cat", "dog")}
+    settings = bench.own(make.tarred(make.photos() | extra))
+    prepared = bench.run(settings)
+    assert prepared.meta.counts == {"train": 6, "test": 4, "val": 2}
+    assert prepared.split("val").images.min() == 200
+    with pytest.raises(UserError, match="validation_fraction"):
+        bench.run(settings, validation_fraction=0.5)
+
+
+def test_a_one_image_class_cannot_be_split(bench: Any, make: Any) -> None:
+    files = make.photos() | {
+        f"{split}/lone wolf/0.png": make.encoded(9) for split in ("train", "test")
+    }
+    settings = bench.own(make.tarred(files))
+    with pytest.raises(UserError, match="class 'lone wolf' has one training image only"):
+        bench.run(settings, validation_fraction=0.4)
+    assert not bench.prepared.exists()
+    assert bench.run(settings).meta.counts["train"] == 7
+
+
+def test_a_validation_split_smaller_than_the_classes_is_refused(bench: Any, make: Any) -> None:
+    settings = bench.own(make.tarred(make.photos(train=5)))
+    with pytest.raises(UserError, match="fewer than the 2 classes"):
+        bench.run(settings, validation_fraction=0.1)
+
+
+@pytest.mark.parametrize("link", ["file", "class", "split", "nowhere"])
+def test_links_out_of_the_folder_are_refused(link: str, bench: Any, make: Any) -> None:
+    root = bench.folder / "photos"
+    settings = _unpacked(make.photos(), root)
+    outside = bench.folder / "outside"
+    _unpacked({"a.png": make.encoded(1)}, outside)
+    name, target = {
+        "file": ("train/cat/link.png", outside / "a.png"),
+        "class": ("train/fox", outside),
+        "split": ("val", outside),
+        "nowhere": ("train/cat/link.png", root / "gone.png"),
+    }[link]
+    (root / name).symlink_to(target)
+    bench.refused(settings, name)
+
+
+def test_a_link_within_the_folder_is_followed(bench: Any, make: Any) -> None:
+    root = bench.folder / "photos"
+    settings = _unpacked(make.photos(), root)
+    (root / "train/cat/9.png").symlink_to("0.png")
+    images = bench.run(settings).split("train").images
+    np.testing.assert_array_equal(images[3], images[0])
+
+
+def test_a_pipe_is_refused(bench: Any, make: Any) -> None:
+    import os
+
+    settings = _unpacked(make.photos(), bench.folder / "photos")
+    os.mkfifo(bench.folder / "photos/train/cat/pipe.png")
+    bench.refused(settings, "train/cat/pipe.png")
+
+
+def test_a_changed_folder_is_taken_over_anew(bench: Any, make: Any) -> None:
+    root = bench.folder / "photos"
+    settings = _unpacked(make.photos(), root)
+    before = bench.run(settings).meta.digest
+    (root / "train/cat/0.png").write_bytes(make.encoded(77))
+    assert bench.run(settings).meta.digest != before
+
+
+def test_a_relative_path_counts_from_the_working_directory(
+    bench: Any, make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _unpacked(make.photos(), bench.folder / "photos")
+    monkeypatch.chdir(bench.folder)
+    prepared = bench.run(DownloadSettings(source="imagefolder", path="photos"))
+    assert prepared.meta.counts["train"] == 6
