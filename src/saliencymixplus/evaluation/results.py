@@ -55,33 +55,28 @@ class RunResult:
 
 
 def evaluation_folder(run_dir: Path) -> Path:
-    """Where a run's evaluation belongs: ``evaluations/…`` for ``runs/…``, else inside the run."""
+    """Where a run's evaluation is: ``evaluations/…`` for the pipeline's ``runs/…``, or inside."""
+    inside = run_dir / "evaluation"
     parts = list(run_dir.parts)
-    if RUNS in parts and (run_dir / "evaluation").is_dir() is False:
-        last = len(parts) - 1 - parts[::-1].index(RUNS)
-        parts[last] = EVALUATIONS
-        return Path(*parts)
-    return run_dir / "evaluation"
+    if inside.is_dir() or RUNS not in parts:
+        return inside
+    last = len(parts) - 1 - parts[::-1].index(RUNS)
+    beside = Path(*parts[:last], EVALUATIONS, *parts[last + 1 :])
+    return beside if beside.is_dir() else inside
 
 
 def find_runs(paths: Sequence[Path]) -> list[Path]:
-    """The run folders among ``paths`` and below those that are none themselves, sorted there.
-
-    Raises:
-        UserError: a path does not exist or holds no run.
-    """
+    """Every path that is a run, or that holds none; for the others the runs below, sorted."""
     found: list[Path] = []
     for path in paths:
-        if not path.is_dir():
-            raise UserError(f"{path} is no folder: give runs, or folders that hold runs")
-        if (path / "settings.json").is_file():
-            found.append(path)
-            continue
-        below = sorted(file.parent for file in path.rglob("settings.json"))
-        below = [run for run in below if not any(part.startswith(".") for part in run.parts[-4:])]
-        if not below:
-            raise UserError(f"{path} holds no run (settings.json): train first")
-        found += below
+        below = [path] if (path / "settings.json").is_file() else []
+        # Half-written folders begin with a dot.
+        below = below or sorted(
+            file.parent
+            for file in path.rglob("settings.json")
+            if not any(part.startswith(".") for part in file.relative_to(path).parts)
+        )
+        found += below or [path]
     return list(dict.fromkeys(found))
 
 
@@ -124,8 +119,10 @@ def _flattened(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def _load(run_dir: Path, folder: Path) -> RunResult:
     if not run_dir.is_dir():
         raise UserError(f"{run_dir} does not exist")
+    if not (run_dir / "settings.json").is_file():
+        raise UserError(f"{run_dir} holds no finished run (no settings.json)")
     if not (run_dir / "summary.json").is_file():
-        raise UserError(f"{run_dir} is unfinished (no summary.json)")
+        raise UserError(f"{run_dir} is not finished (no summary.json)")
     if not (folder / "predictions.npz").is_file():
         raise UserError(f"{run_dir} is not evaluated (no {folder / 'predictions.npz'})")
     described = read_json(run_dir / "settings.json")
