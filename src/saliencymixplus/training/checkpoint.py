@@ -3,6 +3,7 @@
 import hashlib
 import io
 import os
+import pickle
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -51,18 +52,24 @@ class CheckpointStore:
 
         A damaged one is removed, and that is said.
         """
+        damaged = False
         for epoch, step, path in self._found():
             try:
                 data = path.read_bytes()
             except OSError as error:
                 raise UserError(f"cannot read {path}: {error.strerror or error}") from error
             if hashlib.sha256(data).hexdigest() == path.stem.rpartition("-")[2]:
+                if damaged:
+                    say(f"the one before, of epoch {epoch}, is used")
                 return data
             say(
                 f"the checkpoint of epoch {epoch}{f', step {step}' if step else ''} is damaged "
-                f"({path.name[:32]}… differs from its digest): removed, the one before is used"
+                f"({path.name[:32]}… differs from its digest): removed"
             )
             path.unlink(missing_ok=True)
+            damaged = True
+        if damaged:
+            say("no whole checkpoint is left: the training starts over")
         return None
 
     def _found(self) -> list[tuple[int, int, Path]]:
@@ -75,8 +82,19 @@ class CheckpointStore:
 
 
 def read_checkpoint(data: bytes) -> dict[str, Any]:
-    """Tensors (on the CPU), numbers and text only: nothing in the bytes can run."""
-    content: dict[str, Any] = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    """Tensors (on the CPU), numbers and text; anything else is refused, so that nothing can run.
+
+    Raises:
+        UserError: there is something else in it.
+    """
+    content: dict[str, Any]
+    try:
+        content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError) as error:
+        raise UserError(
+            "a checkpoint holds something else than numbers and was not written by this program: "
+            "start over with --no-resume"
+        ) from error
     return content
 
 

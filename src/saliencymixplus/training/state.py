@@ -45,7 +45,7 @@ def pack(progressed: Progressed, parts: Assembly, digest: str) -> dict[str, Any]
         "format": FORMAT,
         "digest": digest,
         "code": code_digest(),
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),
         "version": saliencymixplus.__version__,
         "epoch": progressed.epoch,
         "step": progressed.step,
@@ -71,7 +71,7 @@ def unpack(content: dict[str, Any], parts: Assembly, digest: str, folder: Path) 
         raise UserError(f"{folder} holds the checkpoint of another run: delete that folder")
     changed = [
         what
-        for what, now in (("code", code_digest()), ("torch", torch.__version__))
+        for what, now in (("code", code_digest()), ("torch", str(torch.__version__)))
         if content[what] != now
     ]
     if changed:

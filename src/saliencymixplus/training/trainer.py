@@ -113,7 +113,7 @@ class _Training:
         try:
             if saved:
                 self._say_resumed(progressed)
-                tracker.rewind(progressed.epoch)
+            tracker.rewind(progressed.epoch)
             loop = self._loop(parts, progressed, tracker, store, folder)
             for row in progressed.history:
                 loop.record(row)

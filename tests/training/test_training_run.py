@@ -1,0 +1,258 @@
+"""Whole trainings on tiny data: what they write, that they repeat, how they end."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from training_helpers import Recorder, same_weights, timeless
+
+from saliencymixplus.data.prepared import load_prepared
+from saliencymixplus.errors import UserError
+from saliencymixplus.settings import RunSettings, RuntimeSettings
+from saliencymixplus.training.assembly import assemble, initial_model
+from saliencymixplus.training.history import COLUMNS, read_history
+from saliencymixplus.training.runs import load_run
+from saliencymixplus.training.step import TrainStep
+from saliencymixplus.training.totals import Totals
+from saliencymixplus.training.trainer import train
+
+Make = Callable[..., RunSettings]
+
+
+def test_a_run_leaves_all_that_is_promised(
+    tiny: Path,
+    tmp_path: Path,
+    state: Path,
+    make: Make,
+    runtime: RuntimeSettings,
+    recorder: Recorder,
+) -> None:
+    settings = make(sample_epochs=(1, 3))
+    output = tmp_path / "run"
+    summary = train(settings, tiny, output, runtime)
+    header = (output / "history.csv").read_text().splitlines()[0]
+    assert header.split(",") == list(COLUMNS)
+    assert summary == json.loads((output / "summary.json").read_text())
+    assert {"last", "best_validation", "best_test", "seconds", "parameters"} <= summary.keys()
+    assert [p.name for p in sorted((output / "samples").iterdir())] == [
+        "epoch_0001.png",
+        "epoch_0003.png",
+    ]
+    assert recorder.epochs == [1, 2, 3]
+    assert recorder.images == [1, 3]
+    assert recorder.status == "FINISHED"
+    assert not list((state / "runs").iterdir()), "the resume state is gone"
+
+    run = load_run(output)
+    assert run.settings == settings
+    assert [row["epoch"] for row in run.history] == [1, 2, 3]
+    assert run.weights == ["last", "best_validation", "best_test"]
+    best = min(run.history, key=lambda row: row["test_top1_error"] or 0.0)
+    assert summary["best_test"]["epoch"] == best["epoch"]
+    assert summary["last"]["top1_error"] == run.history[-1]["test_top1_error"]
+
+    # The weights give the errors that the history says.
+    data = load_prepared(tiny)
+    split = data.split("test")
+    pixels = torch.from_numpy(split.images.copy()).permute(0, 3, 1, 2) / 255
+    images = (pixels - torch.tensor(data.meta.mean)[:, None, None]) / torch.tensor(data.meta.std)[
+        :, None, None
+    ]
+    for which in run.weights:
+        predicted = run.model(which)(images).argmax(1).numpy()
+        assert 100 * (predicted != split.labels).mean() == pytest.approx(
+            summary[which]["top1_error"], abs=1e-4
+        )
+        about = json.loads((output / "weights" / f"{which}.json").read_text())
+        assert about["epoch"] == summary[which]["epoch"]
+        assert about["classes"] == data.meta.classes
+
+
+@pytest.mark.parametrize("method", ["none", "cutmix", "saliencymix", "saliencymixplus"])
+def test_a_repeated_run_is_bit_identical(
+    tiny: Path, tmp_path: Path, make: Make, runtime: RuntimeSettings, method: str
+) -> None:
+    settings = make(method, epochs=2, augment="resized-crop-flip")
+    first, second = tmp_path / "first", tmp_path / "second"
+    train(settings, tiny, first, runtime)
+    torch.rand(100)  # the state of torch's own generator does not matter
+    train(settings, tiny, second, runtime.model_copy(update={"workers": 0, "data_on": "host"}))
+    assert same_weights(first, second)
+    assert timeless(first) == timeless(second)
+    other = tmp_path / "other"
+    train(make(method, epochs=2, augment="resized-crop-flip", seed=1), tiny, other, runtime)
+    assert not same_weights(first, other)
+
+
+def test_dropout_repeats_too(
+    tiny: Path, tmp_path: Path, make: Make, runtime: RuntimeSettings
+) -> None:
+    settings = make("cutmix", model="mobilenet_v3_small", epochs=1)
+    for name in ("first", "second"):
+        train(settings, tiny, tmp_path / name, runtime)
+    assert same_weights(tmp_path / "first", tmp_path / "second")
+
+
+def test_initial_weights_depend_on_the_seed_only(tiny: Path, make: Make) -> None:
+    meta = load_prepared(tiny).meta
+    before = torch.random.get_rng_state()
+    models = [initial_model(make(m, seed=s), meta, (8, 8)) for m, s in (("none", 0), ("cutmix", 0))]
+    other = initial_model(make("none", seed=1), meta, (8, 8))
+    assert torch.equal(before, torch.random.get_rng_state())
+    weights = [torch.cat([p.flatten() for p in m.parameters()]) for m in (*models, other)]
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+
+
+def test_without_mixing_there_are_no_mixed_figures(
+    tiny: Path, tmp_path: Path, make: Make, runtime: RuntimeSettings
+) -> None:
+    train(make("none", epochs=1), tiny, tmp_path / "plain", runtime)
+    train(make("cutmix", epochs=1, mix_prob=1.0), tiny, tmp_path / "mixed", runtime)
+    (plain,) = read_history(tmp_path / "plain" / "history.csv")
+    (mixed,) = read_history(tmp_path / "mixed" / "history.csv")
+    assert plain["train_mixed_top1_error"] is None
+    assert plain["mean_lam"] is None
+    assert plain["forward_backward_passes"] == 4
+    assert mixed["train_clean_top1_error"] is None
+    assert 0 < (mixed["mean_lam"] or 0) < 1
+
+
+def test_train_error_weighs_both_labels_by_lambda(tiny: Path, make: Make) -> None:
+    from saliencymixplus import mixing
+
+    mixer = mixing.create("mixup")
+    images, labels = torch.rand(4, 3, 8, 8), torch.tensor([0, 1, 2, 0])
+    mixed = mixer(images, labels, generator=torch.Generator().manual_seed(0))
+    logits = torch.eye(3)[labels]  # always right about the first source
+    totals = Totals(torch.device("cpu"))
+    totals.add(mixing.Step(torch.tensor(2.0), logits, mixed), labels)
+    totals.add(mixing.Step(torch.tensor(1.0), logits[[1, 1, 2, 0]], None), labels)
+    read = Totals.read(totals.values)
+    same = mixed.labels_a == mixed.labels_b
+    expected = torch.where(same, 1.0, mixed.lam).mean().item()
+    assert read.mixed_top1_error == pytest.approx(100 * (1 - expected))
+    assert read.clean_top1_error == 25.0
+    assert read.loss == 1.5
+    assert read.mean_lam == pytest.approx(mixed.lam.mean().item())
+
+
+def test_weight_average_is_what_its_formula_says(tiny: Path, make: Make) -> None:
+    run = make("none", weight_average=0.9)
+    parts = assemble(
+        run, load_prepared(tiny), RuntimeSettings(device="cpu"), torch.device("cpu"), say=str
+    )
+    average = parts.step.average
+    assert average is not None
+    expected = {k: v.clone() for k, v in parts.step.local.state_dict().items()}
+    for index, inputs in enumerate(parts.sources["train"].inputs(torch.arange(48).split(16))):
+        average.set_step(index)
+        parts.engine.run(inputs, False, epoch=1, index=index)
+        decay = min(0.9, (1 + index) / (10 + index))
+        for key, value in parts.step.local.state_dict().items():
+            if value.is_floating_point():
+                expected[key] = decay * expected[key] + (1 - decay) * value
+    for key, value in average.model.state_dict().items():
+        if value.is_floating_point():
+            torch.testing.assert_close(value, expected[key], rtol=1e-5, atol=1e-6)
+    assert parts.evaluated is average.model
+
+
+def test_a_loss_that_is_not_finite_ends_the_run(
+    tiny: Path,
+    tmp_path: Path,
+    state: Path,
+    make: Make,
+    runtime: RuntimeSettings,
+    recorder: Recorder,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    usual = TrainStep.__call__
+
+    def break_weights(self: TrainStep, inputs: Any, mix: bool, **rest: Any) -> None:
+        if self.streams.augment.initial_seed() == broken:
+            next(self.local.parameters()).data.fill_(float("nan"))
+        usual(self, inputs, mix, **rest)
+
+    from saliencymixplus.training.randomness import seed_of
+
+    broken = seed_of(0, "augment", 2, 1)  # epoch 2, the second step
+    monkeypatch.setattr(TrainStep, "__call__", break_weights)
+    with pytest.raises(UserError, match=r"epoch 2, step 2 of 4 \(learning rate 0\.1\).*epoch 1 is"):
+        train(make("cutmix"), tiny, tmp_path / "run", runtime)
+    assert recorder.status == "FAILED"
+    assert recorder.epochs == [1]
+    assert not (tmp_path / "run").exists()
+    (folder,) = (state / "runs").iterdir()
+    assert len(list(folder.glob("epoch00001-*.pt"))) == 1
+
+
+def test_an_exploding_loss_is_caught(
+    tiny: Path, tmp_path: Path, make: Make, runtime: RuntimeSettings
+) -> None:
+    with pytest.raises(
+        UserError, match=r"not finite in epoch 1, step \d of 4 \(learning rate 1e\+25"
+    ):
+        train(make("none", learning_rate=1e25), tiny, tmp_path / "run", runtime)
+
+
+def test_out_of_memory_says_which_batch_size_to_try(
+    tiny: Path,
+    tmp_path: Path,
+    make: Make,
+    runtime: RuntimeSettings,
+    recorder: Recorder,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def full(self: TrainStep, inputs: Any, mix: bool) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    monkeypatch.setattr(TrainStep, "__call__", full)
+    for size, fits in ((16, 8), (18, 16), (2, 1)):
+        with pytest.raises(UserError, match=rf"batch size {size}: try training.batch_size {fits}$"):
+            train(make(batch_size=size), tiny, tmp_path / "run", runtime)
+        assert recorder.status == "FAILED"
+
+
+@pytest.mark.parametrize(
+    ("training", "says"),
+    [
+        ({"batch_size": 51}, "batch_size 51 is larger than the 50 training images"),
+        ({"batch_size": 1}, "at least 2"),
+        ({"crop_size": 11}, "crop_size 11 is larger than the 8×8 images"),
+    ],
+)
+def test_settings_that_do_not_fit_the_data(
+    tiny: Path, tmp_path: Path, make: Make, runtime: RuntimeSettings, training: Any, says: str
+) -> None:
+    with pytest.raises(UserError, match=says):
+        train(make(**training), tiny, tmp_path / "run", runtime)
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:99", "xla"])
+def test_a_device_that_is_not_there(
+    tiny: Path, tmp_path: Path, make: Make, runtime: RuntimeSettings, name: str
+) -> None:
+    with pytest.raises(UserError, match="device"):
+        train(make(), tiny, tmp_path / "run", runtime.model_copy(update={"device": name}))
+
+
+def test_a_folder_that_is_no_run(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no finished run"):
+        load_run(tmp_path)
+
+
+def test_damaged_weights_are_named(
+    tiny: Path, tmp_path: Path, make: Make, runtime: RuntimeSettings
+) -> None:
+    train(make("none", epochs=1), tiny, tmp_path / "run", runtime)
+    run = load_run(tmp_path / "run")
+    with pytest.raises(UserError, match="did you mean 'best_test'"):
+        run.model("best_tst")
+    path = tmp_path / "run" / "weights" / "last.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(UserError, match=r"last\.safetensors is damaged"):
+        run.model()
