@@ -62,12 +62,13 @@ def farthest_first(saliency: Tensor, pairs: str) -> Tensor | None:
     if pairs != "greedy":
         return None
     maps = shares(saliency).flatten(1)
+    maps = maps - maps.mean(0)  # the same distances, with less of them lost to rounding
     count = maps.shape[0]
     squares = (maps * maps).sum(1)
     distance = squares[:, None] + squares[None, :] - 2.0 * maps @ maps.t()
-    itself = torch.eye(count, dtype=torch.bool, device=maps.device)
-    distance = distance.masked_fill(itself, -torch.inf)
-    first = distance.amax(1).argmax(0, keepdim=True)  # (1,)
+    # Of the two that are farthest apart the earlier one, however their distance is rounded.
+    later = torch.ones(count, count, dtype=torch.bool, device=maps.device).triu(1)
+    first = distance.masked_fill(~later, -torch.inf).amax(1).argmax(0, keepdim=True)  # (1,)
     partner = first.expand(count).clone()  # the last link closes the cycle
     taken = torch.zeros(count, dtype=torch.bool, device=maps.device)
     current = first
