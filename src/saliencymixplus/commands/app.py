@@ -1,5 +1,6 @@
 """The application: its help, its commands, and how a mistake is reported."""
 
+import os
 import sys
 
 import typer
@@ -25,6 +26,9 @@ app = typer.Typer(
 
 def main() -> None:
     """Run the command line; a mistake of the user's is one line and an exit code."""
+    # Read when torch is loaded. Threads that spin while they wait make trainings that share a
+    # machine (a DVC queue's workers, say) tens of times slower.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from saliencymixplus.commands import data, evaluate, look, train  # noqa: F401  (register)
 
     try:
