@@ -26,7 +26,7 @@ def scatter_figure(records: Mapping[str, Records], found: Estimates) -> Figure:
     styles = method_styles(records)
     columns = min(4, len(records))
     rows = -(-len(records) // columns)
-    fig, grid = figure_grid(rows, columns, 2.7 * columns, 2.95 * rows, sharex=True, sharey=True)
+    fig, grid = figure_grid(rows, columns, 2.7 * columns, 3.1 * rows, sharex=True, sharey=True)
     cells = [axes for line in grid for axes in line]
     for axes in cells[len(records) :]:
         axes.set_visible(False)
@@ -62,7 +62,7 @@ def scatter_figure(records: Mapping[str, Records], found: Estimates) -> Figure:
             title=styles[name].label,
         )
         axes.tick_params(labelbottom=last_row)
-        axes.set_aspect("equal")
+        axes.set_box_aspect(1)
         axes.set_xlim(-0.02, 1.02)
         axes.set_ylim(-0.02, 1.02)
     return fig

@@ -110,7 +110,12 @@ def table(
         "|---|" + "---:|" * len(columns),
     ]
     for name in names:
-        cells = [_cell(found[name][metric], metric in _SHARES) for metric in columns]
+        cells = [
+            f"{found[name][metric].value:.3f}"
+            if metric == "spread"
+            else _cell(found[name][metric], metric in _SHARES)
+            for metric in columns
+        ]
         lines.append(f"| {method_label(name)} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

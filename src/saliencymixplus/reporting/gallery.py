@@ -60,8 +60,14 @@ def draw_gallery(rows: Sequence[Row], *, note: str = "") -> Pixels:
         draw.text((_MARGIN, _MARGIN + k * (size[0] + _LINE + 4)), name, GREY, font(12))
     for at, row in enumerate(rows):
         top = _MARGIN + head + at * row_height
-        for k, line in enumerate(fit(row.title, _LABEL - 8, 12, lines=3)):
+        lines = fit(row.title, _LABEL - 8, 12, lines=3)
+        for k, line in enumerate(lines):
             draw.text((_MARGIN, top + k * _LINE), line, INK, font(12, bold=k == 0))
+        if any(
+            (sample.a != sample.mixed).any() and not np.array_equal(sample.b, pair.b)
+            for sample, pair in zip(row.samples, pairs, strict=False)
+        ):
+            draw.text((_MARGIN, top + len(lines) * _LINE), "chooses its own b", GREY, font(11))
         for i, sample in enumerate(row.samples[: len(pairs)]):
             left = _MARGIN + _LABEL + i * pitch
             panel = sample_panels(sample, size, maps=False)[2]

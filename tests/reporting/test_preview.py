@@ -1,0 +1,85 @@
+"""The preview: any method, one or several, the same pairs in every row."""
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from saliencymixplus.errors import UserError
+from saliencymixplus.mixing import METHODS
+from saliencymixplus.reporting import preview as module
+from saliencymixplus.reporting.preview import preview
+from saliencymixplus.settings.schema import (
+    DataSettings,
+    DownloadSettings,
+    ExperimentSettings,
+    MixSettings,
+    ModelSettings,
+)
+
+_AUDIT = Path(__file__).parents[1] / "audit" / "conftest.py"
+EXPERIMENT = ExperimentSettings(
+    download=DownloadSettings(source="digits"),
+    data=DataSettings(),
+    model=ModelSettings(name="resnet8"),
+)
+
+
+@pytest.fixture
+def prepared(tmp_path):
+    spec = importlib.util.spec_from_file_location("rectangles", _AUDIT)
+    rectangles = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(rectangles)
+    return rectangles.write_prepared(tmp_path / "prepared", images=40)
+
+
+def recipes(*names):
+    return [MixSettings(name=name, method=name) for name in names]
+
+
+@pytest.mark.parametrize("method", [*METHODS])
+def test_every_method_alone(prepared, tmp_path, method):
+    found = preview(EXPERIMENT, prepared, recipes(method), tmp_path / "one.png", count=3)
+    assert found.samples == 3
+    assert np.asarray(Image.open(found.path)).std() > 10
+
+
+def test_all_methods_share_their_pairs(prepared, tmp_path, monkeypatch):
+    taken = []
+    original = module.draw_gallery
+    monkeypatch.setattr(
+        module, "draw_gallery", lambda rows, **more: (taken.extend(rows), original(rows, **more))[1]
+    )
+    found = preview(EXPERIMENT, prepared, recipes(*METHODS), tmp_path / "all.png", outlines=True)
+    assert found.network == "untrained"
+    assert [row.name for row in taken] == [*METHODS]
+    # Guided-SR is a rule for pairs as well.
+    mixing = [row for row in taken if row.name not in ("none", "guidedsr")]
+    for row in mixing[1:]:
+        for ours, theirs in zip(row.samples, mixing[0].samples, strict=True):
+            assert np.array_equal(ours.a, theirs.a)
+            assert np.array_equal(ours.b, theirs.b)
+
+
+def test_the_same_seed_draws_the_same_picture(prepared, tmp_path):
+    pictures = []
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        path = tmp_path / f"{name}.png"
+        preview(EXPERIMENT, prepared, recipes("saliencymixplus"), path, seed=seed)
+        pictures.append(path.read_bytes())
+    assert pictures[0] == pictures[1] != pictures[2]
+
+
+def test_the_published_variant_mixes_half_a_batch_and_still_shows_all(prepared, tmp_path):
+    options = {"variant": "published"}
+    mixes = [MixSettings(name="saliencymixplus", method="saliencymixplus", options=options)]
+    assert preview(EXPERIMENT, prepared, mixes, tmp_path / "p.png", count=8).samples == 8
+
+
+def test_refusals(prepared, tmp_path):
+    with pytest.raises(UserError, match="count"):
+        preview(EXPERIMENT, prepared, recipes("cutmix"), tmp_path / "x.png", count=0)
+    with pytest.raises(UserError, match="name a mixing method"):
+        preview(EXPERIMENT, prepared, [], tmp_path / "x.png")
