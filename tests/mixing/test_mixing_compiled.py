@@ -97,6 +97,27 @@ def test_a_compiled_network_steps_as_the_plain_one(variant: str) -> None:
     torch.testing.assert_close(dict(bare.named_buffers()), dict(plain.named_buffers()))
 
 
+@pytest.mark.skipif(
+    not hasattr(torch._dynamo.config, "trace_autograd_ops"),
+    reason="this torch cannot compile torch.autograd.grad",
+)
+def test_one_graph_with_its_saliency_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch._dynamo.reset()
+    monkeypatch.setattr(torch._dynamo.config, "trace_autograd_ops", True)
+    images, labels, _ = batch()
+    mixer, model = mixing.create("saliencymixplus"), network()
+    draw = mixer.draw(6, 12, 16)
+
+    def mix(images: Any, labels: Any, draw: mixing.Draw) -> Any:
+        mixed = mixer(images, labels, model=model, draw=draw)
+        return mixed.images, mixed.lam, mixed.saliency
+
+    expected = mix(images, labels, draw)
+    compiled = torch.compile(mix, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(images, labels, draw), expected)
+    assert all(module.training for module in model.modules())
+
+
 @needs_gpu
 @every_method
 def test_a_whole_step_captures(method: str, options: dict[str, Any]) -> None:

@@ -175,6 +175,18 @@ def test_the_clean_gradient_is_added_with_its_weight(method: str, options: Any) 
     torch.testing.assert_close(dict(without.named_buffers()), dict(with_it.named_buffers()))
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float64])
+def test_soft_labels_of_any_precision_train(dtype: torch.dtype) -> None:
+    images, labels = batch()
+    hard, soft = network(), network()
+    mixer = mixing.create("saliencymixplus", variant="published")
+    draw = mixer.draw(6, 10, 14)
+    for model, target in ((hard, labels), (soft, F.one_hot(labels, 4).to(dtype))):
+        torch.manual_seed(1)
+        mixing.backward(model, mixer, images, target, draw=draw)
+    torch.testing.assert_close(gradients(soft), gradients(hard))
+
+
 def test_gradients_accumulate() -> None:
     once, twice = network(), network()
     run(mixing.create("saliencymixplus", variant="published"), once)

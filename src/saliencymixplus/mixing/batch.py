@@ -98,11 +98,18 @@ class MixedBatch:
         return replace(self, **moved)
 
     def _cross_entropies(self, logits: Tensor) -> tuple[Tensor, Tensor]:
-        logits = logits.float()
         return (
-            F.cross_entropy(logits, self.labels_a, reduction="none"),
-            F.cross_entropy(logits, self.labels_b, reduction="none"),
+            cross_entropy(logits, self.labels_a, reduction="none"),
+            cross_entropy(logits, self.labels_b, reduction="none"),
         )
+
+
+def cross_entropy(logits: Tensor, labels: Tensor, *, reduction: str = "mean") -> Tensor:
+    """Cross-entropy in at least float32 of logits (M, K) to labels (M,) int64 or (M, K) float."""
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    if labels.is_floating_point():
+        labels = labels.to(logits.dtype)
+    return F.cross_entropy(logits, labels, reduction=reduction)
 
 
 def paste(sources: Sources, mask: Tensor) -> Tensor:

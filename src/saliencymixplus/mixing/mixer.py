@@ -35,7 +35,7 @@ class Mixer:
 
     def __repr__(self) -> str:
         chosen = ", ".join(f"{name}={value!r}" for name, value in self.options.items())
-        return f"Mixer({self.method!r}, {chosen})"
+        return f"Mixer({self.method!r}{', ' if chosen else ''}{chosen})"
 
     def draw(
         self,

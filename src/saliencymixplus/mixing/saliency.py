@@ -10,6 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from saliencymixplus.mixing.batch import cross_entropy
+
 Autocast = Callable[[], AbstractContextManager[object]]
 
 
@@ -27,6 +29,8 @@ def gradient_saliency(
     """S = Σ_channels |∂ mean CE / ∂ image| (Simonyan et al. 2014, arXiv:1312.6034).
 
     The gradient is taken with respect to the images alone, so that nothing reaches ``.grad``.
+    Inside ``torch.compile(fullgraph=True)`` it needs ``torch._dynamo.config.trace_autograd_ops``;
+    ``mixing.backward`` runs it outside, on the bare or the compiled module.
 
     Args:
         images: (B, C, H, W), never changed.
@@ -43,19 +47,20 @@ def gradient_saliency(
     inputs = images.detach()
     if resolution != 1.0:
         small = (max(1, round(height * resolution)), max(1, round(width * resolution)))
-        inputs = F.interpolate(inputs, size=small, mode="bilinear", antialias=True)
+        scaled = F.interpolate(inputs.float(), size=small, mode="bilinear", antialias=True)
+        inputs = scaled.to(images.dtype)
     inputs = inputs.requires_grad_()
     with torch.enable_grad(), pass_mode(model, mode, batch_norm):
         with autocast():
             logits = model(inputs)
-        loss = F.cross_entropy(logits.float(), labels)
+        loss = cross_entropy(logits, labels)
         gradients = torch.autograd.grad(
             loss, [inputs, *parameters], allow_unused=bool(parameters), materialize_grads=False
         )
     saliency = gradients[0].abs().to(torch.promote_types(images.dtype, torch.float32)).sum(1)
     if resolution != 1.0:
-        scaled = F.interpolate(saliency[:, None], size=(height, width), mode="bilinear")
-        saliency = scaled[:, 0]
+        maps = F.interpolate(saliency[:, None], size=(height, width), mode="bilinear")
+        saliency = maps[:, 0]
     return saliency, tuple(gradients[1:])
 
 

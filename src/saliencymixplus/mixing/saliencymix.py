@@ -54,10 +54,14 @@ def saliencymix(sources: Sources, draw: Draw, options: SaliencyMixOptions) -> Bl
         saliency = sources.saliency.index_select(0, sources.index_b[:count])
     else:
         saliency = fine_grained_of_floats(sources.b[:count])
-    if options.saliency_map == "float_bytes" and saliency.is_floating_point():
-        # The published code takes the arg-max of the map cast to bytes: ties come first.
-        saliency = (saliency.float() * 255).to(torch.uint8)
-    centre = peak(saliency, draw.centre)
+    fallback = draw.centre
+    if options.saliency_map == "float_bytes":
+        # The published code takes the arg-max of the map cast to bytes: the first of equals, and
+        # the corner of an empty map.
+        fallback = torch.zeros_like(draw.centre)
+        if saliency.is_floating_point():
+            saliency = (saliency.float() * 255).to(torch.uint8)
+    centre = peak(saliency, fallback)
     sides = box_sides(draw.lam0, height, width)
     boxes = box_around(centre, sides, height, width, options.box_size)
     mask = box_mask(boxes, height, width)

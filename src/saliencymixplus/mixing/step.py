@@ -5,10 +5,9 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from saliencymixplus.mixing.batch import MixedBatch
+from saliencymixplus.mixing.batch import MixedBatch, cross_entropy
 from saliencymixplus.mixing.draws import Draw
 from saliencymixplus.mixing.mixer import Mixer
 from saliencymixplus.mixing.saliency import Autocast, gradient_saliency, pass_mode
@@ -61,7 +60,7 @@ def backward(
     if not mix or mixer.method == "none":
         with context():
             logits = model(images)
-        loss = F.cross_entropy(logits.float(), labels)
+        loss = cross_entropy(logits, labels)
         loss.backward()
         return Step(loss.detach(), logits.detach(), None)
     local = saliency_model if saliency_model is not None else _unwrapped(model)
@@ -110,7 +109,7 @@ def _before_mixing(
         with pass_mode(local, "train", norm):
             with context():
                 logits = local(images)
-            loss = F.cross_entropy(logits.float(), labels)
+            loss = cross_entropy(logits, labels)
             gradients = torch.autograd.grad(loss, trained, allow_unused=True)
         _accumulate(trained, gradients, weight)
     return saliency
