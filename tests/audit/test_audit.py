@@ -69,6 +69,7 @@ def test_everything_is_written(prepared, tmp_path, trained):
     assert not (output / "worst_mixup.png").exists()  # no label is wrong
     text = (output / "audit.md").read_text()
     assert "SaliencyMix+" in text
+    assert "about 1.7 times" in text  # 40 mixes of 24 images
     assert "nan" not in text
 
 

@@ -41,6 +41,7 @@ def markdown(
         "to image a; the true λ* = v_a / (v_a + v_b), where v is the share of an image's own "
         "object that is still visible in the mixed image. Brackets: 95 % bootstrap intervals "
         f"({settings['resamples']} resamples of batches of {settings['batch_size']}).",
+        _repeats(settings["images"], details["annotated_images"]),
         verdict(found, gaps, baseline),
         "## Labels against the visible share of each object",
         table(found, _COLUMNS, ranked),
@@ -73,7 +74,18 @@ def markdown(
     if epochs:
         parts += ["## Along training", *_epochs(epochs)]
     parts += ["## All metrics", _all(found, ranked)]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _repeats(images: int, annotated: int) -> str:
+    """What the intervals leave out where images are mixed several times."""
+    if images <= annotated:
+        return ""
+    return (
+        f"Every image comes up about {images / annotated:.1f} times, with other partners and boxes. "
+        "The intervals say how far new mixes of these images would differ; for other images they "
+        "are too narrow."
+    )
 
 
 def verdict(
