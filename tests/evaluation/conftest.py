@@ -69,7 +69,9 @@ def run_settings(mix="none", seed=0, experiment="tiny", model="resnet8", **train
     )
 
 
-def write_run(root, wrong, *, mix="none", seed=0, labels=None, seconds=10.0, passes=100, **settings):
+def write_run(
+    root, wrong, *, mix="none", seed=0, labels=None, seconds=10.0, passes=100, **settings
+):
     """A finished, evaluated run whose last weights err at the images ``wrong`` (N,) bool.
 
     The best-on-test weights err at the same images but the first of them.
@@ -85,7 +87,7 @@ def write_run(root, wrong, *, mix="none", seed=0, labels=None, seconds=10.0, pas
         "data": {"name": "halves", "digest": "0" * 64},
         "device": "cpu",
     }
-    summary = {"seconds": seconds, "forward_backward_passes": passes}
+    summary = {"seconds": seconds, "forward_backward_passes": 100 + seed}
     (folder / "settings.json").write_text(json.dumps(described))
     (folder / "summary.json").write_text(json.dumps(summary))
     provenance = {"run": {"digest": f"{mix}{seed}"}}
@@ -107,9 +109,19 @@ def write_run(root, wrong, *, mix="none", seed=0, labels=None, seconds=10.0, pas
     return folder
 
 
-@pytest.fixture
-def prepared(tmp_path):
-    return write_prepared(tmp_path / "prepared")
+@pytest.fixture(scope="session", name="write_prepared")
+def _write_prepared():
+    return write_prepared
+
+
+@pytest.fixture(scope="session", name="run_settings")
+def _run_settings():
+    return run_settings
+
+
+@pytest.fixture(name="write_run")
+def _write_run():
+    return write_run
 
 
 @pytest.fixture

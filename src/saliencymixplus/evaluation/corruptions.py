@@ -24,6 +24,7 @@ from saliencymixplus.evaluation.distortions import (
     fractal_fields,
     jpeg,
     line_kernels,
+    pixelated,
     warped,
     zoomed,
 )
@@ -155,9 +156,8 @@ def _elastic(images: Tensor, severity: int, rng: Random) -> Tensor:
 
 def _pixelate(images: Tensor, severity: int, rng: Random) -> Tensor:
     side = _side(images)
-    share = _level((0.9, 0.8, 0.7, 0.6, 0.5), (0.6, 0.5, 0.4, 0.3, 0.25), severity, side)
-    small = F.interpolate(images, size=max(1, round(share * side)), mode="area")
-    return F.interpolate(small, size=images.shape[-2:], mode="nearest-exact")
+    share = _level((0.9, 0.75, 0.6, 0.5, 0.4), (0.6, 0.5, 0.4, 0.3, 0.25), severity, side)
+    return pixelated(images, max(1, round(share * side)))
 
 
 def _jpeg(images: Tensor, severity: int, rng: Random) -> Tensor:

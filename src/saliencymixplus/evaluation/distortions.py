@@ -95,6 +95,18 @@ def zoomed(images: Tensor, factor: float) -> Tensor:
     return F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
 
 
+def pixelated(images: Tensor, side: int) -> Tensor:
+    """Each image averaged down to ``side`` × ``side`` pixels and blown up again."""
+    # torch's "area" gives every pixel that a cell touches the same weight; OpenCV's does not.
+    arrays = images.permute(0, 2, 3, 1).cpu().numpy()
+    small = [
+        cv2.resize(np.ascontiguousarray(image), (side, side), interpolation=cv2.INTER_AREA)
+        for image in arrays
+    ]
+    tensor = torch.from_numpy(np.stack(small)).to(images).permute(0, 3, 1, 2)
+    return F.interpolate(tensor, size=images.shape[-2:], mode="nearest-exact")
+
+
 def jpeg(images: Tensor, quality: int) -> Tensor:
     """Each image compressed as a JPEG of ``quality`` (1 to 100) and decoded."""
     pixels = (images * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()

@@ -53,6 +53,13 @@ _DATA: dict[str, dict[str, Any]] = {
         "std": [0.229, 0.224, 0.225],
     },
 }
+# What the published code does, quirks included; the methods' defaults are the corrected variants.
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "none": {},
+    "cutmix": {"pairs": "permutation"},
+    "saliencymix": {"variant": "published"},
+    "saliencymixplus": {"variant": "published"},
+}
 _STEMS = {CIFAR100: ("auto", "small"), PET: ("auto", "standard")}
 
 
@@ -106,10 +113,8 @@ def _variant(method: str, options: Mapping[str, Any]) -> str | None:
     """``published`` or ``corrected`` where all options are that variant's own, else None."""
     from saliencymixplus.mixing import resolve_options
 
-    if method == "none":
-        return "published"
-    for variant in ("published", "corrected"):
-        if dict(options) == resolve_options(method, {"variant": variant}):
+    for variant, chosen in (("published", _OPTIONS[method]), ("corrected", {})):
+        if dict(options) == resolve_options(method, chosen):
             return variant
     return None
 

@@ -7,6 +7,9 @@ from typing import Any
 from saliencymixplus.errors import UserError
 from saliencymixplus.evaluation.results import RunResult
 
+# Keys whose value says what it is.
+_SPEAKING = ("model.name", "experiment", "mix.method")
+
 
 def groups(results: Sequence[RunResult]) -> list[list[RunResult]]:
     """One group a table: same experiment, network and test images.
@@ -40,7 +43,7 @@ def names_of(recipes: Mapping[str, Sequence[RunResult]]) -> dict[str, str]:
         mix, mine = runs[0].mix, runs[0].decisive
         rivals = [other[0].decisive for other in recipes.values() if other[0].mix == mix]
         parts = [
-            f"{key.rpartition('.')[2]}={value}" if "." in key else str(value)
+            str(value) if key in _SPEAKING else f"{key.rpartition('.')[2]}={value}"
             for key, value in mine.items()
             if any(other.get(key) != value for other in rivals)
         ]

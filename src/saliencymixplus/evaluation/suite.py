@@ -23,7 +23,7 @@ from saliencymixplus.files import whole_directory, write_json, write_text
 from saliencymixplus.settings import RuntimeSettings
 from saliencymixplus.settings.evaluation import EvaluationSettings
 from saliencymixplus.tracking import reopen
-from saliencymixplus.training.device import choose_device
+from saliencymixplus.training.device import choose_device, device_settings
 from saliencymixplus.training.runs import Run, load_run
 
 Rows = list[dict[str, Any]]
@@ -86,6 +86,19 @@ def evaluate(
     data = load_prepared(prepared)
     _check_same_data(run, data, run_dir, prepared)
     device = choose_device(runtime.device)
+    with device_settings(device, deterministic=runtime.deterministic):
+        report, predictions = _measured(run, data, settings, device)
+    with whole_directory(output) as part:
+        write_report(report, part)
+        save_predictions(predictions, part / "predictions.npz")
+        write_json(part / "evaluation.json", _provenance(run, data, settings, device, report))
+    _track(run_dir, output, report, runtime)
+    return report.metrics
+
+
+def _measured(
+    run: Run, data: Prepared, settings: EvaluationSettings, device: torch.device
+) -> tuple[Report, Predictions]:
     test = data.split("test")
     labels = torch.from_numpy(np.array(test.labels))
     report = Report()
@@ -97,6 +110,11 @@ def evaluate(
         classifier = PixelClassifier(model, data.meta.mean, data.meta.std, side).to(device)
         classifiers[which] = classifier
         logits[which] = predict(classifier, test.images, settings.batch_size)
+        if not torch.isfinite(logits[which]).all():
+            raise UserError(
+                f"{run.path}: the {which} weights give outputs that are not finite: the training "
+                "diverged; lower training.learning_rate"
+            )
     subject = Subject(
         classifiers["last"],
         test,
@@ -111,13 +129,7 @@ def evaluate(
         if which != "last":
             report.metrics |= _prefixed(which, accuracy.errors(found, labels), ("nll",))
 
-    predictions = Predictions.of(logits, labels)
-    with whole_directory(output) as part:
-        write_report(report, part)
-        save_predictions(predictions, part / "predictions.npz")
-        write_json(part / "evaluation.json", _provenance(run, data, settings, device, report))
-    _track(run_dir, output, report, runtime)
-    return report.metrics
+    return report, Predictions.of(logits, labels)
 
 
 def measure(subject: Subject, report: Report) -> None:
@@ -240,11 +252,6 @@ def _localisation(subject: Subject, report: Report) -> None:
 
 def write_report(report: Report, folder: Path) -> None:
     """metrics.json and one CSV a table."""
-    broken = sorted(name for name, value in report.metrics.items() if not np.isfinite(value))
-    if broken:
-        raise UserError(
-            f"the evaluation gave no finite {', '.join(broken)}: the network's outputs overflow"
-        )
     write_json(folder / "metrics.json", report.metrics)
     for name, rows in report.tables.items():
         text = io.StringIO()

@@ -1,0 +1,110 @@
+"""Class activation maps against Zhou's formula; scores against masks by hand."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torchvision.models import VisionTransformer
+
+from saliencymixplus.evaluation.classifier import PixelClassifier
+from saliencymixplus.evaluation.localisation import (
+    class_activation_maps,
+    feature_module,
+    localisation_rows,
+    measures,
+    summarise,
+)
+from saliencymixplus.models import create_model
+
+MEAN, STD = (0.5,) * 3, (0.25,) * 3
+
+
+@pytest.fixture
+def pixels():
+    return torch.rand(4, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+
+
+def test_gradcam_is_the_class_activation_map_of_zhou(pixels):
+    torch.manual_seed(0)
+    model = create_model("resnet8", 5, 16)
+    classifier = PixelClassifier(model, MEAN, STD, 16)
+    labels = torch.tensor([0, 1, 2, 3])
+    module = feature_module(classifier, pixels)
+    found = class_activation_maps(classifier, pixels, labels, module)
+    features = []
+    hook = model.layer3.register_forward_hook(lambda *a: features.append(a[2]))
+    classifier(pixels)
+    hook.remove()
+    # Zhou et al. 2016, eq. 2: the features weighted by the class's row of the last layer.
+    expected = torch.einsum("bk,bkhw->bhw", model.fc.weight[labels], features[0]).relu()
+    height, width = expected.shape[1:]
+    assert torch.allclose(found, expected.detach() / (height * width), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "side"),
+    [("resnet18", 32, 4), ("mobilenet_v3_small", 64, 4), ("squeezenet1_1", 64, 16)],
+)
+def test_last_feature_map_is_found_in_other_networks(name, size, side):
+    classifier = PixelClassifier(create_model(name, 5, size), MEAN, STD, size)
+    pixels = torch.rand(2, 3, size, size)
+    module = feature_module(classifier, pixels)
+    maps = class_activation_maps(classifier, pixels, torch.tensor([0, 1]), module)
+    assert maps.shape == (2, side, side)
+    assert float(maps.min()) >= 0
+
+
+def test_a_network_of_tokens_has_none(pixels):
+    model = VisionTransformer(16, 8, 1, 2, 16, 16, num_classes=5)
+    assert feature_module(PixelClassifier(model, MEAN, STD, 16), pixels) is None
+
+
+def test_a_network_without_map_is_a_reason_not_a_figure():
+    model = nn.Sequential(nn.Flatten(), nn.Linear(12, 2))
+    classifier = PixelClassifier(model, MEAN, STD, 2)
+    images, masks = np.zeros((2, 2, 2, 3), np.uint8), np.eye(2, dtype=np.uint8)[None].repeat(2, 0)
+    found, reason = localisation_rows(
+        classifier, images, torch.tensor([0, 1]), masks, threshold=0.2, batch_size=2
+    )
+    assert found == {}
+    assert "no feature map" in reason
+
+
+def test_measures_by_hand():
+    maps = torch.tensor([[[4.0, 2.0, 1.0], [0.5, 2.5, 90.0]]])
+    masks = torch.tensor([[[1, 0, 1], [0, 1, 2]]])  # the last is unknown: its 90 counts nowhere
+    found = measures(maps, masks, threshold=0.3)
+    assert found["mask_share"] == pytest.approx([3 / 5])
+    assert found["energy"] == pytest.approx([(4 + 1 + 2.5) / 10])
+    assert found["pointing"] == pytest.approx([1])
+    # Above 0.3 · 4 = 1.2: 4, 2 and 2.5, two of which are among the object's three pixels.
+    assert found["iou"] == pytest.approx([2 / 4])
+
+
+def test_a_blank_map_scores_as_chance():
+    found = measures(torch.zeros(1, 2, 2), torch.tensor([[[1, 0], [0, 0]]]), 0.2)
+    assert [float(found[k][0]) for k in ("energy", "pointing", "iou")] == [0.25, 0.25, 0.0]
+
+
+@pytest.mark.parametrize("value", [0, 1, 2])
+def test_masks_of_one_value_say_nothing(value):
+    found = measures(torch.rand(1, 2, 2), torch.full((1, 2, 2), value), 0.2)
+    assert all(np.isnan(v).all() for v in found.values())
+
+
+def test_a_map_that_is_the_mask_is_perfect_and_noise_is_at_chance():
+    masks = (torch.rand(400, 8, 8, generator=torch.Generator().manual_seed(0)) < 0.3).long()
+    perfect = measures(masks.float(), masks, 0.2)
+    assert all(np.allclose(perfect[k], 1) for k in ("energy", "pointing", "iou"))
+    noise = measures(torch.rand(400, 8, 8, generator=torch.Generator().manual_seed(1)), masks, 0.2)
+    for name in ("energy", "pointing"):
+        assert noise[name].mean() == pytest.approx(noise["mask_share"].mean(), abs=0.06)
+
+
+def test_summary_by_class_leaves_out_what_has_no_mask():
+    found = {"mask_share": np.array([0.5, np.nan, 0.3]), "energy": np.array([1.0, np.nan, 0.5])}
+    rows = summarise(found, torch.tensor([0, 0, 2]), ["a", "b", "c"])
+    assert rows == [
+        {"class": "a", "images": 1, "mask_share": 0.5, "energy": 1.0},
+        {"class": "c", "images": 1, "mask_share": 0.3, "energy": 0.5},
+    ]

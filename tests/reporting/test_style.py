@@ -1,0 +1,52 @@
+"""One look for every figure: methods keep their colour, figures their bytes."""
+
+import pytest
+from matplotlib.colors import to_rgb
+
+from saliencymixplus.reporting.style import (
+    figure,
+    finish_axes,
+    method_label,
+    method_style,
+    method_styles,
+    png_bytes,
+)
+
+PUBLISHED = ("none", "cutmix", "saliencymix", "saliencymixplus")
+
+
+def luminance(colour):
+    return sum(w * c for w, c in zip((0.2126, 0.7152, 0.0722), to_rgb(colour), strict=True))
+
+
+def test_published_methods_differ_in_colour_marker_and_name():
+    styles = [method_style(name) for name in PUBLISHED]
+    for attribute in ("colour", "marker", "label"):
+        assert len({getattr(style, attribute) for style in styles}) == 4
+    assert method_label("saliencymixplus") == "SaliencyMix+"
+    assert all(luminance(style.colour) < 0.6 for style in styles)  # readable on white
+
+
+def test_a_method_looks_the_same_whatever_stands_beside_it():
+    alone = method_styles(["plus-random-place"])["plus-random-place"]
+    assert method_style("plus-random-place") == alone
+    assert method_styles(PUBLISHED)["cutmix"] == method_styles(["cutmix", "x"])["cutmix"]
+
+
+def test_recipes_that_share_a_figure_are_told_apart():
+    names = [f"recipe-{i}" for i in range(7)]
+    styles = method_styles(iter(names))
+    assert list(styles) == names
+    assert len({(style.colour, style.marker) for style in styles.values()}) == 7
+
+
+@pytest.mark.parametrize("dpi", [50, 150])
+def test_equal_figures_are_equal_bytes(dpi):
+    def draw():
+        fig, axes = figure(3, 2)
+        axes.plot([1, 2], [2, 1], **method_style("cutmix").line())
+        finish_axes(axes, x="Epoch", y="Top-1 error (%)")
+        return png_bytes(fig, dpi=dpi)
+
+    assert draw() == draw()
+    assert draw().startswith(b"\x89PNG")
