@@ -88,8 +88,12 @@ ARCHIVES: dict[str, tuple[Callable[[Any], bytes], str, str]] = {
         "p.tar.gz",
     ),
     "tar.xz cut": (lambda make: make.tarred(make.photos(), "w:xz")[:-60], "p.tar.xz", "p.tar.xz"),
-    "tar cut at a header": (lambda make: make.tarred(make.photos(), "w")[:2048], "p.tar", "p.tar"),
-    "tar corrupt header": (_corrupt_header, "p.tar", "p.tar"),
+    "tar cut at a header": (
+        lambda make: make.tarred(make.photos(), "w")[:2048],
+        "p.tar",
+        "p.tar is damaged",
+    ),
+    "tar corrupt header": (_corrupt_header, "p.tar", "p.tar is damaged"),
     "tar bomb": (
         lambda make: make.tarred(make.photos() | {"train/cat/b.png": bytes(4 << 20)}, "w:xz"),
         "p.tar.xz",

@@ -221,6 +221,14 @@ def test_the_query_of_a_mirror_is_kept(settings: Any, bench: Any, mirror: Mirror
     assert mirror.asked == [f"/data/{NAME}?token=1"]
 
 
+def test_another_source_replaces_the_download(settings: Any, bench: Any) -> None:
+    bench.download(settings)
+    bench.download(DownloadSettings(source="digits"))
+    assert verified(bench.downloads).source == "digits"
+    bench.download(settings)
+    assert verified(bench.downloads).source == "cifar10"
+
+
 def test_digits_need_no_network(bench: Any, make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "socket", None)
     folder: Path = bench.download(DownloadSettings(source="digits"))
