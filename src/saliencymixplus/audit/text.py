@@ -82,7 +82,7 @@ def _repeats(images: int, annotated: int) -> str:
     if images <= annotated:
         return ""
     return (
-        f"Every image comes up about {images / annotated:.1f} times, with other partners and boxes. "
+        f"Every image comes up about {images / annotated:.1f} times, in other mixes. "
         "The intervals say how far new mixes of these images would differ; for other images they "
         "are too narrow."
     )
