@@ -25,6 +25,14 @@ _KINDS: dict[str, tuple[float, str, dict[str, Any]]] = {
     "best_validation": (0.05, "best validation epoch", {"markersize": 6, "fillstyle": "none"}),
     "best_test": (0.27, "best on test (optimistic)", {"markersize": 6, "alpha": 0.45}),
 }
+# From each point on, the best error that its cost can buy.
+_FRONTIER: dict[str, Any] = {
+    "drawstyle": "steps-post",
+    "linestyle": "--",
+    "linewidth": 1,
+    "zorder": 1,
+    "label": "Pareto front",
+}
 
 
 def error_bars(comparison: Comparison) -> Figure:
@@ -96,14 +104,10 @@ def _error_legend(comparison: Comparison) -> list[Line2D]:
 
 def pareto(comparison: Comparison) -> Figure:
     """Top-1 error of the last epoch against training time; a line joins what nothing beats."""
-    columns = min(2, len(comparison.tables))
-    lines = -(-len(comparison.tables) // columns)
-    fig, grid = figure_grid(lines, columns, 6.4 if columns == 1 else 10.4, 4.2 * lines)
-    panels = [axes for line in grid for axes in line]
-    for axes, table in zip(panels, comparison.tables, strict=False):
+    count = len(comparison.tables)
+    fig, grid = figure_grid(count, 1, 8.4, 4.2 * count)
+    for table, (axes,) in zip(comparison.tables, grid, strict=True):
         _pareto_panel(axes, table)
-    for axes in panels[len(comparison.tables) :]:
-        axes.remove()
     return fig
 
 
@@ -127,7 +131,8 @@ def _pareto_panel(axes: Axes, table: Table) -> None:
         )
         points.append((row.seconds.mean, errors.top1_error.mean))
     best = frontier(points)
-    axes.plot(*zip(*best, strict=True), color=REFERENCE, linestyle="--", linewidth=1, zorder=1)
+    if len(best) > 1:
+        axes.plot(*zip(*best, strict=True), color=REFERENCE, **_FRONTIER)
     seconds = [x for x, _ in points]
     if max(seconds) > 5 * min(seconds) > 0:
         axes.set_xscale("log")
@@ -135,7 +140,7 @@ def _pareto_panel(axes: Axes, table: Table) -> None:
         axes.set_xlim(left=0)
         axes.xaxis.set_major_locator(MaxNLocator(6))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.legend(fontsize=8, frameon=False, loc="best")
+    axes.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     device = f" on {', '.join(table.devices)}" if table.devices else ""
     finish_axes(
         axes,

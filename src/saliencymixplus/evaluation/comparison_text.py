@@ -164,7 +164,7 @@ def _rich_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]
         title_justify="left",
         title_style="italic",
         box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
+        padding=(0, 1 if len(header) < 8 else 0, 0, 0),  # to keep to 100 columns
         collapse_padding=True,
         pad_edge=False,
     )

@@ -73,7 +73,7 @@ def method_styles(names: Iterable[str]) -> dict[str, MethodStyle]:
     for name in sorted(set(names)):
         style = method_style(name)
         code = zlib.crc32(name.encode())
-        for step in range(len(_SPARE_COLOURS)):
+        for step in range(len(_SPARE_COLOURS) * len(_SPARE_MARKERS)):
             if name in _KNOWN or (style.colour, style.marker) not in taken:
                 break
             style = _spare(name, code + step + 1)
@@ -88,8 +88,8 @@ def method_label(name: str) -> str:
 
 
 def _spare(name: str, code: int) -> MethodStyle:
-    at = code % len(_SPARE_COLOURS)
-    return MethodStyle(name, _SPARE_COLOURS[at], _SPARE_MARKERS[at])
+    marker = code // len(_SPARE_COLOURS) % len(_SPARE_MARKERS)
+    return MethodStyle(name, _SPARE_COLOURS[code % len(_SPARE_COLOURS)], _SPARE_MARKERS[marker])
 
 
 def figure(width: float = 6.4, height: float = 4.0) -> tuple[Figure, Axes]:
