@@ -134,6 +134,10 @@ def test_a_missing_file_says_where_to_run(tmp_path):
         load_params(tmp_path / "params.yaml")
 
 
+def _one_line(error: UserError) -> None:
+    assert "\n" not in str(error)
+
+
 @given(st.text(max_size=200))
 def test_no_text_makes_the_reader_crash(tmp_path_factory, text):
     path = tmp_path_factory.mktemp("fuzz") / "params.yaml"
@@ -141,7 +145,7 @@ def test_no_text_makes_the_reader_crash(tmp_path_factory, text):
     try:
         load_params(path)
     except UserError as error:
-        assert "\n" not in str(error)
+        _one_line(error)
 
 
 JSON = st.recursive(
@@ -159,7 +163,7 @@ def test_no_structure_makes_the_reader_crash(tmp_path_factory, content):
     try:
         load_params(path)
     except UserError as error:
-        assert "\n" not in str(error)
+        _one_line(error)
 
 
 def test_runs_that_differ_in_anything_that_counts_differ_in_digest(params):

@@ -138,4 +138,3 @@ def report(
 
     folder = output or Path("reports") / experiment
     typer.echo(f"report: {write(folders, folder, audit=Path('audits') / experiment)}")
-

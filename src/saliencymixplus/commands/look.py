@@ -8,7 +8,6 @@ import typer
 from saliencymixplus.commands.app import app
 from saliencymixplus.commands.options import (
     DEFAULT_PARAMS,
-    Device,
     Experiment,
     Overrides,
     ParamsFile,

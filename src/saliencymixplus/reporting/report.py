@@ -10,6 +10,7 @@ from saliencymixplus.files import whole_directory, write_text
 from saliencymixplus.reporting import curves
 from saliencymixplus.reporting.cards import best_run, model_card
 from saliencymixplus.reporting.page import html_page
+from saliencymixplus.reporting.pipeline_plots import write_pipeline_plots
 from saliencymixplus.reporting.sections import (
     Picture,
     audit_section,
@@ -34,7 +35,7 @@ def report(
     audit: Path | None = None,
     comparison: Path | None = None,
 ) -> Path:
-    """Write report.html, report.md, figures/ and model_cards/ into ``output``.
+    """Write report.html, report.md, figures/, model_cards/ and DVC's plots into ``output``.
 
     Args:
         folders: runs of one experiment; those that are not there yet are named on the page.
@@ -74,6 +75,7 @@ def report(
     with whole_directory(output / CARDS) as cards:
         for mix, seeds in runs.items():
             write_text(cards / f"{mix}.md", model_card(best_run(seeds), seeds))
+    write_pipeline_plots(runs, output)
     write_text(output / "report.md", text)
     write_text(output / "report.html", html_page(text, output, title))
     return output / "report.html"

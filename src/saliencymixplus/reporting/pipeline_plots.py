@@ -1,0 +1,55 @@
+"""What ``dvc plots show`` draws: learning curves, confusion and mixed samples of all recipes."""
+
+import csv
+import io
+import shutil
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from statistics import fmean
+
+from saliencymixplus.files import whole_directory, write_text
+from saliencymixplus.reporting.sources import RunFolder, Runs
+from saliencymixplus.reporting.style import method_label
+
+
+def write_pipeline_plots(runs: Runs, output: Path) -> None:
+    """Write learning_curves.csv, confusion.csv and samples/ into ``output``.
+
+    The tables have a column ``method``, which the templates in ``.dvc/plots`` colour and divide by.
+    """
+    curves, confusion = [], []
+    for mix, seeds in runs.items():
+        curves += [(method_label(mix), epoch, error) for epoch, error in _mean_curve(seeds)]
+        pairs = _confusion(seeds)
+        confusion += [(method_label(mix), *pair, count) for pair, count in sorted(pairs.items())]
+    _write(output / "learning_curves.csv", ("method", "epoch", "test_top1_error"), curves)
+    _write(output / "confusion.csv", ("method", "actual", "predicted", "images"), confusion)
+    with whole_directory(output / "samples") as folder:
+        for mix, seeds in runs.items():
+            if seeds[0].samples:
+                shutil.copyfile(seeds[0].samples[-1], folder / f"{mix}.png")
+
+
+def _mean_curve(seeds: Sequence[RunFolder]) -> list[tuple[int, float]]:
+    """Mean test error (%) over the seeds after each epoch that all of them have."""
+    curves = [[float(row["test_top1_error"] or 0.0) for row in run.history] for run in seeds]
+    means = (round(fmean(errors), 4) for errors in zip(*curves, strict=False))
+    return list(enumerate(means, start=1))
+
+
+def _confusion(seeds: Sequence[RunFolder]) -> Counter[tuple[str, str]]:
+    """Test images by actual and predicted class, summed over the seeds."""
+    return Counter(
+        (row["actual"], row["predicted"])
+        for run in seeds
+        for row in run.tables.get("confusion", ())
+    )
+
+
+def _write(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
