@@ -1,7 +1,8 @@
 """Networks by name: the small CIFAR ResNets and every torchvision classifier."""
 
+from typing import Any
+
 import torch
-import torchvision
 from torch import nn
 
 from saliencymixplus.errors import UserError, nearest
@@ -15,7 +16,8 @@ _CIFAR = {f"resnet{depth}": depth for depth in DEPTHS}
 
 def model_names() -> list[str]:
     """Every name that ``create_model`` knows."""
-    return [*_CIFAR, *torchvision.models.list_models(module=torchvision.models)]
+    models = _torchvision_models()
+    return [*_CIFAR, *models.list_models(module=models)]
 
 
 def parameter_count(model: nn.Module) -> int:
@@ -50,6 +52,13 @@ def create_model(
     return model
 
 
+def _torchvision_models() -> Any:
+    """Imported when it is asked for: it takes a second or two, and small networks need none."""
+    from torchvision import models
+
+    return models
+
+
 def _build(name: str, num_classes: int, height: int, width: int) -> nn.Module:
     options: dict[str, object] = {}
     if name in ("googlenet", "inception_v3"):
@@ -62,7 +71,9 @@ def _build(name: str, num_classes: int, height: int, width: int) -> nn.Module:
     elif name.startswith("maxvit"):
         options = {"input_size": (height, width)}
     try:
-        return torchvision.models.get_model(name, weights=None, num_classes=num_classes, **options)
+        return _torchvision_models().get_model(
+            name, weights=None, num_classes=num_classes, **options
+        )
     except (RuntimeError, ValueError, AssertionError) as error:
         raise _refusal(name, height, width, error) from error
 

@@ -2,12 +2,12 @@
 
 import platform
 import shutil
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import torchvision
 from torch import Tensor
 
 import saliencymixplus
@@ -105,7 +105,7 @@ def _settings(run: RunSettings, meta: Meta, digest: str, parts: Assembly) -> dic
             "saliencymixplus": saliencymixplus.__version__,
             "python": platform.python_version(),
             "torch": torch.__version__,
-            "torchvision": torchvision.__version__,
+            "torchvision": version("torchvision"),
             "numpy": np.__version__,
         },
         "device": f"{device.type} ({named})",
