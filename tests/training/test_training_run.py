@@ -71,6 +71,21 @@ def test_a_run_leaves_all_that_is_promised(
         assert about["classes"] == data.meta.classes
 
 
+def test_weights_of_the_epochs_asked_for_are_those_of_a_shorter_run(
+    tiny: Path, tmp_path: Path, make: Make, runtime: RuntimeSettings
+) -> None:
+    steady: dict[str, Any] = {"schedule": "steps", "milestones": (99,)}
+    train(make(epochs=3, weights_epochs=(1, 2, 9), **steady), tiny, tmp_path / "long", runtime)
+    train(make(epochs=2, **steady), tiny, tmp_path / "short", runtime)
+    run = load_run(tmp_path / "long")
+    assert run.weights == ["last", "best_validation", "best_test", "epoch_0001", "epoch_0002"]
+    kept, short = run.model("epoch_0002"), load_run(tmp_path / "short").model("last")
+    expected = short.state_dict()
+    assert all(torch.equal(value, expected[key]) for key, value in kept.state_dict().items())
+    about = json.loads((tmp_path / "long" / "weights" / "epoch_0002.json").read_text())
+    assert about["epoch"] == 2
+
+
 @pytest.mark.parametrize("method", ["none", "cutmix", "saliencymix", "saliencymixplus"])
 def test_a_repeated_run_is_bit_identical(
     tiny: Path, tmp_path: Path, make: Make, runtime: RuntimeSettings, method: str

@@ -12,7 +12,7 @@ from saliencymixplus.files import read_json
 
 RUNS, EVALUATIONS = "runs", "evaluations"
 # Keys of the settings that decide no weight (where the data came from is in their digest).
-_INDIFFERENT = ("seed", "download.", "training.sample_epochs")
+_INDIFFERENT = ("seed", "download.", "training.sample_epochs", "training.weights_epochs")
 
 
 @dataclass(frozen=True)

@@ -82,6 +82,7 @@ class TrainingSettings(Section):
     precision: Literal["auto", "fp32", "bf16"] = "auto"  # auto: bf16 where the device has it
     weight_average: Annotated[float, Field(ge=0, lt=1)] | None = None  # decay of a moving average
     sample_epochs: tuple[Count, ...] = (1,)  # after which a grid of mixed samples is logged
+    weights_epochs: tuple[Count, ...] = ()  # whose weights are kept as well: weights/epoch_0001
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -145,7 +145,7 @@ class Loop:
         done.epoch, done.step, done.seconds, done.totals = epoch, 0, 0.0, None
         if not self.group.first:
             return
-        self._keep_best(row)
+        self._keep_weights(row)
         self.record(row)
         self.progress.end(row)
         if epoch in self.run.training.sample_epochs:
@@ -157,9 +157,11 @@ class Loop:
         mixer = self.parts.step.mixer
         return int(mixer.needs_model or bool(mixer.options.get("clean_gradient")))
 
-    def _keep_best(self, row: Row) -> None:
-        """Remember the weights of an epoch that is better than all before on a split."""
-        done = self.progressed
+    def _keep_weights(self, row: Row) -> None:
+        """Remember the weights of an epoch that is better than all before, or was asked for."""
+        done, asked = self.progressed, self.run.training.weights_epochs
+        if done.epoch in asked:
+            done.weights[done.epoch] = state_of(self.parts.evaluated)
         for name, key in (
             ("best_validation", "validation_top1_error"),
             ("best_test", "test_top1_error"),
@@ -171,7 +173,7 @@ class Loop:
             if before is None or error < (done.history[before - 1][key] or 0.0):
                 done.bests[name] = done.epoch
                 done.weights.setdefault(done.epoch, state_of(self.parts.evaluated))
-        for epoch in set(done.weights) - set(done.bests.values()):
+        for epoch in set(done.weights) - {*done.bests.values(), *asked}:
             del done.weights[epoch]
 
     def _save_if_due(self, *, last: bool) -> None:

@@ -37,6 +37,9 @@ def publish(
     for name, epoch in progressed.bests.items():
         state = progressed.weights.get(epoch)
         weights[name] = (epoch, state if state is not None else weights["last"][1])
+    for epoch in run.training.weights_epochs:
+        if epoch in progressed.weights:
+            weights[f"epoch_{epoch:04d}"] = (epoch, progressed.weights[epoch])
     for pattern in (f".{output.name}.*.part", f".{output.name}.*.old"):
         for left in output.parent.glob(pattern):  # by a process that was killed just here
             shutil.rmtree(left, ignore_errors=True)
