@@ -28,6 +28,7 @@ Prepared = Annotated[
     Path | None, typer.Option(help="What `prepare` wrote. Default: found, or made.")
 ]
 
+Tracker = Annotated[str, typer.Option(metavar="NAME", help="mlflow or none.")]
 HEADLINES = ("top1_error", "top5_error", "nll", "ece", "mean_corruption_error")
 
 
@@ -37,7 +38,7 @@ def evaluate(
     output: Annotated[Path | None, typer.Option(help="Default: RUN/evaluation.")] = None,
     prepared: Prepared = None,
     device: Device = "auto",
-    tracker: Annotated[str, typer.Option(metavar="NAME", help="mlflow or none.")] = "mlflow",
+    tracker: Tracker = "mlflow",
     params: ParamsFile = DEFAULT_PARAMS,
     set_: Overrides = [],  # noqa: B006
 ) -> None:
@@ -127,14 +128,24 @@ def compare(
 def report(
     experiment: Experiment = "digits",
     output: Annotated[Path | None, typer.Option(help="Default: reports/EXPERIMENT.")] = None,
+    tracker: Tracker = "mlflow",
     params: ParamsFile = DEFAULT_PARAMS,
     set_: Overrides = [],  # noqa: B006
 ) -> None:
     """Write one self-contained page about an experiment's runs, and model cards."""
     loaded = load(params, set_, experiment)
     folders = loaded.run_folders(experiment, loaded.top.methods)
+    how = runtime(tracker=tracker)
 
     from saliencymixplus.reporting.report import report as write
+    from saliencymixplus.tracking import open_report
 
     folder = output or Path("reports") / experiment
-    typer.echo(f"report: {write(folders, folder, audit=Path('audits') / experiment)}")
+    page = write(folders, folder, audit=Path("audits") / experiment)
+    recorder = open_report(experiment, how.tracker)
+    for path in (page, folder / "report.md", *sorted((folder / "figures").iterdir())):
+        recorder.log_file(path, None)
+    recorder.finish("FINISHED")
+    if recorder.url_hint:
+        typer.echo(f"MLflow: {recorder.url_hint}")
+    typer.echo(f"report: {page}")

@@ -89,20 +89,50 @@ def reopen(run_dir: Path, kind: str = "mlflow") -> Tracker:
     reference = read_json(run_dir / _POINTER)
     if kind == "none" or reference.get("tracker") != "mlflow":
         return NoneTracker()
-    from saliencymixplus.tracking import mlflow_store
+    journal = _added_journal(reference["attempt"])
+    if journal is None:
+        return NoneTracker()
     from saliencymixplus.tracking.journaled import JournaledTracker
+
+    journal.set_header(**{key: value for key, value in reference.items() if key != "tracker"})
+    return JournaledTracker(journal, ends_run=False)
+
+
+def open_report(experiment: str, kind: str = "mlflow") -> Tracker:
+    """A tracker for what tells of an experiment as a whole: always the same run of its own.
+
+    Where MLflow is not installed it records nothing, and says so.
+    """
+    attempt = f"report-{experiment}"
+    journal = None if kind == "none" else _added_journal(attempt)
+    if journal is None:
+        return NoneTracker()
+    from saliencymixplus.tracking import stores
+    from saliencymixplus.tracking.journaled import JournaledTracker
+
+    journal.set_header(
+        attempt=attempt,
+        uri=stores.recorded_uri(),
+        experiment=experiment,
+        run_name="report",
+        created=int(time.time() * 1000),
+    )
+    return JournaledTracker(journal, ends_run=True)
+
+
+def _added_journal(attempt: str) -> Journal | None:
+    """A new journal for more records of a run; None, with a line, where MLflow is missing."""
+    from saliencymixplus.tracking import mlflow_store
     from saliencymixplus.tracking.sender import say
     from saliencymixplus.tracking.sync import sweep
 
     try:
         mlflow_store.require_mlflow()
-    except UserError as error:  # an evaluation is worth having without
-        say(f"not recorded in the training's run: {error}")
-        return NoneTracker()
+    except UserError as error:  # evaluations and reports are worth having without
+        say(f"not recorded in MLflow: {error}")
+        return None
     sweep(journals_root())
-    journal = Journal(journals_root() / f"{reference['attempt']}-{uuid.uuid4().hex[:8]}")
-    journal.set_header(**{key: value for key, value in reference.items() if key != "tracker"})
-    return JournaledTracker(journal, ends_run=False)
+    return Journal(journals_root() / f"{attempt}-{uuid.uuid4().hex[:8]}")
 
 
 def journals_root() -> Path:
