@@ -29,7 +29,7 @@ class Progressed:
     totals: Tensor | None = None  # of that epoch so far
     history: list[Row] = field(default_factory=list)
     bests: dict[str, int] = field(default_factory=dict)  # best_validation, best_test: epoch
-    weights: dict[int, dict[str, Tensor]] = field(default_factory=dict)  # of those and asked-for epochs
+    weights: dict[int, dict[str, Tensor]] = field(default_factory=dict)  # those, and asked for
 
 
 def pack(progressed: Progressed, parts: Assembly, digest: str) -> dict[str, Any]:
