@@ -1,5 +1,6 @@
 """A network as an MLflow model."""
 
+from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,8 @@ def export_model(model: "nn.Module", example: np.ndarray, folder: Path) -> None:
     from mlflow.models import ModelSignature
     from mlflow.types import Schema, TensorSpec
 
+    # A copy on the CPU in the plain layout: channels-last weights make the exporter warn.
+    model = deepcopy(model).to("cpu", memory_format=torch.contiguous_format).eval()
     with torch.no_grad():
         logits = model(torch.from_numpy(example)).numpy()
     signature = ModelSignature(
