@@ -3,7 +3,11 @@
 import hashlib
 import json
 import os
+import re
 import shutil
+import socket
+import sys
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,6 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from saliencymixplus.errors import UserError
+
+# After so long no writer is still at it, on whatever machine it runs.
+_STALE = 7 * 24 * 3600.0
 
 
 def sha256_of(path: Path) -> str:
@@ -31,9 +38,10 @@ def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
     Raises:
         UserError: the folder cannot be written to or the disk is full; ``path`` is as before.
     """
-    temporary = path.parent / f".{path.name}.{uuid.uuid4().hex[:8]}.part"
+    temporary = _beside(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(path, "part")
         write(temporary)
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
@@ -74,18 +82,67 @@ def whole_directory(path: Path) -> Iterator[Path]:
 
     An existing folder of that name is replaced at the end; if the block fails it stays as it was.
     """
-    part = path.parent / f".{path.name}.{uuid.uuid4().hex[:8]}.part"
+    part = _beside(path)
     old = part.with_suffix(".old")
     try:
         part.mkdir(parents=True)
+        _sweep(path, "part")
         yield part
         if path.is_dir():
             path.replace(old)
         elif path.exists():
             raise UserError(f"{path} is a file where a folder is to be written: move it away")
         part.replace(path)
+        # Only now: a writer killed between the two moves left the last good folder there.
+        _sweep(path, "old")
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def _beside(path: Path) -> Path:
+    """A temporary name that no other writer has, and that says which process writes it."""
+    return path.parent / f".{path.name}.{_machine()}-{os.getpid()}-{uuid.uuid4().hex[:8]}.part"
+
+
+def _sweep(path: Path, kind: str) -> None:
+    """Remove what killed writers of ``path`` left: nobody reads it, but it takes room.
+
+    Killed means: a process of this machine that is gone, or nothing changed for a week. What
+    another machine writes on a shared disk, or another process right now, is left alone.
+    """
+    ours = re.compile(rf"\.{re.escape(path.name)}\.([0-9a-f]{{8}})-(\d+)-[0-9a-f]{{8}}\.{kind}")
+    for left in path.parent.iterdir():
+        match = ours.fullmatch(left.name)
+        if not match:
+            continue
+        gone = match[1] == _machine() and not _is_running(int(match[2]))
+        try:
+            if not gone and time.time() - left.lstat().st_mtime < _STALE:
+                continue
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
+        except FileNotFoundError:  # another writer swept it first
+            continue
+
+
+def _machine() -> str:
+    """Digits for this machine or container: where a process number has its meaning."""
+    try:
+        space = os.stat("/proc/self/ns/pid").st_ino  # noqa: PTH116  (a link, and no file)
+    except OSError:
+        space = 0
+    return hashlib.sha256(f"{socket.gethostname()} {space}".encode()).hexdigest()[:8]
+
+
+def _is_running(pid: int) -> bool:
+    if sys.platform == "win32":  # signal 0 would end the process there
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        pass
+    return True
