@@ -54,7 +54,7 @@ def close(first: Path, second: Path) -> None:
 
 @pytest.mark.slow
 def test_two_processes_give_the_curve_of_one(tiny: Path, tmp_path: Path, make: Make) -> None:
-    run = make("none")
+    run = make("none", precision="fp32")
     launch(ALONE, tiny, tmp_path / "one", run)
     said = launch(TWO, tiny, tmp_path / "two", run)
     assert said.count("epoch 3/3") == 1, "one process talks"
@@ -63,7 +63,7 @@ def test_two_processes_give_the_curve_of_one(tiny: Path, tmp_path: Path, make: M
 
 @pytest.mark.slow
 def test_one_process_stops_and_two_go_on(tiny: Path, tmp_path: Path, make: Make) -> None:
-    run = make("none", seed=1)
+    run = make("none", seed=1, precision="fp32")
     launch(ALONE, tiny, tmp_path / "one", run)
     launch(ALONE, tiny, tmp_path / "two", run, stop=[2, 1])
     assert not (tmp_path / "two").exists()
@@ -88,7 +88,7 @@ def test_mixed_steps_are_the_average_of_the_processes(
     A step of SGD is affine in the gradient: two processes that step apart from the same state and
     then average weights and momentum are where one step with the averaged gradient leads.
     """
-    run = make(method, mix_prob=0.7)
+    run = make(method, mix_prob=0.7, precision="fp32")
     launch(TWO, tiny, tmp_path / "two", run)
     monkeypatch.setattr(assembly, "create_model", without_batch_norm)
     groups = [Unwrapped(rank, 2) for rank in (0, 1)]

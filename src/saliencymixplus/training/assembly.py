@@ -1,7 +1,7 @@
 """Putting a training together: data, network, optimiser, step, engine."""
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -15,8 +15,9 @@ from saliencymixplus.data.prepared import Meta, Prepared
 from saliencymixplus.errors import UserError
 from saliencymixplus.models import create_model
 from saliencymixplus.settings import RunSettings, RuntimeSettings, TrainingSettings
-from saliencymixplus.training.device import autocast_for, choose_dtype
+from saliencymixplus.training.device import autocast_for, choose_dtype, use_threads_for
 from saliencymixplus.training.distributed import Processes
+from saliencymixplus.training.flops import forward_flops
 from saliencymixplus.training.graph import Engine, create_engine
 from saliencymixplus.training.optimiser import WeightAverage, create_optimiser
 from saliencymixplus.training.randomness import Streams, seed_of
@@ -32,6 +33,7 @@ class Assembly:
     step: TrainStep
     engine: Engine
     autocast: Callable[[], AbstractContextManager[object]]
+    eval_autocast: Callable[[], AbstractContextManager[object]]
     eval_batch_size: int
 
     @property
@@ -60,6 +62,8 @@ def assemble(
     dtype = choose_dtype(recipe.precision, device)
     autocast = autocast_for(dtype, device)
     local = initial_model(run, meta, augmentation.output)
+    share = recipe.batch_size // processes.world
+    use_threads_for(device, 3 * forward_flops(local, share, augmentation.output))
     local = local.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     sources = open_sources(
         prepared,
@@ -91,7 +95,10 @@ def assemble(
     say(f"engine: {why}, {name}, {device}{', compiled' if runtime.compile else ''}")
     # Without gradients a larger batch fits; small images need it to keep a GPU busy.
     larger = 8 if max(augmentation.output) <= 64 else 2
-    return Assembly(sources, step, engine, autocast, larger * recipe.batch_size)
+    # On the CPU the errors are those that the saved weights give in full precision; on a GPU
+    # that would take a good part of an epoch's time.
+    exact = nullcontext if device.type == "cpu" else autocast
+    return Assembly(sources, step, engine, autocast, exact, larger * recipe.batch_size)
 
 
 def initial_model(run: RunSettings, meta: Meta, size: tuple[int, int]) -> nn.Module:

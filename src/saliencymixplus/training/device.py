@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
 
 import torch
 
@@ -36,22 +37,34 @@ def choose_device(name: str = "auto") -> torch.device:
 
 
 def choose_dtype(precision: str, device: torch.device) -> torch.dtype:
-    """The type of the matrix products: bf16 under ``auto`` on GPUs that have it, else fp32.
+    """The type of the matrix products: under ``auto`` bf16 where the device has it, else fp32.
 
-    On CPUs ``auto`` is fp32: with AVX512-BF16 and without AMX, bf16 is slower than fp32 for the
-    small networks that a CPU trains (docs/performance.md has the figures).
+    A CPU has it if its instructions do (AVX512-BF16, AMX), which makes a step 1.3 to 2 times as
+    fast (docs/performance.md); elsewhere bf16 is emulated, and slow.
 
     Raises:
         UserError: bf16 is asked for where it is not to be had.
     """
     if device.type == "cuda":
-        able = torch.cuda.is_bf16_supported(including_emulation=False)
+        able = fast = torch.cuda.is_bf16_supported(including_emulation=False)
+    elif device.type == "cpu":
+        able, fast = True, bool(_cpu_flags() & {"avx512_bf16", "amx_bf16"})
     else:
-        able = device.type == "cpu" or torch.backends.mps.is_macos_or_newer(14, 0)
+        able, fast = torch.backends.mps.is_macos_or_newer(14, 0), False
     if precision == "bf16" and not able:
         raise UserError(f"precision bf16: {device} does not have it; choose auto or fp32")
-    wanted = precision == "bf16" or (precision == "auto" and device.type == "cuda" and able)
+    wanted = precision == "bf16" or (precision == "auto" and fast)
     return torch.bfloat16 if wanted else torch.float32
+
+
+def _cpu_flags() -> set[str]:
+    """The instruction sets of the processor; empty where the system does not tell."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return set()
+    line = next((line for line in text.splitlines() if line.startswith("flags")), "")
+    return set(line.split())
 
 
 def autocast_for(
@@ -76,8 +89,6 @@ def device_settings(device: torch.device, *, deterministic: bool) -> Iterator[No
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.backends.cudnn.benchmark = not deterministic
     torch.use_deterministic_algorithms(deterministic)
-    if device.type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(min(before[0], usable_cores()))
     try:
         yield
     finally:
@@ -86,13 +97,22 @@ def device_settings(device: torch.device, *, deterministic: bool) -> Iterator[No
         torch.use_deterministic_algorithms(before[2])
 
 
+def use_threads_for(device: torch.device, flops: float) -> None:
+    """Set torch's threads for steps of ``flops``, unless OMP_NUM_THREADS says how many.
+
+    A second thread gains little on a small step, and threads that wait for each other on a busy
+    machine lose much (ten times, for the digits on two cores): one for every 2 GFLOP.
+    """
+    if device.type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(min(usable_cores(), max(1, int(flops / 2e9))))
+
+
 def usable_cores() -> int:
     """Cores that this process may use, a container's quota included."""
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     count = count or 1
     try:
-        with open("/sys/fs/cgroup/cpu.max", encoding="ascii") as file:  # noqa: PTH123
-            quota, period = file.read().split()
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
         return max(1, min(count, int(quota) // int(period)))
     except (OSError, ValueError):  # no such file, or no quota ("max")
         return count

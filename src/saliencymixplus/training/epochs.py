@@ -128,7 +128,7 @@ class Loop:
                     self.parts.evaluated,
                     self.parts.sources[split],
                     batch_size=self.parts.eval_batch_size,
-                    autocast=self.parts.autocast,
+                    autocast=self.parts.eval_autocast,
                     processes=self.group,
                 )
                 # Statistics that lag behind the first steps may overflow: no reason to stop.
