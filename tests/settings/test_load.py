@@ -125,7 +125,7 @@ def test_a_bad_file_is_one_line_that_names_the_culprit(params, text, culprit):
 
 @pytest.mark.parametrize("override", ["epochs", "=3", "digits..x=1", "digits.training.epochs.x=1"])
 def test_a_bad_override_is_named(params, override):
-    with pytest.raises(UserError, match="--set|epochs"):
+    with pytest.raises(UserError, match=r"--set|epochs"):
         load_params(params(MINIMAL + "  training: {epochs: 3}\n"), [override])
 
 

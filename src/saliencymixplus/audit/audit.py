@@ -26,8 +26,8 @@ from saliencymixplus.data.prepared import Prepared, load_prepared
 from saliencymixplus.errors import UserError
 from saliencymixplus.files import whole_directory, write_json, write_text
 from saliencymixplus.mixing import Mixer, create
-from saliencymixplus.reporting.grid import draw_samples
-from saliencymixplus.reporting.style import method_label, save_figure
+from saliencymixplus.pictures.grid import draw_samples
+from saliencymixplus.pictures.style import method_label, save_figure
 from saliencymixplus.settings.evaluation import AuditSettings
 from saliencymixplus.settings.schema import MixSettings
 

@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from saliencymixplus.audit.records import Records
 from saliencymixplus.audit.statistics import Estimate
-from saliencymixplus.reporting.style import (
+from saliencymixplus.pictures.style import (
     REFERENCE,
     TEXT,
     figure,

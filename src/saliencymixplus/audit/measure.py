@@ -9,11 +9,11 @@ from torch import nn
 
 from saliencymixplus.audit.records import Indices, Records, joined
 from saliencymixplus.audit.truth import OBJECT, truth
+from saliencymixplus.data.inputs import Inputs, inputs
 from saliencymixplus.data.prepared import Meta, Split
 from saliencymixplus.errors import UserError
 from saliencymixplus.mixing import MixedBatch, Mixer
-from saliencymixplus.reporting.grid import Sample, samples_of
-from saliencymixplus.reporting.inputs import Inputs, inputs
+from saliencymixplus.pictures.grid import Sample, samples_of
 
 
 @dataclass

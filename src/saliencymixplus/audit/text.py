@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from saliencymixplus.audit.statistics import METRICS, Difference, Estimate
-from saliencymixplus.reporting.style import method_label
+from saliencymixplus.pictures.style import method_label
 
 _COLUMNS = {
     "mean_absolute_error": "Label error",

@@ -43,7 +43,7 @@ def compare(
     comparison = Comparison([_table(group, baseline, resamples) for group in groups(results)])
 
     from saliencymixplus.evaluation.comparison_plots import error_bars, pareto
-    from saliencymixplus.reporting.style import save_figure
+    from saliencymixplus.pictures.style import save_figure
 
     write_text(output / "comparison.md", comparison.markdown())
     write_json(output / "comparison.json", comparison.to_json())

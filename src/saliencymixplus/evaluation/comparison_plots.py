@@ -10,7 +10,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from saliencymixplus.evaluation.comparison import Comparison, Errors, Table
 from saliencymixplus.evaluation.statistics import Summary
-from saliencymixplus.reporting.style import (
+from saliencymixplus.pictures.style import (
     REFERENCE,
     TEXT,
     MethodStyle,

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from saliencymixplus.pictures.style import method_label
 from saliencymixplus.reporting.sources import RunFolder, spread
-from saliencymixplus.reporting.style import method_label
 
 _ROBUSTNESS = {
     "nll": ("NLL", ""),

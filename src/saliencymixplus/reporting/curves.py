@@ -7,14 +7,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from saliencymixplus.reporting.sources import RunFolder, Runs, Spread, over_seeds, spread
-from saliencymixplus.reporting.style import (
+from saliencymixplus.pictures.style import (
     REFERENCE,
     MethodStyle,
     figure_grid,
     finish_axes,
     method_styles,
 )
+from saliencymixplus.reporting.sources import RunFolder, Runs, Spread, over_seeds, spread
 
 FEWEST = 10  # images in a bin of the reliability diagram
 Points = Sequence[tuple[float, Spread]]  # x, and mean and s.d. of y

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw
 
-from saliencymixplus.reporting.drawing import (
+from saliencymixplus.pictures.drawing import (
     COLOUR_A,
     COLOUR_B,
     GREY,
@@ -16,7 +16,7 @@ from saliencymixplus.reporting.drawing import (
     font,
     panel_size,
 )
-from saliencymixplus.reporting.grid import Sample, sample_panels
+from saliencymixplus.pictures.grid import Sample, sample_panels
 
 _LABEL, _GAP, _MARGIN, _LINE = 128, 10, 12, 15
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from statistics import fmean
 
 from saliencymixplus.files import whole_directory, write_text
+from saliencymixplus.pictures.style import method_label
 from saliencymixplus.reporting.sources import RunFolder, Runs
-from saliencymixplus.reporting.style import method_label
 
 
 def write_pipeline_plots(runs: Runs, output: Path) -> None:

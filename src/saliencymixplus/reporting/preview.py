@@ -8,14 +8,14 @@ import torch
 from PIL import Image
 from torch import nn
 
+from saliencymixplus.data.inputs import Inputs, inputs
 from saliencymixplus.data.prepared import load_prepared
 from saliencymixplus.errors import UserError
 from saliencymixplus.files import write_atomically
 from saliencymixplus.mixing import MixedBatch, create
+from saliencymixplus.pictures.grid import draw_samples, samples_of
+from saliencymixplus.pictures.style import method_label
 from saliencymixplus.reporting.gallery import Row, draw_gallery
-from saliencymixplus.reporting.grid import draw_samples, samples_of
-from saliencymixplus.reporting.inputs import Inputs, inputs
-from saliencymixplus.reporting.style import method_label
 from saliencymixplus.settings.schema import ExperimentSettings, MixSettings
 
 MOST = 64  # samples in a picture

@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 
 from saliencymixplus.errors import UserError
 from saliencymixplus.files import whole_directory, write_text
+from saliencymixplus.pictures.style import save_figure
 from saliencymixplus.reporting import curves
 from saliencymixplus.reporting.cards import best_run, model_card
 from saliencymixplus.reporting.page import html_page
@@ -22,7 +23,6 @@ from saliencymixplus.reporting.sections import (
     samples_section,
 )
 from saliencymixplus.reporting.sources import Runs, collect
-from saliencymixplus.reporting.style import save_figure
 
 FIGURES = "figures"
 CARDS = "model_cards"

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from saliencymixplus.files import read_json
+from saliencymixplus.pictures.style import method_label
 from saliencymixplus.reporting.sources import Runs, Spread, metric
-from saliencymixplus.reporting.style import method_label
 
 Picture = str  # a path relative to the page
 Copy = Callable[[Path, str], Picture | None]

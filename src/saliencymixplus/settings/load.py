@@ -113,7 +113,8 @@ def load_params(path: Path, overrides: Sequence[str] = ()) -> Params:
         if not isinstance(section, dict) or "download" not in section:
             hint = nearest(str(name), {*known, *sections})
             raise UserError(
-                f"{path.name}: {name!r} is no known key and, lacking `download`, no experiment: {hint}"
+                f"{path.name}: {name!r} is no known key and, lacking `download`, "
+                f"no experiment: {hint}"
             )
         sections[str(name)] = _validate(ExperimentSettings, section, path, str(name))
     top = _validate(_Top, raw, path, "")

@@ -4,25 +4,16 @@ import json
 import os
 import subprocess
 import sys
-import zlib
 from pathlib import Path
 from typing import Any
 
 from saliencymixplus import workspace
+from saliencymixplus.pictures import palette
 from saliencymixplus.settings import RunSettings
 from saliencymixplus.tracking.redact import redact, redact_all
 
 # What decides a result; the tables and figures that the pipeline itself rewrites do not count.
 _SOURCES = ("src", "cli.py", "params.yaml", "dvc.yaml", "data.dvc", "pyproject.toml")
-# Okabe and Ito (2008): told apart by colour-blind readers.
-_COLOURS = {
-    "none": "#555555",
-    "cutmix": "#0072b2",
-    "saliencymix": "#009e73",
-    "saliencymixplus": "#d55e00",
-    "mixup": "#cc79a7",
-}
-_SPARE = ("#56b4e9", "#e69f00", "#882255", "#117733", "#332288", "#999933")
 _DVC = {
     "DVC_STAGE": "dvc.stage",
     "DVC_EXP_NAME": "dvc.experiment",
@@ -99,9 +90,7 @@ def _usual_options(run: RunSettings) -> dict[str, Any]:
 
 def _colour(run: RunSettings) -> str:
     """Of the run's curves: one hue per mixing recipe, lighter with the seed, for five seeds."""
-    colours = (*_COLOURS.values(), *_SPARE)
-    name = run.mix.name
-    base = _COLOURS.get(name) or colours[zlib.crc32(name.encode()) % len(colours)]
+    base = palette.colour(run.mix.name)
     share = 0.15 * (run.seed % 5)
     parts = (int(base[i : i + 2], 16) for i in (1, 3, 5))
     return "#" + "".join(f"{round(part + (255 - part) * share):02x}" for part in parts)

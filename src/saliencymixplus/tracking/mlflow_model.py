@@ -22,7 +22,7 @@ def export_model(model: "nn.Module", example: np.ndarray, folder: Path) -> None:
     from mlflow.types import Schema, TensorSpec
 
     # A copy on the CPU in the plain layout: channels-last weights make the exporter warn.
-    model = deepcopy(model).to("cpu", memory_format=torch.contiguous_format).eval()
+    model = deepcopy(model).cpu().to(memory_format=torch.contiguous_format).eval()
     with torch.no_grad():
         logits = model(torch.from_numpy(example)).numpy()
     signature = ModelSignature(

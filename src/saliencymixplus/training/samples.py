@@ -23,7 +23,7 @@ def log_samples(
     The images are whole and upright; the random numbers are the same at every epoch, so that a
     series of grids shows what the network changes. Nothing of the training is touched.
     """
-    from saliencymixplus.reporting.grid import mixed_grid
+    from saliencymixplus.pictures.grid import mixed_grid
 
     step = parts.step
     count = min(_IMAGES, run.training.batch_size)

@@ -3,7 +3,7 @@
 import pytest
 from matplotlib.colors import to_rgb
 
-from saliencymixplus.reporting.style import (
+from saliencymixplus.pictures.style import (
     figure,
     finish_axes,
     method_label,

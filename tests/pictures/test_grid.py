@@ -8,8 +8,8 @@ import torch
 from PIL import ImageDraw
 
 from saliencymixplus.mixing import MixedBatch
-from saliencymixplus.reporting import grid
-from saliencymixplus.reporting.drawing import (
+from saliencymixplus.pictures import grid
+from saliencymixplus.pictures.drawing import (
     COLOUR_B,
     draw_box,
     fit,
@@ -18,7 +18,7 @@ from saliencymixplus.reporting.drawing import (
     panel_size,
     scaled,
 )
-from saliencymixplus.reporting.grid import mixed_grid, samples_of
+from saliencymixplus.pictures.grid import mixed_grid, samples_of
 
 MEAN, STD = [0.5, 0.4, 0.3], [0.2, 0.3, 0.4]
 CLASSES = ["cat", "american_pit_bull_terrier_of_an_exceptionally_long_name", "dog"]

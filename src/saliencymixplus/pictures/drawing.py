@@ -1,0 +1,150 @@
+"""Small drawing parts for pictures of samples: crisp scaling, heat maps, outlines, fitted text."""
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+Pixels = NDArray[np.uint8]  # (H, W, 3)
+
+INK = (28, 32, 38)
+GREY = (110, 116, 124)
+COLOUR_A = (31, 99, 178)  # whatever belongs to image a
+COLOUR_B = (224, 102, 10)  # whatever belongs to image b: its name, the pasted region
+COLOUR_OBJECT = (0, 200, 190)  # the outline of an annotated object
+PANEL = 132  # longest side of a panel in pixels
+
+
+@lru_cache(maxsize=16)
+def font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
+    """DejaVu Sans, which matplotlib brings along: it has λ, and looks the same on every machine."""
+    import matplotlib
+
+    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
+    return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name, size)
+
+
+@lru_cache(maxsize=1)
+def _heat_colours() -> NDArray[np.float32]:
+    from matplotlib import colormaps
+
+    return np.asarray(colormaps["inferno"](np.linspace(0.15, 1, 256))[:, :3] * 255, np.float32)
+
+
+def panel_size(height: int, width: int, longest: int = PANEL) -> tuple[int, int]:
+    """Height and width of a panel: a whole multiple of a small image, a large one reduced."""
+    side = max(height, width)
+    if side <= longest:
+        times = longest // side
+        return height * times, width * times
+    return max(1, round(height * longest / side)), max(1, round(width * longest / side))
+
+
+def scaled(pixels: Pixels, size: tuple[int, int]) -> Pixels:
+    """``pixels (H, W, 3)`` at ``size`` (height, width): sharp enlarged, smooth reduced."""
+    if pixels.shape[:2] == size:
+        return pixels
+    enlarged = size[0] >= pixels.shape[0]
+    how = Image.Resampling.NEAREST if enlarged else Image.Resampling.LANCZOS
+    return np.asarray(Image.fromarray(pixels).resize((size[1], size[0]), how))
+
+
+def heat(pixels: Pixels, saliency: NDArray[np.floating[Any]]) -> Pixels:
+    """A saliency map glowing over the darkened grey image ``(H, W, 3)``.
+
+    The map may have another size: a large one is averaged, as a picture of its single pixels
+    would show nothing but noise, a small one stays sharp.
+
+    The scale ends at the 99.5 % quantile: gradient maps have single pixels far above the rest.
+    """
+    values = np.nan_to_num(np.asarray(saliency, np.float32), nan=0.0, posinf=0.0, neginf=0.0)
+    if values.shape != pixels.shape[:2]:
+        enlarged = pixels.shape[0] >= values.shape[0]
+        how = Image.Resampling.NEAREST if enlarged else Image.Resampling.BOX
+        resized = Image.fromarray(values).resize((pixels.shape[1], pixels.shape[0]), how)
+        values = np.asarray(resized)
+    top = float(np.quantile(values, 0.995)) or float(values.max())
+    low = float(values.min())
+    share = np.clip((values - low) / (top - low), 0, 1) if top > low else np.zeros_like(values)
+    share = share[..., None]
+    grey = pixels.astype(np.float32).mean(axis=2, keepdims=True)
+    glow = _heat_colours()[(share[..., 0] * 255).astype(np.int64)]
+    weight = 0.2 + 0.8 * np.sqrt(share)
+    return np.clip(grey * 0.7 * (1 - weight) + glow * weight, 0, 255).astype(np.uint8)
+
+
+def draw_box(
+    pixels: Pixels,
+    box: tuple[int, int, int, int],
+    source: tuple[int, int],
+    colour: tuple[int, int, int] = COLOUR_B,
+) -> Pixels:
+    """Frame the half-open ``box`` (r0, c0, r1, c1 in pixels of an image of size ``source``).
+
+    The frame lies just around the box, so that it hides none of the pixels inside it, except
+    where the box ends at the image's edge.
+    """
+    r0, c0, r1, c1 = box
+    if r1 <= r0 or c1 <= c0:
+        return pixels
+    height, width = pixels.shape[:2]
+    down, right = height / source[0], width / source[1]
+    top, left = round(r0 * down), round(c0 * right)
+    bottom, far = round(r1 * down) - 1, round(c1 * right) - 1
+    image = Image.fromarray(pixels)
+    draw = ImageDraw.Draw(image)
+    for grow, line in ((3, (255, 255, 255)), (2, colour), (1, colour)):
+        draw.rectangle(
+            (
+                max(left - grow, 0),
+                max(top - grow, 0),
+                min(far + grow, width - 1),
+                min(bottom + grow, height - 1),
+            ),
+            outline=line,
+        )
+    return np.array(image)
+
+
+def draw_outline(
+    pixels: Pixels,
+    region: NDArray[np.bool_],
+    colour: tuple[int, int, int] = COLOUR_B,
+) -> Pixels:
+    """Trace the border of ``region`` (h, w), two pixels wide, over ``pixels`` of any size."""
+    height, width = pixels.shape[:2]
+    enlarged = height >= region.shape[0]
+    how = Image.Resampling.NEAREST if enlarged else Image.Resampling.BILINEAR
+    resized = Image.fromarray(region.astype(np.uint8) * 255).resize((width, height), how)
+    inside = np.asarray(resized) > 127
+    padded = np.pad(inside, 1, mode="edge")
+    core = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
+    around = padded[:-2, 1:-1] | padded[2:, 1:-1] | padded[1:-1, :-2] | padded[1:-1, 2:]
+    line = (inside & ~core) | (around & ~inside)
+    result = pixels.copy()
+    result[line] = colour
+    return result
+
+
+def fit(text: str, width: int, size: int, lines: int = 2) -> list[str]:
+    """Break ``text`` at spaces into at most ``lines`` of ``width`` pixels; shorten what is left."""
+    face = font(size)
+    result: list[str] = []
+    words = text.split()
+    while words and len(result) < lines:
+        count = 1
+        while count < len(words) and face.getlength(" ".join(words[: count + 1])) <= width:
+            count += 1
+        if len(result) == lines - 1:
+            count = len(words)
+        line = " ".join(words[:count])
+        words = words[count:]
+        if face.getlength(line) > width:
+            while line and face.getlength(line + "…") > width:
+                line = line[:-1]
+            line += "…"
+        result.append(line)
+    return result

@@ -1,0 +1,242 @@
+"""The grid of mixed samples: both sources, their saliency, the box, the mixed image, λ and area."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+from torch import Tensor
+
+from saliencymixplus.mixing import MixedBatch
+from saliencymixplus.pictures.drawing import (
+    COLOUR_A,
+    COLOUR_B,
+    COLOUR_OBJECT,
+    GREY,
+    INK,
+    Pixels,
+    draw_box,
+    draw_outline,
+    fit,
+    font,
+    heat,
+    panel_size,
+    scaled,
+)
+
+WIDTH = 1400  # pixels; the grid is never wider
+_GAP, _BLOCK_GAP, _MARGIN, _TEXT, _LINE = 4, 22, 12, 12, 15
+_NARROWEST = 330  # room for the legend
+Box = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One mixed image with all that explains it. Pixels are uint8 ``(H, W, 3)``."""
+
+    a: Pixels
+    b: Pixels
+    mixed: Pixels
+    name_a: str
+    name_b: str
+    lam: float
+    area_lam: float
+    saliency_a: NDArray[np.float32] | None = None  # (H, W)
+    saliency_b: NDArray[np.float32] | None = None
+    box: Box | None = None  # in a
+    source_box: Box | None = None  # in b, where it is another
+    region: NDArray[np.bool_] | None = None  # where b's weight is above one half, if there's no box
+    object_a: NDArray[np.bool_] | None = None  # annotated object, outlined
+    object_b: NDArray[np.bool_] | None = None
+    note: str = ""
+
+
+def mixed_grid(
+    mixed: MixedBatch,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    mean: Sequence[float],
+    std: Sequence[float],
+    classes: Sequence[str],
+    saliency: Tensor | None = None,
+    count: int = 8,
+    title: str = "",
+) -> Pixels:
+    """Draw the first ``count`` mixed samples of a batch.
+
+    Args:
+        mixed: what a mixer returned for ``images (B, C, H, W)`` and ``labels (B,)`` or ``(B, K)``.
+        mean, std: of the normalisation that ``images`` went through, pixels in [0, 1].
+        classes: class names by label.
+        saliency: maps ``(B, H, W)`` to show where ``mixed`` has none.
+        title: a line above, such as the method and its variant.
+
+    Returns:
+        uint8 pixels ``(height, width, 3)``, at most 1400 wide.
+    """
+    samples = samples_of(
+        mixed, images, labels, mean=mean, std=std, classes=classes, saliency=saliency, count=count
+    )
+    return draw_samples(samples, title=title)
+
+
+def samples_of(
+    mixed: MixedBatch,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    mean: Sequence[float],
+    std: Sequence[float],
+    classes: Sequence[str],
+    saliency: Tensor | None = None,
+    masks: Tensor | None = None,
+    count: int = 8,
+    which: Sequence[int] | None = None,
+) -> list[Sample]:
+    """The mixed samples ``which`` (default: the first ``count``), on the CPU and denormalised.
+
+    ``masks (B, H, W)`` hold 1 where an annotated object is.
+    """
+    chosen = list(range(min(count, len(mixed.images)))) if which is None else list(which)
+    if not chosen:
+        return []
+    pick = torch.tensor(chosen, device=mixed.images.device)
+    first, second = mixed.index_a[pick], mixed.index_b[pick]
+    maps = mixed.saliency if mixed.saliency is not None else saliency
+    names = labels if labels.ndim == 1 else labels.argmax(dim=1)
+    a, b = (_pixels(images[index], mean, std) for index in (first, second))
+    result = _pixels(mixed.images[pick], mean, std)
+    boxes = _rows(mixed.boxes, pick)
+    source_boxes = _rows(getattr(mixed, "source_boxes", None), pick)
+    weights = None if mixed.mask is None else mixed.mask[pick, 0].float().cpu().numpy()
+    maps_a, maps_b = (_numpy(maps, index) for index in (first, second))
+    objects_a, objects_b = (_numpy(masks, index) for index in (first, second))
+    return [
+        Sample(
+            a=a[i],
+            b=b[i],
+            mixed=result[i],
+            name_a=_name(classes, names[first[i]]),
+            name_b=_name(classes, names[second[i]]),
+            lam=float(mixed.lam[j]),
+            area_lam=float(mixed.area_lam[j]),
+            saliency_a=None if maps_a is None else maps_a[i],
+            saliency_b=None if maps_b is None else maps_b[i],
+            box=None if boxes is None else boxes[i],
+            source_box=None if source_boxes is None else source_boxes[i],
+            region=None if boxes is not None or weights is None else weights[i] > 0.5,
+            object_a=None if objects_a is None else objects_a[i] == 1,
+            object_b=None if objects_b is None else objects_b[i] == 1,
+        )
+        for i, j in enumerate(chosen)
+    ]
+
+
+def draw_samples(samples: Sequence[Sample], *, title: str = "", width: int = WIDTH) -> Pixels:
+    """Draw samples in blocks of three (without saliency) or five panels, as many as fit a row."""
+    if not samples:
+        return np.full((40, 200, 3), 255, np.uint8)
+    size = panel_size(*samples[0].a.shape[:2])
+    maps = any(sample.saliency_a is not None for sample in samples)
+    heads = ["image a", "saliency of a", "image b", "saliency of b", "mixed"]
+    if not maps:
+        heads = ["image a", "image b", "mixed"]
+    pitch = max(size[1], 84) + _GAP
+    block = pitch * len(heads) - _GAP
+    across = max(1, min((width - 2 * _MARGIN + _BLOCK_GAP) // (block + _BLOCK_GAP), len(samples)))
+    down = -(-len(samples) // across)
+    noted = any(sample.note for sample in samples)
+    row = size[0] + _LINE * (3 if noted else 2) + 12
+    legend = "λ: weight of a's label · area: a's share of the pixels"
+    whole = max(across * (block + _BLOCK_GAP) - _BLOCK_GAP, _NARROWEST) + 2 * _MARGIN
+    top = _MARGIN + (22 if title else 0) + 17
+    canvas = Image.new("RGB", (whole, top + _LINE + down * row + _MARGIN), "white")
+    draw = ImageDraw.Draw(canvas)
+    if title:
+        draw.text((_MARGIN, 8), title, INK, font(15, bold=True))
+    draw.text((_MARGIN, top - 20), legend, GREY, font(11))
+    for across_index in range(across):
+        for i, head in enumerate(heads):
+            left = _MARGIN + across_index * (block + _BLOCK_GAP) + i * pitch
+            draw.text((left, top - 1), head, GREY, font(11))
+    for index, sample in enumerate(samples):
+        left = _MARGIN + (index % across) * (block + _BLOCK_GAP)
+        upper = top + _LINE + (index // across) * row
+        panels = sample_panels(sample, size, maps)
+        for i, panel in enumerate(panels):
+            canvas.paste(Image.fromarray(panel), (left + i * pitch, upper))
+        _captions(draw, sample, left, upper + size[0] + 2, pitch, maps)
+    return np.asarray(canvas)
+
+
+def sample_panels(sample: Sample, size: tuple[int, int], maps: bool) -> list[Pixels]:
+    """The three or (``maps``) five panels of one sample, each ``(*size, 3)``."""
+    source = sample.a.shape[0], sample.a.shape[1]
+
+    def marked(pixels: Pixels, box: Box | None) -> Pixels:
+        if box is not None:
+            return draw_box(pixels, box, source)
+        return pixels if sample.region is None else draw_outline(pixels, sample.region)
+
+    def outlined(pixels: Pixels, region: NDArray[np.bool_] | None) -> Pixels:
+        return pixels if region is None else draw_outline(pixels, region, COLOUR_OBJECT)
+
+    box_b = sample.box if sample.source_box is None else sample.source_box
+    a = outlined(scaled(sample.a, size), sample.object_a)
+    b = marked(outlined(scaled(sample.b, size), sample.object_b), box_b)
+    result = marked(scaled(sample.mixed, size), sample.box)
+    if not maps:
+        return [a, b, result]
+    blank = np.full((*size, 3), 245, np.uint8)
+    heat_a = heat_b = blank
+    if sample.saliency_a is not None and sample.saliency_b is not None:
+        heat_a = marked(heat(scaled(sample.a, size), sample.saliency_a), sample.box)
+        heat_b = marked(heat(scaled(sample.b, size), sample.saliency_b), box_b)
+    return [a, heat_a, b, heat_b, result]
+
+
+def _captions(
+    draw: ImageDraw.ImageDraw, sample: Sample, left: int, top: int, pitch: int, maps: bool
+) -> None:
+    span = 2 if maps else 1
+    room = pitch * span - _GAP
+    for name, colour, column in ((sample.name_a, COLOUR_A, 0), (sample.name_b, COLOUR_B, span)):
+        for i, line in enumerate(fit(name, room, _TEXT)):
+            draw.text((left + column * pitch, top + i * _LINE), line, colour, font(_TEXT))
+    right = left + 2 * span * pitch
+    draw.text((right, top), f"λ {sample.lam:.2f}", INK, font(_TEXT, bold=True))
+    draw.text((right, top + _LINE), f"area {sample.area_lam:.2f}", GREY, font(_TEXT))
+    if sample.note:
+        draw.text((left, top + 2 * _LINE), sample.note, INK, font(_TEXT))
+
+
+def _pixels(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Pixels:
+    """Normalised ``(N, C, H, W)`` to uint8 ``(N, H, W, 3)``."""
+    values = images.detach().float().cpu()
+    shift, scale = (
+        torch.tensor(list(v), dtype=torch.float32).view(1, -1, 1, 1) for v in (mean, std)
+    )
+    values = (values * scale + shift).mul(255).round().nan_to_num(0).clamp(0, 255)
+    return values.to(torch.uint8).expand(-1, 3, -1, -1).permute(0, 2, 3, 1).numpy()
+
+
+def _rows(boxes: Any, pick: Tensor) -> list[Box] | None:
+    if boxes is None:
+        return None
+    return [(int(r0), int(c0), int(r1), int(c1)) for r0, c0, r1, c1 in boxes[pick].tolist()]
+
+
+def _numpy(values: Tensor | None, index: Tensor) -> NDArray[np.float32] | None:
+    if values is None:
+        return None
+    return values[index.to(values.device)].detach().float().cpu().numpy()
+
+
+def _name(classes: Sequence[str], label: Tensor) -> str:
+    index = int(label)
+    name = classes[index] if index < len(classes) else str(index)
+    return name.replace("_", " ")

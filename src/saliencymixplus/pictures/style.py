@@ -1,0 +1,133 @@
+"""The look of every figure: one colour, marker and name per method, labelled axes, no global state.
+
+Usage::
+
+    fig, axes = figure(6.4, 3.6)
+    axes.plot(epochs, errors, **method_style("cutmix").line())
+    finish_axes(axes, x="Epoch", y="Top-1 error (%)")
+    save_figure(fig, path)
+
+``matplotlib.pyplot`` and its global figures are not used.
+"""
+
+import io
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from saliencymixplus.files import write_atomically
+from saliencymixplus.pictures import palette
+
+DPI = 150
+TEXT = "#222222"
+GRID = "#DDDDDD"
+REFERENCE = "#888888"  # chance levels, diagonals, published figures
+
+
+@dataclass(frozen=True)
+class MethodStyle:
+    """How a mixing recipe looks and what it is called in figures and tables."""
+
+    label: str
+    colour: str
+    marker: str
+
+    def line(self) -> dict[str, Any]:
+        """Keyword arguments for ``Axes.plot``."""
+        return {"label": self.label, "color": self.colour, "linewidth": 1.8}
+
+    def points(self) -> dict[str, Any]:
+        """Keyword arguments for ``Axes.plot`` or ``errorbar`` with markers."""
+        return {"color": self.colour, "marker": self.marker, "markersize": 7}
+
+
+_KNOWN = {name: MethodStyle(*look) for name, look in palette.METHODS.items()}
+
+
+def method_style(name: str) -> MethodStyle:
+    """The style of a recipe by its name in params.yaml; the same for a name in every figure."""
+    if name in _KNOWN:
+        return _KNOWN[name]
+    return _spare(name, zlib.crc32(name.encode()))
+
+
+def method_styles(names: Iterable[str]) -> dict[str, MethodStyle]:
+    """Styles for recipes that share a figure: as ``method_style``, but no two alike."""
+    names = list(names)  # read twice
+    styles: dict[str, MethodStyle] = {}
+    taken: set[tuple[str, str]] = set()
+    for name in sorted(set(names)):
+        style = method_style(name)
+        code = zlib.crc32(name.encode())
+        for step in range(len(palette.SPARE_COLOURS) * len(palette.SPARE_MARKERS)):
+            if name in _KNOWN or (style.colour, style.marker) not in taken:
+                break
+            style = _spare(name, code + step + 1)
+        taken.add((style.colour, style.marker))
+        styles[name] = style
+    return {name: styles[name] for name in dict.fromkeys(names)}
+
+
+def method_label(name: str) -> str:
+    """The printed name of a recipe, e.g. ``SaliencyMix+`` for ``saliencymixplus``."""
+    return method_style(name).label
+
+
+def _spare(name: str, code: int) -> MethodStyle:
+    colours, markers = palette.SPARE_COLOURS, palette.SPARE_MARKERS
+    marker = code // len(colours) % len(markers)
+    return MethodStyle(name, colours[code % len(colours)], markers[marker])
+
+
+def figure(width: float = 6.4, height: float = 4.0) -> tuple[Figure, Axes]:
+    """A figure of ``width`` × ``height`` inches with one pair of axes."""
+    fig, grid = figure_grid(1, 1, width, height)
+    return fig, grid[0][0]
+
+
+def figure_grid(
+    rows: int, columns: int, width: float, height: float, **options: Any
+) -> tuple[Figure, list[list[Axes]]]:
+    """A figure with ``rows`` × ``columns`` axes; ``options`` go to ``Figure.subplots``."""
+    fig = Figure(figsize=(width, height), dpi=DPI, layout="constrained", facecolor="white")
+    FigureCanvasAgg(fig)
+    grid = fig.subplots(rows, columns, squeeze=False, **options)
+    return fig, [list(row) for row in grid]
+
+
+def finish_axes(
+    axes: Axes, *, x: str = "", y: str = "", title: str = "", grid: str | None = "both"
+) -> None:
+    """Label the axes (quantity and unit), draw a faint grid behind the data, open the frame.
+
+    ``grid``: "x", "y", "both" or None.
+    """
+    axes.set_xlabel(x, color=TEXT)
+    axes.set_ylabel(y, color=TEXT)
+    if title:
+        axes.set_title(title, color=TEXT, fontsize=11, loc="left")
+    axes.set_axisbelow(True)
+    if grid is not None:
+        axes.grid(True, axis=grid, color=GRID, linewidth=0.7)  # type: ignore[arg-type]
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    axes.tick_params(colors=TEXT, labelsize=9)
+
+
+def png_bytes(fig: Figure, *, dpi: int = DPI) -> bytes:
+    """The figure as a PNG; equal figures give equal bytes (no time stamp, no version)."""
+    buffer = io.BytesIO()
+    fig.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def save_figure(fig: Figure, path: Path, *, dpi: int = DPI) -> None:
+    """Write the figure as a PNG, atomically."""
+    content = png_bytes(fig, dpi=dpi)
+    write_atomically(path, lambda part: part.write_bytes(content))
