@@ -77,6 +77,30 @@ def markdown(
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
+def summary_lines(result: Mapping[str, Any]) -> list[str]:
+    """What audit.json says of each recipe, truest first, in lines that fit a terminal."""
+    lines = [f"{'':<26}label error  [95 % interval]     bias  correlation  no object"]
+    mixes = result["mixes"]
+    for name in sorted(mixes, key=lambda name: mixes[name]["mean_absolute_error"]):
+        found = mixes[name]
+        error, low, high, bias, correlation, none = (
+            found.get(key, math.nan)
+            for key in (
+                "mean_absolute_error",
+                "mean_absolute_error_low",
+                "mean_absolute_error_high",
+                "bias",
+                "correlation",
+                "no_object",
+            )
+        )
+        lines.append(
+            f"{method_label(name):<26}{error:11.3f}  [{low:.3f}, {high:.3f}]   "
+            f"{bias:+7.3f}  {correlation:11.3f}  {none:8.1%}"
+        )
+    return lines
+
+
 def _repeats(images: int, annotated: int) -> str:
     """What the intervals leave out where images are mixed several times."""
     if images <= annotated:

@@ -80,6 +80,7 @@ def audit(
     mixes = [loaded.mix(name) for name in mix_aug or loaded.top.methods]
 
     from saliencymixplus.audit.audit import audit as measure
+    from saliencymixplus.audit.text import summary_lines
     from saliencymixplus.data.locate import prepared as find_prepared
     from saliencymixplus.mixing import create
     from saliencymixplus.training.device import choose_device
@@ -90,7 +91,7 @@ def audit(
     for folder in runs or loaded.run_folders(experiment, needing):
         networks.setdefault(load_run(folder).settings.mix.name, []).append(folder)
     target = output or Path("audits") / experiment
-    measure(
+    result = measure(
         prepared or find_prepared(section, experiment),
         mixes,
         networks,
@@ -98,7 +99,8 @@ def audit(
         target,
         device=choose_device(device),
     )
-    typer.echo((target / "audit.md").read_text(encoding="utf-8"))
+    for line in summary_lines(result):
+        typer.echo(line)
     typer.echo(f"audit: {target}")
 
 

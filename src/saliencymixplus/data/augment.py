@@ -64,8 +64,10 @@ class Boxes:
     def part(self, first: int, last: int) -> "Boxes":
         """The rows ``first`` to ``last`` (exclusive)."""
         flip = None if self.flip is None else self.flip[first:last]
-        rows = (t[first:last] for t in (self.top, self.left, self.height, self.width))
-        return Boxes(*rows, flip=flip)
+        top, left, height, width = (
+            t[first:last] for t in (self.top, self.left, self.height, self.width)
+        )
+        return Boxes(top, left, height, width, flip)
 
 
 def whole(count: int, size: tuple[int, int], device: torch.device) -> Boxes:
