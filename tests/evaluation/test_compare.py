@@ -62,9 +62,9 @@ def test_files(runs, tmp_path):
     content = json.loads((out / "comparison.json").read_text())
     assert content["tables"][0]["rows"][1]["name"] == "cutmix"
     assert content == json.loads(json.dumps(comparison.to_json()))
-    metrics = json.loads((out / "comparison_metrics.json").read_text())["tiny"]["resnet8"]
-    assert metrics["cutmix"]["top1_error"] == pytest.approx(100 * 8 / N, abs=1e-5)
-    assert metrics["cutmix"]["difference"] == pytest.approx(-100 * 4 / N, abs=1e-5)
+    metrics = json.loads((out / "metrics" / "cutmix.json").read_text())
+    assert metrics["top1_error"] == pytest.approx(100 * 8 / N, abs=1e-5)
+    assert metrics["difference"] == pytest.approx(-100 * 4 / N, abs=1e-5)
     text = (out / "comparison.md").read_text()
     assert "| cutmix | 13.33±2.36 |" in text
     assert "### Best on test (optimistic; as published)" in text

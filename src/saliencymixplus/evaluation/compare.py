@@ -9,7 +9,7 @@ from saliencymixplus.evaluation.published import published
 from saliencymixplus.evaluation.recipes import groups, names_of, order, refuse_doubles
 from saliencymixplus.evaluation.results import RunResult, find_runs, load_results
 from saliencymixplus.evaluation.statistics import paired_bootstrap, summarise
-from saliencymixplus.files import write_json, write_text
+from saliencymixplus.files import whole_directory, write_json, write_text
 
 
 def compare(
@@ -24,7 +24,7 @@ def compare(
 
     Args:
         run_dirs: run folders, or folders that hold some.
-        output: folder for comparison.md, comparison.json, comparison_metrics.json,
+        output: folder for comparison.md, comparison.json, metrics/RECIPE.json,
             comparison.png and pareto.png.
         baseline: the recipe that the others are compared with, by its name in params.yaml. A
             table that does not have it takes its first recipe and says so.
@@ -47,7 +47,9 @@ def compare(
 
     write_text(output / "comparison.md", comparison.markdown())
     write_json(output / "comparison.json", comparison.to_json())
-    write_json(output / "comparison_metrics.json", comparison.metrics())
+    with whole_directory(output / "metrics") as folder:
+        for name, figures in comparison.metrics().items():
+            write_json(folder / f"{name}.json", figures)
     save_figure(error_bars(comparison), output / "comparison.png")
     save_figure(pareto(comparison), output / "pareto.png")
     return comparison

@@ -63,14 +63,17 @@ class Comparison:
         """Everything, as plain values."""
         return asdict(self)
 
-    def metrics(self) -> dict[str, Any]:
-        """data set → network → recipe → figure; means over seeds, errors in percent."""
-        result: dict[str, Any] = {}
-        for table in self.tables:
-            by_model = result.setdefault(table.experiment, {}).setdefault(table.model, {})
-            for row in table.rows:
-                by_model[row.name] = _flat(row)
-        return result
+    def metrics(self) -> dict[str, dict[str, float]]:
+        """File stem → figures of a recipe; means over seeds, errors in percent.
+
+        A recipe is a file of its own so that `dvc metrics show` prints it as a line.
+        """
+        several = len(self.tables) > 1
+        return {
+            f"{table.experiment}-{table.model}-{row.name}" if several else row.name: _flat(row)
+            for table in self.tables
+            for row in table.rows
+        }
 
     def markdown(self) -> str:
         """The tables as GitHub Markdown."""
