@@ -38,3 +38,35 @@ def cli(tmp_path, monkeypatch, capsys):
         return Outcome(code if isinstance(code, int) else 0, captured.out, captured.err)
 
     return run
+
+
+@pytest.fixture
+def refused(cli, tmp_path):
+    """Runs a command that must fail in one line with ``culprit`` in it and leave no file behind.
+
+    Whole, verified caches below the state folder may stay.
+    """
+
+    def run(*arguments: object, culprit: str) -> Outcome:
+        before = everything(tmp_path)
+        outcome = cli(*arguments)
+        lines = [line for line in outcome.err.splitlines() if line.strip()]
+        assert outcome.code not in (0, None)
+        assert len(lines) == 1, outcome.err
+        assert lines[0].startswith("error: ")
+        assert culprit in lines[0]
+        assert "Traceback" not in outcome.out + outcome.err
+        assert everything(tmp_path) == before
+        return outcome
+
+    return run
+
+
+def everything(folder: Path) -> dict[str, bytes | None]:
+    """Every file and folder below ``folder`` with its content, the state's caches left out."""
+    state = folder / "state"
+    found = [p for p in folder.rglob("*") if not p.is_relative_to(state)]
+    if state.is_dir():  # nothing half done, no run, no journal
+        found += [p for p in state.rglob("*") if p.suffix in (".part", ".old", ".pt")]
+        found += [p for p in (state / "tracking").glob("*") if p.is_dir()]
+    return {str(p.relative_to(folder)): p.read_bytes() if p.is_file() else None for p in found}

@@ -1,4 +1,4 @@
-"""``preview`` and ``bench``: looking at mixed samples, and at what mixing costs."""
+"""``preview``: looking at mixed samples."""
 
 from pathlib import Path
 from typing import Annotated
@@ -30,7 +30,7 @@ def preview(
         Path | None, typer.Option(help="A trained run, for the network's own saliency.")
     ] = None,
     count: Annotated[int, typer.Option(min=1, max=64, help="Samples in the picture.")] = 8,
-    seed: Annotated[int, typer.Option(min=0, help="Chooses the images and the draws.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Chooses images and draws.")] = 0,
     split: Annotated[str, typer.Option(metavar="NAME", help="train, val or test.")] = "train",
     outlines: Annotated[
         bool, typer.Option("--outlines", help="Trace the objects, where the data have masks.")

@@ -66,7 +66,7 @@ class Params:
 
         section = dict(self.top.mix.get(name, {}))
         method = section.pop("method", name)
-        if method not in METHODS:
+        if not isinstance(method, str) or method not in METHODS:
             known = {*METHODS, *self.top.mix}
             raise UserError(f"no mixing method is called {method!r}: {nearest(str(method), known)}")
         try:

@@ -3,9 +3,13 @@
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from saliencymixplus.data.locate import prepared as ensure_prepared
 from saliencymixplus.data.prepared import load_prepared
+from saliencymixplus.models import create_model
 from saliencymixplus.settings import RunSettings, RuntimeSettings, digest_of
+from saliencymixplus.training.device import choose_device
 from saliencymixplus.training.trainer import train
 from saliencymixplus.workspace import checkout_root
 
@@ -22,9 +26,18 @@ def launch(
     A run that no DVC stage asked for goes to ``outputs/``, under a name that its settings' digest
     ends, so that it is never taken for one of the pipeline's.
     """
+    _check(run, runtime)
     data = prepared or ensure_prepared(run, run.experiment)
     if output is None:
         digest = digest_of(run, load_prepared(data).meta.digest)
         name = f"{run.mix.name}-seed{run.seed}-{digest[:8]}"
         output = checkout_root() / "outputs" / run.experiment / name
     return output, train(run, data, output, runtime)
+
+
+def _check(run: RunSettings, runtime: RuntimeSettings) -> None:
+    """A wrong device or network shows before the images are fetched, which may take an hour."""
+    choose_device(runtime.device)
+    side = run.training.crop_size or run.data.image_size
+    with torch.device("meta"):
+        create_model(run.model.name, 10, side, run.model.stem)
