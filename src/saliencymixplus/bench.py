@@ -16,9 +16,9 @@ from saliencymixplus import mixing
 from saliencymixplus.data.augment import Augmentation
 from saliencymixplus.data.batches import DeviceData, Inputs
 from saliencymixplus.data.prepared import Split
-from saliencymixplus.errors import UserError
+from saliencymixplus.errors import UserError, nearest
 from saliencymixplus.models import create_model
-from saliencymixplus.settings import TrainingSettings
+from saliencymixplus.settings import ExperimentSettings, TrainingSettings
 from saliencymixplus.training.device import (
     autocast_for,
     choose_device,
@@ -68,6 +68,36 @@ class BenchSettings:
     seconds: float = 0.05  # a round takes at least this long
 
 
+# Training images and classes, to estimate how long an experiment takes before it is fetched.
+OFFICIAL = {
+    "digits": (1_437, 10),
+    "cifar10": (50_000, 10),
+    "cifar100": (50_000, 100),
+    "oxford_pet": (3_680, 37),
+}
+
+
+def settings_for(section: ExperimentSettings, **given: Any) -> BenchSettings:
+    """What an experiment's section says, with ``given`` (fields of ``BenchSettings``) on top.
+
+    Of the user's own images the number is not known before they are prepared: an estimate is
+    then for as many as CIFAR-10 has.
+    """
+    training = section.training
+    images, classes = OFFICIAL.get(section.download.source, OFFICIAL["cifar10"])
+    return BenchSettings(
+        model=section.model.name,
+        batch_size=training.batch_size,
+        image_size=training.crop_size or section.data.image_size,
+        classes=classes,
+        images=images,
+        epochs=training.epochs,
+        mix_prob=training.mix_prob,
+        precision=training.precision,
+        **given,
+    )
+
+
 def bench(settings: BenchSettings, say: Callable[[str], None] = print) -> dict[str, Any]:
     """Measure every method's step; the figures are described by their names.
 
@@ -78,7 +108,8 @@ def bench(settings: BenchSettings, say: Callable[[str], None] = print) -> dict[s
     dtype = choose_dtype(settings.precision, device)
     for method in settings.methods:
         if method not in mixing.METHODS:
-            raise UserError(f"no mixing method is called {method!r}")
+            hint = nearest(method, mixing.METHODS)
+            raise UserError(f"no mixing method is called {method!r}: {hint}")
     with device_settings(device, deterministic=False):
         side = settings.image_size
         network = create_model(settings.model, settings.classes, side)
@@ -87,7 +118,10 @@ def bench(settings: BenchSettings, say: Callable[[str], None] = print) -> dict[s
         clock = Clock(device, settings)
         peak = matmul_peak(clock, device, dtype)
         say(f"largest matrix product: {peak / 1e12:.2f} TFLOP/s in {_name(dtype)}")
-        steps = [measure(settings, method, clock, device, dtype) for method in settings.methods]
+        steps = []
+        for method in settings.methods:
+            steps.append(measure(settings, method, clock, device, dtype))
+            say(f"{method}: {steps[-1]['ms']:.4g} ms")
     plain = next((s for s in steps if s["method"] == "none"), None)
     count = -(-settings.images // settings.batch_size)
     for found in steps:

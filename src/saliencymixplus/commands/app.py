@@ -29,7 +29,7 @@ def main() -> None:
     # Read when torch is loaded. Threads that spin while they wait make trainings that share a
     # machine (a DVC queue's workers, say) tens of times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    from saliencymixplus.commands import data, evaluate, look, train  # noqa: F401  (register)
+    from saliencymixplus.commands import bench, data, evaluate, look, train  # noqa: F401  (register)
 
     try:
         code = app(standalone_mode=False)

@@ -1,0 +1,63 @@
+"""``bench``: what a training step costs on this machine."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from saliencymixplus.commands.app import app
+from saliencymixplus.commands.options import (
+    DEFAULT_PARAMS,
+    Device,
+    Experiment,
+    Overrides,
+    ParamsFile,
+    load,
+)
+
+
+@app.command()
+def bench(
+    experiment: Experiment = "cifar100",
+    model: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Default: EXPERIMENT's.", show_default=False)
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Default: EXPERIMENT's.", show_default=False)
+    ] = None,
+    mix_aug: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="A method to measure. Repeatable. Default: none, cutmix, mixup, saliencymix, "
+            "saliencymixplus.",
+            show_default=False,
+        ),
+    ] = None,
+    device: Device = "auto",
+    compile_: Annotated[bool, typer.Option("--compile", help="torch.compile the model.")] = False,
+    rounds: Annotated[int, typer.Option(min=1, help="Measurements, of which the median.")] = 20,
+    output: Annotated[
+        Path | None, typer.Option(help="Write the figures as JSON too.", show_default=False)
+    ] = None,
+    params: ParamsFile = DEFAULT_PARAMS,
+    set_: Overrides = [],  # noqa: B006
+) -> None:
+    """Measure a training step of every method on this machine, on random images."""
+    given = {"model.name": model, "training.batch_size": batch_size}
+    section = load(params, set_, experiment, **given).experiment(experiment)
+
+    from rich.console import Console
+
+    from saliencymixplus.bench import METHODS, settings_for, table
+    from saliencymixplus.bench import bench as measure
+    from saliencymixplus.files import write_json
+
+    settings = settings_for(
+        section, device=device, compile=compile_, rounds=rounds, methods=tuple(mix_aug or METHODS)
+    )
+    result = measure(settings, typer.echo)
+    Console(width=100).print(table(result))
+    if output:
+        write_json(output, result)
+        typer.echo(f"figures: {output}")
