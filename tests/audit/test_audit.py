@@ -34,7 +34,10 @@ def run_of(classes, weights=("last",), crop_size=None):
         return nn.Sequential(nn.AdaptiveAvgPool2d(3), nn.Flatten(), nn.Linear(27, 3)).eval()
 
     return SimpleNamespace(
-        settings=SimpleNamespace(training=SimpleNamespace(crop_size=crop_size)),
+        settings=SimpleNamespace(
+            training=SimpleNamespace(crop_size=crop_size),
+            mix=SimpleNamespace(name="saliencymixplus"),
+        ),
         data={"classes": classes},
         digest="0" * 16,
         weights=list(weights),
@@ -102,6 +105,27 @@ def test_recipes_mix_the_same_batches(prepared):
     assert np.array_equal(found[0].image_a, found[1].image_a)
     assert np.array_equal(found[0].batch, found[1].batch)
     assert (found[0].image_a != found[0].image_b).all()
+
+
+def test_a_recipe_without_a_run_takes_the_networks_of_the_others(prepared, tmp_path, trained):
+    own, other = (
+        recipes("saliencymixplus")[0],
+        MixSettings(name="plus-area-label", method="saliencymixplus", options={"label": "area"}),
+    )
+    output = tmp_path / "audit"
+    audit(prepared, [own, other], {"saliencymixplus": [tmp_path]}, SETTINGS, output)
+    with (output / "audit.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    mine, borrowed = ([row for row in rows if row["mix"] == mix.name] for mix in (own, other))
+    for column in ("area_lam", "true_lam", "file_a", "file_b"):  # the same boxes: one network
+        assert [row[column] for row in mine] == [row[column] for row in borrowed]
+    assert [row["lam"] for row in borrowed] == [row["area_lam"] for row in borrowed]
+    assert (
+        "Networks trained with another recipe: plus-area-label: SaliencyMix+."
+        in (output / "audit.md").read_text()
+    )
+    with pytest.raises(UserError, match="train it first"):
+        audit(prepared, [other], {"plus-area-label": []}, SETTINGS, tmp_path / "none")
 
 
 def test_averaged_lam_is_what_reaches_the_gradient(prepared, tmp_path, trained):

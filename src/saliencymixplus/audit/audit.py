@@ -54,7 +54,7 @@ def audit(
         prepared: what ``prepare`` wrote, with masks.
         runs: by the recipe's name, run folders whose last weights give the saliency of methods
             that need a network; several (seeds) take turns. Where they hold weights of single
-            epochs, these are audited too.
+            epochs, these are audited too. A recipe without a run takes the networks of all runs.
         output: folder for audit.json, audit.csv, audit.md and the pictures.
 
     Returns:
@@ -70,8 +70,9 @@ def audit(
     mixers = {mix.name: create(mix.method, **mix.options) for mix in mixes if mix.method != "none"}
     if not mixers:
         raise UserError("nothing to audit: name at least one method that mixes")
+    all_runs = [folder for folders in runs.values() for folder in folders]
     loaded = {
-        name: _runs_for(name, runs.get(name, ()), data)
+        name: _runs_for(name, runs.get(name) or all_runs, data)
         for name, mixer in mixers.items()
         if mixer.needs_model
     }
@@ -135,6 +136,9 @@ def audit(
         "settings": settings.model_dump(mode="json"),
         "recipes": {mix.name: mix.model_dump(mode="json") for mix in mixes if mix.name in mixers},
         "runs": {name: [run.digest for run in found] for name, found in loaded.items()},
+        "trained_with": {
+            name: sorted({run.settings.mix.name for run in found}) for name, found in loaded.items()
+        },
         "device": str(device),
         "torch": torch.__version__,
     }

@@ -42,6 +42,7 @@ def markdown(
         "object that is still visible in the mixed image. Brackets: 95 % bootstrap intervals "
         f"({settings['resamples']} resamples of batches of {settings['batch_size']}).",
         _repeats(settings["images"], details["annotated_images"]),
+        _borrowed(details.get("trained_with", {})),
         verdict(found, gaps, baseline),
         "## Labels against the visible share of each object",
         table(found, _COLUMNS, ranked),
@@ -110,6 +111,16 @@ def _repeats(images: int, annotated: int) -> str:
         "The intervals say how far new mixes of these images would differ; for other images they "
         "are too narrow."
     )
+
+
+def _borrowed(trained_with: Mapping[str, list[str]]) -> str:
+    """Which recipes were audited with networks that others had trained."""
+    lines = [
+        f"{method_label(name)}: {', '.join(method_label(other) for other in others)}"
+        for name, others in trained_with.items()
+        if others != [name]
+    ]
+    return f"Networks trained with another recipe: {'; '.join(lines)}." if lines else ""
 
 
 def verdict(
