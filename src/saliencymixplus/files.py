@@ -102,6 +102,24 @@ def whole_directory(path: Path) -> Iterator[Path]:
         shutil.rmtree(old, ignore_errors=True)
 
 
+def check_folder(path: Path) -> None:
+    """See, before hours of work, whether the folder ``path`` can be written at their end.
+
+    Raises:
+        UserError: a file is in the way, or the folder above is read-only.
+    """
+    try:
+        if path.exists() and not path.is_dir():
+            raise UserError(f"{path} is a file where a folder is to be written: move it away")
+        above = next(folder for folder in path.absolute().parents if folder.exists())
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
+    if not above.is_dir():
+        raise UserError(f"cannot write {path}: {above} is a file: move it away")
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise UserError(f"cannot write {path}: {above} is read-only for you")
+
+
 def _beside(path: Path) -> Path:
     """A temporary name that no other writer has, and that says which process writes it."""
     return path.parent / f".{path.name}.{_machine()}-{os.getpid()}-{uuid.uuid4().hex[:8]}.part"

@@ -1,7 +1,8 @@
 """Running the command line inside the test's process: fast, and its exit code and lines at hand."""
 
+import shutil
 import sys
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,44 @@ class Outcome:
     code: int
     out: str
     err: str
+
+
+@dataclass
+class Ready:
+    """What the commands read, made once: digits of 8×8 pixels and one run of one epoch."""
+
+    downloads: Path
+    prepared: Path
+    run: Path
+    evaluated: Path
+
+
+@pytest.fixture(scope="session")
+def ready(tmp_path_factory):
+    from saliencymixplus.commands.options import load, runtime
+    from saliencymixplus.data.locate import download_to, prepare_to
+    from saliencymixplus.evaluation.suite import evaluate
+    from saliencymixplus.training.trainer import train
+
+    root = tmp_path_factory.mktemp("ready")
+    made = Ready(root / "downloads", root / "prepared", root / "run", root / "run" / "evaluation")
+    small = {"data.image_size": 8, "training.epochs": 1, "training.warmup_epochs": 0}
+    params = load(REPOSITORY / "params.yaml", ["evaluation.parts=[]"], "digits", **small)
+    how = runtime(tracker="none", device="cpu", progress="none")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SALIENCYMIXPLUS_STATE", str(root / "state"))
+        download_to(params.experiment("digits"), made.downloads)
+        prepare_to(params.experiment("digits"), made.downloads, made.prepared)
+        train(params.run("digits", "cutmix", 0), made.prepared, made.run, how)
+        evaluate(made.run, made.prepared, made.evaluated, params.top.evaluation, how)
+    return made
+
+
+@pytest.fixture
+def copied(ready, tmp_path):
+    """``ready``, to be damaged."""
+    root = Path(shutil.copytree(ready.run.parent, tmp_path / "copied"))
+    return Ready(*(root / path.relative_to(ready.run.parent) for path in astuple(ready)))
 
 
 @pytest.fixture

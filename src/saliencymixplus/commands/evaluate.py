@@ -15,6 +15,7 @@ from saliencymixplus.commands.options import (
     load,
     runtime,
 )
+from saliencymixplus.files import check_folder
 
 Runs = Annotated[
     list[Path] | None,
@@ -51,8 +52,9 @@ def evaluate(
     from saliencymixplus.training.runs import load_run
 
     trained = load_run(run)
-    data = prepared or find_prepared(trained.settings, trained.settings.experiment)
     folder = output or run / "evaluation"
+    check_folder(folder)
+    data = prepared or find_prepared(trained.settings, trained.settings.experiment)
     metrics = measure(run, data, folder, settings, how)
     for name in HEADLINES:
         if name in metrics:
@@ -91,6 +93,7 @@ def audit(
     for folder in runs or loaded.run_folders(experiment, needing):
         networks.setdefault(load_run(folder).settings.mix.name, []).append(folder)
     target = output or Path("audits") / experiment
+    check_folder(target)
     result = measure(
         prepared or find_prepared(section, experiment),
         mixes,

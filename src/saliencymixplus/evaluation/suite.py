@@ -104,7 +104,7 @@ def _measured(
     report = Report()
 
     classifiers, logits = {}, {}
-    for which in run.weights:
+    for which in dict.fromkeys(["last", *run.weights]):
         model = run.model(which)
         side = run.input_size[0]
         classifier = PixelClassifier(model, data.meta.mean, data.meta.std, side).to(device)

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -192,5 +192,26 @@ def _validate(model: type[Model], content: object, path: Path, name: str) -> Mod
         text = explain(error, path.name)
         head, _, tail = text.partition(": ")
         raise UserError(f"{head}: {name}.{tail}" if name else text) from error
-    except (TypeError, ValueError) as error:  # a YAML date or set has no JSON form
-        raise UserError(f"{path.name}: {name}: {error}") from error
+    except TypeError as error:  # a YAML date or set has no JSON form
+        key, value = _without_json(content, name)
+        raise UserError(
+            f"{path.name}: {key}: {value!r} is of a type that no setting has"
+        ) from error
+    except ValueError as error:
+        raise UserError(f"{path.name}: {name or 'the file'}: {error}") from error
+
+
+def _without_json(content: object, key: str) -> tuple[str, object]:
+    """The first value in ``content`` that is neither text nor number, and its dotted key."""
+    items: Iterable[tuple[object, object]] = ()
+    if isinstance(content, dict):
+        items = content.items()
+    elif isinstance(content, list):
+        items = enumerate(content)
+    elif content is not None and not isinstance(content, str | int | float):
+        return key, content
+    for name, value in items:
+        found = _without_json(value, f"{key}.{name}" if key else str(name))
+        if found[0]:
+            return found
+    return "", None

@@ -7,6 +7,7 @@ import torch
 
 from saliencymixplus.data.locate import prepared as ensure_prepared
 from saliencymixplus.data.prepared import load_prepared
+from saliencymixplus.files import check_folder
 from saliencymixplus.models import create_model
 from saliencymixplus.settings import RunSettings, RuntimeSettings, digest_of
 from saliencymixplus.training.device import choose_device
@@ -26,7 +27,7 @@ def launch(
     A run that no DVC stage asked for goes to ``outputs/``, under a name that its settings' digest
     ends, so that it is never taken for one of the pipeline's.
     """
-    _check(run, runtime)
+    _check(run, runtime, output)
     data = prepared or ensure_prepared(run, run.experiment)
     if output is None:
         digest = digest_of(run, load_prepared(data).meta.digest)
@@ -35,9 +36,10 @@ def launch(
     return output, train(run, data, output, runtime)
 
 
-def _check(run: RunSettings, runtime: RuntimeSettings) -> None:
-    """A wrong device or network shows before the images are fetched, which may take an hour."""
+def _check(run: RunSettings, runtime: RuntimeSettings, output: Path | None) -> None:
+    """What is wrong shows before the images are fetched and the network is trained."""
     choose_device(runtime.device)
+    check_folder(output or checkout_root() / "outputs")
     side = run.training.crop_size or run.data.image_size
     with torch.device("meta"):
         create_model(run.model.name, 10, side, run.model.stem)

@@ -80,4 +80,8 @@ def load_run(path: Path) -> Run:
     except (KeyError, TypeError, ValidationError) as error:
         raise UserError(f"{path / 'settings.json'} is of another version: train again") from error
     history, summary = read_history(path / "history.csv"), read_json(path / "summary.json")
+    if not isinstance(summary, dict) or not isinstance(summary.get("epochs"), int):
+        raise UserError(f"{path / 'summary.json'} is damaged: train again")
+    if [row.get("epoch") for row in history] != list(range(1, summary["epochs"] + 1)):
+        raise UserError(f"{path / 'history.csv'} does not have every epoch once: train again")
     return Run(path, settings, digest, data, history, summary)

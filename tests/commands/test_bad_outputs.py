@@ -1,0 +1,153 @@
+"""Where a command writes: in the way, read-only, oddly named; what it reads: there already."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+RECIPE = ["--tracker", "none", "--progress", "none", "--device", "cpu", "--epochs", "1"]
+SMALL = ["--set", "digits.training.warmup_epochs=0", "--set", "digits.data.image_size=8"]
+FEW = ["--set", "audit.images=8", "--set", "evaluation.parts=[]"]
+
+
+def folder_commands(ready):
+    """Every command that writes a folder, with all that it needs before that."""
+    data, run = ["--prepared", ready.prepared], ready.run
+    return {
+        "download": ["download"],
+        "prepare": ["prepare", "--source", ready.downloads, *SMALL],
+        "train": ["train", "--mix-aug", "none", *RECIPE, *SMALL, *data],
+        "evaluate": ["evaluate", run, "--tracker", "none", *FEW, *data],
+        "compare": ["compare", ready.run, "--baseline", "cutmix"],
+    }
+
+
+@pytest.fixture(params=["download", "prepare", "train", "evaluate", "compare"])
+def writing(request, ready):
+    return folder_commands(ready)[request.param]
+
+
+def test_a_file_where_the_folder_belongs(refused, tmp_path, writing):
+    (tmp_path / "taken").write_text("mine")
+    refused(*writing, "--output", "taken", culprit="taken")
+
+
+def test_a_file_above_the_folder(refused, tmp_path, writing):
+    (tmp_path / "taken").write_text("mine")
+    refused(*writing, "--output", "taken/out", culprit="taken")
+
+
+@pytest.fixture
+def read_only(tmp_path):
+    """A folder that can be read and no more, for root too."""
+    folder = tmp_path / "locked"
+    folder.mkdir()
+    if os.geteuid() != 0:
+        folder.chmod(0o555)
+        yield folder
+        folder.chmod(0o755)
+        return
+    mount = ["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", str(folder)]
+    try:
+        mounted = subprocess.run(mount, capture_output=True).returncode == 0
+    except FileNotFoundError:
+        mounted = False
+    if not mounted:
+        pytest.skip("root may write everywhere, and may not mount here")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_read_only_folder(refused, read_only, writing):
+    refused(*writing, "--output", read_only / "out", culprit="locked")
+
+
+def test_a_read_only_state_folder(refused, read_only, monkeypatch, ready):
+    monkeypatch.setenv("SALIENCYMIXPLUS_STATE", str(read_only / "state"))
+    for command in (["download"], ["prepare"], ["train", *RECIPE, *SMALL]):
+        refused(*command, culprit="locked")
+    data = ["--prepared", ready.prepared]
+    refused("train", *RECIPE, *SMALL, *data, "--output", "out", culprit="locked")
+
+
+def test_a_state_folder_that_is_a_file(refused, tmp_path, monkeypatch):
+    (tmp_path / "taken").write_text("mine")
+    monkeypatch.setenv("SALIENCYMIXPLUS_STATE", str(tmp_path / "taken"))
+    for command in (["download"], ["prepare"], ["train", *RECIPE, *SMALL], ["sync"]):
+        refused(*command, culprit="taken is a file where the state folder belongs")
+
+
+@pytest.mark.parametrize("output", ["taken/x.png", "folder", "x.txt/y.png"])
+def test_a_preview_that_cannot_be_written(refused, tmp_path, ready, output):
+    for name in ("taken", "x.txt"):
+        (tmp_path / name).write_text("mine")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "mine").write_text("mine")
+    data = ["--prepared", ready.prepared, "--mix-aug", "cutmix"]
+    refused("preview", *data, "--output", output, culprit=output.split("/")[0])
+
+
+def test_an_output_with_a_name_too_long(refused, writing):
+    refused(*writing, "--output", "x" * 300, culprit="File name too long")
+
+
+def test_unicode_and_spaces_in_every_path(cli, tmp_path, ready):
+    """One experiment from end to end in folders that nobody would choose."""
+    odd = tmp_path / "mein Ordner" / "данные 数据 – 'quoted' [1] #%"
+    odd.mkdir(parents=True)
+    params = odd / "my params.yaml"
+    (tmp_path / "params.yaml").rename(params)
+    given = ["--params", params]
+    data = ["--prepared", odd / "prepared é"]
+    steps = [
+        ["download", "--output", odd / "down loads", *given],
+        ["prepare", "--source", odd / "down loads", "--output", data[1], *given, *SMALL],
+        ["train", "--output", odd / "run 1", *given, *RECIPE, *SMALL, *data],
+        ["evaluate", odd / "run 1", "--output", odd / "run 1 e", "--tracker", "none", *FEW, *data],
+        ["preview", "--output", odd / "pic ture.png", "--run", odd / "run 1", *data],
+    ]
+    for step in steps:
+        given_already = given if "--params" not in step else []
+        outcome = cli(*step, *given_already)
+        assert outcome.code == 0, outcome.err
+    left = sorted(path.name for path in odd.iterdir())
+    names = ["down loads", "my params.yaml", "pic ture.png", "prepared é", "run 1", "run 1 e"]
+    assert left == names
+
+
+@pytest.mark.parametrize(
+    ("command", "damage", "culprit"),
+    [
+        ("prepare", "manifest.json", "manifest.json"),
+        ("prepare", "digits.csv.gz", "digits.csv.gz"),
+        ("train", "meta.json", "meta.json"),
+        ("train", "train_images.npy", "train_images.npy"),
+        ("train", "train_labels.npy", "train_labels.npy"),
+        ("evaluate", "settings.json", "settings.json"),
+        ("evaluate", "history.csv", "history.csv"),
+        ("evaluate", "summary.json", "summary.json"),
+        ("evaluate", "weights/last.safetensors", "last.safetensors"),
+    ],
+)
+@pytest.mark.parametrize("how", ["cut", "gone", "other"])
+def test_input_that_is_damaged_is_named(refused, ready, copied, command, damage, culprit, how):
+    where = {"prepare": copied.downloads, "train": copied.prepared, "evaluate": copied.run}
+    path = where[command] / damage
+    if how == "gone":
+        path.unlink()
+    elif how == "cut":
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    else:
+        path.write_bytes(b"something else\n")
+    outcome = refused(*folder_commands(copied)[command], "--output", "out", culprit="")
+    assert culprit in outcome.err or where[command].name in outcome.err
+
+
+def test_a_run_of_other_data_is_not_evaluated(refused, cli, ready, tmp_path):
+    other = ["--set", "digits.data.split_seed=7", "--set", "digits.data.image_size=8"]
+    assert cli("prepare", "--output", "other", *other).code == 0
+    outcome = refused(
+        "evaluate", ready.run, "--prepared", Path("other"), "--output", "out", culprit="other"
+    )
+    assert "digest" in outcome.err or "data" in outcome.err
