@@ -13,11 +13,10 @@ from torch.nn import functional as F
 
 def calibration_error(logits: Tensor, labels: Tensor, bins: int) -> float:
     """Expected calibration error in percent, over equally wide confidence bins (Guo, eq. 3)."""
-    from torchmetrics.functional.classification import multiclass_calibration_error
-
-    probabilities = logits.double().softmax(1)
-    return 100 * float(
-        multiclass_calibration_error(probabilities, labels, logits.shape[1], n_bins=bins, norm="l1")
+    return 100 * sum(
+        row["share"] * abs(row["accuracy"] - row["confidence"])
+        for row in reliability(logits, labels, bins)
+        if row["images"]
     )
 
 
