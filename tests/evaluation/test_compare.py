@@ -101,8 +101,11 @@ def test_published_figures_stand_beside_best_on_test(runs, tmp_path, capsys):
 def test_equal_runs_give_equal_files(runs, tmp_path):
     compare([runs], tmp_path / "one")
     compare([runs], tmp_path / "two")
-    for path in (tmp_path / "one").iterdir():
-        assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
+    files = [path for path in (tmp_path / "one").rglob("*") if path.is_file()]
+    assert files
+    for path in files:
+        twin = tmp_path / "two" / path.relative_to(tmp_path / "one")
+        assert path.read_bytes() == twin.read_bytes()
 
 
 def test_any_two_runs_by_path(tmp_path, write_run):
