@@ -189,7 +189,7 @@ def test_results_go_to_the_trainings_run(trained, tmp_path, monkeypatch):
     settings = EvaluationSettings(parts=())
     metrics = evaluate(trained[1], trained[0], tmp_path / "out", settings, RUNTIME)
     assert opened == [(trained[1], "none")]
-    assert logged["evaluation/top1_error"] == metrics["top1_error"]
+    assert logged["results/top1_error"] == metrics["top1_error"]
     assert logged["evaluation/predictions.npz"] > 0
     assert logged["status"] == "FINISHED"
 

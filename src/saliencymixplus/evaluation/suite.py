@@ -294,7 +294,7 @@ def _provenance(
 
 def _track(run_dir: Path, output: Path, report: Report, runtime: RuntimeSettings) -> None:
     tracker = reopen(run_dir, runtime.tracker)
-    tracker.log_results({f"evaluation/{name}": value for name, value in report.metrics.items()})
+    tracker.log_results({f"results/{name}": value for name, value in report.metrics.items()})
     for path in sorted(output.iterdir()):
         tracker.log_file(path, "evaluation")
     tracker.finish("FINISHED")
