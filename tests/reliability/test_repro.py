@@ -48,7 +48,7 @@ def test_a_killed_stage_is_gone_on_with(
     pipeline: Any, same_weights: Any, history: Any, digest_of: Any
 ) -> None:
     pipeline.run("dvc", "repro", "prepare")
-    pipeline.change(epochs=25)
+    pipeline.change(epochs=15)
     assert kill_within(pipeline, everything=False) == 1
     assert kill_within(pipeline, everything=True) == 1, "the same state, gone on with"
     said = pipeline.run("dvc", "repro", "train")
@@ -58,7 +58,7 @@ def test_a_killed_stage_is_gone_on_with(
     assert same_weights(whole, run)
     assert history(whole) == history(run)
     ((_, losses),) = pipeline.tracked().items()
-    assert sorted(losses) == list(range(1, 26))
+    assert sorted(losses) == list(range(1, 16))
     assert pipeline.leftovers() == []
     assert "up to date" in pipeline.run("dvc", "repro", "train")
 
@@ -67,7 +67,7 @@ def test_a_changed_parameter_starts_anew(
     pipeline: Any, same_weights: Any, history: Any, digest_of: Any
 ) -> None:
     pipeline.run("dvc", "repro", "prepare")
-    pipeline.change(epochs=25, learning_rate=0.05)
+    pipeline.change(epochs=15, learning_rate=0.05)
     assert kill_within(pipeline, everything=False) == 1
     pipeline.change(epochs=3, learning_rate=0.2)
     said = pipeline.run("dvc", "repro", "train")
