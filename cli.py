@@ -7,7 +7,7 @@ from pathlib import Path
 # repository, and each must run its own code, not what the environment has installed.
 sys.path.insert(0, str(Path(__file__).resolve().parent / "src"))
 
-from saliencymixplus.commands.app import main  # noqa: E402
+from saliencymixplus.commands.app import main
 
 if __name__ == "__main__":
     main()
