@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import typer
 
-from saliencymixplus.commands import data, evaluate, look, train  # noqa: F401  (register)
+from saliencymixplus.commands import bench, data, evaluate, look, train  # noqa: F401  (register)
 from saliencymixplus.commands.app import app
 
 CASES = [
@@ -139,18 +139,21 @@ CASES = [
     (["preview", "--output"], "--output"),
     (["preview", "--params", "missing.yaml"], "missing.yaml"),
     (["preview", "--set", "digits.model.name=3"], "digits.model.name"),
+    (["bench", "--experiment", "nothing"], "nothing"),
+    (["bench", "--model", "resnet51", "--experiment", "digits"], "did you mean 'resnet5"),
+    (["bench", "--batch-size", "0"], "--batch-size"),
+    (["bench", "--batch-size", "many"], "--batch-size"),
+    (["bench", "--mix-aug", "cutmx", "--experiment", "digits"], "cutmx"),
+    (["bench", "--device", "tpu"], "tpu"),
+    (["bench", "--compile=yes"], "--compile"),
+    (["bench", "--rounds", "0"], "--rounds"),
+    (["bench", "--output"], "--output"),
+    (["bench", "--params", "missing.yaml"], "missing.yaml"),
+    (["bench", "--set", "cifar100.training.augment=mirror"], "augment"),
     (["sync", "now"], "now"),
     (["sync", "--all"], "--all"),
 ]
-BENCH = [
-    (["bench", "--model", "resnet51"], "did you mean 'resnet5"),
-    (["bench", "--batch-size", "0"], "--batch-size"),
-    (["bench", "--batch-size", "many"], "--batch-size"),
-    (["bench", "--device", "tpu"], "tpu"),
-]
 COMMANDS: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
-if "bench" in COMMANDS:
-    CASES += BENCH
 
 
 @pytest.mark.parametrize(("arguments", "culprit"), CASES, ids=[" ".join(c[0]) for c in CASES])
