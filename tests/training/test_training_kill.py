@@ -124,3 +124,12 @@ def test_mlflow_has_every_epoch_once(
     values = {m.step: m.value for m in client.get_metric_history(found.info.run_id, "train_loss")}
     for row in timeless(output):
         assert values[int(row["epoch"])] == pytest.approx(row["train_loss"], rel=1e-6)
+
+
+def test_a_network_with_dropout_repeats_in_another_process(
+    tiny: Path, tmp_path: Path, state: Path, make: Make
+) -> None:
+    settings = make("cutmix", model="mobilenet_v3_small", epochs=1)
+    for name in ("first", "second"):
+        launch(tiny, tmp_path / name, settings)
+    same(tmp_path / "first", tmp_path / "second")

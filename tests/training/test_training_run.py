@@ -102,15 +102,6 @@ def test_a_repeated_run_is_bit_identical(
     assert not same_weights(first, other)
 
 
-def test_dropout_repeats_too(
-    tiny: Path, tmp_path: Path, make: Make, runtime: RuntimeSettings
-) -> None:
-    settings = make("cutmix", model="mobilenet_v3_small", epochs=1)
-    for name in ("first", "second"):
-        train(settings, tiny, tmp_path / name, runtime)
-    assert same_weights(tmp_path / "first", tmp_path / "second")
-
-
 def test_initial_weights_depend_on_the_seed_only(tiny: Path, make: Make) -> None:
     meta = load_prepared(tiny).meta
     before = torch.random.get_rng_state()
