@@ -10,7 +10,8 @@ RUN apt-get update \
         git make python3 python3-venv libgl1 libglib2.0-0 \
     && rm -rf /var/lib/apt/lists/*
 
-RUN useradd --create-home researcher
+RUN useradd --create-home researcher \
+    && install --directory --owner researcher --group researcher /home/researcher/saliencymixplus
 USER researcher
 WORKDIR /home/researcher/saliencymixplus
 

@@ -21,8 +21,8 @@ def preview(
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="A mixing method or recipe. Repeatable; several make a gallery. "
-            "Default: the methods of params.yaml.",
+            help="A mixing method or recipe, drawn with its saliency maps. Repeatable; several "
+            "make a gallery without the maps. Default: the methods of params.yaml.",
         ),
     ] = None,
     experiment: Experiment = "digits",

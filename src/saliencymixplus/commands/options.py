@@ -39,6 +39,7 @@ def load(path: Path, overrides: list[str], experiment: str = "", **given: Any) -
     ``given`` maps a key of the experiment's section (``training.epochs``) to a value, or to None
     where the option was not given.
     """
+    from saliencymixplus.errors import UserError
     from saliencymixplus.settings import load_params
     from saliencymixplus.workspace import checkout_root
 
@@ -48,7 +49,18 @@ def load(path: Path, overrides: list[str], experiment: str = "", **given: Any) -
     if experiment:
         params.experiment(experiment)  # tells a misspelt name from a misspelt key
     named = [f"{experiment}.{key}={value}" for key, value in given.items() if value is not None]
-    return load_params(path, [*overrides, *named]) if named else params
+    if not named:
+        return params
+    try:
+        return load_params(path, [*overrides, *named])
+    except UserError as error:
+        # The file and --set alone were fine: the fault is an option's.
+        text = str(error).removeprefix(f"{path.name}: ")
+        key = text.removeprefix(f"{experiment}.").partition(": ")[0]
+        if key not in given:
+            raise
+        option = "model" if key == "model.name" else key.rpartition(".")[2]
+        raise UserError(f"--{option.replace('_', '-')}: {text}") from error
 
 
 def runtime(**given: Any) -> "RuntimeSettings":
