@@ -3,8 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from saliencymixplus.data.locate import prepared as ensure_prepared
 from saliencymixplus.data.prepared import load_prepared
 from saliencymixplus.files import check_folder
@@ -41,5 +39,4 @@ def _check(run: RunSettings, runtime: RuntimeSettings, output: Path | None) -> N
     choose_device(runtime.device)
     check_folder(output or checkout_root() / "outputs")
     side = run.training.crop_size or run.data.image_size
-    with torch.device("meta"):
-        create_model(run.model.name, 10, side, run.model.stem)
+    create_model(run.model.name, 10, side, run.model.stem)
