@@ -98,5 +98,8 @@ def _flat(row: Row) -> dict[str, float]:
             if errors.difference is not None:
                 figures["difference"] = errors.difference.difference
                 figures["p_value"] = errors.difference.p_value
+    for name in ("nll", "ece", "mean_corruption_error"):
+        if name in row.metrics:
+            figures[name] = row.metrics[name].mean
     figures["seconds"] = row.seconds.mean
     return {key: round(value, 6) for key, value in figures.items()}

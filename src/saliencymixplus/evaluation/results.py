@@ -101,7 +101,8 @@ def load_results(
             faults.append(str(error))
     if faults:
         raise UserError(
-            f"{len(faults)} of {len(run_dirs)} runs cannot be compared: " + "; ".join(faults)
+            f"{len(faults)} of {len(run_dirs)} runs cannot be compared (train and evaluate them, "
+            "or `dvc repro`): " + "; ".join(faults)
         )
     return results
 

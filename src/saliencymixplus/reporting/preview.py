@@ -60,7 +60,7 @@ def preview(
         UserError: missing data or run, or a count out of range.
     """
     if not mixes:
-        raise UserError("preview: name a mixing method, or `all`")
+        raise UserError("preview: name a mixing method")
     if not 1 <= count <= MOST:
         raise UserError(f"preview: count must be from 1 to {MOST}, not {count}")
     data = load_prepared(prepared)

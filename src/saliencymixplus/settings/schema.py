@@ -79,7 +79,7 @@ class TrainingSettings(Section):
     crop_size: Annotated[int, Field(ge=8, le=1024)] | None = (
         None  # network input; null: as prepared
     )
-    precision: Literal["auto", "fp32", "bf16"] = "auto"  # auto: bf16 where the device has it
+    precision: Literal["auto", "fp32", "bf16"] = "auto"  # auto: bf16 on a GPU that has it
     weight_average: Annotated[float, Field(ge=0, lt=1)] | None = None  # decay of a moving average
     sample_epochs: tuple[Count, ...] = (1,)  # after which a grid of mixed samples is logged
     weights_epochs: tuple[Count, ...] = ()  # whose weights are kept as well: weights/epoch_0001
@@ -89,7 +89,7 @@ class TrainingSettings(Section):
         if list(self.milestones) != sorted(set(self.milestones)):
             raise ValueError("`milestones` must rise")
         if self.warmup_epochs >= self.epochs:
-            raise ValueError("`warmup_epochs` must be fewer than `epochs`")
+            raise ValueError("`warmup_epochs` must be fewer than `epochs`; 0 is none")
         if self.nesterov and self.momentum == 0:
             raise ValueError("`nesterov` needs a `momentum` above 0")
         return self

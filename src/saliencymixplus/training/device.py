@@ -37,34 +37,23 @@ def choose_device(name: str = "auto") -> torch.device:
 
 
 def choose_dtype(precision: str, device: torch.device) -> torch.dtype:
-    """The type of the matrix products: under ``auto`` bf16 where the device has it, else fp32.
+    """The type of the matrix products: under ``auto`` bf16 on a GPU that has it, else fp32.
 
-    A CPU has it if its instructions do (AVX512-BF16, AMX), which makes a step 1.3 to 2 times as
-    fast (docs/performance.md); elsewhere bf16 is emulated, and slow.
+    On a CPU with the instructions (AVX512-BF16, AMX) bf16 makes a step 1.3 to 2 times as fast
+    (docs/performance.md), but some networks do not repeat bit by bit (docs/reliability.md): it
+    has to be asked for.
 
     Raises:
         UserError: bf16 is asked for where it is not to be had.
     """
     if device.type == "cuda":
-        able = fast = torch.cuda.is_bf16_supported(including_emulation=False)
-    elif device.type == "cpu":
-        able, fast = True, bool(_cpu_flags() & {"avx512_bf16", "amx_bf16"})
+        able = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
-        able, fast = torch.backends.mps.is_macos_or_newer(14, 0), False
+        able = device.type == "cpu" or torch.backends.mps.is_macos_or_newer(14, 0)
     if precision == "bf16" and not able:
         raise UserError(f"precision bf16: {device} does not have it; choose auto or fp32")
-    wanted = precision == "bf16" or (precision == "auto" and fast)
+    wanted = precision == "bf16" or (precision == "auto" and able and device.type == "cuda")
     return torch.bfloat16 if wanted else torch.float32
-
-
-def _cpu_flags() -> set[str]:
-    """The instruction sets of the processor; empty where the system does not tell."""
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:
-        return set()
-    line = next((line for line in text.splitlines() if line.startswith("flags")), "")
-    return set(line.split())
 
 
 def autocast_for(
