@@ -1,12 +1,12 @@
 # `make repro` runs the digits experiment, `make test` the tests. Both set everything up first.
 PYTHON ?= python3
 VENV   ?= .venv
-BIN    := $(VENV)/bin
+BIN    := $(abspath $(VENV))/bin
 
 .PHONY: repro test test-slow lint ui clean
 
 repro: $(VENV)/installed
-	PATH="$(CURDIR)/$(BIN):$$PATH" dvc repro
+	PATH="$(BIN):$$PATH" dvc repro
 
 test: lint
 	$(BIN)/python -m pytest -m "not slow"
