@@ -85,6 +85,21 @@ def is_refusal(error: Exception) -> bool:
     return isinstance(error, FileNotFoundError | TypeError | ValueError | KeyError)
 
 
+def _create(database: Path) -> None:
+    """Make an MLflow database that appears under its name only when it is whole.
+
+    A process killed half-way through MLflow's migrations leaves tables without a version, and
+    MLflow could never open that file again.
+    """
+    from mlflow import MlflowClient
+
+    part = database.with_name(f".{database.name}.part")
+    for left in (part, part.with_name(f"{part.name}-journal")):
+        left.unlink(missing_ok=True)
+    MlflowClient(f"sqlite:///{part}").search_experiments(max_results=1)
+    part.replace(database)
+
+
 class Store:
     """A connection to an MLflow store."""
 
@@ -103,6 +118,8 @@ class Store:
             # Several processes that migrate one fresh database at once break it.
             guard = FileLock(database.with_name(database.name + ".lock"), timeout=120)
         with guard:
+            if database and not database.exists():
+                _create(database)
             self.client: MlflowClient = MlflowClient(stores.connection_uri(recorded))
             self.client.search_experiments(max_results=1)
 

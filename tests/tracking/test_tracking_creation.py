@@ -1,0 +1,40 @@
+"""Killed while MLflow creates its database: nothing is left that stands in the way."""
+
+import subprocess
+import sys
+import time
+
+import pytest
+
+pytest.importorskip("mlflow")
+pytestmark = pytest.mark.slow
+OPEN = """
+import sys
+from saliencymixplus.tracking import mlflow_store
+import mlflow.store.tracking.sqlalchemy_store
+print("ready", flush=True)
+mlflow_store.Store("sqlite:///" + sys.argv[1])
+print("open", flush=True)
+"""
+
+
+def test_killed_in_the_creation_the_next_process_opens_the_store(tmp_path):
+    database = tmp_path / "mlflow.db"
+    caught = 0
+    for delay in (0.2, 0.4, 0.7, 1.0):
+        process = subprocess.Popen(
+            [sys.executable, "-c", OPEN, str(database)], stdout=subprocess.PIPE, text=True
+        )
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        time.sleep(delay)
+        caught += process.poll() is None
+        process.kill()
+        process.wait()
+        process.stdout.close()
+    assert caught, "every process was done before it was killed"
+    done = subprocess.run(
+        [sys.executable, "-c", OPEN, str(database)], capture_output=True, text=True, check=False
+    )
+    assert done.stdout.splitlines() == ["ready", "open"], done.stderr[-2000:]
+    assert [p.name for p in tmp_path.iterdir() if ".part" in p.name] == []
