@@ -25,7 +25,7 @@ CASES = [
     (["train", "--epochs", "0"], "epochs"),
     (["train", "--epochs", "ten"], "--epochs"),
     (["train", "--epochs", "1.5"], "--epochs"),
-    (["train", "--epochs", "1"], "warmup_epochs"),
+    (["train", "--set", "digits.training.warmup_epochs=12"], "warmup_epochs"),
     (["train", "--batch_size", "0"], "batch_size"),
     (["train", "--batch-size", "big"], "--batch-size"),
     (["train", "--learning-rate", "0"], "learning_rate"),
