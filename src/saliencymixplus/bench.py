@@ -16,9 +16,9 @@ from saliencymixplus import mixing
 from saliencymixplus.data.augment import Augmentation
 from saliencymixplus.data.batches import DeviceData, Inputs
 from saliencymixplus.data.prepared import Split
-from saliencymixplus.errors import UserError, nearest
 from saliencymixplus.models import create_model
-from saliencymixplus.settings import ExperimentSettings, TrainingSettings
+from saliencymixplus.settings import ExperimentSettings, MixSettings, TrainingSettings
+from saliencymixplus.training.assembly import networks
 from saliencymixplus.training.device import (
     autocast_for,
     choose_device,
@@ -35,8 +35,6 @@ from saliencymixplus.training.totals import Totals
 
 if TYPE_CHECKING:
     from rich.table import Table
-
-METHODS = ("none", "cutmix", "mixup", "saliencymix", "saliencymixplus")
 
 
 @dataclass(frozen=True)
@@ -59,7 +57,7 @@ class BenchSettings:
     precision: str = "auto"
     engine: str = "auto"
     compile: bool = False
-    methods: tuple[str, ...] = METHODS
+    mixes: tuple[MixSettings, ...] = ()
     images: int = 50_000
     epochs: int = 200
     mix_prob: float = 0.5
@@ -106,10 +104,6 @@ def bench(settings: BenchSettings, say: Callable[[str], None] = print) -> dict[s
     """
     device = choose_device(settings.device)
     dtype = choose_dtype(settings.precision, device)
-    for method in settings.methods:
-        if method not in mixing.METHODS:
-            hint = nearest(method, mixing.METHODS)
-            raise UserError(f"no mixing method is called {method!r}: {hint}")
     with device_settings(device, deterministic=False):
         side = settings.image_size
         network = create_model(settings.model, settings.classes, side)
@@ -119,9 +113,9 @@ def bench(settings: BenchSettings, say: Callable[[str], None] = print) -> dict[s
         peak = matmul_peak(clock, device, dtype)
         say(f"largest matrix product: {peak / 1e12:.2f} TFLOP/s in {_name(dtype)}")
         steps = []
-        for method in settings.methods:
-            steps.append(measure(settings, method, clock, device, dtype))
-            say(f"{method}: {steps[-1]['ms']:.4g} ms")
+        for mix in settings.mixes:
+            steps.append(measure(settings, mix, clock, device, dtype))
+            say(f"{mix.name}: {steps[-1]['ms']:.4g} ms")
     plain = next((s for s in steps if s["method"] == "none"), None)
     count = -(-settings.images // settings.batch_size)
     for found in steps:
@@ -138,7 +132,7 @@ def bench(settings: BenchSettings, say: Callable[[str], None] = print) -> dict[s
         "hardware": _hardware(device),
         "versions": {"torch": str(torch.__version__), "python": platform.python_version()},
         "threads": threads if device.type == "cpu" else None,
-        "settings": {**vars(settings), "methods": list(settings.methods)},
+        "settings": {**vars(settings), "mixes": [mix.model_dump() for mix in settings.mixes]},
         "precision": _name(dtype),
         "matmul_peak_tflops": peak / 1e12,
         "steps": steps,
@@ -178,38 +172,47 @@ class Clock:
 
 def measure(
     settings: BenchSettings,
-    method: str,
+    mix: MixSettings,
     clock: Clock,
     device: torch.device,
     dtype: torch.dtype,
 ) -> dict[str, Any]:
-    """One method: a whole step, the mixing in it, and its arithmetic."""
-    mixer = mixing.create(method)
+    """One recipe: a whole step, the mixing in it, and its arithmetic."""
+    mixer = mixing.create(mix.method, **mix.options)
     step, inputs = _training(settings, mixer, device, dtype)
     engine, why = create_engine(step, settings.engine, device)
-    mix = method != "none"
+    mixed = mix.method != "none"
+    indices = iter(range(10**9))
+
+    def run(guided: bool = True) -> None:
+        engine.run(inputs, mixed, guided=guided, epoch=1, index=next(indices))
+
     began = time.perf_counter()
-    engine.run(inputs, mix, epoch=1, index=0)
+    run()
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     first = time.perf_counter() - began
-    indices = iter(range(1, 10**9))
-    ms = clock.median_ms(lambda: engine.run(inputs, mix, epoch=1, index=next(indices)))
+    ms, flops = clock.median_ms(run), step_flops(step, inputs, mixed)
+    every = mixer.options.get("saliency_every", 1) if mixer.needs_model else 1
+    if every > 1:  # the mean over the steps with and without a saliency pass
+        rest = 1 - 1 / every
+        ms = ms / every + rest * clock.median_ms(lambda: run(guided=False))
+        flops = flops / every + rest * step_flops(step, inputs, mixed, guided=False)
     return {
-        "method": method,
+        "method": mix.name,
         "engine": why,
         "ms": ms,
         "first_step_seconds": first,  # with compiling and capturing
-        "mixing_ms": _mixing_ms(step, inputs, clock) if mix else 0.0,
-        "flops": step_flops(step, inputs, mix),
+        "mixing_ms": _mixing_ms(step, inputs, clock) if mixed else 0.0,
+        "flops": flops,
     }
 
 
-def step_flops(step: TrainStep, inputs: Inputs, mix: bool) -> int:
+def step_flops(step: TrainStep, inputs: Inputs, mix: bool, *, guided: bool = True) -> float:
     """Floating-point operations of the matrix products and convolutions of a step."""
     with FlopCounter() as counter:
-        step(inputs, mix, plain_model=True)
-    return counter.flops
+        step(inputs, mix, guided=guided, plain_model=True)
+    return float(counter.flops)
 
 
 def matmul_peak(clock: Clock, device: torch.device, dtype: torch.dtype) -> float:
@@ -274,10 +277,8 @@ def _training(
     torch.manual_seed(0)
     local: nn.Module = create_model(settings.model, settings.classes, side).train()
     local = local.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    model: Any = torch.compile(local, dynamic=False) if settings.compile else local
     step = TrainStep(
-        local=local,
-        model=model,
+        **networks(local, local, settings.compile),
         optimiser=create_optimiser(local, recipe),
         mixer=mixer,
         source=source,

@@ -24,6 +24,8 @@ def test_published_saliencymixplus_is_every_quirk() -> None:
         "smoothing": 0.0,
         "saliency_weights": "current",
         "saliency_resolution": 1.0,
+        "saliency_share": 1.0,
+        "saliency_every": 1,
         "alpha": 1.0,
     }
 

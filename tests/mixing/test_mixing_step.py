@@ -226,7 +226,7 @@ def test_the_moving_average_gives_the_saliency() -> None:
         for p in average.parameters():
             p.mul_(1.3)
     mixer = mixing.create("saliencymixplus", saliency_weights="average")
-    step = run(mixer, model, average_model=average)
+    step = run(mixer, model, saliency_model=average)
     expected, _ = mixing.gradient_saliency(average, *batch())
     assert step.mixed is not None
     torch.testing.assert_close(step.mixed.saliency, expected)

@@ -1,14 +1,21 @@
 """The benchmark: its arithmetic against hand counts, and that its figures fit each other."""
 
 import json
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
 from saliencymixplus.bench import BenchSettings, bench, table
-from saliencymixplus.errors import UserError
+from saliencymixplus.mixing import resolve_options
+from saliencymixplus.settings import MixSettings
 from saliencymixplus.training.flops import FlopCounter, forward_flops
+
+
+def recipe(method: str, name: str = "", **options: Any) -> MixSettings:
+    resolved = resolve_options(method, options)
+    return MixSettings(name=name or method, method=method, options=resolved)
 
 
 def test_forward_flops_by_hand() -> None:
@@ -31,7 +38,7 @@ def test_figures_fit_each_other() -> None:
         image_size=8,
         classes=3,
         precision="fp32",
-        methods=("none", "cutmix", "saliencymixplus"),
+        mixes=tuple(recipe(name) for name in ("none", "cutmix", "saliencymixplus")),
         rounds=2,
         warmup=1,
         seconds=0.0,
@@ -53,6 +60,25 @@ def test_figures_fit_each_other() -> None:
     assert table(result).row_count == 3
 
 
-def test_unknown_methods_are_refused() -> None:
-    with pytest.raises(UserError, match="cutmx"):
-        bench(BenchSettings(device="cpu", methods=("cutmx",)), say=str)
+def test_a_cheaper_saliency_pass_is_measured_as_such() -> None:
+    """Recipes keep their options, and half of the steps without a pass take half of its work."""
+    cheap = {"every": {"saliency_every": 2}, "share": {"saliency_share": 0.5}}
+    mixes = [recipe("none"), recipe("saliencymixplus")]
+    mixes += [recipe("saliencymixplus", name, **options) for name, options in cheap.items()]
+    small = BenchSettings(
+        device="cpu",
+        model="resnet8",
+        batch_size=8,
+        image_size=8,
+        classes=3,
+        precision="fp32",
+        mixes=tuple(mixes),
+        rounds=1,
+        warmup=0,
+        seconds=0.0,
+    )
+    plain, full, every, share = bench(small, say=str)["steps"]
+    assert [every["method"], share["method"]] == ["every", "share"]
+    half = plain["flops"] + (full["flops"] - plain["flops"]) / 2
+    assert every["flops"] == pytest.approx(half)
+    assert share["flops"] == pytest.approx(half)

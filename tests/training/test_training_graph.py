@@ -54,7 +54,15 @@ def use_fake(monkeypatch: pytest.MonkeyPatch) -> FakeCapturer:
     return fake
 
 
-@pytest.mark.parametrize("method", ["none", "cutmix", "saliencymixplus"])
+@pytest.mark.parametrize(
+    ("method", "options", "most"),
+    [
+        ("none", {}, 2),
+        ("cutmix", {}, 4),
+        ("saliencymixplus", {}, 4),
+        ("saliencymixplus", {"saliency_every": 2}, 6),
+    ],
+)
 @pytest.mark.parametrize("data_on", ["device", "host"])
 def test_captured_steps_give_the_eager_results(
     tiny: Path,
@@ -63,18 +71,28 @@ def test_captured_steps_give_the_eager_results(
     runtime: RuntimeSettings,
     monkeypatch: pytest.MonkeyPatch,
     method: str,
+    options: dict[str, Any],
+    most: int,
     data_on: str,
 ) -> None:
-    settings = make(method, weight_average=0.9, schedule="cosine", warmup_epochs=1)
+    settings = make(
+        method,
+        options=options,
+        weight_average=0.9,
+        schedule="cosine",
+        warmup_epochs=1,
+        mix_prob=0.7,
+    )
     how = runtime.model_copy(update={"data_on": data_on, "workers": 0})
     train(settings, tiny, tmp_path / "eager", how)
     fake = use_fake(monkeypatch)
     train(settings, tiny, tmp_path / "graph", how)
     assert same_weights(tmp_path / "eager", tmp_path / "graph")
     assert timeless(tmp_path / "eager") == timeless(tmp_path / "graph")
-    # Plain and mixed, each with the full batch and with the last, smaller one, if they came up.
+    # Plain, mixed and mixed without a saliency pass, each with the full batch and with the last,
+    # smaller one, if they came up.
     assert fake.replays == 12
-    assert 2 <= fake.captures <= (2 if method == "none" else 4)
+    assert 2 <= fake.captures <= most
     assert fake.rehearsals == 3 * fake.captures
 
 
@@ -90,7 +108,7 @@ def test_recording_leaves_no_trace(tiny: Path, make: Make) -> None:
     parts.step.average.set_step(3)
     before = [t.clone() for t in parts.step.state()]
     (inputs,) = parts.sources["train"].inputs([torch.arange(8)])
-    engine._record(inputs, True, 1, 0)
+    engine._record(inputs, True, True, 1, 0)
     for now, then in zip(parts.step.state(), before, strict=True):
         assert torch.equal(now, then)
     parts.step.streams.start(1, 0)

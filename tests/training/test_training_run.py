@@ -14,6 +14,7 @@ from saliencymixplus.errors import UserError
 from saliencymixplus.settings import RunSettings, RuntimeSettings
 from saliencymixplus.training.assembly import assemble, initial_model
 from saliencymixplus.training.history import COLUMNS, read_history
+from saliencymixplus.training.randomness import guided_of_epoch
 from saliencymixplus.training.runs import load_run
 from saliencymixplus.training.step import TrainStep
 from saliencymixplus.training.totals import Totals
@@ -127,6 +128,22 @@ def test_without_mixing_there_are_no_mixed_figures(
     assert 0 < (mixed["mean_lam"] or 0) < 1
 
 
+def test_a_saliency_pass_every_few_mixed_steps(
+    tiny: Path, tmp_path: Path, make: Make, runtime: RuntimeSettings
+) -> None:
+    """Every third of an epoch's mixed steps takes one, the first to begin with."""
+    assert guided_of_epoch([True, False, True, True, False, True], 3) == [
+        True, False, False, False, True, True,
+    ]  # fmt: skip
+    settings = make("saliencymixplus", options={"saliency_every": 3}, epochs=1, mix_prob=1.0)
+    train(settings, tiny, tmp_path / "run", runtime)
+    (row,) = read_history(tmp_path / "run" / "history.csv")
+    assert row["forward_backward_passes"] == 4 + 2  # of four steps the first and the fourth
+    train(make("saliencymixplus", epochs=1, mix_prob=1.0), tiny, tmp_path / "each", runtime)
+    (each,) = read_history(tmp_path / "each" / "history.csv")
+    assert each["forward_backward_passes"] == 8
+
+
 def test_train_error_weighs_both_labels_by_lambda(tiny: Path, make: Make) -> None:
     from saliencymixplus import mixing
 
@@ -213,7 +230,7 @@ def test_out_of_memory_says_which_batch_size_to_try(
     recorder: Recorder,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def full(self: TrainStep, inputs: Any, mix: bool) -> None:
+    def full(self: TrainStep, inputs: Any, mix: bool, **how: Any) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
     monkeypatch.setattr(TrainStep, "__call__", full)

@@ -15,6 +15,8 @@ from saliencymixplus.commands.options import (
     load,
 )
 
+METHODS = ("none", "cutmix", "mixup", "saliencymix", "saliencymixplus")
+
 
 @app.command()
 def bench(
@@ -29,8 +31,7 @@ def bench(
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="A method to measure. Repeatable. Default: none, cutmix, mixup, saliencymix, "
-            "saliencymixplus.",
+            help=f"A method, or a recipe under `mix:`. Repeatable. Default: {', '.join(METHODS)}.",
             show_default=False,
         ),
     ] = None,
@@ -45,17 +46,17 @@ def bench(
 ) -> None:
     """Measure a training step of every method on this machine, on random images."""
     given = {"model.name": model, "training.batch_size": batch_size}
-    section = load(params, set_, experiment, **given).experiment(experiment)
+    found = load(params, set_, experiment, **given)
+    section = found.experiment(experiment)
+    mixes = tuple(found.mix(name) for name in mix_aug or METHODS)
 
     from rich.console import Console
 
-    from saliencymixplus.bench import METHODS, settings_for, table
     from saliencymixplus.bench import bench as measure
+    from saliencymixplus.bench import settings_for, table
     from saliencymixplus.files import write_json
 
-    settings = settings_for(
-        section, device=device, compile=compile_, rounds=rounds, methods=tuple(mix_aug or METHODS)
-    )
+    settings = settings_for(section, device=device, compile=compile_, rounds=rounds, mixes=mixes)
     result = measure(settings, typer.echo)
     Console(width=100).print(table(result))
     if output:

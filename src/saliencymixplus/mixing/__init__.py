@@ -17,8 +17,8 @@ from saliencymixplus.mixing.batch import MixedBatch
 from saliencymixplus.mixing.draws import Draw
 from saliencymixplus.mixing.mixer import Mixer, collate, create
 from saliencymixplus.mixing.registry import METHODS, Method, resolve_options
-from saliencymixplus.mixing.saliency import gradient_saliency
-from saliencymixplus.mixing.step import Step, backward
+from saliencymixplus.mixing.saliency import gradient_saliency, input_only
+from saliencymixplus.mixing.step import Step, backward, passes
 
 __all__ = [
     "METHODS",
@@ -31,5 +31,7 @@ __all__ = [
     "collate",
     "create",
     "gradient_saliency",
+    "input_only",
+    "passes",
     "resolve_options",
 ]

@@ -41,22 +41,40 @@ def mixed_size(batch_size: int, pairs: str) -> int:
     return max(batch_size // 2, 1) if pairs == "half" else batch_size
 
 
+def mapped_size(batch_size: int, share: float) -> int:
+    """How many images of a batch, the first ones, are given a saliency map.
+
+    Never all but one, which would be left without a partner.
+    """
+    count = min(batch_size, max(2, round(share * batch_size)))
+    return batch_size if count >= batch_size - 1 else count
+
+
 def partners(
-    batch_size: int, pairs: str, *, generator: torch.Generator | None, device: torch.device
+    batch_size: int,
+    pairs: str,
+    *,
+    generator: torch.Generator | None,
+    device: torch.device,
+    share: float = 1.0,
 ) -> Tensor:
     """Index (M,) of each image's partner.
 
     ``full`` draws a uniformly random cycle through the batch (Sattolo 1986): every other image is
     equally likely, oneself impossible unless alone. Sorting random keys needs no host
-    synchronisation, unlike ``torch.randperm`` in a CUDA graph.
+    synchronisation, unlike ``torch.randperm`` in a CUDA graph. Where only a ``share`` of the
+    images has saliency maps (``mapped_size``), these have a cycle of their own.
     """
     size = mixed_size(batch_size, pairs)
-    order = uniform((size,), generator=generator, device=device).argsort()
+    keys = uniform((size,), generator=generator, device=device)
     if pairs == "permutation":
-        return order
+        return keys.argsort()
     if pairs == "half":
-        return order + (batch_size // 2)
-    return torch.empty_like(order).scatter_(0, order, order.roll(1))
+        return keys.argsort() + (batch_size // 2)
+    first = mapped_size(size, share)
+    order = torch.cat((keys[:first].argsort(), keys[first:].argsort() + first))
+    before = torch.cat((order[:first].roll(1), order[first:].roll(1)))
+    return torch.empty_like(order).scatter_(0, order, before)
 
 
 def uniform(

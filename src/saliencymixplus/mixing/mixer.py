@@ -51,7 +51,8 @@ class Mixer:
         source: dict[str, Any] = {"generator": generator, "device": where}
         if self._method.apply is None:
             return Draw(torch.arange(batch_size, device=where))
-        index_b = draws.partners(batch_size, self.options["pairs"], **source)
+        share = self.options.get("saliency_share", 1.0)
+        index_b = draws.partners(batch_size, self.options["pairs"], share=share, **source)
         count = index_b.shape[0] if self.choice.per_sample else 1
         noise = None
         if self._method.noise is not None:
@@ -132,6 +133,7 @@ class Mixer:
             "mode": self.options["saliency_mode"],
             "batch_norm": self.options["batch_norm"],
             "resolution": self.options["saliency_resolution"],
+            "share": self.options["saliency_share"],
         }
 
     def _check(

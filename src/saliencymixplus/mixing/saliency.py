@@ -1,5 +1,6 @@
 """Gradient saliency: how strongly the loss reacts to each pixel of the network's input."""
 
+import copy
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from saliencymixplus.mixing.batch import cross_entropy
+from saliencymixplus.mixing.draws import mapped_size
 
 Autocast = Callable[[], AbstractContextManager[object]]
 
@@ -23,6 +25,7 @@ def gradient_saliency(
     mode: Literal["eval", "train"] = "eval",
     batch_norm: Literal["untouched", "updated"] = "untouched",
     resolution: float = 1.0,
+    share: float = 1.0,
     autocast: Autocast = nullcontext,
     parameters: Sequence[Tensor] = (),
 ) -> tuple[Tensor, tuple[Tensor | None, ...]]:
@@ -38,13 +41,16 @@ def gradient_saliency(
         mode: how dropout and batch normalisation behave in this pass.
         batch_norm: ``untouched`` leaves every buffer of the model as it was.
         resolution: the pass sees images of this scale; the map is scaled back. Costs resolution².
+        share: of the batch, its first images, that go through the pass (``draws.mapped_size``);
+            the maps of the others are zero: mixing falls back to area shares. Costs this share.
         parameters: also return ∂ mean CE / ∂ each of these, from the same pass.
 
     Returns:
         The map (B, H, W) in float32 or the images' wider dtype, and the parameters' gradients.
     """
-    height, width = images.shape[2:]
-    inputs = images.detach()
+    batch_size, _, height, width = images.shape
+    count = mapped_size(batch_size, share)
+    inputs, labels = images[:count].detach(), labels[:count]
     if resolution != 1.0:
         small = (max(1, round(height * resolution)), max(1, round(width * resolution)))
         scaled = F.interpolate(inputs.float(), size=small, mode="bilinear", antialias=True)
@@ -61,7 +67,22 @@ def gradient_saliency(
     if resolution != 1.0:
         maps = F.interpolate(saliency[:, None], size=(height, width), mode="bilinear")
         saliency = maps[:, 0]
+    if count < batch_size:
+        saliency = F.pad(saliency, (0, 0, 0, 0, 0, batch_size - count))
     return saliency, tuple(gradients[1:])
+
+
+def input_only(model: nn.Module) -> nn.Module:
+    """The same network on the same memory, whose weights ask for no gradient.
+
+    For the saliency pass: a compiled network computes the gradients of all its weights whether
+    they are asked for or not; this one has none. It follows the weights of ``model`` as long as
+    these are changed in place, as optimisers and ``load_state_dict`` do.
+    """
+    shared: dict[int, object] = {id(buffer): buffer for buffer in model.buffers()}
+    for weight in model.parameters():
+        shared[id(weight)] = nn.Parameter(weight.detach(), requires_grad=False)
+    return copy.deepcopy(model, shared)
 
 
 @contextmanager

@@ -46,7 +46,14 @@ class SaliencyMixPlusOptions(MixingOptions):
     label: Literal["saliency", "area"] = "saliency"
     smoothing: float = number(0.0, 0.0, 64.0)  # σ in pixels of a Gaussian over the map
     saliency_weights: Literal["current", "average"] = "current"
+    # Three ways to a cheaper saliency pass; where there is no map, boxes and labels are CutMix's.
     saliency_resolution: float = number(1.0, 0.1, 1.0)  # side of the saliency pass's image
+    saliency_share: float = number(1.0, 0.05, 1.0)  # part of the batch that goes through the pass
+    saliency_every: int = number(1, 1, 1000)  # mixed steps for one with a saliency pass
+
+    def __post_init__(self) -> None:
+        if self.saliency_share < 1 and self.pairs != "full":
+            raise ValueError(f"saliency_share: {self.saliency_share} needs pairs: full")
 
     @property
     def per_sample(self) -> bool:

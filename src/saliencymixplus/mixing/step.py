@@ -32,8 +32,8 @@ def backward(
     saliency: Tensor | None = None,
     draw: Draw | None = None,
     mix: bool = True,
+    guided: bool = True,
     saliency_model: nn.Module | None = None,
-    average_model: nn.Module | None = None,
     autocast: Autocast | None = None,
     parameters: Iterable[nn.Parameter] | None = None,
 ) -> Step:
@@ -48,8 +48,11 @@ def backward(
         saliency: (B, H, W) maps, where the mixer needs stored ones; given to a mixer that needs
             the model, they replace its saliency pass.
         mix: False takes a plain step with the cross-entropy of the batch as it is.
-        saliency_model: the bare local module for the saliency pass (default: ``model``, unwrapped).
-        average_model: the weights' moving average, for ``saliency_weights: average``.
+        guided: False mixes without a saliency pass, with boxes anywhere and area labels, where
+            the method would take one: for ``saliency_every``.
+        saliency_model: for the saliency pass: a compiled ``input_only`` network, say, or with
+            ``saliency_weights: average`` the weights' moving average (default: ``model`` itself,
+            unwrapped).
         autocast: makes the context of the forward passes.
         parameters: whose gradients the clean pass adds (default: those of ``model``).
 
@@ -63,10 +66,12 @@ def backward(
         loss = cross_entropy(logits, labels)
         loss.backward()
         return Step(loss.detach(), logits.detach(), None)
-    local = saliency_model if saliency_model is not None else _unwrapped(model)
+    local = _unwrapped(model)
     trained = [p for p in (parameters or local.parameters()) if p.requires_grad]
+    if mixer.needs_model and saliency is None and not guided:
+        saliency = torch.zeros(len(images), *images.shape[2:], device=images.device)
     saliency = _before_mixing(
-        mixer, local, average_model, images, labels, saliency, context, trained
+        mixer, local, saliency_model, images, labels, saliency, context, trained
     )
     mixed = mixer(images, labels, generator=generator, saliency=saliency, draw=draw)
     with context():
@@ -79,7 +84,7 @@ def backward(
 def _before_mixing(
     mixer: Mixer,
     local: nn.Module,
-    average: nn.Module | None,
+    saliency_model: nn.Module | None,
     images: Tensor,
     labels: Tensor,
     saliency: Tensor | None,
@@ -88,21 +93,19 @@ def _before_mixing(
 ) -> Tensor | None:
     """The saliency pass and the clean gradient, in one pass where the two are the same."""
     weight: float = mixer.options["clean_gradient"]
-    wanted = mixer.needs_model and saliency is None
-    averaged = wanted and mixer.options["saliency_weights"] == "average"
-    if averaged and average is None:
-        raise ValueError("saliency_weights: average needs the weights' moving average")
-    settings = mixer.saliency_options() if wanted else {}
-    shared = wanted and not averaged and weight > 0 and settings["resolution"] == 1.0
-    if shared and settings["mode"] == "train":
-        saliency, gradients = gradient_saliency(
-            local, images, labels, autocast=context, parameters=trained, **settings
+    if mixer.needs_model and saliency is None:
+        settings = mixer.saliency_options()
+        if one_pass(mixer):
+            saliency, gradients = gradient_saliency(
+                local, images, labels, autocast=context, parameters=trained, **settings
+            )
+            _accumulate(trained, gradients, weight)
+            return saliency
+        if saliency_model is None and mixer.options["saliency_weights"] == "average":
+            raise ValueError("saliency_weights: average needs the average as saliency_model")
+        saliency, _ = gradient_saliency(
+            saliency_model or local, images, labels, autocast=context, **settings
         )
-        _accumulate(trained, gradients, weight)
-        return saliency
-    if wanted:
-        source = average if averaged and average is not None else local
-        saliency, _ = gradient_saliency(source, images, labels, autocast=context, **settings)
     if weight > 0:
         # Beside the mixed pass, this one moves the batch-norm statistics only if it is told to.
         norm = mixer.options.get("batch_norm", "untouched")
@@ -113,6 +116,33 @@ def _before_mixing(
             gradients = torch.autograd.grad(loss, trained, allow_unused=True)
         _accumulate(trained, gradients, weight)
     return saliency
+
+
+def one_pass(mixer: Mixer) -> bool:
+    """Whether the saliency pass of a step gives its clean gradient too, as published."""
+    options = mixer.options
+    return bool(
+        mixer.needs_model
+        and options["clean_gradient"] > 0
+        and options["saliency_mode"] == "train"
+        and options["saliency_weights"] == "current"
+        and options["saliency_resolution"] == options["saliency_share"] == 1.0
+    )
+
+
+def passes(mixer: Mixer, *, guided: bool = True) -> float:
+    """Passes of a whole batch at full resolution through the network that a mixed step takes.
+
+    One with a gradient of the images alone counts as one, though it costs a third less.
+    """
+    if mixer.method == "none":
+        return 1.0
+    options = mixer.options
+    clean = 1.0 if options["clean_gradient"] > 0 else 0.0
+    saliency = 0.0
+    if mixer.needs_model and guided and not one_pass(mixer):
+        saliency = options["saliency_share"] * options["saliency_resolution"] ** 2
+    return (0.5 if options["pairs"] == "half" else 1.0) + clean + saliency
 
 
 def _accumulate(

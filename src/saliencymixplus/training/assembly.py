@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -74,19 +75,19 @@ def assemble(
         workers=runtime.workers,
         say=say,
     )
-    model: nn.Module = local
-    if runtime.compile:
-        model = torch.compile(local, dynamic=False)  # type: ignore[assignment]
+    average = WeightAverage(local, recipe.weight_average) if recipe.weight_average else None
+    averaged = average is not None and mixer.options.get("saliency_weights") == "average"
+    nets = networks(local, average.model if averaged and average else local, runtime.compile)
+    nets["model"] = processes.wrap(nets["model"], device)
     step = TrainStep(
-        local=local,
-        model=processes.wrap(model, device),
+        **nets,
         optimiser=create_optimiser(local, recipe),
         mixer=mixer,
         source=sources["train"],
         streams=Streams(run.seed, device, processes.rank),
         totals=Totals(device),
         autocast=autocast,
-        average=WeightAverage(local, recipe.weight_average) if recipe.weight_average else None,
+        average=average,
         rank=processes.rank,
         world=processes.world,
     )
@@ -99,6 +100,18 @@ def assemble(
     # that would take a good part of an epoch's time.
     exact = nullcontext if device.type == "cpu" else autocast
     return Assembly(sources, step, engine, autocast, exact, larger * recipe.batch_size)
+
+
+def networks(local: nn.Module, salient: nn.Module, compiled: bool) -> dict[str, Any]:
+    """The networks of a ``TrainStep`` by their names, from the one in training and the one whose
+    gradients are the saliency.
+    """
+    twin = mixing.input_only(salient)
+    found = {"local": local, "model": local, "twin": twin, "saliency_model": twin}
+    if compiled:
+        for name in ("model", "saliency_model"):
+            found[name] = torch.compile(found[name], dynamic=False)  # type: ignore[assignment]
+    return found
 
 
 def initial_model(run: RunSettings, meta: Meta, size: tuple[int, int]) -> nn.Module:

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from saliencymixplus import mixing
 from saliencymixplus.data.prepared import Meta
 from saliencymixplus.errors import UserError
 from saliencymixplus.settings import RunSettings
@@ -18,7 +19,11 @@ from saliencymixplus.training.history import Row
 from saliencymixplus.training.monitor import Monitor
 from saliencymixplus.training.optimiser import set_rate
 from saliencymixplus.training.progress import Silent
-from saliencymixplus.training.randomness import batches_of_epoch, coins_of_epoch
+from saliencymixplus.training.randomness import (
+    batches_of_epoch,
+    coins_of_epoch,
+    guided_of_epoch,
+)
 from saliencymixplus.training.samples import log_samples
 from saliencymixplus.training.schedule import rate
 from saliencymixplus.training.signals import Interrupted, Signals
@@ -67,6 +72,7 @@ class Loop:
         )
         steps = len(batches)
         coins = coins_of_epoch(steps, self._mix_prob(), self.run.seed, epoch)
+        guided = guided_of_epoch(coins, self.parts.step.mixer.options.get("saliency_every", 1))
         totals.reset(done.totals)
         self._monitor.start()
         self.progress.begin(epoch, steps, done.step)
@@ -77,14 +83,17 @@ class Loop:
             set_rate(self.parts.step.optimiser, rate(recipe, total_step, steps))
             if self.parts.step.average:
                 self.parts.step.average.set_step(total_step)
-            self.parts.engine.run(inputs, coins[index], epoch=epoch, index=index)
+            self.parts.engine.run(
+                inputs, coins[index], guided=guided[index], epoch=epoch, index=index
+            )
             self._look(epoch, index, steps, began)
             if time.monotonic() - self._saved > _OLDEST and self.group.world == 1:
                 self._save_within(index + 1, began)
         _, bad = self._monitor.wait()
         if bad is not None:
             raise self._not_finite(epoch, bad, steps)
-        self._end_epoch(epoch, steps, coins, began)
+        passes = sum(self._passes(*kind) for kind in zip(coins, guided, strict=True))
+        self._end_epoch(epoch, steps, passes, began)
 
     def _mix_prob(self) -> float:
         return 0.0 if self.parts.step.mixer.method == "none" else self.run.training.mix_prob
@@ -109,7 +118,7 @@ class Loop:
             f"(learning rate {used:g}): lower training.learning_rate or add warm-up{last}"
         )
 
-    def _end_epoch(self, epoch: int, steps: int, coins: list[bool], began: float) -> None:
+    def _end_epoch(self, epoch: int, steps: int, passes: float, began: float) -> None:
         done, step = self.progressed, self.parts.step
         values = step.totals.values.clone()
         self.group.sum(values)
@@ -139,7 +148,7 @@ class Loop:
             "mean_lam": sums.mean_lam,
             "seconds": time.monotonic() - began,
             "images_per_second": sums.images / trained,
-            "forward_backward_passes": float(steps + sum(coins) * self._extra_passes()),
+            "forward_backward_passes": passes,
         }
         done.history.append(row)
         done.epoch, done.step, done.seconds, done.totals = epoch, 0, 0.0, None
@@ -152,10 +161,8 @@ class Loop:
             log_samples(self.run, self.meta, self.parts, epoch, self.folder, self.tracker)
         self._save_if_due(last=epoch == self.run.training.epochs)
 
-    def _extra_passes(self) -> int:
-        """Passes through the network that a mixed step has more than a plain one."""
-        mixer = self.parts.step.mixer
-        return int(mixer.needs_model or bool(mixer.options.get("clean_gradient")))
+    def _passes(self, mix: bool, guided: bool) -> float:
+        return mixing.passes(self.parts.step.mixer, guided=guided) if mix else 1.0
 
     def _keep_weights(self, row: Row) -> None:
         """Remember the weights of an epoch that is better than all before, or was asked for."""

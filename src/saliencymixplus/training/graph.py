@@ -9,7 +9,7 @@ from saliencymixplus import mixing
 from saliencymixplus.data.batches import Inputs
 from saliencymixplus.training.step import TrainStep
 
-Kind = tuple[bool, tuple[tuple[int, ...], ...]]
+Kind = tuple[bool, bool, tuple[tuple[int, ...], ...]]
 _REHEARSALS = 3  # before recording: cuDNN picks its algorithms, the compiler compiles
 
 
@@ -59,14 +59,17 @@ class EagerEngine:
     def __init__(self, step: TrainStep) -> None:
         self.step = step
 
-    def run(self, inputs: Inputs, mix: bool, *, epoch: int, index: int) -> None:
+    def run(
+        self, inputs: Inputs, mix: bool, *, guided: bool = True, epoch: int, index: int
+    ) -> None:
         """One step of ``epoch``; ``index`` counts from 0 within it."""
         self.step.streams.start(epoch, index)
-        self.step(inputs, mix)
+        self.step(inputs, mix, guided=guided)
 
 
 class GraphEngine:
-    """Records each kind of step (plain or mixed, and its batch size) when it first comes up.
+    """Records each kind of step when it first comes up: plain, mixed, mixed without a saliency
+    pass, each with its batch size.
 
     A replay reads the buffers that the recording read: inputs are copied there, the learning rate
     and the weights' average are device tensors, and the generators get a new seed on the host.
@@ -80,11 +83,14 @@ class GraphEngine:
         self._recorded: dict[Kind, tuple[Inputs, Callable[[], None]]] = {}
         self._full: int | None = None
 
-    def run(self, inputs: Inputs, mix: bool, *, epoch: int, index: int) -> None:
+    def run(
+        self, inputs: Inputs, mix: bool, *, guided: bool = True, epoch: int, index: int
+    ) -> None:
         """One step of ``epoch``; ``index`` counts from 0 within it."""
-        kind = (mix, tuple(tuple(t.shape) for t in inputs))
+        guided = guided or not mix  # a plain step is one kind
+        kind = (mix, guided, tuple(tuple(t.shape) for t in inputs))
         if kind not in self._recorded:
-            self._recorded[kind] = self._record(inputs, mix, epoch, index)
+            self._recorded[kind] = self._record(inputs, mix, guided, epoch, index)
         buffers, replay = self._recorded[kind]
         for buffer, value in zip(buffers, inputs, strict=True):
             buffer.copy_(value, non_blocking=True)
@@ -92,7 +98,7 @@ class GraphEngine:
         replay()
 
     def _record(
-        self, inputs: Inputs, mix: bool, epoch: int, index: int
+        self, inputs: Inputs, mix: bool, guided: bool, epoch: int, index: int
     ) -> tuple[Inputs, Callable[[], None]]:
         buffers = tuple(t.clone() for t in inputs)
         self._full = self._full or len(inputs[0])
@@ -100,7 +106,7 @@ class GraphEngine:
         small = len(inputs[0]) != self._full
 
         def once() -> None:
-            self.step(buffers, mix, plain_model=small)
+            self.step(buffers, mix, guided=guided, plain_model=small)
 
         # Rehearsals train: whatever they change is put back, so that they leave no trace.
         kept = [t.detach().clone() for t in self.step.state()]

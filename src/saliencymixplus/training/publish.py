@@ -70,7 +70,9 @@ def summarise(progressed: Progressed, parameters: int, meta: Meta) -> dict[str, 
         "epochs": progressed.epoch,
         "seconds": round(sum(row["seconds"] or 0.0 for row in rows), 3),
         "images_per_second": round(float(np.median(speeds)), 1) if speeds else 0.0,
-        "forward_backward_passes": sum(int(row["forward_backward_passes"] or 0) for row in rows),
+        "forward_backward_passes": round(
+            sum(row["forward_backward_passes"] or 0.0 for row in rows), 3
+        ),
         "parameters": parameters,
         "train_images": meta.counts["train"],
     }

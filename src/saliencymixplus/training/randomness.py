@@ -4,6 +4,8 @@ So a resumed run needs no generator's state, and what one part draws never shift
 """
 
 import hashlib
+from collections.abc import Sequence
+from itertools import accumulate
 
 import torch
 from torch import Tensor
@@ -37,6 +39,15 @@ def coins_of_epoch(steps: int, probability: float, seed: int, epoch: int) -> lis
     """For each step of ``epoch``: is its batch mixed?"""
     chance = torch.rand(steps, generator=generator_for(seed, "coin", epoch), dtype=torch.float64)
     return (chance < probability).tolist()
+
+
+def guided_of_epoch(coins: Sequence[bool], every: int) -> list[bool]:
+    """For each step of an epoch: if it is mixed, does it take its saliency pass?
+
+    Every ``every``-th of its mixed steps does, the first one to begin with.
+    """
+    before = [0, *accumulate(coins)][:-1]
+    return [count % every == 0 for count in before]
 
 
 class Streams:

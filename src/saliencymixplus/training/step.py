@@ -20,11 +20,15 @@ class TrainStep:
 
     Attributes:
         local: the bare network; ``model`` is what is trained, possibly compiled or distributed.
+        twin: what the saliency pass goes through, see ``mixing.input_only``; ``saliency_model`` is
+            the same, possibly compiled.
         shard: first and last (exclusive) image of this process's part, as shares of the batch.
     """
 
     local: nn.Module
     model: nn.Module
+    twin: nn.Module
+    saliency_model: nn.Module
     optimiser: torch.optim.Optimizer
     mixer: mixing.Mixer
     source: Source
@@ -35,8 +39,15 @@ class TrainStep:
     rank: int = 0
     world: int = 1
 
-    def __call__(self, inputs: Inputs, mix: bool, *, plain_model: bool = False) -> None:
-        """Train on one batch; ``plain_model`` passes by the compiled network."""
+    def __call__(
+        self, inputs: Inputs, mix: bool, *, guided: bool = True, plain_model: bool = False
+    ) -> None:
+        """Train on one batch.
+
+        Args:
+            guided: a mixed step takes its saliency pass, if the method has one.
+            plain_model: pass by the compiled network.
+        """
         count = len(inputs[0])
         # Drawn for the whole batch, so that each image gets the same crop on any number of
         # processes; a process uses its own part.
@@ -54,8 +65,8 @@ class TrainStep:
             generator=self.streams.mix,
             saliency=batch.saliency if self.mixer.needs_saliency else None,
             mix=mix,
-            saliency_model=self.local,
-            average_model=self.average.model if self.average else None,
+            guided=guided,
+            saliency_model=self.twin if plain_model else self.saliency_model,
             autocast=self.autocast,
         )
         self.optimiser.step()
