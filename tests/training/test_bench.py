@@ -1,16 +1,34 @@
 """The benchmark: its arithmetic against hand counts, and that its figures fit each other."""
 
 import json
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
-from saliencymixplus.bench import BenchSettings, bench, table
+from saliencymixplus.bench import BenchSettings, bench, settings_for, table
+from saliencymixplus.bench.clock import Clock
+from saliencymixplus.data.augment import Augmentation
 from saliencymixplus.mixing import resolve_options
-from saliencymixplus.settings import MixSettings
+from saliencymixplus.settings import ExperimentSettings, MixSettings
 from saliencymixplus.training.flops import FlopCounter, forward_flops
+from saliencymixplus.training.graph import GraphEngine
+
+SMALL = BenchSettings(
+    device="cpu",
+    model="resnet8",
+    batch_size=8,
+    image_size=8,
+    prepared_size=8,
+    classes=3,
+    precision="fp32",
+    rounds=1,
+    warmup=0,
+    seconds=0.0,
+)
 
 
 def recipe(method: str, name: str = "", **options: Any) -> MixSettings:
@@ -36,6 +54,7 @@ def test_figures_fit_each_other() -> None:
         model="resnet8",
         batch_size=4,
         image_size=8,
+        prepared_size=8,
         classes=3,
         precision="fp32",
         mixes=tuple(recipe(name) for name in ("none", "cutmix", "saliencymixplus")),
@@ -60,24 +79,70 @@ def test_figures_fit_each_other() -> None:
     assert table(result).row_count == 3
 
 
+def test_a_captured_step_is_compared_with_captured_mixing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Launched one by one, the kernels of the mixing alone would take longer than the step."""
+
+    class Capturer:
+        captured = 0
+
+        def rehearse(self, function: Callable[[], None]) -> None:
+            function()
+
+        def capture(self, function: Callable[[], None], generators: Any) -> Callable[[], None]:
+            self.captured += 1
+            return function
+
+    fake = Capturer()
+    monkeypatch.setattr(
+        "saliencymixplus.bench.steps.create_engine",
+        lambda step, choice, device, say: (GraphEngine(step, fake, say), "faked"),
+    )
+    (step,) = bench(replace(SMALL, mixes=(recipe("cutmix"),)), say=str)["steps"]
+    assert step["engine"] == "faked"
+    assert step["mixing_ms"] > 0
+    assert fake.captured == 2  # the step, and the mixing
+
+
+def test_an_experiments_own_augmentation_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    section = ExperimentSettings.model_validate(
+        {
+            "download": {"source": "oxford_pet"},
+            "data": {"image_size": 24},
+            "training": {"augment": "resized-crop-flip", "crop_size": 16},
+        }
+    )
+    settings = settings_for(section)
+    assert (settings.prepared_size, settings.image_size) == (24, 16)
+    assert settings.augment == "resized-crop-flip"
+    assert (settings.images, settings.classes) == (3_680, 37)
+    seen: list[Any] = []
+    draw = Augmentation.draw
+    monkeypatch.setattr(
+        Augmentation, "draw", lambda self, *given: (seen.append(self), draw(self, *given))[1]
+    )
+    sizes = {"prepared_size": 24, "image_size": 16, "augment": "resized-crop-flip"}
+    bench(replace(SMALL, **sizes, mixes=(recipe("none"),)), say=str)
+    assert {(how.kind, how.size, how.output) for how in seen} == {
+        ("resized-crop-flip", (24, 24), (16, 16))
+    }
+
+
+def test_slow_steps_are_measured_three_times_at_least() -> None:
+    calls: list[int] = []
+    clock = Clock(torch.device("cpu"), rounds=50, warmup=50, round_seconds=0.0, patience=0.0)
+    assert clock.median_ms(lambda: calls.append(0)) > 0
+    assert len(calls) == 1 + 1 + 3  # warm-up, how often a round repeats it, rounds
+
+
 def test_a_cheaper_saliency_pass_is_measured_as_such() -> None:
     """Recipes keep their options, and half of the steps without a pass take half of its work."""
     cheap = {"every": {"saliency_every": 2}, "share": {"saliency_share": 0.5}}
     mixes = [recipe("none"), recipe("saliencymixplus")]
     mixes += [recipe("saliencymixplus", name, **options) for name, options in cheap.items()]
-    small = BenchSettings(
-        device="cpu",
-        model="resnet8",
-        batch_size=8,
-        image_size=8,
-        classes=3,
-        precision="fp32",
-        mixes=tuple(mixes),
-        rounds=1,
-        warmup=0,
-        seconds=0.0,
-    )
-    plain, full, every, share = bench(small, say=str)["steps"]
+    result = bench(replace(SMALL, mixes=tuple(mixes)), say=str)
+    plain, full, every, share = result["steps"]
     assert [every["method"], share["method"]] == ["every", "share"]
     half = plain["flops"] + (full["flops"] - plain["flops"]) / 2
     assert every["flops"] == pytest.approx(half)

@@ -49,7 +49,7 @@ def use_fake(monkeypatch: pytest.MonkeyPatch) -> FakeCapturer:
     fake = FakeCapturer()
     monkeypatch.setattr(
         "saliencymixplus.training.assembly.create_engine",
-        lambda step, choice, device: (GraphEngine(step, fake), "faked graphs"),
+        lambda step, choice, device, say: (GraphEngine(step, fake, say), "faked graphs"),
     )
     return fake
 
@@ -99,6 +99,27 @@ def test_captured_steps_give_the_eager_results(
 def parts_for(make: Make, tiny: Path, method: str, **training: Any) -> Assembly:
     run = make(method, batch_size=8, **training)
     return assemble(run, load_prepared(tiny), RuntimeSettings(device="cpu"), CPU, say=str)
+
+
+def test_compile_time_is_said(tiny: Path, make: Make) -> None:
+    """Once for each kind of step, and only where something was compiled or captured."""
+    said: list[str] = []
+    parts = parts_for(make, tiny, "saliencymixplus")
+    (inputs,) = parts.sources["train"].inputs([torch.arange(8)])
+    EagerEngine(parts.step, said.append).run(inputs, True, epoch=1, index=0)
+    assert said == []
+    parts.step.saliency_model = torch.compile(parts.step.twin, backend="eager")
+    eager = EagerEngine(parts.step, said.append)
+    captured = GraphEngine(parts.step, FakeCapturer(), said.append)
+    for engine in (eager, captured):
+        for mix in (True, True, False):
+            engine.run(inputs, mix, epoch=1, index=0)
+    assert [line.rpartition(" in ")[0] for line in said] == [
+        "mixed step of 8 images: compiled",
+        "plain step of 8 images: compiled",
+        "mixed step of 8 images: compiled and captured",
+        "plain step of 8 images: compiled and captured",
+    ]
 
 
 def test_recording_leaves_no_trace(tiny: Path, make: Make) -> None:

@@ -15,8 +15,6 @@ from saliencymixplus.commands.options import (
     load,
 )
 
-METHODS = ("none", "cutmix", "mixup", "saliencymix", "saliencymixplus")
-
 
 @app.command()
 def bench(
@@ -31,7 +29,7 @@ def bench(
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help=f"A method, or a recipe under `mix:`. Repeatable. Default: {', '.join(METHODS)}.",
+            help="A method, or a recipe under `mix:`. Repeatable. Default: every method.",
             show_default=False,
         ),
     ] = None,
@@ -48,13 +46,15 @@ def bench(
     given = {"model.name": model, "training.batch_size": batch_size}
     found = load(params, set_, experiment, **given)
     section = found.experiment(experiment)
-    mixes = tuple(found.mix(name) for name in mix_aug or METHODS)
 
     from rich.console import Console
 
     from saliencymixplus.bench import bench as measure
     from saliencymixplus.bench import settings_for, table
     from saliencymixplus.files import write_json
+    from saliencymixplus.mixing import METHODS
+
+    mixes = tuple(found.mix(name) for name in mix_aug or METHODS)
 
     settings = settings_for(section, device=device, compile=compile_, rounds=rounds, mixes=mixes)
     result = measure(settings, typer.echo)

@@ -103,9 +103,9 @@ def _before_mixing(
             return saliency
         if saliency_model is None and mixer.options["saliency_weights"] == "average":
             raise ValueError("saliency_weights: average needs the average as saliency_model")
-        saliency, _ = gradient_saliency(
-            saliency_model or local, images, labels, autocast=context, **settings
-        )
+        # A compiled module has a length, which most networks cannot tell: no `or`.
+        source = local if saliency_model is None else saliency_model
+        saliency, _ = gradient_saliency(source, images, labels, autocast=context, **settings)
     if weight > 0:
         # Beside the mixed pass, this one moves the batch-norm statistics only if it is told to.
         norm = mixer.options.get("batch_norm", "untouched")

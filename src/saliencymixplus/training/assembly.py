@@ -59,7 +59,7 @@ def assemble(
     recipe, meta = run.training, prepared.meta
     mixer = mixing.create(run.mix.method, **run.mix.options)
     _check(run, meta, mixer, processes)
-    augmentation = augmentation_for(recipe, meta)
+    augmentation = augmentation_for(recipe, meta.image_size)
     dtype = choose_dtype(recipe.precision, device)
     autocast = autocast_for(dtype, device)
     local = initial_model(run, meta, augmentation.output)
@@ -91,7 +91,7 @@ def assemble(
         rank=processes.rank,
         world=processes.world,
     )
-    engine, why = create_engine(step, runtime.engine, device)
+    engine, why = create_engine(step, runtime.engine, device, say)
     name = "bf16" if dtype == torch.bfloat16 else "fp32"
     say(f"engine: {why}, {name}, {device}{', compiled' if runtime.compile else ''}")
     # Without gradients a larger batch fits; small images need it to keep a GPU busy.
@@ -121,13 +121,13 @@ def initial_model(run: RunSettings, meta: Meta, size: tuple[int, int]) -> nn.Mod
         return create_model(run.model.name, len(meta.classes), size, run.model.stem).train()
 
 
-def augmentation_for(recipe: TrainingSettings, meta: Meta) -> Augmentation:
-    """The augmentation of the training images.
+def augmentation_for(recipe: TrainingSettings, size: tuple[int, int]) -> Augmentation:
+    """The augmentation of training images of ``size`` (height, width).
 
     Raises:
         UserError: a crop larger than the padded image.
     """
-    height, width = meta.image_size
+    height, width = size
     output = (recipe.crop_size, recipe.crop_size) if recipe.crop_size else (height, width)
     padding = recipe.crop_padding if recipe.augment.startswith("crop") else 0
     how = Augmentation(recipe.augment, (height, width), output, padding)

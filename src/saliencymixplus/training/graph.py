@@ -1,5 +1,6 @@
 """Whole-step CUDA graphs: a step is recorded once for each of its kinds, then replayed."""
 
+import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -10,7 +11,12 @@ from saliencymixplus.data.batches import Inputs
 from saliencymixplus.training.step import TrainStep
 
 Kind = tuple[bool, bool, tuple[tuple[int, ...], ...]]
+Say = Callable[[str], object]
 _REHEARSALS = 3  # before recording: cuDNN picks its algorithms, the compiler compiles
+
+
+def _silent(text: str) -> None:
+    pass
 
 
 class Capturer(Protocol):
@@ -52,19 +58,25 @@ class CudaCapturer:
 
 
 class EagerEngine:
-    """Runs every step as it is written."""
+    """Runs every step as it is written; ``say`` is told how long compiling took."""
 
     name = "eager"
 
-    def __init__(self, step: TrainStep) -> None:
-        self.step = step
+    def __init__(self, step: TrainStep, say: Say = _silent) -> None:
+        self.step, self.say = step, say
+        self._seen: set[Kind] = set()
 
     def run(
         self, inputs: Inputs, mix: bool, *, guided: bool = True, epoch: int, index: int
     ) -> None:
         """One step of ``epoch``; ``index`` counts from 0 within it."""
+        began, kind = time.perf_counter(), _kind(inputs, mix, guided)
         self.step.streams.start(epoch, index)
         self.step(inputs, mix, guided=guided)
+        if kind not in self._seen:
+            self._seen.add(kind)
+            if self.step.compiled:
+                self.say(f"{_describe(kind)}: compiled in {time.perf_counter() - began:.1f} s")
 
 
 class GraphEngine:
@@ -73,12 +85,13 @@ class GraphEngine:
 
     A replay reads the buffers that the recording read: inputs are copied there, the learning rate
     and the weights' average are device tensors, and the generators get a new seed on the host.
+    ``say`` is told how long recording took.
     """
 
     name = "graph"
 
-    def __init__(self, step: TrainStep, capturer: Capturer) -> None:
-        self.step = step
+    def __init__(self, step: TrainStep, capturer: Capturer, say: Say = _silent) -> None:
+        self.step, self.say = step, say
         self.capturer = capturer
         self._recorded: dict[Kind, tuple[Inputs, Callable[[], None]]] = {}
         self._full: int | None = None
@@ -87,10 +100,12 @@ class GraphEngine:
         self, inputs: Inputs, mix: bool, *, guided: bool = True, epoch: int, index: int
     ) -> None:
         """One step of ``epoch``; ``index`` counts from 0 within it."""
-        guided = guided or not mix  # a plain step is one kind
-        kind = (mix, guided, tuple(tuple(t.shape) for t in inputs))
+        kind = _kind(inputs, mix, guided)
         if kind not in self._recorded:
+            began = time.perf_counter()
             self._recorded[kind] = self._record(inputs, mix, guided, epoch, index)
+            how = "compiled and captured" if self.step.compiled else "captured"
+            self.say(f"{_describe(kind)}: {how} in {time.perf_counter() - began:.1f} s")
         buffers, replay = self._recorded[kind]
         for buffer, value in zip(buffers, inputs, strict=True):
             buffer.copy_(value, non_blocking=True)
@@ -126,17 +141,30 @@ class GraphEngine:
 Engine = EagerEngine | GraphEngine
 
 
+def _kind(inputs: Inputs, mix: bool, guided: bool) -> Kind:
+    return (mix, guided or not mix, tuple(tuple(t.shape) for t in inputs))
+
+
+def _describe(kind: Kind) -> str:
+    mix, guided, shapes = kind
+    name = "plain step" if not mix else "mixed step" if guided else "mixed step without saliency"
+    return f"{name} of {shapes[0][0]} images"
+
+
 def capturable(mixer: mixing.Mixer) -> bool:
     """False where a step calls the CPU: the published SaliencyMix, which hands floats to OpenCV."""
     return mixer.options.get("saliency_map") != "float_bytes"
 
 
-def create_engine(step: TrainStep, choice: str, device: torch.device) -> tuple[Engine, str]:
+def create_engine(
+    step: TrainStep, choice: str, device: torch.device, say: Say = _silent
+) -> tuple[Engine, str]:
     """The engine, and in a few words why this one."""
+    eager = EagerEngine(step, say)
     if choice == "eager" or device.type != "cuda":
-        return EagerEngine(step), "eager"
+        return eager, "eager"
     if not capturable(step.mixer):
-        return EagerEngine(step), "eager (this method's saliency is computed by OpenCV)"
+        return eager, "eager (this method's saliency is computed by OpenCV)"
     if step.world > 1:
-        return EagerEngine(step), "eager (steps are not captured over several processes)"
-    return GraphEngine(step, CudaCapturer(device)), "whole-step CUDA graphs"
+        return eager, "eager (steps are not captured over several processes)"
+    return GraphEngine(step, CudaCapturer(device), say), "whole-step CUDA graphs"

@@ -74,6 +74,11 @@ class TrainStep:
             self.average.update()
         self.totals.add(result, batch.labels)
 
+    @property
+    def compiled(self) -> bool:
+        """The network, and the one of the saliency pass, are compiled."""
+        return self.saliency_model is not self.twin
+
     def state(self) -> list[Tensor]:
         """Every tensor that a step changes, for a rehearsal that must leave no trace."""
         averaged = [*self.average.model.state_dict().values()] if self.average else []

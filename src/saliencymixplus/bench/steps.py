@@ -1,24 +1,23 @@
 """What a training step costs on this machine, for every method; the real step, on random images."""
 
 import platform
-import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from saliencymixplus import mixing
-from saliencymixplus.data.augment import Augmentation
+from saliencymixplus.bench.clock import Clock, hardware, matmul_peak
 from saliencymixplus.data.batches import DeviceData, Inputs
 from saliencymixplus.data.prepared import Split
 from saliencymixplus.models import create_model
 from saliencymixplus.settings import ExperimentSettings, MixSettings, TrainingSettings
-from saliencymixplus.training.assembly import networks
+from saliencymixplus.training.assembly import augmentation_for, networks
 from saliencymixplus.training.device import (
     autocast_for,
     choose_device,
@@ -27,14 +26,11 @@ from saliencymixplus.training.device import (
     use_threads_for,
 )
 from saliencymixplus.training.flops import FlopCounter, forward_flops
-from saliencymixplus.training.graph import create_engine
+from saliencymixplus.training.graph import Engine, GraphEngine, create_engine
 from saliencymixplus.training.optimiser import create_optimiser
 from saliencymixplus.training.randomness import Streams
 from saliencymixplus.training.step import TrainStep
 from saliencymixplus.training.totals import Totals
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 
 @dataclass(frozen=True)
@@ -42,7 +38,8 @@ class BenchSettings:
     """What is measured.
 
     Attributes:
-        image_size: side of the network's input, in pixels.
+        image_size: side of the network's input, in pixels; ``prepared_size`` that of the images
+            it is cut from.
         images, epochs: of the experiment whose duration is estimated.
         mix_prob: share of its steps that are mixed.
         rounds: measurements of each figure, of which the median is taken.
@@ -52,6 +49,8 @@ class BenchSettings:
     model: str = "resnet18"
     batch_size: int = 128
     image_size: int = 32
+    prepared_size: int = 32
+    crop_padding: int = 4
     classes: int = 100
     augment: str = "flip"
     precision: str = "auto"
@@ -87,6 +86,9 @@ def settings_for(section: ExperimentSettings, **given: Any) -> BenchSettings:
         model=section.model.name,
         batch_size=training.batch_size,
         image_size=training.crop_size or section.data.image_size,
+        prepared_size=section.data.image_size,
+        crop_padding=training.crop_padding,
+        augment=training.augment,
         classes=classes,
         images=images,
         epochs=training.epochs,
@@ -109,12 +111,12 @@ def bench(settings: BenchSettings, say: Callable[[str], None] = print) -> dict[s
         network = create_model(settings.model, settings.classes, side)
         use_threads_for(device, 3 * forward_flops(network, settings.batch_size, (side, side)))
         threads = torch.get_num_threads()
-        clock = Clock(device, settings)
+        clock = Clock(device, settings.rounds, settings.warmup, settings.seconds)
         peak = matmul_peak(clock, device, dtype)
         say(f"largest matrix product: {peak / 1e12:.2f} TFLOP/s in {_name(dtype)}")
         steps = []
         for mix in settings.mixes:
-            steps.append(measure(settings, mix, clock, device, dtype))
+            steps.append(measure(settings, mix, clock, device, dtype, say))
             say(f"{mix.name}: {steps[-1]['ms']:.4g} ms")
     plain = next((s for s in steps if s["method"] == "none"), None)
     count = -(-settings.images // settings.batch_size)
@@ -129,7 +131,7 @@ def bench(settings: BenchSettings, say: Callable[[str], None] = print) -> dict[s
             found["experiment_hours"] = average * count * settings.epochs / 3.6e6
     return {
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
-        "hardware": _hardware(device),
+        "hardware": hardware(device),
         "versions": {"torch": str(torch.__version__), "python": platform.python_version()},
         "threads": threads if device.type == "cpu" else None,
         "settings": {**vars(settings), "mixes": [mix.model_dump() for mix in settings.mixes]},
@@ -139,48 +141,18 @@ def bench(settings: BenchSettings, say: Callable[[str], None] = print) -> dict[s
     }
 
 
-class Clock:
-    """Milliseconds of a function: medians of rounds after a warm-up, by device events on a GPU."""
-
-    def __init__(self, device: torch.device, settings: BenchSettings) -> None:
-        self.device, self.settings = device, settings
-
-    def median_ms(self, function: Callable[[], object]) -> float:
-        for _ in range(self.settings.warmup):
-            function()
-        once = self._round(function, 1)
-        repeats = max(1, min(200, round(self.settings.seconds * 1000 / max(once, 1e-3))))
-        rounds = [self._round(function, repeats) for _ in range(self.settings.rounds)]
-        return statistics.median(rounds)
-
-    def _round(self, function: Callable[[], object], repeats: int) -> float:
-        if self.device.type == "cuda":
-            first, last = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-            first.record()
-            for _ in range(repeats):
-                function()
-            last.record()
-            last.synchronize()
-            return first.elapsed_time(last) / repeats
-        began = time.perf_counter()
-        for _ in range(repeats):
-            function()
-        if self.device.type == "mps":
-            torch.mps.synchronize()
-        return 1000 * (time.perf_counter() - began) / repeats
-
-
 def measure(
     settings: BenchSettings,
     mix: MixSettings,
     clock: Clock,
     device: torch.device,
     dtype: torch.dtype,
+    say: Callable[[str], None],
 ) -> dict[str, Any]:
     """One recipe: a whole step, the mixing in it, and its arithmetic."""
     mixer = mixing.create(mix.method, **mix.options)
     step, inputs = _training(settings, mixer, device, dtype)
-    engine, why = create_engine(step, settings.engine, device)
+    engine, why = create_engine(step, settings.engine, device, say)
     mixed = mix.method != "none"
     indices = iter(range(10**9))
 
@@ -203,7 +175,7 @@ def measure(
         "engine": why,
         "ms": ms,
         "first_step_seconds": first,  # with compiling and capturing
-        "mixing_ms": _mixing_ms(step, inputs, clock) if mixed else 0.0,
+        "mixing_ms": mixing_ms(step, engine, inputs, clock) if mixed else 0.0,
         "flops": flops,
     }
 
@@ -215,52 +187,19 @@ def step_flops(step: TrainStep, inputs: Inputs, mix: bool, *, guided: bool = Tru
     return float(counter.flops)
 
 
-def matmul_peak(clock: Clock, device: torch.device, dtype: torch.dtype) -> float:
-    """The highest measured rate of square matrix products, in FLOP/s."""
-    sizes = (4096, 8192) if device.type == "cuda" else (512, 1024, 2048)
-    best = 0.0
-    for size in sizes:
-        a, b = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
-        ms = clock.median_ms(lambda a=a, b=b: a @ b)  # type: ignore[misc]
-        best = max(best, 2 * size**3 / (ms / 1000))
-    return best
-
-
-def table(result: dict[str, Any]) -> "Table":
-    """The figures for a terminal."""
-    from rich.table import Table
-
-    settings = result["settings"]
-    title = (
-        f"{settings['model']}, batch {settings['batch_size']}, {settings['image_size']} px, "
-        f"{result['precision']}, {result['hardware']}"
-    )
-    found = Table(title=title, caption=f"torch {result['versions']['torch']}, {result['when']}")
-    found.add_column("method", no_wrap=True)
-    for name in ("ms/step", "× plain", "mixing", "images/s", "of peak", "whole run"):
-        found.add_column(name, justify="right")
-    for step in result["steps"]:
-        hours = step.get("experiment_hours")
-        found.add_row(
-            step["method"],
-            f"{step['ms']:.2f}",
-            f"{step['ratio_to_plain']:.2f}" if "ratio_to_plain" in step else "",
-            f"{100 * step.get('mixing_share_of_plain', 0.0):.1f} %",
-            f"{step['images_per_second']:,.0f}",
-            f"{100 * step['share_of_peak']:.0f} %",
-            "" if hours is None else f"{hours:.2f} h" if hours >= 1 else f"{60 * hours:.1f} min",
-        )
-    return found
-
-
 def _training(
     settings: BenchSettings, mixer: mixing.Mixer, device: torch.device, dtype: torch.dtype
 ) -> tuple[TrainStep, Inputs]:
     """The trainer's own step, on random images."""
     recipe = TrainingSettings.model_validate(
-        {"batch_size": settings.batch_size, "augment": settings.augment}
+        {
+            "batch_size": settings.batch_size,
+            "augment": settings.augment,
+            "crop_size": settings.image_size,
+            "crop_padding": settings.crop_padding,
+        }
     )
-    side, count = settings.image_size, 4 * settings.batch_size
+    side, count = settings.prepared_size, 4 * settings.batch_size
     rng = np.random.default_rng(0)
     split = Split(
         "train",
@@ -270,12 +209,12 @@ def _training(
         None,
         [],
     )
-    augmentation = Augmentation(settings.augment, (side, side), (side, side), 4)
+    augmentation = augmentation_for(recipe, (side, side))
     source = DeviceData(
         split, augmentation, (0.5,) * 3, (0.25,) * 3, device, saliency=mixer.needs_saliency
     )
     torch.manual_seed(0)
-    local: nn.Module = create_model(settings.model, settings.classes, side).train()
+    local: nn.Module = create_model(settings.model, settings.classes, settings.image_size).train()
     local = local.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     step = TrainStep(
         **networks(local, local, settings.compile),
@@ -290,26 +229,20 @@ def _training(
     return step, inputs
 
 
-def _mixing_ms(step: TrainStep, inputs: Inputs, clock: Clock) -> float:
-    """Drawing, boxes, pasting and labels; without the saliency pass."""
+def mixing_ms(step: TrainStep, engine: Engine, inputs: Inputs, clock: Clock) -> float:
+    """Drawing, boxes, pasting and labels, captured where the step is; without the saliency pass."""
     batch = step.source.assemble(inputs)
     maps: Tensor | None = batch.saliency
     if step.mixer.needs_model:
         maps = torch.rand(batch.images.shape[0], *batch.images.shape[2:], device=step.source.device)
-    return clock.median_ms(
-        lambda: step.mixer(batch.images, batch.labels, generator=step.streams.mix, saliency=maps)
-    )
 
+    def mix() -> None:
+        step.mixer(batch.images, batch.labels, generator=step.streams.mix, saliency=maps)
 
-def _hardware(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:  # noqa: PTH123
-            names = [line.partition(":")[2].strip() for line in file if "model name" in line]
-        return f"{names[0]}, {len(names)} cores" if device.type == "cpu" else device.type
-    except (OSError, IndexError):
-        return f"{platform.processor() or platform.machine()} ({device.type})"
+    if not isinstance(engine, GraphEngine):
+        return clock.median_ms(mix)
+    engine.capturer.rehearse(mix)
+    return clock.median_ms(engine.capturer.capture(mix, [step.streams.mix]))
 
 
 def _name(dtype: torch.dtype) -> str:

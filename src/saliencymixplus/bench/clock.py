@@ -1,0 +1,82 @@
+"""Timing functions on a device, and what the device can do at most."""
+
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+
+@dataclass(frozen=True)
+class Clock:
+    """Milliseconds of a function: medians of rounds after a warm-up, by device events on a GPU.
+
+    Attributes:
+        rounds: measurements, of which the median is taken; fewer, but at least three, once
+            they have taken ``patience`` seconds.
+        warmup: calls before the first one; fewer once they have taken as long.
+        round_seconds: a round repeats the function for at least this long.
+    """
+
+    device: torch.device
+    rounds: int = 20
+    warmup: int = 5
+    round_seconds: float = 0.05
+    patience: float = 10.0
+
+    def median_ms(self, function: Callable[[], object]) -> float:
+        """Of one call."""
+        began = time.perf_counter()
+        for done in range(self.warmup):
+            if done and time.perf_counter() - began > self.patience:
+                break
+            function()
+        once = self._round(function, 1)
+        repeats = max(1, min(200, round(self.round_seconds * 1000 / max(once, 1e-3))))
+        found: list[float] = []
+        began = time.perf_counter()
+        while len(found) < self.rounds:
+            if len(found) >= 3 and time.perf_counter() - began > self.patience:
+                break
+            found.append(self._round(function, repeats))
+        return statistics.median(found)
+
+    def _round(self, function: Callable[[], object], repeats: int) -> float:
+        if self.device.type == "cuda":
+            first, last = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+            first.record()
+            for _ in range(repeats):
+                function()
+            last.record()
+            last.synchronize()
+            return first.elapsed_time(last) / repeats
+        began = time.perf_counter()
+        for _ in range(repeats):
+            function()
+        if self.device.type == "mps":
+            torch.mps.synchronize()
+        return 1000 * (time.perf_counter() - began) / repeats
+
+
+def matmul_peak(clock: Clock, device: torch.device, dtype: torch.dtype) -> float:
+    """The highest measured rate of square matrix products, in FLOP/s."""
+    sizes = (4096, 8192) if device.type == "cuda" else (512, 1024, 2048)
+    best = 0.0
+    for size in sizes:
+        a, b = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
+        ms = clock.median_ms(lambda a=a, b=b: a @ b)  # type: ignore[misc]
+        best = max(best, 2 * size**3 / (ms / 1000))
+    return best
+
+
+def hardware(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:  # noqa: PTH123
+            names = [line.partition(":")[2].strip() for line in file if "model name" in line]
+        return f"{names[0]}, {len(names)} cores" if device.type == "cpu" else device.type
+    except (OSError, IndexError):
+        return f"{platform.processor() or platform.machine()} ({device.type})"
