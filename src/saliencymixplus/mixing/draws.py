@@ -72,8 +72,11 @@ def partners(
     if pairs == "half":
         return keys.argsort() + (batch_size // 2)
     first = mapped_size(size, share)
-    order = torch.cat((keys[:first].argsort(), keys[first:].argsort() + first))
-    before = torch.cat((order[:first].roll(1), order[first:].roll(1)))
+    order = keys[:first].argsort()
+    before = order.roll(1)
+    if first < size:
+        rest = keys[first:].argsort() + first
+        order, before = torch.cat((order, rest)), torch.cat((before, rest.roll(1)))
     return torch.empty_like(order).scatter_(0, order, before)
 
 
