@@ -211,7 +211,9 @@ def _attacks(subject: Subject, report: Report) -> None:
     )
     report.tables["attacks"] = found
     report.metrics |= {
-        f"{row['attack']}_eps{row['epsilon_255']:g}_error": row["top1_error"] for row in found
+        f"{row['attack']}_eps{row['epsilon_255']:g}_error": row["top1_error"]
+        for row in found
+        if row["epsilon"]
     }
 
 
