@@ -24,7 +24,8 @@ _PIXEL_COLUMNS = {
 }
 _SHARES = {"no_object", "hidden_object", "nothing_visible"}
 _SIGNED = {"bias", "pixel_bias", "area_gap"}  # may be of either sign: a plus is printed as well
-_BARE = {"area_mean_absolute_error", "spread"}  # without interval, for the width of a page
+# Without interval, for the width of a page.
+_BARE = {"area_mean_absolute_error", "correlation", "spread"}
 
 
 def markdown(
@@ -54,7 +55,8 @@ def markdown(
         "of pixels. Bias: mean λ − λ*. No object pasted: pasted regions without one object pixel "
         "of b. Spread: s.d. of λ*. An error is "
         "to be read beside the spread: a method whose λ* hardly varies is off by little whatever "
-        "it does, and mixup, which shows all of both objects, is right by construction.",
+        "it does, and mixup, which shows all of both objects, is right by construction. Every "
+        "interval is under All metrics.",
         "## Labels against visible object pixels",
         table(found, _PIXEL_COLUMNS, ranked),
         "Here λ* counts pixels: a's visible object pixels over those of both, so that a larger "
