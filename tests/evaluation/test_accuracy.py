@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import log_loss, top_k_accuracy_score
+from sklearn.metrics import confusion_matrix, log_loss, top_k_accuracy_score
 from torchmetrics.functional.classification import multiclass_accuracy
 
 from saliencymixplus.evaluation import accuracy
@@ -62,6 +62,15 @@ def test_per_class_by_hand():
     assert [row["times"] for row in rows] == [2, 2, 0]
 
 
+def test_per_class_agrees_with_torchmetrics(batch):
+    logits, labels = batch
+    rows = accuracy.per_class(logits, labels, [f"c{i}" for i in range(12)])
+    top1 = multiclass_accuracy(logits, labels, 12, average=None)
+    top5 = multiclass_accuracy(logits, labels, 12, average=None, top_k=5)
+    assert [row["top1_error"] for row in rows] == pytest.approx((100 * (1 - top1)).tolist())
+    assert [row["top5_error"] for row in rows] == pytest.approx((100 * (1 - top5)).tolist())
+
+
 def test_class_without_test_images_has_no_error():
     rows = accuracy.per_class(torch.eye(3)[[0]], torch.tensor([0]), ["a", "b", "c"])
     assert rows[1]["images"] == 0
@@ -76,3 +85,7 @@ def test_confusion_pairs_are_one_row_an_image(batch):
     assert len(pairs) == 200
     assert 100 * wrong == pytest.approx(accuracy.errors(logits, labels)["top1_error"])
     assert pairs[0]["actual"] == names[int(labels[0])]
+    matrix = confusion_matrix(
+        [pair["actual"] for pair in pairs], [pair["predicted"] for pair in pairs], labels=names
+    )
+    assert np.array_equal(matrix, confusion_matrix(labels, logits.argmax(1), labels=range(12)))

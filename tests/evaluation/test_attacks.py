@@ -1,4 +1,4 @@
-"""FGSM and PGD against a linear model, whose worst case is known, and their bounds."""
+"""FGSM and PGD against a linear model, whose worst case is known, captum's, and their bounds."""
 
 import numpy as np
 import pytest
@@ -40,6 +40,25 @@ def test_pgd_reaches_the_worst_corner_of_a_linear_model():
     assert torch.allclose(attacked, fgsm(model, pixels, labels, 0.05), atol=1e-6)
 
 
+def test_attacks_are_captums(classifier, monkeypatch):
+    robust = pytest.importorskip("captum.robust")
+    pixels = torch.rand(8, 3, 8, 8, generator=torch.Generator().manual_seed(3))
+    labels = torch.arange(8) % 3
+    options = {
+        "loss_func": nn.CrossEntropyLoss(reduction="none"),
+        "lower_bound": 0,
+        "upper_bound": 1,
+    }
+    one = robust.FGSM(classifier, **options).perturb(pixels.clone(), 0.03, labels)
+    assert torch.allclose(fgsm(classifier, pixels, labels, 0.03), one, atol=1e-6)
+    many = robust.PGD(classifier, **options).perturb(
+        pixels.clone(), radius=0.03, step_size=2.5 * 0.03 / 4, step_num=4, target=labels
+    )
+    # captum starts at the image itself, as a first draw of one half everywhere does.
+    monkeypatch.setattr(torch, "rand", lambda shape, **_: torch.full(shape, 0.5))
+    assert torch.allclose(pgd(classifier, pixels, labels, 0.03, steps=4), many, atol=1e-6)
+
+
 @pytest.mark.parametrize("steps", [1, 3, 10])
 def test_pgd_stays_in_the_ball_and_in_range(classifier, steps):
     generator = torch.Generator().manual_seed(1)
@@ -76,13 +95,17 @@ def test_epsilon_is_in_pixels_whatever_the_normalisation():
         classifier,
         images,
         torch.tensor([1]),
-        epsilons=(0.4, 1.0),
+        epsilons=(1.0, 0.4),
         pgd_steps=5,
         batch_size=4,
         seed=0,
     )
-    errors = {(row["attack"], row["epsilon_255"]): row["top1_error"] for row in rows}
-    assert errors == {("fgsm", 0.4): 0, ("fgsm", 1.0): 100, ("pgd", 0.4): 0, ("pgd", 1.0): 100}
+    errors = [(row["attack"], row["epsilon_255"], row["top1_error"]) for row in rows]
+    assert errors == [
+        (attack, *figures)
+        for attack in ("fgsm", "pgd")
+        for figures in ((0, 0), (0.4, 0), (1.0, 100))  # the untouched image first
+    ]
 
 
 def test_rows_do_not_depend_on_the_batch_size(classifier):

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch.nn import functional as F
+from torchmetrics.functional.classification import multiclass_calibration_error
 
 from saliencymixplus.evaluation.calibration import (
     calibration_error,
@@ -34,6 +35,18 @@ def test_calibration_error_agrees_with_a_naive_loop(batch):
     assert calibration_error(3 * logits, labels, 15) == pytest.approx(
         naive_ece(3 * logits, labels, 15), abs=1e-3
     )
+
+
+@pytest.mark.parametrize("bins", [10, 15])
+@pytest.mark.parametrize("factor", [0.5, 1.0, 3.0])
+def test_calibration_error_agrees_with_torchmetrics(batch, factor, bins):
+    logits, labels = batch
+    expected = multiclass_calibration_error(
+        (factor * logits).double().softmax(1), labels, 5, n_bins=bins, norm="l1"
+    )
+    # torchmetrics adds up in single precision.
+    found = calibration_error(factor * logits, labels, bins)
+    assert found == pytest.approx(100 * float(expected), abs=1e-3)
 
 
 def test_two_images_by_hand():

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torchmetrics.functional.classification import binary_jaccard_index
 from torchvision.models import VisionTransformer
 
 from saliencymixplus.evaluation.classifier import PixelClassifier
@@ -39,6 +40,19 @@ def test_gradcam_is_the_class_activation_map_of_zhou(pixels):
     expected = torch.einsum("bk,bkhw->bhw", model.fc.weight[labels], features[0]).relu()
     height, width = expected.shape[1:]
     assert torch.allclose(found, expected.detach() / (height * width), atol=1e-5)
+
+
+def test_gradcam_is_captums(pixels):
+    attribution = pytest.importorskip("captum.attr")
+    torch.manual_seed(0)
+    classifier = PixelClassifier(create_model("resnet18", 5, 16), MEAN, STD, 16)
+    labels = torch.tensor([0, 1, 2, 3])
+    module = feature_module(classifier, pixels)
+    found = class_activation_maps(classifier, pixels, labels, module)
+    library = attribution.LayerGradCam(classifier, classifier.model.get_submodule(module))
+    expected = library.attribute(pixels, target=labels, relu_attributions=True)[:, 0]
+    assert torch.allclose(found, expected, atol=1e-6)
+    assert float(found.max()) > 0
 
 
 @pytest.mark.parametrize(
@@ -79,6 +93,17 @@ def test_measures_by_hand():
     assert found["pointing"] == pytest.approx([1])
     # Above 0.3 · 4 = 1.2: 4, 2 and 2.5, two of which are among the object's three pixels.
     assert found["iou"] == pytest.approx([2 / 4])
+
+
+def test_iou_agrees_with_torchmetrics():
+    generator = torch.Generator().manual_seed(3)
+    maps = torch.rand(20, 9, 9, generator=generator)
+    masks = torch.randint(0, 3, (20, 9, 9), generator=generator)
+    found = measures(maps, masks, threshold=0.4)["iou"]
+    for scores, mask, iou in zip(maps, masks, found, strict=True):
+        peak = float(scores[mask != 2].max())
+        expected = binary_jaccard_index(scores, mask, threshold=0.4 * peak, ignore_index=2)
+        assert iou == pytest.approx(float(expected))
 
 
 def test_a_blank_map_scores_as_chance():

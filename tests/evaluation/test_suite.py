@@ -36,7 +36,8 @@ def trained(tmp_path_factory, write_prepared, run_settings):
     prepared = write_prepared(root / "prepared")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SALIENCYMIXPLUS_STATE", str(root / "state"))
-        train(run_settings(epochs=3), prepared, root / "runs/tiny/none/seed0", RUNTIME)
+        settings = run_settings(epochs=3, weights_epochs=[1])
+        train(settings, prepared, root / "runs/tiny/none/seed0", RUNTIME)
     return prepared, root / "runs/tiny/none/seed0"
 
 
@@ -92,8 +93,16 @@ def test_the_files_agree(evaluated):
     assert metrics["mean_corruption_error"] == pytest.approx(np.mean(corruptions))
     assert len(corruptions) == 10
     assert metrics["pgd_eps8_error"] == pytest.approx(
-        float(table(output, "attacks")[1]["top1_error"])
+        float(table(output, "attacks")[-1]["top1_error"])
     )
+
+
+def test_weights_of_single_epochs_are_left_to_the_audit(trained, evaluated):
+    output, metrics = evaluated
+    assert "epoch_0001" in load_run(trained[1]).weights
+    assert not [name for name in metrics if name.startswith("epoch")]
+    ranks = load_predictions(output / "predictions.npz").ranks
+    assert set(ranks) == {"last", "best_validation", "best_test"}
 
 
 def test_errors_are_those_of_the_training(trained, evaluated):

@@ -99,6 +99,7 @@ def test_everything_is_there(clone):
         "runs/digits/saliencymixplus/seed0/samples/epoch_0002.png",
         "evaluations/digits/none/seed0/predictions.npz",
         "audits/digits/audit.json",
+        "audits/digits/along_training.png",
         "reports/digits/comparison.md",
         "reports/digits/report.html",
     ]

@@ -164,6 +164,29 @@ def test_comparison_and_audit_are_taken_up(runs, tmp_path):
     assert text.index("### Labels") < text.index("### Worst labels")
 
 
+@pytest.mark.parametrize(
+    ("p_value", "seeds_p_value", "chance"),
+    [(0.001, 0.3, True), (0.3, 0.001, True), (0.001, 0.01, False), (0.001, None, False)],
+)
+def test_the_best_is_called_better_only_where_neither_test_says_chance(
+    runs, tmp_path, p_value, seeds_p_value, chance
+):
+    output = tmp_path / "reports"
+    gap = {"difference": -1.0, "low": -2.0, "high": -0.1}
+    gap |= {"p_value": p_value, "seeds_p_value": seeds_p_value}
+    rows = [
+        {"name": name, "errors": {"last": {"top1_error": {"mean": mean}, "difference": found}}}
+        for name, mean, found in (("none", 9.0, None), ("cutmix", 8.0, gap))
+    ]
+    output.mkdir()
+    (output / "comparison.json").write_text(
+        json.dumps({"tables": [{"title": "toy", "baseline": "none", "rows": rows}]})
+    )
+    text = report(runs, output).with_suffix(".md").read_text()
+    assert "lowest top-1 error at the last epoch: CutMix, 8.00 %" in text
+    assert ("may be chance" in text) == chance
+
+
 def test_names_cannot_break_out_of_the_page(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     folder = write_run(tmp_path, "cutmix", 0, classes=(EVIL, "dog"))

@@ -81,8 +81,9 @@ def errors_figure(found: Estimates) -> Figure:
     _dots(right, found, "no_object")
     middle.axvline(0, color=REFERENCE, linewidth=1, zorder=0)
     for axes in (left, right):
-        # A little room, so that marks at 0 are whole.
-        axes.set_xlim(left=-0.03 * axes.get_xlim()[1])
+        # From 0 on, with a little room on both sides, so that marks at the ends are whole.
+        furthest = axes.get_xlim()[1]
+        axes.set_xlim(-0.03 * furthest, 1.03 * furthest)
     right.xaxis.set_major_formatter(PercentFormatter(1, decimals=None))
     right.xaxis.set_major_locator(MaxNLocator(5))
     finish_axes(left, x="mean |λ − λ*|  (hollow: area label)", title="Label error", grid="x")
@@ -114,8 +115,19 @@ def epochs_figure(
             axes.plot(at, [v.value for v in values], **style.line(), marker=style.marker)
         else:
             level = found[name]["mean_absolute_error"].value
-            axes.axhline(
-                level, color=style.colour, label=style.label, linestyle="--", linewidth=1.2
+            # The mark at the end: two recipes may have one colour, but not one mark as well.
+            axes.plot(
+                (0, 1),
+                (level, level),
+                transform=axes.get_yaxis_transform(),
+                label=style.label,
+                color=style.colour,
+                linestyle="--",
+                linewidth=1.2,
+                marker=style.marker,
+                markersize=5,
+                markevery=[1],
+                clip_on=False,
             )
     axes.set_ylim(bottom=0)
     finish_axes(axes, x="Epoch", y="mean |λ − λ*|", title="Label error along training")

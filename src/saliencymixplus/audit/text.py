@@ -7,6 +7,8 @@ from typing import Any
 from saliencymixplus.audit.statistics import METRICS, Difference, Estimate
 from saliencymixplus.pictures.style import method_label
 
+MINUS = "\N{MINUS SIGN}"
+MISSING = "–"
 _COLUMNS = {
     "mean_absolute_error": "Label error",
     "area_mean_absolute_error": "Area label's error",
@@ -21,6 +23,9 @@ _PIXEL_COLUMNS = {
     "pixel_correlation": "Correlation",
 }
 _SHARES = {"no_object", "hidden_object", "nothing_visible"}
+_SIGNED = {"bias", "pixel_bias", "area_gap"}  # may be of either sign: a plus is printed as well
+# Without interval, for the width of a page.
+_BARE = {"area_mean_absolute_error", "correlation", "spread"}
 
 
 def markdown(
@@ -50,7 +55,8 @@ def markdown(
         "of pixels. Bias: mean λ − λ*. No object pasted: pasted regions without one object pixel "
         "of b. Spread: s.d. of λ*. An error is "
         "to be read beside the spread: a method whose λ* hardly varies is off by little whatever "
-        "it does, and mixup, which shows all of both objects, is right by construction.",
+        "it does, and mixup, which shows all of both objects, is right by construction. Every "
+        "interval is under All metrics.",
         "## Labels against visible object pixels",
         table(found, _PIXEL_COLUMNS, ranked),
         "Here λ* counts pixels: a's visible object pixels over those of both, so that a larger "
@@ -136,7 +142,7 @@ def verdict(
         if name == baseline:
             continue
         gap = gaps[f"{name}-{baseline}"]["mean_absolute_error"]
-        text = f"{method_label(name)} ({gap.value:+.3f} [{gap.low:+.3f}, {gap.high:+.3f}])"
+        text = f"{method_label(name)} ({_cell(gap, sign=True)})"
         (truer if gap.high < 0 else falser if gap.low > 0 else alike).append(text)
     error = found[baseline]["mean_absolute_error"]
     sentences = [f"{method_label(baseline)}'s labels are off by {_cell(error)} on average."]
@@ -158,9 +164,9 @@ def table(
     ]
     for name in names:
         cells = [
-            f"{found[name][metric].value:.3f}"
-            if metric == "spread"
-            else _cell(found[name][metric], metric in _SHARES)
+            _number(found[name][metric].value)
+            if metric in _BARE
+            else _cell(found[name][metric], metric in _SHARES, metric in _SIGNED)
             for metric in columns
         ]
         lines.append(f"| {method_label(name)} | " + " | ".join(cells) + " |")
@@ -204,30 +210,35 @@ def _all(found: Mapping[str, Mapping[str, Estimate]], names: list[str]) -> str:
     lines = ["| Metric | " + " | ".join(method_label(name) for name in names) + " |"]
     lines.append("|---|" + "---:|" * len(names))
     for metric, meaning in METRICS.items():
-        cells = [_cell(found[name][metric], metric in _SHARES) for name in names]
+        cells = [_cell(found[name][metric], metric in _SHARES, metric in _SIGNED) for name in names]
         # A bar in a cell would end it.
         lines.append(f"| {meaning.replace('|', '∣')} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
 def _cell(estimate: Estimate, share: bool = False, sign: bool = False) -> str:
+    """``value [low, high]``, a share in percent."""
+    scale, digits, unit = (100, 1, " %") if share else (1, 3, "")
     if not math.isfinite(estimate.value):
-        return "–"
-    plus = "+" if sign else ""
-    if share:
-        low, high = f"{estimate.low * 100:{plus}.1f}", f"{estimate.high * 100:{plus}.1f}"
-        return f"{estimate.value * 100:{plus}.1f} % [{low}, {high}]"
-    numbers = (estimate.value, estimate.low, estimate.high)
-    value, low, high = (_plain(f"{number:{plus}.3f}") for number in numbers)
-    return f"{value} [{low}, {high}]"
+        return MISSING
+    value, low, high = (
+        _number(scale * number, digits, sign)
+        for number in (estimate.value, estimate.low, estimate.high)
+    )
+    return f"{value}{unit} [{low}, {high}]"
 
 
-def _plain(text: str) -> str:
-    """Without the sign of a zero."""
-    return text.lstrip("+-") if float(text) == 0 else text
+def _number(value: float, digits: int = 3, sign: bool = False) -> str:
+    """Rounded, with a true minus; a zero has no sign."""
+    if not math.isfinite(value):
+        return MISSING
+    text = f"{abs(value):.{digits}f}"
+    if float(text) == 0:
+        return text
+    return (MINUS if value < 0 else "+" if sign else "") + text
 
 
 def _p(value: float) -> str:
     if not math.isfinite(value):
-        return "–"
+        return MISSING
     return "< 0.001" if value < 0.001 else f"{value:.3f}"

@@ -75,20 +75,22 @@ def attack_errors(
     seed: int,
 ) -> list[dict[str, Any]]:
     """One row an attack and ε: ``attack``, ``epsilon`` (of [0, 1]), ``epsilon_255``, ``steps``,
-    ``images`` and ``top1_error`` in percent.
+    ``images`` and ``top1_error`` in percent; the untouched images (ε = 0) come first.
 
     ``epsilons`` are in 255ths. ``images`` (N, H, W, 3) uint8, ``labels`` (N,) on the CPU.
     """
     rows = []
     for attack, steps in (("fgsm", 1), ("pgd", pgd_steps)):
-        for epsilon_255 in epsilons:
+        for epsilon_255 in (0.0, *sorted(epsilons)):
             epsilon = epsilon_255 / UNIT
             generator = torch.Generator().manual_seed(seed)
             wrong = []
             for start in range(0, len(images), batch_size):
                 pixels = classifier.pixels(images[start : start + batch_size])
                 target = labels[start : start + batch_size].to(classifier.device)
-                if attack == "fgsm":
+                if epsilon == 0:
+                    attacked = pixels
+                elif attack == "fgsm":
                     attacked = fgsm(classifier, pixels, target, epsilon)
                 else:
                     attacked = pgd(

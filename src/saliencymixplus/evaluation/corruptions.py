@@ -2,9 +2,11 @@
 
 The families are those of Hendrycks and Dietterich (2019), "Benchmarking Neural Network Robustness
 to Common Corruptions and Perturbations"; the implementation is this project's, on the prepared
-images, so that any data set can be measured. Frost is drawn, not a photograph. Severities are near
-those of CIFAR-10-C for small images and of ImageNet-C for large ones, and in between between.
-Errors are therefore to be compared among runs of this project, not with published -C figures.
+images, so that any data set can be measured. Frost is drawn, not a photograph; their glass blur
+is left out. Severities are near those of CIFAR-10-C for small images and of ImageNet-C for large
+ones, and in between between. The mean corruption error is the plain mean over corruptions and
+severities, not relative to AlexNet's. Errors are therefore to be compared among runs of this
+project, not with published -C figures.
 """
 
 import math

@@ -80,4 +80,4 @@ def load_predictions(path: Path) -> Predictions:
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist: run `python cli.py evaluate` first") from error
     except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path} is damaged({error}): evaluate the run again") from error
+        raise UserError(f"{path} is damaged ({error}): evaluate the run again") from error

@@ -104,7 +104,9 @@ def _measured(
     report = Report()
 
     classifiers, logits = {}, {}
-    for which in dict.fromkeys(["last", *run.weights]):
+    # The errors of single epochs are in the training's history.
+    named = [which for which in run.weights if not which.startswith("epoch_")]
+    for which in dict.fromkeys(["last", *named]):
         model = run.model(which)
         side = run.input_size[0]
         classifier = PixelClassifier(model, data.meta.mean, data.meta.std, side).to(device)
@@ -211,7 +213,9 @@ def _attacks(subject: Subject, report: Report) -> None:
     )
     report.tables["attacks"] = found
     report.metrics |= {
-        f"{row['attack']}_eps{row['epsilon_255']:g}_error": row["top1_error"] for row in found
+        f"{row['attack']}_eps{row['epsilon_255']:g}_error": row["top1_error"]
+        for row in found
+        if row["epsilon"]
     }
 
 
