@@ -20,7 +20,7 @@ from saliencymixplus.files import check_folder
 Runs = Annotated[
     list[Path] | None,
     typer.Argument(
-        metavar="[RUN]...",
+        metavar="RUN",
         help="Run folders, or folders that hold some. Default: the pipeline's runs of EXPERIMENT.",
         show_default=False,
     ),
