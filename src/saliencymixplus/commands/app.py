@@ -34,6 +34,8 @@ def main() -> None:
 
     try:
         code = app(standalone_mode=False)
+        if code == 130:  # typer has caught Ctrl-C, and says nothing
+            code = _fail("interrupted", code)
     except UserError as error:
         code = _fail(str(error), error.exit_code)
     except OSError as error:
