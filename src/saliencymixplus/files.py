@@ -102,15 +102,23 @@ def whole_directory(path: Path) -> Iterator[Path]:
         shutil.rmtree(old, ignore_errors=True)
 
 
-def check_folder(path: Path) -> None:
-    """See, before hours of work, whether the folder ``path`` can be written at their end.
+def check_folder(path: Path, *marks: str) -> None:
+    """See, before hours of work, whether the folder ``path`` may be replaced at their end.
+
+    Args:
+        path: The folder.
+        marks: Files, relative to it, any of which shows that an earlier command wrote it.
 
     Raises:
-        UserError: a file is in the way, or the folder above is read-only.
+        UserError: a file is in the way, the folder holds something else, or that above it is
+            read-only.
     """
     try:
         if path.exists() and not path.is_dir():
             raise UserError(f"{path} is a file where a folder is to be written: move it away")
+        others = path.is_dir() and any(path.iterdir())
+        if others and not any((path / mark).is_file() for mark in marks):
+            raise UserError(f"{path} holds other files, which would be lost: name a new folder")
         above = next(folder for folder in path.absolute().parents if folder.exists())
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror or error}") from error

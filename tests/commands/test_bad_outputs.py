@@ -1,6 +1,7 @@
 """Where a command writes: in the way, read-only, oddly named; what it reads: there already."""
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -17,7 +18,7 @@ def folder_commands(ready):
     return {
         "download": ["download"],
         "prepare": ["prepare", "--source", ready.downloads, *SMALL],
-        "train": ["train", "--mix-aug", "none", *RECIPE, *SMALL, *data],
+        "train": ["train", "--mix-aug", "cutmix", *RECIPE, *SMALL, *data],
         "evaluate": ["evaluate", run, "--tracker", "none", *FEW, *data],
         "compare": ["compare", ready.run, "--baseline", "cutmix"],
     }
@@ -31,6 +32,37 @@ def writing(request, ready):
 def test_a_file_where_the_folder_belongs(refused, tmp_path, writing):
     (tmp_path / "taken").write_text("mine")
     refused(*writing, "--output", "taken", culprit="taken")
+
+
+def test_a_folder_with_other_files(refused, tmp_path, writing):
+    """It would be replaced whole; ``refused`` sees that every file in it stays."""
+    for folder in ("full", "full/metrics"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "thesis.txt").write_text("mine")
+    refused(*writing, "--output", "full", culprit="full")
+
+
+def test_the_report_of_a_folder_with_figures_of_its_own(refused, tmp_path, ready):
+    (tmp_path / "paper" / "figures").mkdir(parents=True)
+    (tmp_path / "paper" / "figures" / "mine.png").write_text("mine")
+    refused("report", "--output", "paper", "--tracker", "none", culprit="figures")
+
+
+def test_an_evaluation_is_not_written_over_its_run(refused, copied):
+    data = ["--prepared", copied.prepared, "--tracker", "none", *FEW]
+    refused("evaluate", copied.run, "--output", copied.run, *data, culprit="run")
+
+
+def test_what_a_command_wrote_it_may_write_again(cli, copied, tmp_path):
+    """A run's folder too, of which DVC has left nothing but an evaluation made by hand."""
+    for path in copied.run.iterdir():
+        if path != copied.evaluated:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    places = [copied.downloads, copied.prepared, copied.run, copied.evaluated, tmp_path / "report"]
+    for (name, command), place in zip(folder_commands(copied).items(), places, strict=True):
+        for _ in range(2):
+            outcome = cli(*command, "--output", place)
+            assert outcome.code == 0, (name, outcome.err)
 
 
 def test_a_file_above_the_folder(refused, tmp_path, writing):

@@ -19,6 +19,10 @@ SETTINGS: dict[str, tuple[dict[str, Any], str]] = {
     "mirror as a file address": ({"source": "cifar10", "mirror": "file:///tmp"}, "names no host"),
     "mirror without host": ({"source": "cifar10", "mirror": "https:///x"}, "names no host"),
     "mirror with a bad port": ({"source": "cifar10", "mirror": "https://x:y/"}, "https://x:y/"),
+    "mirror with a password": (
+        {"source": "cifar10", "mirror": "https://me:secret@localhost/x"},
+        "https://localhost/x is given with a user",
+    ),
     "mirror for digits": ({"source": "digits", "mirror": "."}, "download.mirror"),
     "checksum of no archive": (
         {"source": "oxford_pet", "mirror": ".", "sha256": {"image.tar.gz": "0" * 64}},

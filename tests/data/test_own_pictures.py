@@ -117,6 +117,30 @@ def test_a_validation_split_smaller_than_the_classes_is_refused(bench: Any, make
         bench.run(settings, validation_fraction=0.1)
 
 
+@pytest.mark.parametrize("kind", ["folder", "archive"])
+@pytest.mark.parametrize("name", ["train/0.png", "train/cat/small/0.png", "test/cat/a/b/0.png"])
+def test_a_picture_too_high_or_too_deep_is_refused(
+    kind: str, name: str, bench: Any, make: Any
+) -> None:
+    files = make.photos() | {name: make.encoded(1)}
+    folder = _unpacked(files, bench.folder / "photos")
+    settings = folder if kind == "folder" else bench.own(make.tarred(files), "photos.tar")
+    split = name.partition("/")[0]
+    bench.refused(settings, f"{name} is not of the form {split}/CLASS/picture")
+
+
+def test_what_is_wrong_in_a_folder_is_said_under_its_own_name(bench: Any, make: Any) -> None:
+    files = make.photos() | {"train/emu/0.png": make.encoded(1)}
+    settings = _unpacked(files, bench.folder / "my photos")
+    bench.refused(settings, "my photos: class 'emu' is in train/ but not in test/")
+
+
+def test_links_in_a_circle_are_refused(bench: Any, make: Any) -> None:
+    settings = _unpacked(make.photos(), bench.folder / "photos")
+    (bench.folder / "photos/train/cat/again").symlink_to("..")
+    bench.refused(settings, "train/cat/again")
+
+
 @pytest.mark.parametrize("link", ["file", "class", "split", "nowhere"])
 def test_links_out_of_the_folder_are_refused(link: str, bench: Any, make: Any) -> None:
     root = bench.folder / "photos"

@@ -30,6 +30,11 @@ def test_the_projects_own_params_are_valid():
     assert params.top.experiments == ("digits",)
 
 
+def test_a_file_with_one_experiment_of_ones_own_is_enough(params):
+    text = "birds:\n  download: {source: imagefolder, path: /data/birds}\n"
+    assert list(load_params(params(text)).sections) == ["birds"]
+
+
 def test_the_published_recipes_are_the_published_ones():
     params = load_params(REPOSITORY / "params.yaml")
     cifar, pet = params.experiment("cifar100"), params.experiment("oxford_pet")

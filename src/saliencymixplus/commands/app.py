@@ -29,10 +29,13 @@ def main() -> None:
     # Read when torch is loaded. Threads that spin while they wait make trainings that share a
     # machine (a DVC queue's workers, say) tens of times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    from saliencymixplus.commands import bench, data, evaluate, look, train  # noqa: F401  (register)
+    # Importing registers the commands, in the order of the help: as they are needed.
+    from saliencymixplus.commands import data, train, evaluate, look, bench  # noqa: F401, I001
 
     try:
         code = app(standalone_mode=False)
+        if code == 130:  # typer has caught Ctrl-C, and says nothing
+            code = _fail("interrupted", code)
     except UserError as error:
         code = _fail(str(error), error.exit_code)
     except OSError as error:

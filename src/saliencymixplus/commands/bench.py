@@ -23,7 +23,8 @@ def bench(
         str | None, typer.Option(metavar="NAME", help="Default: EXPERIMENT's.", show_default=False)
     ] = None,
     batch_size: Annotated[
-        int | None, typer.Option(min=1, help="Default: EXPERIMENT's.", show_default=False)
+        int | None,
+        typer.Option(min=1, metavar="INT", help="Default: EXPERIMENT's.", show_default=False),
     ] = None,
     mix_aug: Annotated[
         list[str] | None,
@@ -35,7 +36,9 @@ def bench(
     ] = None,
     device: Device = "auto",
     compile_: Annotated[bool, typer.Option("--compile", help="torch.compile the model.")] = False,
-    rounds: Annotated[int, typer.Option(min=1, help="Measurements, of which the median.")] = 20,
+    rounds: Annotated[
+        int, typer.Option(min=1, metavar="INT", help="Measurements, of which the median.")
+    ] = 20,
     output: Annotated[
         Path | None, typer.Option(help="Write the figures as JSON too.", show_default=False)
     ] = None,

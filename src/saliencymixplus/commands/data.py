@@ -13,6 +13,7 @@ from saliencymixplus.commands.options import (
     ParamsFile,
     load,
 )
+from saliencymixplus.files import check_folder
 
 
 @app.command()
@@ -29,6 +30,7 @@ def download(
 
     section = load(params, set_).experiment(experiment)
     if output:
+        check_folder(output, "manifest.json")
         download_to(section, output)
     typer.echo(output or downloaded(section))
 
@@ -50,5 +52,6 @@ def prepare(
 
     section = load(params, set_).experiment(experiment)
     if output:
+        check_folder(output, "meta.json")
         prepare_to(section, source or downloaded(section), output)
     typer.echo(output or prepared(section, experiment))

@@ -20,7 +20,7 @@ from saliencymixplus.files import check_folder
 Runs = Annotated[
     list[Path] | None,
     typer.Argument(
-        metavar="[RUN]...",
+        metavar="RUN",
         help="Run folders, or folders that hold some. Default: the pipeline's runs of EXPERIMENT.",
         show_default=False,
     ),
@@ -53,7 +53,7 @@ def evaluate(
 
     trained = load_run(run)
     folder = output or run / "evaluation"
-    check_folder(folder)
+    check_folder(folder, "evaluation.json")
     data = prepared or find_prepared(trained.settings, trained.settings.experiment)
     metrics = measure(run, data, folder, settings, how)
     for name in HEADLINES:
@@ -93,7 +93,7 @@ def audit(
     for folder in runs or loaded.run_folders(experiment, needing):
         networks.setdefault(load_run(folder).settings.mix.name, []).append(folder)
     target = output or Path("audits") / experiment
-    check_folder(target)
+    check_folder(target, "audit.json")
     result = measure(
         prepared or find_prepared(section, experiment),
         mixes,
@@ -125,6 +125,7 @@ def compare(
     from saliencymixplus.evaluation.compare import compare as measure
 
     folder = output or Path("reports") / experiment
+    check_folder(folder / "metrics", "../comparison.json")
     measure(folders, folder, baseline=baseline).print()
     typer.echo(f"comparison: {folder}")
 
@@ -142,10 +143,13 @@ def report(
     folders = loaded.run_folders(experiment, loaded.top.methods)
     how = runtime(tracker=tracker)
 
+    from saliencymixplus.reporting.report import CARDS, FIGURES
     from saliencymixplus.reporting.report import report as write
     from saliencymixplus.tracking import open_report
 
     folder = output or Path("reports") / experiment
+    for name in (CARDS, FIGURES, "samples"):
+        check_folder(folder / name, "../report.md", "../comparison.json")
     page = write(folders, folder, audit=Path("audits") / experiment)
     recorder = open_report(experiment, how.tracker)
     for path in (page, folder / "report.md", *sorted((folder / "figures").iterdir())):

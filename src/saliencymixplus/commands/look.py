@@ -11,6 +11,7 @@ from saliencymixplus.commands.options import (
     Experiment,
     Overrides,
     ParamsFile,
+    Seed,
     load,
 )
 
@@ -29,8 +30,10 @@ def preview(
     run: Annotated[
         Path | None, typer.Option(help="A trained run, for the network's own saliency.")
     ] = None,
-    count: Annotated[int, typer.Option(min=1, max=64, help="Samples in the picture.")] = 8,
-    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Chooses images and draws.")] = 0,
+    count: Annotated[
+        int, typer.Option(min=1, max=64, metavar="INT", help="Samples in the picture.")
+    ] = 8,
+    seed: Seed = 0,
     split: Annotated[str, typer.Option(metavar="NAME", help="train, val or test.")] = "train",
     outlines: Annotated[
         bool, typer.Option("--outlines", help="Trace the objects, where the data have masks.")

@@ -18,14 +18,29 @@ Overrides = Annotated[
     typer.Option(
         "--set",
         metavar="KEY=VALUE",
-        help="Override any key of params.yaml: `--set mix.saliencymixplus.pairs=half`. Repeatable.",
+        help="Override any key of params.yaml: `--set mix.cutmix.alpha=0.2`. Repeatable.",
     ),
 ]
 Experiment = Annotated[
     str,
     typer.Option(
-        "--experiment", "--dataset", metavar="NAME", help="A section of params.yaml: digits, …"
+        "--experiment",
+        "--dataset",
+        metavar="NAME",
+        help="digits, cifar10, cifar100, oxford_pet or a section of your own in params.yaml.",
     ),
+]
+
+
+def _a_seed(value: int) -> int:
+    if not 0 <= value < 2**32:
+        raise typer.BadParameter(f"{value} is not in 0 to {2**32 - 1}")
+    return value
+
+
+# A range of typer's own would take half the width of the help.
+Seed = Annotated[
+    int, typer.Option(metavar="INT", callback=_a_seed, help="Of all random numbers, from 0 on.")
 ]
 Device = Annotated[
     str,

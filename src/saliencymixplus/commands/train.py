@@ -14,6 +14,7 @@ from saliencymixplus.commands.options import (
     Experiment,
     Overrides,
     ParamsFile,
+    Seed,
     load,
     runtime,
 )
@@ -32,13 +33,18 @@ def _how(text: str, *names: str, metavar: str | None = None) -> typer.models.Opt
 @app.command()
 def train(
     mix_aug: Annotated[
-        str, typer.Option(metavar="NAME", help="A mixing method, or a recipe under `mix:`.")
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="none, cutmix, saliencymix, saliencymixplus, mixup, resizemix, fmix, gridmix, "
+            "smoothmix, guidedsr or a recipe under `mix:` in params.yaml.",
+        ),
     ] = "saliencymixplus",
     experiment: Experiment = "digits",
-    seed: Annotated[int, typer.Option(min=0, help="Seeds weights, order and draws.")] = 0,
+    seed: Seed = 0,
     output: Annotated[
         Path | None,
-        typer.Option(help="The run's folder. Default: outputs/EXPERIMENT/METHOD-seedN-DIGEST."),
+        typer.Option(help="The run's folder. Default: a new one below outputs/."),
     ] = None,
     prepared: Annotated[
         Path | None, typer.Option(help="What `prepare` wrote. Default: found, or made.")
@@ -77,11 +83,15 @@ def train(
     params: ParamsFile = DEFAULT_PARAMS,
     set_: Overrides = [],  # noqa: B006
 ) -> None:
-    """Train one model with one mixing method.
+    r"""Train one model with one mixing method.
 
-    The published experiment is
-    `train --dataset cifar100 --model resnet50 --epochs 200 --batch_size 128 --mix_prob=0.5
-    --learning_rate 0.1 --mix_aug saliencymixplus`.
+    The published experiment:
+
+    ```
+    python cli.py train --dataset cifar100 --model resnet50 --epochs 200 \
+        --batch_size 128 --mix_prob=0.5 --learning_rate 0.1 \
+        --mix_aug saliencymixplus
+    ```
     """
     given = {
         "model.name": model,

@@ -46,16 +46,20 @@ class Member:
     read: Callable[[], bytes]
 
 
-def members(path: Path) -> Iterator[Member]:
+def members(path: Path, name: str = "") -> Iterator[Member]:
     """Go through an archive (zip, tar, tar.gz, tar.bz2, tar.xz; told by its first bytes).
+
+    Args:
+        path: The archive.
+        name: What errors call it, if not by its file's name.
 
     Raises:
         UserError: it is no archive or a damaged one, encrypted, too large when decompressed, or a
             member is a link or a device, leads out of the folder (absolute, ``..``), or would
             overwrite another on a file system that ignores case.
     """
-    check = _Names(path.name)
-    with _sound(path.name):
+    check = _Names(name or path.name)
+    with _sound(name or path.name):
         kind = _kind(path)
         yield from _from_zip(path, check) if kind == "zip" else _from_tar(path, kind, check)
 

@@ -30,6 +30,11 @@ def check_address(url: str) -> None:
         raise UserError(f"download.mirror: {plain(url)} is no address: {error}") from error
     if not host:
         raise UserError(f"download.mirror: {plain(url)} names no host")
+    if parts.username is not None:  # urllib cannot use it, and would print it
+        raise UserError(
+            f"download.mirror: {plain(url)} is given with a user, which is not supported: fetch "
+            "the archives yourself and name their folder"
+        )
     if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(host)):
         raise UserError(
             f"{plain(url)}: only https is allowed (http only on this machine): "

@@ -39,7 +39,8 @@ def collect(settings: DownloadSettings, path: Path, destination: Path, report: R
     else:
         raise UserError(f"download.path: {path} does not exist")
     sha256 = check_archive(settings, target, path.name)
-    Folder(target, size=32)  # names only: a wrong layout should show before hours of training
+    # Names only: a wrong layout should show before hours of training.
+    Folder(target, size=32, name=path.resolve().name)
     entry = Entry(target.name, sha256, target.stat().st_size, "the user's own")
     return Manifest("imagefolder", _title(path), (entry,))
 
@@ -82,7 +83,7 @@ def _content(path: Path, name: str) -> bytes:
 
 
 def _walk(root: Path) -> Iterator[Path]:
-    """Split folders, class folders and what lies in these, sorted; nothing outside ``root``."""
+    """What lies in the split folders, sorted; nothing outside ``root``."""
     home = root.resolve()
 
     def inside(folder: Path) -> list[Path]:
@@ -102,9 +103,13 @@ def _walk(root: Path) -> Iterator[Path]:
                 raise UserError(f"{name!r} is a name that is no UTF-8: rename it") from error
         return found
 
+    def below(folder: Path) -> Iterator[Path]:
+        # To the bottom: a picture too deep must be seen to be refused.
+        for path in inside(folder):
+            yield path
+            if path.is_dir():
+                yield from below(path)
+
     for split in inside(root):
         if split.name in SPLITS and split.is_dir():
-            for group in inside(split):
-                yield group
-                if group.is_dir():
-                    yield from inside(group)
+            yield from below(split)

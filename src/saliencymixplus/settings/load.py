@@ -35,7 +35,7 @@ class AblationSettings(Section):
 class _Top(Section):
     """The keys of params.yaml that are no experiment."""
 
-    experiments: tuple[str, ...] = ("digits",)
+    experiments: tuple[str, ...] = ()
     methods: tuple[str, ...] = ("none", "cutmix", "saliencymix", "saliencymixplus")
     seeds: tuple[Seed, ...] = (0,)
     mix: dict[str, dict[str, Any]] = {}

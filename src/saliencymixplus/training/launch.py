@@ -37,6 +37,8 @@ def launch(
 def _check(run: RunSettings, runtime: RuntimeSettings, output: Path | None) -> None:
     """What is wrong shows before the images are fetched and the network is trained."""
     choose_device(runtime.device)
-    check_folder(output or checkout_root() / "outputs")
+    output = output or checkout_root() / "outputs" / run.experiment / run.mix.name
+    # DVC clears a run's folder of its own outputs, not of an evaluation made by hand.
+    check_folder(output, "settings.json", "evaluation/evaluation.json")
     side = run.training.crop_size or run.data.image_size
     create_model(run.model.name, 10, side, run.model.stem)

@@ -47,11 +47,11 @@ class Lines(Silent):
         self.say(f"epoch {summary_line(row, self.epochs)}  {clock(left)} left")
 
 
-class Bar(Lines):
-    """A live bar with the running epoch below the finished ones."""
+class Bar(Silent):
+    """A live bar with the running epoch below the finished ones, within 80 columns."""
 
     def __init__(self, epochs: int) -> None:
-        super().__init__(epochs)
+        self.epochs = epochs
         self.console = Console()
         self._bar = Progress(
             TextColumn("epoch {task.fields[epoch]}"),
@@ -87,8 +87,8 @@ class Bar(Lines):
         self._bar.update(self._task, text=text)
 
     def end(self, row: Row) -> None:
-        super().end(row)
-        self._error = f"{_errors(row)}  "
+        self.say(f"epoch {summary_line(row, self.epochs)}")
+        self._error = f"error {''.join(_errors(row)[:1])}  "  # the line above has both
 
     def close(self) -> None:
         self._bar.stop()
@@ -109,7 +109,7 @@ def summary_line(row: Row, epochs: int) -> str:
     speed = row["images_per_second"] or 0.0
     return (
         f"{int(row['epoch'] or 0):{width}d}/{epochs}  loss {row['train_loss']:.3f}  "
-        f"{_errors(row)}  {speed:,.0f} img/s"
+        f"error {'  '.join(_errors(row))}  {speed:,.0f} img/s"
     )
 
 
@@ -120,10 +120,9 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minute:02d}:{second:02d}" if hours else f"{minute}:{second:02d}"
 
 
-def _errors(row: Row) -> str:
+def _errors(row: Row) -> list[str]:
     names = {"val": "validation_top1_error", "test": "test_top1_error"}
-    found = [f"{short} {row[key]:.2f}%" for short, key in names.items() if row.get(key) is not None]
-    return "error " + "  ".join(found)
+    return [f"{short} {row[key]:.2f}%" for short, key in names.items() if row.get(key) is not None]
 
 
 def _median(values: list[float]) -> float:

@@ -24,12 +24,21 @@ class Folder:
     error.
     """
 
-    def __init__(self, archive: Path, size: int) -> None:
-        """Read the names; raises ``UserError`` that names the file or class that is wrong."""
-        self._archive, self._size = archive, size
+    def __init__(self, archive: Path, size: int, name: str = "") -> None:
+        """Read the names.
+
+        Args:
+            archive: Of the pictures.
+            size: Side in pixels that they are resized to.
+            name: What errors call the archive, if not by its file's name.
+
+        Raises:
+            UserError: something is not as it must be; the message names the file or class.
+        """
+        self._archive, self._size, self._name = archive, size, name or archive.name
         files: list[str] = []
         folders: list[str] = []
-        for member in members(archive):
+        for member in members(archive, self._name):
             if not is_clutter(member.name):
                 (folders if member.is_folder else files).append(member.name)
         self._top = _wrapper([*files, *folders])
@@ -97,7 +106,7 @@ class Folder:
         return {split: split for split in SPLITS if split in classes}
 
     def _wrong(self, what: str) -> UserError:
-        return UserError(f"{self._archive.name}: {what}")
+        return UserError(f"{self._name}: {what}")
 
 
 def _wrapper(names: list[str]) -> str:

@@ -1,0 +1,45 @@
+"""``--help``: whole on a terminal of 80 columns, and complete."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from saliencymixplus.mixing import METHODS
+
+COMMANDS = [
+    *("download", "prepare", "train", "evaluate", "audit", "compare", "report"),
+    *("preview", "bench", "sync"),
+]
+
+
+@pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS)])
+def test_nothing_is_cut_at_80_columns(cli, monkeypatch, command):
+    monkeypatch.setenv("COLUMNS", "80")
+    outcome = cli(*command, "--help")
+    assert outcome.code == 0
+    assert max(len(line.rstrip()) for line in outcome.out.splitlines()) <= 80
+    cut = [word for word in outcome.out.split() if word.endswith("…") and word != "…"]
+    assert not cut
+
+
+def test_commands_come_as_they_are_needed():
+    # In a process of its own: other tests import commands in another order.
+    script = Path(__file__).parents[2] / "cli.py"
+    done = subprocess.run([sys.executable, script, "--help"], capture_output=True, check=True)
+    shown = re.findall(r"^│ ([a-z]+) ", done.stdout.decode(), re.MULTILINE)
+    assert sorted(shown) == sorted(COMMANDS)
+    order = [COMMANDS.index(name) for name in shown if name != "sync"]
+    assert order == sorted(order)
+
+
+def test_what_may_be_chosen_is_listed(cli, tmp_path):
+    text = cli("train", "--help").out
+    content = YAML(typ="safe").load(tmp_path / "params.yaml")
+    experiments = {name for name, section in content.items() if "download" in (section or ())}
+    words = set(text.replace(",", " ").split())
+    assert set(METHODS) <= words
+    assert experiments <= words

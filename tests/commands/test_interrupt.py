@@ -1,0 +1,9 @@
+"""Ctrl-C in a command that keeps no state of its own."""
+
+
+def test_ctrl_c_is_one_line(refused, monkeypatch):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("saliencymixplus.data.locate.downloaded", stop)
+    assert refused("download", culprit="interrupted").code == 130
