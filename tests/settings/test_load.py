@@ -75,6 +75,8 @@ BAD = [
     ("experimnts: [digits]\n" + MINIMAL, "did you mean 'experiments'"),
     ("experiments: [digit]\n" + MINIMAL, "did you mean 'digits'"),
     ("experiments: digits\n" + MINIMAL, "experiments"),
+    ("methods: []\n" + MINIMAL, "methods: empty: name at least one"),
+    ("seeds: []\n" + MINIMAL, "seeds: empty: name at least one"),
     ("seeds: [-1]\n" + MINIMAL, "seeds"),
     ("seeds: [0.5]\n" + MINIMAL, "seeds"),
     ("mix: [cutmix]\n" + MINIMAL, "mix"),

@@ -5,9 +5,9 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -22,22 +22,24 @@ from saliencymixplus.settings.schema import (
 )
 
 Model = TypeVar("Model", bound=BaseModel)
+Methods = Annotated[tuple[str, ...], Field(min_length=1)]
+Seeds = Annotated[tuple[Seed, ...], Field(min_length=1)]
 
 
 class AblationSettings(Section):
     """``ablation:`` in params.yaml: which recipes are compared on which experiment."""
 
     experiment: str
-    methods: tuple[str, ...]
-    seeds: tuple[Seed, ...] = (0,)
+    methods: Methods
+    seeds: Seeds = (0,)
 
 
 class _Top(Section):
     """The keys of params.yaml that are no experiment."""
 
     experiments: tuple[str, ...] = ()
-    methods: tuple[str, ...] = ("none", "cutmix", "saliencymix", "saliencymixplus")
-    seeds: tuple[Seed, ...] = (0,)
+    methods: Methods = ("none", "cutmix", "saliencymix", "saliencymixplus")
+    seeds: Seeds = (0,)
     mix: dict[str, dict[str, Any]] = {}
     evaluation: EvaluationSettings = EvaluationSettings()
     audit: AuditSettings = AuditSettings()
@@ -144,6 +146,8 @@ def explain(error: ValidationError, where: str) -> str:
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
         message = "unknown key"
+    elif first["type"] == "too_short":
+        message = "empty: name at least one"
     elif first["type"] != "missing" and not isinstance(first["input"], dict):
         message += f", not {first['input']!r}"
     more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
