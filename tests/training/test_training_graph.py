@@ -205,7 +205,8 @@ def test_what_calls_opencv_is_run_eagerly(
     parts.step.mixer = mixing.create("cutmix")
     assert isinstance(graph.create_engine(parts.step, "auto", cuda)[0], GraphEngine)
     assert isinstance(graph.create_engine(parts.step, "eager", cuda)[0], EagerEngine)
-    assert isinstance(graph.create_engine(parts.step, "auto", CPU)[0], EagerEngine)
+    assert graph.create_engine(parts.step, "auto", CPU)[1] == "eager"
+    assert "CUDA" in graph.create_engine(parts.step, "graph", CPU)[1]
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

@@ -162,7 +162,7 @@ def create_engine(
     """The engine, and in a few words why this one."""
     eager = EagerEngine(step, say)
     if choice == "eager" or device.type != "cuda":
-        return eager, "eager"
+        return eager, "eager (whole-step graphs need CUDA)" if choice == "graph" else "eager"
     if not capturable(step.mixer):
         return eager, "eager (this method's saliency is computed by OpenCV)"
     if step.world > 1:
