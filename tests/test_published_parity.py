@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from saliencymixplus import mixing
+from saliencymixplus.mixing.saliencymix import fine_grained_of_floats
 
 FOLDER = Path(os.environ.get("GOLDEN_DIR") or Path(__file__).parent / "golden")
 CASES = sorted(FOLDER.glob("*.npz"))
@@ -94,7 +95,9 @@ def check_saliencymix(case: Case) -> None:
     draw = mixing.Draw(tensor(case, "perm"), tensor(case, "lam0"), centre=unused)
     mixer = mixing.create("saliencymix", variant="published")
     recorded = torch.zeros(images.shape[0], *images.shape[2:])
-    recorded[int(case["perm"][0])] = tensor(case, "saliency_of_first_partner")
+    first = int(case["perm"][0])
+    recorded[first] = tensor(case, "saliency_of_first_partner")
+    close(fine_grained_of_floats(images[first : first + 1])[0], recorded[first].numpy(), "saliency")
     for saliency in (recorded, None):  # None: OpenCV is called, as in training
         mixed = mixer(images, labels, saliency=saliency, draw=draw)
         assert mixed.boxes is not None

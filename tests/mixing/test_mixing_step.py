@@ -175,8 +175,8 @@ def test_the_clean_gradient_is_added_with_its_weight(method: str, options: Any) 
     torch.testing.assert_close(dict(without.named_buffers()), dict(with_it.named_buffers()))
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.float64])
-def test_soft_labels_of_any_precision_train(dtype: torch.dtype) -> None:
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float64, torch.int64])
+def test_soft_labels_of_any_type_train(dtype: torch.dtype) -> None:
     images, labels = batch()
     hard, soft = network(), network()
     mixer = mixing.create("saliencymixplus", variant="published")

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from saliencymixplus.data.prepared import load_prepared
 from saliencymixplus.errors import UserError
 from saliencymixplus.mixing import METHODS
+from saliencymixplus.models import create_model
 from saliencymixplus.reporting import preview as module
 from saliencymixplus.reporting.preview import preview
 from saliencymixplus.settings.schema import (
@@ -44,6 +46,65 @@ def test_every_method_alone(prepared, tmp_path, method):
     found = preview(EXPERIMENT, prepared, recipes(method), tmp_path / "one.png", count=3)
     assert found.samples == 3
     assert np.asarray(Image.open(found.path)).std() > 10
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """The samples and the title of every picture of one method."""
+    seen = []
+    original = module.draw_samples
+
+    def draw(samples, *, title=""):
+        seen.append((samples, title))
+        return original(samples, title=title)
+
+    monkeypatch.setattr(module, "draw_samples", draw)
+    return seen
+
+
+@pytest.mark.parametrize("method", ["cutmix", "mixup", "none"])
+def test_a_method_without_saliency_is_shown_beside_the_stored_maps(
+    prepared, tmp_path, drawn, method
+):
+    preview(EXPERIMENT, prepared, recipes(method), tmp_path / "one.png", count=3)
+    ((samples, title),) = drawn
+    assert "uses no saliency" in title
+    stored = {split.tobytes() for split in load_prepared(prepared).split("train").saliency}
+    for sample in samples:
+        for shown in (sample.saliency_a, sample.saliency_b):
+            assert (shown * 255).round().astype(np.uint8).tobytes() in stored
+
+
+def test_with_a_run_it_is_shown_beside_the_networks_saliency(
+    prepared, tmp_path, drawn, monkeypatch
+):
+    def network(experiment, classes, batch, run, which, seed, needed):
+        assert needed
+        made = create_model("resnet8", len(classes), batch.images.shape[2])
+        return made.eval(), str(run)
+
+    monkeypatch.setattr(module, "_network", network)
+    run = tmp_path / "run"
+    preview(EXPERIMENT, prepared, recipes("cutmix"), tmp_path / "c.png", run=run, count=3)
+    preview(EXPERIMENT, prepared, recipes("saliencymix"), tmp_path / "s.png", run=run, count=3)
+    (_, title), (salient, own) = drawn
+    assert "the network's" in title
+    assert "no saliency" not in own  # what a method does use is what is shown
+    stored = {split.tobytes() for split in load_prepared(prepared).split("train").saliency}
+    assert (salient[0].saliency_b * 255).round().astype(np.uint8).tobytes() in stored
+
+
+def test_published_saliencymix_shows_the_map_that_places_its_box(prepared, tmp_path, drawn):
+    options = {"variant": "published"}
+    mixes = [MixSettings(name="saliencymix-published", method="saliencymix", options=options)]
+    preview(EXPERIMENT, prepared, mixes, tmp_path / "p.png", count=3)
+    ((samples, title),) = drawn
+    assert title == "saliencymix-published"
+    first = samples[0].saliency_b
+    row, column = np.unravel_index((first * 255).astype(np.uint8).argmax(), first.shape)
+    r0, c0, r1, c1 = samples[0].box
+    assert r0 <= row <= r1
+    assert c0 <= column <= c1
 
 
 def test_all_methods_share_their_pairs(prepared, tmp_path, monkeypatch):

@@ -22,7 +22,7 @@ def preview(
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="A mixing method or recipe, drawn with its saliency maps. Repeatable; several "
+            help="A mixing method or recipe, drawn with saliency maps. Repeatable; several "
             "make a gallery without the maps. Default: the methods of params.yaml.",
         ),
     ] = None,

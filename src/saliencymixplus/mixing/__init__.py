@@ -11,6 +11,9 @@ In a plain loop::
 As a transform of the data loader, for the methods that need no network::
 
     loader = DataLoader(dataset, 128, collate_fn=mixing.collate(mixing.create("cutmix")))
+
+``backward(model, mixer, images, labels)`` takes the whole step up to the optimiser. Only it can act
+on ``clean_gradient``, so on the whole of ``variant="published"``, and on ``saliency_weights``.
 """
 
 from saliencymixplus.mixing.batch import MixedBatch

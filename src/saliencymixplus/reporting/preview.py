@@ -6,13 +6,14 @@ from pathlib import Path
 
 import torch
 from PIL import Image
-from torch import nn
+from torch import Tensor, nn
 
 from saliencymixplus.data.inputs import Inputs, inputs
 from saliencymixplus.data.prepared import load_prepared
 from saliencymixplus.errors import UserError
 from saliencymixplus.files import write_atomically
-from saliencymixplus.mixing import MixedBatch, create
+from saliencymixplus.mixing import MixedBatch, create, gradient_saliency
+from saliencymixplus.mixing.saliencymix import fine_grained_of_floats
 from saliencymixplus.pictures.grid import draw_samples, samples_of
 from saliencymixplus.pictures.style import method_label
 from saliencymixplus.reporting.gallery import Row, draw_gallery
@@ -47,12 +48,13 @@ def preview(
 ) -> Preview:
     """Draw mixed samples to the PNG ``output``: one method in full, several as a gallery.
 
-    One method: per sample a, b, their saliency, the box, the mixed image, area share and λ.
+    One method: per sample a, b, their saliency, the box, the mixed image, area share and λ. A
+    method that uses no saliency is shown beside the run's gradient saliency, or the stored maps.
     Several: the same pairs for all, a row per method.
 
     Args:
-        run: a trained run whose network gives the gradient saliency; None: an untrained network
-            of the experiment's model, initialised by ``seed``.
+        run: a trained run whose network gives the gradient saliency; None: where the method needs
+            one, an untrained network of the experiment's model, initialised by ``seed``.
         which: of the run's weights.
         outlines: trace annotated objects, where the data have masks.
 
@@ -73,10 +75,13 @@ def preview(
     generator = torch.Generator().manual_seed(seed)
     rows = torch.randperm(len(images), generator=generator)[:size].tolist()
     batch = inputs(images, rows, data.meta, experiment.training.crop_size)
-    needy = any(create(mix.method, **mix.options).needs_model for mix in mixes)
+    needy = run is not None or any(create(m.method, **m.options).needs_model for m in mixes)
     model, network = _network(experiment, data.meta.classes, batch, run, which, seed, needy)
     mixed = {mix.name: _mix(mix, batch, model, seed) for mix in mixes}
     note = "saliency of an untrained network" if network == "untrained" else ""
+    maps = None
+    if single and mixed[mixes[0].name].saliency is None:
+        maps, note = _unused_maps(batch, model)
     masks = batch.masks if outlines else None
     described = [
         Row(
@@ -89,6 +94,7 @@ def preview(
                 mean=data.meta.mean,
                 std=data.meta.std,
                 classes=data.meta.classes,
+                saliency=maps,
                 masks=masks,
                 count=shown,
             ),
@@ -116,6 +122,8 @@ def _mix(mix: MixSettings, batch: Inputs, model: nn.Module | None, seed: int) ->
         partner = torch.arange(1, count + 1)[: draw.size] % count
         draw = replace(draw, index_b=partner)
     saliency = batch.saliency if mixer.needs_saliency else None
+    if mixer.options.get("saliency_map") == "float_bytes":
+        saliency = fine_grained_of_floats(batch.images)  # the same boxes, with maps to show
     return mixer(
         batch.images,
         batch.labels,
@@ -123,6 +131,16 @@ def _mix(mix: MixSettings, batch: Inputs, model: nn.Module | None, seed: int) ->
         model=model if mixer.needs_model else None,
         saliency=saliency,
     )
+
+
+def _unused_maps(batch: Inputs, model: nn.Module | None) -> tuple[Tensor | None, str]:
+    """Maps (B, H, W) to show beside a method that uses none, and what they are."""
+    if model is not None:
+        maps, _ = gradient_saliency(model, batch.images, batch.labels)
+        return maps, "it uses no saliency; shown is the network's"
+    if batch.saliency is not None:
+        return batch.saliency, "it uses no saliency; shown are the stored maps"
+    return None, ""
 
 
 def _network(
@@ -155,6 +173,6 @@ def _network(
 
 
 def _title(mix: MixSettings) -> str:
-    """The recipe's label, with its variant where it has one."""
-    variant = mix.options.get("variant")
-    return f"{method_label(mix.name)}, {variant}" if variant else method_label(mix.name)
+    """The recipe's label, with its variant where it has one and the name doesn't say it."""
+    variant = mix.options.get("variant", "")
+    return method_label(mix.name) + (f", {variant}" if variant not in mix.name else "")
