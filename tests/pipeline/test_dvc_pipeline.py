@@ -77,7 +77,7 @@ class Clone:
 
     def changed(self) -> set[str]:
         """Stages and data files that ``dvc status`` says are to be run again."""
-        return {*json.loads(self.run(str(DVC), "status", "--json", "dvc.yaml"))}
+        return {*json.loads(self.run(str(DVC), "status", "--json"))}
 
 
 @pytest.fixture(scope="module")
