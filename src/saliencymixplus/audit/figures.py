@@ -81,8 +81,9 @@ def errors_figure(found: Estimates) -> Figure:
     _dots(right, found, "no_object")
     middle.axvline(0, color=REFERENCE, linewidth=1, zorder=0)
     for axes in (left, right):
-        # A little room, so that marks at 0 are whole.
-        axes.set_xlim(left=-0.03 * axes.get_xlim()[1])
+        # A little room, so that marks at 0 and at the far end are whole.
+        far = axes.get_xlim()[1]
+        axes.set_xlim(-0.03 * far, 1.03 * far)
     right.xaxis.set_major_formatter(PercentFormatter(1, decimals=None))
     right.xaxis.set_major_locator(MaxNLocator(5))
     finish_axes(left, x="mean |λ − λ*|  (hollow: area label)", title="Label error", grid="x")
