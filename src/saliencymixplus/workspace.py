@@ -28,7 +28,7 @@ def repository_root(start: Path | None = None) -> Path:
     parts = root.parts
     for i in range(len(parts) - len(_DVC_COPIES)):
         if parts[i : i + len(_DVC_COPIES)] == _DVC_COPIES:
-            return Path(*parts[:i])
+            return checkout_root(Path(*parts[:i]))  # the copies may be of ablation/
     return root
 
 

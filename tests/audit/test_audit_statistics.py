@@ -3,8 +3,15 @@
 import numpy as np
 import pytest
 
+from saliencymixplus.audit.figures import errors_figure
 from saliencymixplus.audit.records import Records
-from saliencymixplus.audit.statistics import bootstrap_weights, differences, estimates, resampled
+from saliencymixplus.audit.statistics import (
+    Estimate,
+    bootstrap_weights,
+    differences,
+    estimates,
+    resampled,
+)
 
 
 def records(lam, true, *, batch=None, area=None, visible_a=1.0, visible_b=1.0, region=0.5):
@@ -109,3 +116,18 @@ def test_paired_difference_is_sharper_than_its_parts():
     assert gap.p_value == pytest.approx(2 / 1001)
     same = differences(first, first)["mean_absolute_error"]
     assert (same.value, same.p_value) == (0, 1)
+
+
+def test_marks_at_the_far_end_of_a_figure_are_whole():
+    def at(value: float) -> Estimate:
+        return Estimate(value, value, value)
+
+    names = ("mean_absolute_error", "area_mean_absolute_error", "bias", "no_object")
+    values = dict(zip(names, map(at, (0.06, 0.096, 0.02, 0.1)), strict=True))
+    figure = errors_figure({"saliencymixplus": values})
+    figure.canvas.draw()
+    left = figure.axes[0]
+    mark = next(line for line in left.lines if line.get_markerfacecolor() == "none")
+    ((x, _),) = left.transData.transform(mark.get_xydata())
+    radius = mark.get_markersize() / 2 * figure.dpi / 72
+    assert x + radius <= left.bbox.x1

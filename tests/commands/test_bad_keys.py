@@ -59,7 +59,7 @@ RANGES = [
     ("own.training.crop_padding", ["-1", "65"]),
     ("own.training.crop_size", ["7", "1025"]),
     ("own.training.weight_average", ["1", "-0.5"]),
-    ("own.training.sample_epochs", ["[0]", "1"]),
+    ("own.training.sample_epochs", ["[-1]", "1"]),
     ("evaluation.batch_size", ["0"]),
     ("evaluation.images", ["0", "1.5"]),
     ("evaluation.parts", ["[speed]", "[attacks, attacks]"]),

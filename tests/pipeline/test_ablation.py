@@ -1,5 +1,6 @@
 """The ablation: its recipes differ in what they say, and its pipeline runs beside the main one."""
 
+import json
 import os
 import re
 import shutil
@@ -52,10 +53,13 @@ def test_the_controls_and_the_baseline_are_there() -> None:
 @pytest.mark.timeout(600)
 @pytest.mark.skipif(DVC is None, reason="DVC is not installed")
 def test_one_command_makes_the_table_in_a_fresh_clone(tmp_path: Path) -> None:
-    for name in ("cli.py", "dvc.yaml", "data.dvc", "ablation/dvc.yaml", ".gitignore", ".dvcignore"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    for name in ("cli.py", "dvc.yaml", "data.dvc", ".gitignore", ".dvcignore"):
         shutil.copyfile(REPOSITORY / name, tmp_path / name)
     shutil.copytree(REPOSITORY / "src", tmp_path / "src")
+    for name in (".dvc/config", ".dvcignore", "dvc.yaml", "src"):
+        copy = tmp_path / "ablation" / name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(REPOSITORY / "ablation" / name, copy, follow_symlinks=False)
     text = (REPOSITORY / "params.yaml").read_text(encoding="utf-8")
     few = "ablation:\n  experiment: digits\n  methods: [cutmix, saliencymixplus]\n  seeds: [0]\n\n"
     text, count = re.subn(r"(?ms)^ablation:\n.*?\n\n", few, text)
@@ -65,18 +69,26 @@ def test_one_command_makes_the_table_in_a_fresh_clone(tmp_path: Path) -> None:
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "OMP_NUM_THREADS": "1",
     }
-    for name in ("MLFLOW_TRACKING_URI", "SALIENCYMIXPLUS_STATE"):
+    # Python's caches beside the sources must not make the stages run again.
+    for name in ("MLFLOW_TRACKING_URI", "SALIENCYMIXPLUS_STATE", "PYTHONDONTWRITEBYTECODE"):
         environment.pop(name, None)
-    for command in (
-        ["git", "init", "--quiet"],
-        [str(DVC), "init", "--quiet"],
-        [str(DVC), "repro", "ablation/dvc.yaml"],
-    ):
+    environment["PYTHONPATH"] = str(tmp_path / "src")
+
+    def run(*command: str) -> str:
         done = subprocess.run(
             command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    table = (tmp_path / "reports/ablation/comparison.md").read_text(encoding="utf-8")
+        return done.stdout
+
+    run("git", "init", "--quiet")
+    run(str(DVC), "init", "--quiet")
+    run(str(DVC), "--cd", "ablation", "repro")
+    assert list((tmp_path / "src").rglob("__pycache__"))
+    assert json.loads(run(str(DVC), "--cd", "ablation", "status", "--json")) == {}
+    assert "top1_error" in run(str(DVC), "--cd", "ablation", "metrics", "show")
+    assert (tmp_path / "mlflow.db").is_file()
+    table = (tmp_path / "ablation/comparison/comparison.md").read_text(encoding="utf-8")
     assert "Difference to saliencymixplus" in table
     assert re.search(r"(?m)^\| cutmix \|", table)
     # Nothing of the main pipeline's ran, or was needed.

@@ -113,7 +113,7 @@ BAD = [
     (MINIMAL + "  training: {mix_prob: 1.5}\n", "digits.training.mix_prob"),
     (MINIMAL + "  training: {augment: mirror}\n", "digits.training.augment"),
     (MINIMAL + "  training: {precision: fp8}\n", "digits.training.precision"),
-    (MINIMAL + "  training: {sample_epochs: [0]}\n", "digits.training.sample_epochs"),
+    (MINIMAL + "  training: {sample_epochs: [-1]}\n", "digits.training.sample_epochs"),
     (MINIMAL + "  trainig: {}\n", "digits.trainig: unknown key"),
     (MINIMAL + "  training: []\n", "digits.training"),
     (MINIMAL + "  training: {epochs: 2026-01-01}\n", "digits"),

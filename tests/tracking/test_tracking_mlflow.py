@@ -301,6 +301,22 @@ def test_system_metrics_run_along_and_go_on_after_a_resume(
     assert steps == list(range(len(steps)))
 
 
+def test_the_first_reading_of_the_processor_is_left_out(
+    room: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import psutil
+
+    readings = iter([0.0])  # psutil's first: the load since the call before it, which there is not
+    monkeypatch.setattr(psutil, "cpu_percent", lambda *_: next(readings, 50.0))
+    monkeypatch.setattr("saliencymixplus.tracking.system._FIRST", 0.05)
+    tracker = room.start()
+    time.sleep(0.5)
+    tracker.finish()
+    key = "system/cpu_utilization_percentage"
+    history = _client(room).get_metric_history(tracker.reference["run_id"], key)
+    assert {metric.value for metric in history} == {50.0}
+
+
 def test_system_metrics_without_psutil_cost_one_line(
     room: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

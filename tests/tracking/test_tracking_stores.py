@@ -13,11 +13,12 @@ from saliencymixplus.tracking import NoneTracker, reopen, stores
 from saliencymixplus.tracking.redact import redact, redact_all, without_credentials
 
 
+@pytest.mark.parametrize("project", ["", "ablation"])
 def test_the_default_store_is_the_same_from_everywhere(
-    room: Any, monkeypatch: pytest.MonkeyPatch
+    room: Any, monkeypatch: pytest.MonkeyPatch, project: str
 ) -> None:
     assert stores.database_of(stores.recorded_uri()) == room.database
-    copy = room.folder / ".dvc" / "tmp" / "exps" / "tmp1" / "src"
+    copy = room.folder / project / ".dvc" / "tmp" / "exps" / "tmp1" / "src"
     copy.mkdir(parents=True)
     for name in ("params.yaml", "dvc.yaml"):
         (copy.parent / name).touch()

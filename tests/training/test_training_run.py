@@ -31,7 +31,7 @@ def test_a_run_leaves_all_that_is_promised(
     runtime: RuntimeSettings,
     recorder: Recorder,
 ) -> None:
-    settings = make(sample_epochs=(1, 3))
+    settings = make(sample_epochs=(0, 3))
     output = tmp_path / "run"
     summary = train(settings, tiny, output, runtime)
     header = (output / "history.csv").read_text().splitlines()[0]
@@ -39,11 +39,11 @@ def test_a_run_leaves_all_that_is_promised(
     assert summary == json.loads((output / "summary.json").read_text())
     assert {"last", "best_validation", "best_test", "seconds", "parameters"} <= summary.keys()
     assert [p.name for p in sorted((output / "samples").iterdir())] == [
-        "epoch_0001.png",
+        "epoch_0000.png",
         "epoch_0003.png",
     ]
     assert recorder.epochs == [1, 2, 3]
-    assert recorder.images == [1, 3]
+    assert recorder.images == [0, 3]
     assert recorder.status == "FINISHED"
     assert not list((state / "runs").iterdir()), "the resume state is gone"
 
@@ -85,6 +85,18 @@ def test_weights_of_the_epochs_asked_for_are_those_of_a_shorter_run(
     assert all(torch.equal(value, expected[key]) for key, value in kept.state_dict().items())
     about = json.loads((tmp_path / "long" / "weights" / "epoch_0002.json").read_text())
     assert about["epoch"] == 2
+
+
+@pytest.mark.parametrize("variant", ["corrected", "published"])
+def test_drawing_grids_leaves_the_training_as_it_is(
+    tiny: Path, tmp_path: Path, make: Make, runtime: RuntimeSettings, variant: str
+) -> None:
+    mix = {"variant": variant}
+    train(make("saliencymixplus", options=mix, epochs=2), tiny, tmp_path / "none", runtime)
+    drawn = make("saliencymixplus", options=mix, epochs=2, sample_epochs=(0, 1, 2))
+    train(drawn, tiny, tmp_path / "drawn", runtime)
+    assert len(list((tmp_path / "drawn" / "samples").iterdir())) == 3
+    assert same_weights(tmp_path / "none", tmp_path / "drawn")
 
 
 @pytest.mark.parametrize("method", ["none", "cutmix", "saliencymix", "saliencymixplus"])

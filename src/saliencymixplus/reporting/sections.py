@@ -234,7 +234,7 @@ def _demoted(markdown: str) -> str:
 
 
 def _epoch(text: str) -> str:
-    return re.sub(r"epoch 0*", "epoch ", text) + "."
+    return re.sub(r"epoch 0*(?=\d)", "epoch ", text) + "."
 
 
 def _spread(value: Spread, scale: float, unit: str, several: bool) -> str:

@@ -81,7 +81,8 @@ class TrainingSettings(Section):
     )
     precision: Literal["auto", "fp32", "bf16"] = "auto"  # auto: bf16 on a GPU that has it
     weight_average: Annotated[float, Field(ge=0, lt=1)] | None = None  # decay of a moving average
-    sample_epochs: tuple[Count, ...] = (1,)  # after which a grid of mixed samples is logged
+    # After which a grid of mixed samples is logged; 0: before the first, where MLflow's slider is.
+    sample_epochs: tuple[Annotated[int, Field(ge=0)], ...] = (0, 1)
     weights_epochs: tuple[Count, ...] = ()  # whose weights are kept as well: weights/epoch_0001
 
     @model_validator(mode="after")

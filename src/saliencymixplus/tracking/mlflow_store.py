@@ -50,7 +50,7 @@ def require_mlflow() -> None:
         import mlflow  # noqa: F401
     except ImportError as error:
         raise UserError(
-            f"MLflow cannot be imported ({error}): run `pip install 'mlflow>=3.9' psutil`, "
+            f"MLflow cannot be imported ({error}): run `pip install 'mlflow>=3.11.1' psutil`, "
             "or go without by `--tracker none`"
         ) from error
     for name in ("mlflow", "alembic"):

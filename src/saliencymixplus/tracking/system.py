@@ -29,6 +29,9 @@ class SystemSampler(threading.Thread):
 
         try:
             monitors = system_monitors()
+            for monitor in monitors:  # loads are means since the reading before: the first has none
+                monitor.collect_metrics()
+                monitor.clear_metrics()
             start = time.monotonic()
             while not self._ended.wait(min(_LONGEST, max(_FIRST, (time.monotonic() - start) / 60))):
                 values: dict[str, float] = {}

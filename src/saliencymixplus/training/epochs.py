@@ -24,7 +24,7 @@ from saliencymixplus.training.randomness import (
     coins_of_epoch,
     guided_of_epoch,
 )
-from saliencymixplus.training.samples import log_samples
+from saliencymixplus.training.samples import GROUP, log_samples
 from saliencymixplus.training.schedule import rate
 from saliencymixplus.training.signals import Interrupted, Signals
 from saliencymixplus.training.state import Progressed, pack, state_of
@@ -56,12 +56,16 @@ class Loop:
     def fit(self) -> None:
         """Train the epochs that are left."""
         self._monitor = Monitor(self.parts.step.totals)
+        if (self.progressed.epoch, self.progressed.step) == (0, 0):
+            self._draw_samples(0)
         while self.progressed.epoch < self.run.training.epochs:
             self._train_epoch(self.progressed.epoch + 1)
 
     def record(self, row: Row) -> None:
         """Give an epoch's figures to the tracker; known ones are left out there."""
-        metrics = {k: float(v) for k, v in row.items() if v is not None and k != "epoch"}
+        metrics = {
+            f"{GROUP}/{k}": float(v) for k, v in row.items() if v is not None and k != "epoch"
+        }
         self.tracker.log_epoch(int(row["epoch"] or 0), metrics)
 
     def _train_epoch(self, epoch: int) -> None:
@@ -157,12 +161,15 @@ class Loop:
         self._keep_weights(row)
         self.record(row)
         self.progress.end(row)
-        if epoch in self.run.training.sample_epochs:
-            log_samples(self.run, self.meta, self.parts, epoch, self.folder, self.tracker)
+        self._draw_samples(epoch)
         self._save_if_due(last=epoch == self.run.training.epochs)
 
     def _passes(self, mix: bool, guided: bool) -> float:
         return mixing.passes(self.parts.step.mixer, guided=guided) if mix else 1.0
+
+    def _draw_samples(self, epoch: int) -> None:
+        if self.group.first and epoch in self.run.training.sample_epochs:
+            log_samples(self.run, self.meta, self.parts, epoch, self.folder, self.tracker)
 
     def _keep_weights(self, row: Row) -> None:
         """Remember the weights of an epoch that is better than all before, or was asked for."""
