@@ -53,6 +53,26 @@ def _corrupt_header(make: Any) -> bytes:
     return bytes(data)
 
 
+def _tar_header(**headers: str) -> Callable[[Any], bytes]:
+    """The last member with extended headers of its own; "_" stands for "."."""
+
+    def build(make: Any) -> bytes:
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
+            info = tarfile.TarInfo("train/cat/odd.png")
+            info.pax_headers = {key.replace("_", "."): text for key, text in headers.items()}
+            archive.addfile(info)
+        return buffer.getvalue()
+
+    return build
+
+
+def _zip_name_not_utf8(make: Any) -> bytes:
+    """The flag "UTF-8", and a byte that no UTF-8 has."""
+    data = bytearray(make.zipped({"train/cat/ü.png": b"x"}))
+    return bytes(data).replace("ü".encode(), b"\xff\xff")
+
+
 def _bit_flip(make: Any) -> bytes:
     """One bit of a stored picture flipped."""
     data = bytearray(make.zipped(make.photos()))
@@ -94,6 +114,13 @@ ARCHIVES: dict[str, tuple[Callable[[Any], bytes], str, str]] = {
         "p.tar is damaged",
     ),
     "tar corrupt header": (_corrupt_header, "p.tar", "p.tar is damaged"),
+    "tar header no number": (_tar_header(GNU_sparse_size="abc"), "p.tar", "p.tar is damaged"),
+    "tar header no map": (_tar_header(GNU_sparse_map="a,b"), "p.tar", "p.tar is damaged"),
+    "tar header no sparse": (
+        _tar_header(GNU_sparse_major="1", GNU_sparse_minor="0"),
+        "p.tar",
+        "p.tar is damaged",
+    ),
     "tar bomb": (
         lambda make: make.tarred(make.photos() | {"train/cat/b.png": bytes(4 << 20)}, "w:xz"),
         "p.tar.xz",
@@ -114,6 +141,7 @@ ARCHIVES: dict[str, tuple[Callable[[Any], bytes], str, str]] = {
     "zip ..": (_zip_of(zipfile.ZipInfo("../evil.png")), "p.zip", "../evil.png"),
     "zip absolute": (_zip_of(zipfile.ZipInfo("/etc/evil.png")), "p.zip", "/etc/evil.png"),
     "zip link": (_zip_of(_zip_link()), "p.zip", "train/cat/odd.png"),
+    "zip name not utf-8": (_zip_name_not_utf8, "p.zip", "p.zip is damaged"),
     "zip encrypted": (_encrypted, "p.zip", "encrypted"),
     "zip cut": (lambda make: make.zipped(make.photos())[:-40], "p.zip", "p.zip"),
     "no archive": (lambda make: b"plain text" * 100, "p.zip", "p.zip"),

@@ -208,9 +208,18 @@ def test_the_same_bytes_give_the_same_folder_from_anywhere(
     assert first == second
 
 
-def test_no_password_in_any_message(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://me:hunter2@127.0.0.1:9/data?token=hunter2",
+        "https://me:hunter2#x@127.0.0.1:9/data",
+        "https://me:x?hunter2@127.0.0.1:9/data",
+        "https://me:x/hunter2@127.0.0.1:9/data",
+        "https://me:hunter2@[::1/data",
+    ],
+)
+def test_no_password_in_any_message(bench: Any, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     monkeypatch.setattr(fetch, "PAUSES", (0.0,))
-    url = "http://me:hunter2@127.0.0.1:9/data?token=hunter2"
     with pytest.raises(UserError) as caught:
         bench.download(DownloadSettings(source="cifar10", mirror=url))
     assert "hunter2" not in " ".join([str(caught.value), *bench.lines])

@@ -1,5 +1,7 @@
 """Readers of files against damage anywhere: the content, or one line that says what is wrong."""
 
+import io
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -62,3 +64,28 @@ def test_damaged_archives(kind: str, make: Any, tmp_path: Path, changes: list, k
         assert len(read) == len(files)
         if kind not in ("w", "zip"):
             assert read == files
+
+
+HEADERS = [
+    *("path", "linkpath", "size", "mtime", "uid", "gname", "hdrcharset", "comment"),
+    *(f"GNU.sparse.{key}" for key in ("major", "minor", "map", "name", "size", "realsize")),
+    *("GNU.sparse.offset", "GNU.sparse.numbytes", "SCHILY.realsize"),
+]
+texts = st.text("0123456789-,.abe/ \0ü", max_size=12) | st.sampled_from(["1", "0", "0,1"])
+
+
+@relaxed
+@given(headers=st.dictionaries(st.sampled_from(HEADERS), texts, max_size=4))
+def test_odd_headers_of_a_tar(tmp_path: Path, headers: dict[str, str]) -> None:
+    path = tmp_path / "odd.tar"
+    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as archive:
+        info = tarfile.TarInfo("train/cat/0.png")
+        info.size, info.pax_headers = 600, headers
+        archive.addfile(info, io.BytesIO(b"1\n" * 300))
+    try:
+        for member in members(path):
+            assert not Path(member.name).is_absolute()
+            assert ".." not in member.name.split("/")
+            member.read()
+    except UserError as error:
+        _one_line(error, "odd.tar")

@@ -132,3 +132,27 @@ def test_files_that_no_record_claims_are_cleared_away(tmp_path: Path) -> None:
     journal.close()
     Journal(tmp_path)
     assert [f"files/{path.name}" for path in (tmp_path / "files").iterdir()] == [kept.files]
+
+
+def test_two_threads_add_to_one_header(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the later one adds is not written over by the earlier one, which is slow."""
+    from threading import Thread
+
+    from saliencymixplus.tracking import journal as module
+
+    journal = Journal(tmp_path)
+    write = module.write_json
+    second = Thread(target=journal.set_header, kwargs={"run_id": "b"})
+
+    def slowly(path: Path, value: dict[str, str]) -> None:
+        content = dict(value)
+        if "run_id" not in content:
+            second.start()
+            second.join(0.2)
+        write(path, content)
+
+    monkeypatch.setattr(module, "write_json", slowly)
+    journal.set_header(status="FINISHED")
+    second.join()
+    journal.close()
+    assert Journal(tmp_path).header == {"status": "FINISHED", "run_id": "b"}

@@ -49,8 +49,8 @@ tracker.finish("FINISHED", timeout=60)
 
 
 def _start(room: Any, seed: int, epochs: int, seconds: float) -> subprocess.Popen[bytes]:
-    (room.folder / "train.py").write_text(_TRAIN)
-    command = [sys.executable, "train.py", str(seed), str(epochs), str(seconds)]
+    # No file: one that the next process's start rewrites may be read while it is empty.
+    command = [sys.executable, "-c", _TRAIN, str(seed), str(epochs), str(seconds)]
     return subprocess.Popen(command, cwd=room.folder, stderr=subprocess.PIPE)
 
 

@@ -75,6 +75,22 @@ def test_credentials_are_taken_out_of_texts() -> None:
     assert without_credentials("http://u:p@h:5/x?token=1") == "http://h:5/x"
 
 
+@pytest.mark.parametrize("password", ["a#b", "a?b", "a/b", "1#2", "a:b", "%40"])
+def test_odd_passwords_are_taken_out_whole(password: str) -> None:
+    """SQLAlchemy takes them unescaped; a URL's own grammar would end the host before them."""
+    uri = f"postgresql://me:{password}@host:5432/db"
+    assert without_credentials(uri) == "postgresql://host:5432/db"
+    assert redact(f"at {uri}, see") == "at postgresql://***@host:5432/db, see"
+
+
+@pytest.mark.parametrize(
+    "uri", ["http://h:5/a@b", "http://h:5000", "https://h/a@b", "http://[::1]:5/a@b"]
+)
+def test_an_at_sign_in_a_path_is_no_credential(uri: str) -> None:
+    assert without_credentials(uri) == uri
+    assert redact(uri) == uri
+
+
 def test_an_unknown_tracker_is_an_error(room: Any) -> None:
     from saliencymixplus.tracking import open_tracker
 

@@ -6,6 +6,7 @@ import io
 import lzma
 import re
 import stat
+import struct
 import tarfile
 import unicodedata
 import zipfile
@@ -25,10 +26,15 @@ MAX_RATIO = 200
 MAX_FILE = 256 << 20
 MAX_MEMBERS = 5_000_000
 
+# ValueError: numbers and names of a header that are none, which the libraries let through.
 _DAMAGE = (
     OSError,
     EOFError,
     NotImplementedError,
+    ValueError,
+    OverflowError,
+    MemoryError,
+    struct.error,
     zlib.error,
     lzma.LZMAError,
     tarfile.TarError,

@@ -26,8 +26,11 @@ def check_address(url: str) -> None:
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
-    except ValueError as error:
-        raise UserError(f"download.mirror: {plain(url)} is no address: {error}") from error
+    except ValueError as error:  # its text may hold a part of the password
+        raise UserError(
+            f"download.mirror: {plain(url)} is no address (in a password, write / ? # @ "
+            "as %2F %3F %23 %40)"
+        ) from error
     if not host:
         raise UserError(f"download.mirror: {plain(url)} names no host")
     if parts.username is not None:  # urllib cannot use it, and would print it
@@ -73,9 +76,13 @@ def fetch(url: str, path: Path, *, report: Report) -> None:
 
 def plain(url: str) -> str:
     """The address without user, password and query: fit for a log."""
-    address = url.split("?", 1)[0].split("#", 1)[0]
-    scheme, separator, rest = address.partition("://")
-    host, slash, tail = rest.partition("/")
+    scheme, separator, rest = url.partition("://")
+    try:
+        urlsplit(url).port  # noqa: B018
+    except ValueError:  # an unescaped / ? or # in a password: nothing before the @ is the host
+        rest = rest.rpartition("@")[2]
+    address = rest.split("?", 1)[0].split("#", 1)[0]
+    host, slash, tail = address.partition("/")
     return f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{tail}"
 
 

@@ -79,9 +79,10 @@ class Journal:
             raise
 
     def set_header(self, **values: Any) -> None:
-        """Add to the header."""
-        self.header |= values
-        write_json(self.path / _HEADER, self.header)
+        """Add to the header; the trainer and the sender both do."""
+        with self.changed:
+            self.header |= values
+            write_json(self.path / _HEADER, self.header)
 
     def append(
         self,

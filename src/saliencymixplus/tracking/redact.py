@@ -5,7 +5,10 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-_USERINFO = re.compile(r"(?<=://)[^/\s'\"]*@")
+# USER@, or USER:PASSWORD@ with whatever SQLAlchemy lets into a password, unless it is HOST:PORT.
+_USERINFO = re.compile(
+    r"(?<=://)(?:[^/?#\s'\"]*@|[^:/?#@\[\s'\"]*:(?!\d*(?:[/\s'\"]|$))[^@\s'\"]*@)"
+)
 _QUERY = re.compile(
     r"(?<=[?&])([^=&\s'\"]*(?:token|key|secret|sig|password|credential)[^=&\s]*)=[^&\s'\"]+", re.I
 )
@@ -29,5 +32,5 @@ def redact_all(value: Any) -> Any:
 
 def without_credentials(url: str) -> str:
     """``url`` less user name, password and query: what may be written down."""
-    parts = urlsplit(url)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+    parts = urlsplit(_USERINFO.sub("", url))
+    return urlunsplit((parts.scheme, parts.netloc, parts.path, "", ""))
