@@ -119,9 +119,10 @@ def test_mlflow_has_every_epoch_once(
     (found,) = client.search_runs(experiments)
     assert found.info.status == "FINISHED"
     for key in ("train_loss", "test_top1_error", "learning_rate"):
-        history = client.get_metric_history(found.info.run_id, key)
+        history = client.get_metric_history(found.info.run_id, f"epoch/{key}")
         assert sorted(metric.step for metric in history) == [1, 2, 3, 4]
-    values = {m.step: m.value for m in client.get_metric_history(found.info.run_id, "train_loss")}
+    losses = client.get_metric_history(found.info.run_id, "epoch/train_loss")
+    values = {m.step: m.value for m in losses}
     for row in timeless(output):
         assert values[int(row["epoch"])] == pytest.approx(row["train_loss"], rel=1e-6)
 

@@ -37,6 +37,7 @@ class Recorder(Tracker):
         if epoch not in self.epochs:
             self.epochs.append(epoch)
         assert all(isinstance(value, float) for value in metrics.values())
+        assert all(key.startswith("epoch/") for key in metrics)  # before results/ in MLflow's UI
 
     def log_image(self, key: str, image: np.ndarray, step: int) -> None:
         assert image.dtype == np.uint8
