@@ -64,6 +64,19 @@ def test_centres_cover_the_image_evenly() -> None:
     assert (counts - 1000).abs().max() < 5 * math.sqrt(1000)
 
 
+@pytest.mark.parametrize(
+    ("method", "option"),
+    [("cutmix", "box"), ("saliencymix", "box"), ("saliencymixplus", "lam0"), ("mixup", "lam0"),
+     ("resizemix", "box"), ("fmix", "mask"), ("gridmix", "mask"), ("smoothmix", "mask")],
+)  # fmt: skip
+def test_numbers_are_for_the_batch_or_for_each_sample(method: str, option: str) -> None:
+    for scope, count in (("batch", 1), ("sample", 5)):
+        draw = mixing.create(method, **{option: scope}).draw(5, 8, 8)
+        for name in ("lam0", "centre", "uniform", "noise"):
+            numbers = getattr(draw, name)
+            assert numbers is None or len(numbers) == count, name
+
+
 def test_a_draw_can_be_changed_and_injected() -> None:
     mixer = mixing.create("cutmix", box="sample")
     draw = mixer.draw(4, 8, 8, generator=generator())

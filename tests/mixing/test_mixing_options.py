@@ -89,6 +89,11 @@ def test_a_wrong_option_is_one_line(method: str, options: dict[str, Any], messag
     assert "\n" not in str(caught.value)
 
 
+def test_a_range_may_be_one_value() -> None:
+    assert mixing.create("resizemix", smallest=0.4, largest=0.4).options["largest"] == 0.4
+    assert mixing.create("smoothmix", narrowest=0.4, widest=0.4).options["widest"] == 0.4
+
+
 def test_needs() -> None:
     assert mixing.create("saliencymixplus").needs_model
     assert not mixing.create("saliencymixplus", position="random", label="area").needs_model

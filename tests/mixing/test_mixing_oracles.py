@@ -76,6 +76,17 @@ def test_spectral_residual_is_opencvs(shape: tuple[int, int]) -> None:
     assert np.corrcoef(unrounded.ravel(), expected.ravel())[0, 1] > 0.98
 
 
+def test_guidedsrs_own_map_is_the_magnitude() -> None:
+    rng = np.random.default_rng(3)
+    image = cv2.GaussianBlur(rng.integers(0, 256, (64, 64), dtype=np.uint8), (9, 9), 0)
+    image[5:15, 8:20], image[40, 40] = 255, 0
+    squared = cv2.saliency.StaticSaliencySpectralResidual_create().computeSaliency(image)[1]
+    images = torch.from_numpy(image).expand(2, 3, 64, 64).float()
+    mixed = mixing.create("guidedsr", smoothing=0.0)(images, torch.arange(2))
+    assert mixed.saliency is not None
+    np.testing.assert_allclose(mixed.saliency[0].numpy(), np.sqrt(squared), atol=2e-3)
+
+
 def test_grey_is_opencvs_whatever_the_normalisation() -> None:
     image = np.random.default_rng(1).integers(0, 256, (20, 30, 3), dtype=np.uint8)
     image[0, 0], image[0, 1] = 0, 255

@@ -1,7 +1,10 @@
-"""Where boxes go and what labels weigh, on maps made so that there is one right answer."""
+"""What boxes, masks and labels are on inputs made so that there is one right answer."""
+
+from dataclasses import replace
 
 import pytest
 import torch
+from torch import nn
 
 from saliencymixplus import mixing
 from saliencymixplus.mixing import positions
@@ -69,3 +72,84 @@ def test_a_box_over_all_of_a_and_none_of_b_has_area_shares() -> None:
     assert mixed.boxes is not None
     assert mixed.boxes.tolist() == [[0, 0, 4, 5]] * 2
     torch.testing.assert_close(mixed.lam, torch.tensor([1 - 20 / 108, 0.5]))
+
+
+@pytest.mark.parametrize("lam0", [0.0, 1.0])
+def test_fmix_at_its_ends_is_one_of_the_images(lam0: float) -> None:
+    images = torch.rand(3, 3, 9, 12)
+    mixer = mixing.create("fmix")
+    draw = replace(mixer.draw(3, 9, 12), lam0=torch.tensor([lam0], dtype=torch.float64))
+    mixed = mixer(images, torch.arange(3), draw=draw)
+    assert torch.equal(mixed.images, images if lam0 else images[draw.index_b])
+
+
+def test_guidedsr_halves_what_neither_map_speaks_of() -> None:
+    images = torch.rand(2, 3, 9, 12)
+    saliency = torch.cat((spot(0, 0), spot(8, 11)))
+    mixer = mixing.create("guidedsr", smoothing=0.0)
+    mixed = mixer(images, torch.arange(2), saliency=saliency)
+    expected = torch.full((9, 12), 0.5)
+    expected[0, 0], expected[8, 11] = 0.0, 1.0
+    assert mixed.mask is not None
+    assert torch.equal(mixed.mask[0, 0], expected)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (9, 1), (2, 2)])
+@pytest.mark.parametrize("method", mixing.METHODS)
+def test_the_smallest_images_mix(method: str, size: tuple[int, int]) -> None:
+    images, saliency = torch.rand(3, 3, *size), torch.rand(3, *size)
+    mixer = mixing.create(method)
+    given = saliency if mixer.needs_model or mixer.needs_saliency else None
+    mixed = mixer(images, torch.arange(3), saliency=given)
+    assert torch.isfinite(mixed.images).all()
+    assert ((mixed.lam >= 0) & (mixed.lam <= 1)).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("scale", [0.0, 1.0, 1e9])
+def test_guidedsrs_own_maps_are_finite(dtype: torch.dtype, scale: float) -> None:
+    highest = torch.finfo(dtype).max
+    images = (torch.rand(4, 3, 9, 12) * 2 - 1).mul(min(scale, 1.0)).to(dtype)
+    if scale > 1:
+        images = torch.where(images > 0, highest, -highest).to(dtype)
+    mixed = mixing.create("guidedsr")(images, torch.arange(4))
+    assert mixed.saliency is not None
+    for values in (mixed.saliency, mixed.images, mixed.lam):
+        assert torch.isfinite(values).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("resolution", [1.0, 0.5])
+def test_a_network_of_any_precision_gives_its_saliency(
+    dtype: torch.dtype, resolution: float
+) -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()).to(dtype)
+    images = torch.rand(4, 3, 10, 12).to(dtype)
+    mixer = mixing.create("saliencymixplus", saliency_resolution=resolution)
+    mixed = mixer(images, torch.arange(4), model=model)
+    assert mixed.saliency is not None
+    assert mixed.saliency.dtype == torch.promote_types(dtype, torch.float32)
+    assert mixed.images.dtype == dtype
+    assert torch.isfinite(mixed.lam).all()
+
+
+def test_published_saliencymix_takes_the_first_of_peaks_that_are_equal_as_bytes() -> None:
+    saliency = torch.zeros(2, 9, 12)
+    saliency[:, 2, 3], saliency[:, 7, 9] = 0.9990, 0.9999  # 254 both
+    mixer = mixing.create("saliencymix", variant="published")
+    draw = replace(mixer.draw(2, 9, 12), lam0=torch.tensor([0.8], dtype=torch.float64))
+    mixed = mixer(torch.rand(2, 3, 9, 12), torch.arange(2), saliency=saliency, draw=draw)
+    assert mixed.boxes is not None
+    assert mixed.boxes.tolist() == [[0, 1, 4, 5]] * 2
+
+
+def test_images_that_ask_for_gradients_are_mixed_as_numbers() -> None:
+    images = torch.rand(3, 3, 9, 12, requires_grad=True)
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    for method in ("cutmix", "guidedsr", "saliencymix", "saliencymixplus"):
+        variant = {"variant": "published"} if method.startswith("saliency") else {}
+        mixed = mixing.create(method, **variant)(images, torch.arange(3), model=model)
+        assert not mixed.images.requires_grad
+        assert not mixed.lam.requires_grad
+    assert images.grad is None
+    assert images.requires_grad

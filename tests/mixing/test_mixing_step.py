@@ -74,6 +74,8 @@ def test_unmixed_steps_are_plain_cross_entropy() -> None:
         model = network()
         step = run(mixer, model, mix=mix)
         assert step.mixed is None
+        assert not step.loss.requires_grad
+        assert not step.logits.requires_grad
         torch.testing.assert_close(step.loss, loss.detach())
         torch.testing.assert_close(gradients(model), gradients(expected))
 
@@ -84,6 +86,8 @@ def test_the_corrected_step_is_the_per_sample_loss_alone() -> None:
     step = run(mixing.create("saliencymixplus"), model)
     mixed = step.mixed
     assert mixed is not None
+    assert not step.loss.requires_grad  # it would keep the graph
+    assert not step.logits.requires_grad
     torch.manual_seed(1)
     logits = expected(mixed.images)
     a, b = labels[mixed.index_a], labels[mixed.index_b]
