@@ -13,8 +13,8 @@ from saliencymixplus.data.sources.cifar import _Plain
 
 REPOSITORY = Path(__file__).parents[2]
 SOURCES = sorted([*(REPOSITORY / "src" / "saliencymixplus").rglob("*.py"), REPOSITORY / "cli.py"])
-# Where pickle is named at all: the restricted unpickler, and the error that torch.load raises.
-MAY_IMPORT_PICKLE = {"cifar.py", "checkpoint.py"}
+# Where pickle is named at all: the restricted unpickler.
+MAY_IMPORT_PICKLE = {"cifar.py"}
 FORBIDDEN_MODULES = {
     "dill",
     "cloudpickle",

@@ -1,7 +1,9 @@
 """Interrupted trainings: resumed to the same end, from whole checkpoints only, one at a time."""
 
+import contextlib
 import errno
 import os
+import random
 import re
 import signal
 import subprocess
@@ -187,6 +189,28 @@ def test_nothing_in_a_checkpoint_can_run(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="something else than numbers"):
         read_checkpoint((tmp_path / "evil.pt").read_bytes())
     assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_bytes_that_are_no_checkpoint_are_one_line(tmp_path: Path, seed: int) -> None:
+    """Random ones, and a checkpoint with three bytes changed, cut short, or of another kind."""
+    chance = random.Random(seed)
+    torch.save({"epoch": 1, "weights": torch.ones(3)}, tmp_path / "whole.pt")
+    torch.save([torch.ones(3)], tmp_path / "list.pt")
+    whole = (tmp_path / "whole.pt").read_bytes()
+    flipped = bytearray(whole)
+    for _ in range(3):
+        flipped[chance.randrange(len(flipped))] ^= chance.randrange(1, 256)
+    for data in (
+        b"",
+        chance.randbytes(chance.randrange(400)),
+        (tmp_path / "list.pt").read_bytes(),
+        whole[: chance.randrange(len(whole))],
+    ):
+        with pytest.raises(UserError, match="something else than numbers"):
+            read_checkpoint(data)
+    with contextlib.suppress(UserError):  # a byte may not count
+        assert isinstance(read_checkpoint(bytes(flipped)), dict)
 
 
 @pytest.mark.parametrize("error", [errno.ENOSPC, errno.EROFS, errno.EDQUOT])

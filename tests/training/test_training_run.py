@@ -234,7 +234,19 @@ def test_an_exploding_loss_is_caught(
         train(make("none", learning_rate=1e25), tiny, tmp_path / "run", runtime)
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+        RuntimeError("CUDA error: out of memory"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+        MemoryError(),
+    ],
+    ids=["torch", "driver", "library", "cpu", "python"],
+)
 def test_out_of_memory_says_which_batch_size_to_try(
+    error: Exception,
     tiny: Path,
     tmp_path: Path,
     make: Make,
@@ -243,13 +255,32 @@ def test_out_of_memory_says_which_batch_size_to_try(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def full(self: TrainStep, inputs: Any, mix: bool, **how: Any) -> None:
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        raise error
 
     monkeypatch.setattr(TrainStep, "__call__", full)
-    for size, fits in ((16, 8), (18, 16), (2, 1)):
-        with pytest.raises(UserError, match=rf"batch size {size}: try training.batch_size {fits}$"):
+    for size, advice in (
+        (16, "training.batch_size 8"),
+        (18, "training.batch_size 16"),
+        (2, "a smaller network or smaller images"),
+    ):
+        with pytest.raises(UserError, match=rf"batch size {size}: try {advice}$"):
             train(make(batch_size=size), tiny, tmp_path / "run", runtime)
         assert recorder.status == "FAILED"
+
+
+def test_another_error_is_not_taken_for_too_little_memory(
+    tiny: Path,
+    tmp_path: Path,
+    make: Make,
+    runtime: RuntimeSettings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(self: TrainStep, inputs: Any, mix: bool, **how: Any) -> None:
+        raise RuntimeError("shapes do not fit")
+
+    monkeypatch.setattr(TrainStep, "__call__", broken)
+    with pytest.raises(RuntimeError, match="shapes do not fit"):
+        train(make(), tiny, tmp_path / "run", runtime)
 
 
 @pytest.mark.parametrize(

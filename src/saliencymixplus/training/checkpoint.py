@@ -3,7 +3,6 @@
 import hashlib
 import io
 import os
-import pickle
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -87,10 +86,11 @@ def read_checkpoint(data: bytes) -> dict[str, Any]:
     Raises:
         UserError: there is something else in it.
     """
-    content: dict[str, Any]
     try:
         content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError) as error:
+        if not isinstance(content, dict):
+            raise TypeError(type(content).__name__)
+    except Exception as error:  # bytes that are no checkpoint may raise nearly anything
         raise UserError(
             "a checkpoint holds something else than numbers and was not written by this program: "
             "start over with --no-resume"

@@ -55,11 +55,15 @@ def train(
                 return training.follow()
             with locked_state(state_folder(digest), keep=runtime.resume) as folder:
                 return training.lead(folder)
-        except torch.OutOfMemoryError as error:
-            fitting = max(1, 1 << (run.training.batch_size - 1).bit_length() - 1)
+        except (RuntimeError, MemoryError) as error:
+            if not _is_out_of_memory(error):
+                raise
+            size = run.training.batch_size
+            fitting = 1 << (size - 1).bit_length() - 1
+            smaller = f"training.batch_size {fitting}" if fitting >= 2 * group.world else ""
             raise UserError(
-                f"out of memory on {device} with batch size {run.training.batch_size}: "
-                f"try training.batch_size {fitting}"
+                f"out of memory on {device} with batch size {size}: "
+                f"try {smaller or 'a smaller network or smaller images'}"
             ) from error
         finally:
             progress.close()
@@ -74,6 +78,13 @@ def state_folder(digest: str) -> Path:
     if experiment and checkout_root() != repository_root():
         digest = f"{digest}-{experiment}"
     return state_root() / "runs" / digest
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Also where torch has no class for it: a CPU's memory, a driver's, a library's."""
+    told = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED")
+    named = isinstance(error, torch.OutOfMemoryError | MemoryError)
+    return named or any(words in str(error) for words in told)
 
 
 class _Training:
