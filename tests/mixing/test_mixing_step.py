@@ -268,6 +268,10 @@ def test_what_is_missing_is_said() -> None:
     images, labels = batch()
     cases: list[tuple[str, Callable[[], Any]]] = [
         ("model", lambda: mixing.create("saliencymixplus")(images, labels)),
+        (
+            "give floats, not torch.uint8",
+            lambda: mixing.create("saliencymixplus")(images.byte(), labels, model=network()),
+        ),
         ("saliency", lambda: mixing.create("saliencymix")(images, labels)),
         ("images", lambda: mixing.create("cutmix")(images[0], labels)),
         ("labels", lambda: mixing.create("cutmix")(images, labels[:2])),

@@ -18,6 +18,9 @@ from saliencymixplus.mixing.saliency import gradient_saliency, smooth
 class Mixer:
     """One mixing method with all its options fixed. Holds no state.
 
+    ``clean_gradient`` and ``saliency_weights`` take effect in ``mixing.backward`` only, and
+    ``saliency_every`` through its ``guided``.
+
     Attributes:
         method: its name in ``METHODS``.
         options: every option, resolved, as JSON values.
@@ -150,6 +153,11 @@ class Mixer:
             expected = (images.shape[0], *images.shape[2:])
             if tuple(saliency.shape) != expected:
                 raise ValueError(f"saliency must be {expected}, not {tuple(saliency.shape)}")
+        elif self.needs_model and not images.is_floating_point():
+            raise ValueError(
+                f"{self.method} takes the gradient of images: give floats, not {images.dtype}, "
+                "or saliency="
+            )
         elif self.needs_model and model is None:
             raise ValueError(
                 f"{self.method} takes the network's saliency: pass model= or saliency="
