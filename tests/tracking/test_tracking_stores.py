@@ -129,3 +129,19 @@ assert not any(name.split(".")[0] == "torch" for name in sys.modules)
     subprocess.run([sys.executable, "-c", code], check=True)
     names = {path.name for path in Path.cwd().iterdir()}
     assert names == {"params.yaml", "dvc.yaml", "mlflow.db", "tracking.json"}
+
+
+@pytest.mark.parametrize("text", ["soon", "nan", "-1", "inf", "1e300", "1,5"])
+def test_a_timeout_that_is_no_number_is_refused_before_the_training(
+    room: Any, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    monkeypatch.setenv("SALIENCYMIXPLUS_TRACKING_TIMEOUT", text)
+    with pytest.raises(UserError, match=r"SALIENCYMIXPLUS_TRACKING_TIMEOUT=.*number of seconds"):
+        room.start()
+    assert not room.state.exists()
+
+
+def test_an_empty_timeout_is_the_usual_one(room: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SALIENCYMIXPLUS_TRACKING_TIMEOUT", "")
+    room.start().finish()
+    assert [status for _, status in room.runs()] == ["FINISHED"]

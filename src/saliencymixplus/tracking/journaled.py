@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping
@@ -165,7 +166,7 @@ class JournaledTracker(Tracker):
             self.journal.append("status", {"status": status})
             self.journal.set_header(status=status)
         if timeout is None:
-            timeout = float(os.environ.get("SALIENCYMIXPLUS_TRACKING_TIMEOUT", _TIMEOUT))
+            timeout = usual_timeout()
         complete = self._sender.drain(timeout)
         self._sender.stop()
         if not complete:
@@ -182,6 +183,22 @@ class JournaledTracker(Tracker):
     @property
     def url_hint(self) -> str | None:
         return stores.ui_command(self.journal.header["uri"])
+
+
+def usual_timeout() -> float:
+    """Seconds that ``finish`` waits unless told otherwise.
+
+    Raises:
+        UserError: ``SALIENCYMIXPLUS_TRACKING_TIMEOUT`` is no number of seconds.
+    """
+    text = os.environ.get("SALIENCYMIXPLUS_TRACKING_TIMEOUT", "").strip()
+    try:
+        seconds = float(text or _TIMEOUT)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < threading.TIMEOUT_MAX:
+        raise UserError(f"SALIENCYMIXPLUS_TRACKING_TIMEOUT={text!r}: give a number of seconds")
+    return seconds
 
 
 def _image_names(attempt: str, key: str, step: int, time: int) -> tuple[str, str]:

@@ -37,17 +37,19 @@ def open_tracker(
             case the crash came between checkpoint and log): known ones are left out.
 
     Raises:
-        UserError: MLflow is not installed, or ``MLFLOW_TRACKING_URI`` is no store.
+        UserError: MLflow is not installed, ``MLFLOW_TRACKING_URI`` is no store, or
+            ``SALIENCYMIXPLUS_TRACKING_TIMEOUT`` no number.
     """
     if kind == "none":
         return NoneTracker()
     if kind != "mlflow":
         raise UserError(f"no tracker is called {kind!r}: choose mlflow or none")
     from saliencymixplus.tracking import describe, mlflow_store, stores
-    from saliencymixplus.tracking.journaled import JournaledTracker
+    from saliencymixplus.tracking.journaled import JournaledTracker, usual_timeout
     from saliencymixplus.tracking.sync import sweep
 
     mlflow_store.require_mlflow()
+    usual_timeout()  # what is wrong with it shows now, and not at the end of the training
     uri = stores.recorded_uri()
     sweep(journals_root())
     pointer = state / _POINTER
