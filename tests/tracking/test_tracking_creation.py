@@ -6,6 +6,8 @@ import time
 
 import pytest
 
+from saliencymixplus.tracking import mlflow_store
+
 pytest.importorskip("mlflow")
 pytestmark = pytest.mark.slow
 OPEN = """
@@ -38,3 +40,21 @@ def test_killed_in_the_creation_the_next_process_opens_the_store(tmp_path):
     )
     assert done.stdout.splitlines() == ["ready", "open"], done.stderr[-2000:]
     assert [p.name for p in tmp_path.iterdir() if ".part" in p.name] == []
+
+
+def test_a_database_made_by_another_program_meanwhile_is_kept(tmp_path, monkeypatch):
+    """MLflow's UI, say, takes no part in the lock."""
+    import mlflow
+
+    database = tmp_path / "mlflow.db"
+
+    class Client(mlflow.MlflowClient):
+        def search_experiments(self, *given, **named):
+            found = super().search_experiments(*given, **named)
+            database.write_text("of another program")
+            return found
+
+    monkeypatch.setattr("mlflow.MlflowClient", Client)
+    mlflow_store._create(database)
+    assert database.read_text() == "of another program"
+    assert [p.name for p in tmp_path.iterdir()] == ["mlflow.db"]

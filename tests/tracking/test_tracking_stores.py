@@ -49,7 +49,9 @@ def test_what_is_written_down_and_what_is_connected_to(
         assert stores.connection_uri(recorded) == recorded
 
 
-@pytest.mark.parametrize("uri", ["./mlruns", "file:///tmp/mlruns", "sqlite://", "ftp://host"])
+@pytest.mark.parametrize(
+    "uri", ["./mlruns", "file:///tmp/mlruns", "sqlite://", "ftp://host", "http://[::1"]
+)
 def test_other_stores_are_refused(room: Any, monkeypatch: pytest.MonkeyPatch, uri: str) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     with pytest.raises(UserError, match="MLFLOW_TRACKING_URI"):

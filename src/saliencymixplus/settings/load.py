@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, Field, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -22,8 +22,17 @@ from saliencymixplus.settings.schema import (
 )
 
 Model = TypeVar("Model", bound=BaseModel)
-Methods = Annotated[tuple[str, ...], Field(min_length=1)]
-Seeds = Annotated[tuple[Seed, ...], Field(min_length=1)]
+
+
+def _once(values: tuple[object, ...]) -> tuple[object, ...]:
+    doubles = [value for value in values if values.count(value) > 1]
+    if doubles:
+        raise ValueError(f"{doubles[0]!r} is there twice")
+    return values
+
+
+Methods = Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_once)]
+Seeds = Annotated[tuple[Seed, ...], Field(min_length=1), AfterValidator(_once)]
 
 
 class AblationSettings(Section):
@@ -37,7 +46,7 @@ class AblationSettings(Section):
 class _Top(Section):
     """The keys of params.yaml that are no experiment."""
 
-    experiments: tuple[str, ...] = ()
+    experiments: Annotated[tuple[str, ...], AfterValidator(_once)] = ()
     methods: Methods = ("none", "cutmix", "saliencymix", "saliencymixplus")
     seeds: Seeds = (0,)
     mix: dict[str, dict[str, Any]] = {}

@@ -97,7 +97,15 @@ def _create(database: Path) -> None:
     for left in (part, part.with_name(f"{part.name}-journal")):
         left.unlink(missing_ok=True)
     MlflowClient(f"sqlite:///{part}").search_experiments(max_results=1)
-    part.replace(database)
+    try:
+        # A link, for it never takes the place of what another program has just made there.
+        database.hardlink_to(part)
+    except FileExistsError:
+        pass
+    except OSError:  # a file system without links
+        if not database.exists():
+            part.replace(database)
+    part.unlink(missing_ok=True)
 
 
 class Store:

@@ -22,7 +22,10 @@ def recorded_uri() -> str:
     chosen = os.environ.get("MLFLOW_TRACKING_URI", "").strip()
     if not chosen:
         return DEFAULT
-    scheme = urlsplit(chosen).scheme
+    try:
+        scheme = urlsplit(chosen).scheme
+    except ValueError:
+        scheme = ""
     if scheme in ("http", "https") or scheme.split("+")[0] in _DATABASES:
         return without_credentials(chosen)
     if scheme.split("+")[0] == "sqlite":
