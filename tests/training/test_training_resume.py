@@ -213,6 +213,19 @@ def test_bytes_that_are_no_checkpoint_are_one_line(tmp_path: Path, seed: int) ->
         assert isinstance(read_checkpoint(bytes(flipped)), dict)
 
 
+def test_too_little_memory_says_nothing_against_a_checkpoint(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Who is told to start over would throw a whole checkpoint away."""
+
+    def load(*given: Any, **named: Any) -> Any:
+        raise MemoryError
+
+    monkeypatch.setattr(torch, "load", load)
+    with pytest.raises(MemoryError):
+        read_checkpoint(b"")
+
+
 @pytest.mark.parametrize("error", [errno.ENOSPC, errno.EROFS, errno.EDQUOT])
 def test_a_full_disk_keeps_the_last_good_checkpoint(
     tiny: Path,

@@ -76,8 +76,10 @@ def assemble(
         say=say,
     )
     average = WeightAverage(local, recipe.weight_average) if recipe.weight_average else None
-    averaged = average is not None and mixer.options.get("saliency_weights") == "average"
-    nets = networks(local, average.model if averaged and average else local, runtime.compile)
+    salient = local
+    if average and mixer.options.get("saliency_weights") == "average":
+        salient = average.model
+    nets = networks(local, salient, runtime.compile)
     nets["model"] = processes.wrap(nets["model"], device)
     step = TrainStep(
         **nets,

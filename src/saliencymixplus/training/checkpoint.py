@@ -90,6 +90,8 @@ def read_checkpoint(data: bytes) -> dict[str, Any]:
         content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
         if not isinstance(content, dict):
             raise TypeError(type(content).__name__)
+    except MemoryError:
+        raise  # says nothing against the checkpoint
     except Exception as error:  # bytes that are no checkpoint may raise nearly anything
         raise UserError(
             "a checkpoint holds something else than numbers and was not written by this program: "
