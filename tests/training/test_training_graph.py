@@ -1,6 +1,7 @@
 """The captured engine on a fake recorder: the eager results, nothing that cannot be captured."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +109,7 @@ def test_compile_time_is_said(tiny: Path, make: Make) -> None:
     (inputs,) = parts.sources["train"].inputs([torch.arange(8)])
     EagerEngine(parts.step, said.append).run(inputs, True, epoch=1, index=0)
     assert said == []
-    parts.step.saliency_model = torch.compile(parts.step.twin, backend="eager")
+    parts.step.compiled = parts.step.plain
     eager = EagerEngine(parts.step, said.append)
     captured = GraphEngine(parts.step, FakeCapturer(), said.append)
     for engine in (eager, captured):
@@ -196,13 +197,14 @@ def test_what_calls_opencv_is_run_eagerly(
 ) -> None:
     parts = parts_for(make, tiny, "saliencymix", weight_average=None)
     assert capturable(parts.step.mixer)
-    parts.step.mixer = mixing.create("saliencymix", saliency_map="float_bytes")
+    published = mixing.create("saliencymix", saliency_map="float_bytes")
+    parts.step.plain = replace(parts.step.plain, mixer=published)
     monkeypatch.setattr(graph, "CudaCapturer", lambda device: FakeCapturer())
     cuda = torch.device("cuda")
     engine, why = graph.create_engine(parts.step, "auto", cuda)
     assert isinstance(engine, EagerEngine)
     assert "OpenCV" in why
-    parts.step.mixer = mixing.create("cutmix")
+    parts.step.plain = replace(parts.step.plain, mixer=mixing.create("cutmix"))
     assert isinstance(graph.create_engine(parts.step, "auto", cuda)[0], GraphEngine)
     assert isinstance(graph.create_engine(parts.step, "eager", cuda)[0], EagerEngine)
     assert graph.create_engine(parts.step, "auto", CPU)[1] == "eager"

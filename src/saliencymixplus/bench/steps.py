@@ -2,8 +2,9 @@
 
 import platform
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,7 +18,7 @@ from saliencymixplus.data.batches import DeviceData, Inputs
 from saliencymixplus.data.prepared import Split
 from saliencymixplus.models import create_model
 from saliencymixplus.settings import ExperimentSettings, MixSettings, TrainingSettings
-from saliencymixplus.training.assembly import augmentation_for, networks
+from saliencymixplus.training.assembly import augmentation_for
 from saliencymixplus.training.device import (
     autocast_for,
     choose_device,
@@ -29,7 +30,7 @@ from saliencymixplus.training.flops import FlopCounter, forward_flops
 from saliencymixplus.training.graph import Engine, GraphEngine, create_engine
 from saliencymixplus.training.optimiser import create_optimiser
 from saliencymixplus.training.randomness import Streams
-from saliencymixplus.training.step import TrainStep
+from saliencymixplus.training.step import Pieces, TrainStep
 from saliencymixplus.training.totals import Totals
 
 
@@ -115,9 +116,10 @@ def bench(settings: BenchSettings, say: Callable[[str], None] = print) -> dict[s
         peak = matmul_peak(clock, device, dtype)
         say(f"largest matrix product: {peak / 1e12:.2f} TFLOP/s in {_name(dtype)}")
         steps = []
-        for mix in settings.mixes:
-            steps.append(measure(settings, mix, clock, device, dtype, say))
-            say(f"{mix.name}: {steps[-1]['ms']:.4g} ms")
+        with _room_to_compile() if settings.compile else nullcontext():
+            for mix in settings.mixes:
+                steps.append(measure(settings, mix, clock, device, dtype, say))
+                say(f"{mix.name}: {steps[-1]['ms']:.4g} ms")
     plain = next((s for s in steps if s["method"] == "none"), None)
     count = -(-settings.images // settings.batch_size)
     for found in steps:
@@ -183,7 +185,7 @@ def measure(
 def step_flops(step: TrainStep, inputs: Inputs, mix: bool, *, guided: bool = True) -> float:
     """Floating-point operations of the matrix products and convolutions of a step."""
     with FlopCounter() as counter:
-        step(inputs, mix, guided=guided, plain_model=True)
+        replace(step, compiled=None)(inputs, mix, guided=guided)
     return float(counter.flops)
 
 
@@ -216,14 +218,18 @@ def _training(
     torch.manual_seed(0)
     local: nn.Module = create_model(settings.model, settings.classes, settings.image_size).train()
     local = local.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    totals = Totals(device)
+    plain = Pieces(local, mixing.input_only(local), mixer, source.assemble, totals.add)
     step = TrainStep(
-        **networks(local, local, settings.compile),
+        local=local,
+        plain=plain,
+        compiled=plain.compiled() if settings.compile else None,
         optimiser=create_optimiser(local, recipe),
-        mixer=mixer,
         source=source,
         streams=Streams(0, device),
-        totals=Totals(device),
+        totals=totals,
         autocast=autocast_for(dtype, device),
+        batch_size=settings.batch_size,
     )
     (inputs,) = source.inputs([torch.arange(settings.batch_size)])
     return step, inputs
@@ -232,17 +238,27 @@ def _training(
 def mixing_ms(step: TrainStep, engine: Engine, inputs: Inputs, clock: Clock) -> float:
     """Drawing, boxes, pasting and labels, captured where the step is; without the saliency pass."""
     batch = step.source.assemble(inputs)
+    mixer = step.compiled.mixer if step.compiled else step.mixer
     maps: Tensor | None = batch.saliency
     if step.mixer.needs_model:
         maps = torch.rand(batch.images.shape[0], *batch.images.shape[2:], device=step.source.device)
 
     def mix() -> None:
-        step.mixer(batch.images, batch.labels, generator=step.streams.mix, saliency=maps)
+        mixer(batch.images, batch.labels, generator=step.streams.mix, saliency=maps)
 
     if not isinstance(engine, GraphEngine):
         return clock.median_ms(mix)
     engine.capturer.rehearse(mix)
     return clock.median_ms(engine.capturer.capture(mix, [step.streams.mix]))
+
+
+@contextmanager
+def _room_to_compile() -> Iterator[None]:
+    """All recipes at once: the compiler gives up on a function after eight versions of it."""
+    import torch._dynamo
+
+    with torch._dynamo.config.patch(recompile_limit=1000, accumulated_recompile_limit=10_000):
+        yield
 
 
 def _name(dtype: torch.dtype) -> str:

@@ -119,8 +119,9 @@ def train(
 
     from saliencymixplus.training.launch import launch
 
-    folder, _ = launch(run, how, prepared=prepared, output=output)
-    typer.echo(f"run: {folder}")
+    folder, summary = launch(run, how, prepared=prepared, output=output)
+    if summary:  # of several processes the first one has it
+        typer.echo(f"run: {folder}")
 
 
 @app.command()

@@ -1,5 +1,6 @@
 """The mixer: draws the random numbers of a method and applies them to a batch."""
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -11,7 +12,7 @@ from saliencymixplus.mixing import draws
 from saliencymixplus.mixing.batch import MixedBatch, Sources
 from saliencymixplus.mixing.draws import Draw
 from saliencymixplus.mixing.options import as_json, resolve
-from saliencymixplus.mixing.registry import find
+from saliencymixplus.mixing.registry import Method, find
 from saliencymixplus.mixing.saliency import gradient_saliency, smooth
 
 
@@ -35,6 +36,23 @@ class Mixer:
         self.options = as_json(self.choice)
         self.needs_model: bool = self._method.needs_model(self.choice)
         self.needs_saliency: bool = self._method.needs_saliency(self.choice)
+        self._mix: Callable[..., dict[str, Any]] = _mix
+        self._loss: Callable[[MixedBatch, Tensor], Tensor] = MixedBatch.loss
+
+    def compiled(self, **how: Any) -> "Mixer":
+        """The same mixer, whose arithmetic goes through ``torch.compile(…, **how)``.
+
+        Its random numbers, its maps and greedy partners don't: a draw with a generator cannot be
+        compiled, and partners chosen one after the other take long to.
+        """
+        found = copy.copy(self)
+        found._mix = torch.compile(_mix, **how)
+        found._loss = torch.compile(MixedBatch.loss, **how)
+        return found
+
+    def loss(self, mixed: MixedBatch, logits: Tensor) -> Tensor:
+        """``mixed.loss(logits)``, compiled where the mixer is."""
+        return self._loss(mixed, logits)
 
     def __repr__(self) -> str:
         chosen = ", ".join(f"{name}={value!r}" for name, value in self.options.items())
@@ -109,26 +127,8 @@ class Mixer:
             if saliency is not None and self._method.pair is not None:
                 partners = self._method.pair(saliency, self.options["pairs"])
                 draw = draw if partners is None else replace(draw, index_b=partners)
-            sources = _pair(images, saliency, draw)
-            blend = self._method.apply(sources, draw, self.choice)
-            mask = blend.mask.float()
-            area_lam = 1.0 - mask.mean((1, 2, 3))
-            lam = area_lam if blend.lam is None else blend.lam.float()
-            format_ = _memory_format(images)
-            return MixedBatch(
-                images=blend.images.contiguous(memory_format=format_),
-                labels_a=labels[: draw.size],
-                labels_b=labels.index_select(0, draw.index_b),
-                lam=lam.expand(draw.size).contiguous(),
-                index_a=torch.arange(draw.size, device=images.device),
-                index_b=draw.index_b,
-                area_lam=area_lam.expand(draw.size).contiguous(),
-                mask=mask.expand(draw.size, 1, height, width),
-                boxes=_rows(blend.boxes, draw.size),
-                source_boxes=_rows(blend.source_boxes, draw.size),
-                saliency=saliency,
-                reduction=blend.reduction,
-            )
+            found = self._mix(self._method, self.choice, images, labels, saliency, draw)
+        return MixedBatch(**found, index_b=draw.index_b, saliency=saliency)
 
     def saliency_options(self) -> dict[str, Any]:
         """How ``gradient_saliency`` is to be called."""
@@ -193,9 +193,34 @@ def collate(
     return stack
 
 
-def _pair(images: Tensor, saliency: Tensor | None, draw: Draw) -> Sources:
+def _mix(
+    method: Method,
+    choice: Any,
+    images: Tensor,
+    labels: Tensor,
+    saliency: Tensor | None,
+    draw: Draw,
+) -> dict[str, Any]:
+    """The fields of the mixed batch; nothing in it waits for the device."""
+    assert method.apply is not None
+    height, width = images.shape[2:]
     b = images.index_select(0, draw.index_b)
-    return Sources(images[: draw.size], b, draw.index_b, saliency)
+    blend = method.apply(Sources(images[: draw.size], b, draw.index_b, saliency), draw, choice)
+    mask = blend.mask.float()
+    area_lam = 1.0 - mask.mean((1, 2, 3))
+    lam = area_lam if blend.lam is None else blend.lam.float()
+    return {
+        "images": blend.images.contiguous(memory_format=_memory_format(images)),
+        "labels_a": labels[: draw.size],
+        "labels_b": labels.index_select(0, draw.index_b),
+        "lam": lam.expand(draw.size).contiguous(),
+        "index_a": torch.arange(draw.size, device=images.device),
+        "area_lam": area_lam.expand(draw.size).contiguous(),
+        "mask": mask.expand(draw.size, 1, height, width),
+        "boxes": _rows(blend.boxes, draw.size),
+        "source_boxes": _rows(blend.source_boxes, draw.size),
+        "reduction": blend.reduction,
+    }
 
 
 def _rows(boxes: Tensor | None, count: int) -> Tensor | None:

@@ -76,7 +76,7 @@ def backward(
     mixed = mixer(images, labels, generator=generator, saliency=saliency, draw=draw)
     with context():
         logits = model(mixed.images)
-    loss = mixed.loss(logits)
+    loss = mixer.loss(mixed, logits)
     loss.backward()
     return Step(loss.detach(), logits.detach(), mixed)
 

@@ -22,7 +22,9 @@ class Block(nn.Module):
         """(B, C, H, W) → (B, C + extra, H/stride, W/stride): subsampled, zeros added."""
         if self.stride == 1 and self.extra == 0:
             return x
-        return F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, 0, self.extra))
+        # Not a slice: its gradient leaves channels-last, and so would all that it is added to.
+        x = F.avg_pool2d(x, kernel_size=1, stride=self.stride)
+        return F.pad(x, (0, 0, 0, 0, 0, self.extra))
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) → (B, C + extra, ⌈H/stride⌉, ⌈W/stride⌉)."""

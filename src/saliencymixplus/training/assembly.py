@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import nn
@@ -22,7 +21,7 @@ from saliencymixplus.training.flops import forward_flops
 from saliencymixplus.training.graph import Engine, create_engine
 from saliencymixplus.training.optimiser import WeightAverage, create_optimiser
 from saliencymixplus.training.randomness import Streams, seed_of
-from saliencymixplus.training.step import TrainStep
+from saliencymixplus.training.step import Pieces, TrainStep
 from saliencymixplus.training.totals import Totals
 
 
@@ -79,16 +78,24 @@ def assemble(
     salient = local
     if average and mixer.options.get("saliency_weights") == "average":
         salient = average.model
-    nets = networks(local, salient, runtime.compile)
-    nets["model"] = processes.wrap(nets["model"], device)
-    step = TrainStep(
-        **nets,
-        optimiser=create_optimiser(local, recipe),
+    totals = Totals(device)
+    plain = Pieces(
+        model=processes.wrap(local, device),
+        saliency_model=mixing.input_only(salient),
         mixer=mixer,
+        assemble=sources["train"].assemble,
+        count=totals.add,
+    )
+    step = TrainStep(
+        local=local,
+        plain=plain,
+        compiled=plain.compiled() if runtime.compile else None,
+        optimiser=create_optimiser(local, recipe),
         source=sources["train"],
         streams=Streams(run.seed, device, processes.rank),
-        totals=Totals(device),
+        totals=totals,
         autocast=autocast,
+        batch_size=share,
         average=average,
         rank=processes.rank,
         world=processes.world,
@@ -102,18 +109,6 @@ def assemble(
     # that would take a good part of an epoch's time.
     exact = nullcontext if device.type == "cpu" else autocast
     return Assembly(sources, step, engine, autocast, exact, larger * recipe.batch_size)
-
-
-def networks(local: nn.Module, salient: nn.Module, compiled: bool) -> dict[str, Any]:
-    """The networks of a ``TrainStep`` by their names, from the one in training and the one whose
-    gradients are the saliency.
-    """
-    twin = mixing.input_only(salient)
-    found = {"local": local, "model": local, "twin": twin, "saliency_model": twin}
-    if compiled:
-        for name in ("model", "saliency_model"):
-            found[name] = torch.compile(found[name], dynamic=False)  # type: ignore[assignment]
-    return found
 
 
 def initial_model(run: RunSettings, meta: Meta, size: tuple[int, int]) -> nn.Module:

@@ -31,7 +31,7 @@ from saliencymixplus.training.state import Progressed, pack, state_of
 from saliencymixplus.training.totals import Totals
 
 # At most this share of the time goes into checkpoints, and none is older than this, in seconds.
-_SAVING_SHARE, _OLDEST = 0.05, 600.0
+_SAVING_SHARE, _OLDEST = 0.02, 600.0
 _SPLITS = {"val": "validation", "test": "test"}
 
 

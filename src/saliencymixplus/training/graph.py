@@ -52,7 +52,8 @@ class CudaCapturer:
         graph = torch.cuda.CUDAGraph()
         for generator in generators:
             graph.register_generator_state(generator)
-        with torch.cuda.graph(graph, pool=self._pool):
+        # Other threads go on: a loader's, for one, pins memory meanwhile.
+        with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
             function()
         return graph.replay
 
@@ -75,7 +76,7 @@ class EagerEngine:
         self.step(inputs, mix, guided=guided)
         if kind not in self._seen:
             self._seen.add(kind)
-            if self.step.compiled:
+            if self.step.compiles(inputs):
                 self.say(f"{_describe(kind)}: compiled in {time.perf_counter() - began:.1f} s")
 
 
@@ -94,7 +95,6 @@ class GraphEngine:
         self.step, self.say = step, say
         self.capturer = capturer
         self._recorded: dict[Kind, tuple[Inputs, Callable[[], None]]] = {}
-        self._full: int | None = None
 
     def run(
         self, inputs: Inputs, mix: bool, *, guided: bool = True, epoch: int, index: int
@@ -104,7 +104,7 @@ class GraphEngine:
         if kind not in self._recorded:
             began = time.perf_counter()
             self._recorded[kind] = self._record(inputs, mix, guided, epoch, index)
-            how = "compiled and captured" if self.step.compiled else "captured"
+            how = "compiled and captured" if self.step.compiles(inputs) else "captured"
             self.say(f"{_describe(kind)}: {how} in {time.perf_counter() - began:.1f} s")
         buffers, replay = self._recorded[kind]
         for buffer, value in zip(buffers, inputs, strict=True):
@@ -116,12 +116,9 @@ class GraphEngine:
         self, inputs: Inputs, mix: bool, guided: bool, epoch: int, index: int
     ) -> tuple[Inputs, Callable[[], None]]:
         buffers = tuple(t.clone() for t in inputs)
-        self._full = self._full or len(inputs[0])
-        # A last, smaller batch would be compiled anew: it takes the network as it is.
-        small = len(inputs[0]) != self._full
 
         def once() -> None:
-            self.step(buffers, mix, guided=guided, plain_model=small)
+            self.step(buffers, mix, guided=guided)
 
         # Rehearsals train: whatever they change is put back, so that they leave no trace.
         kept = [t.detach().clone() for t in self.step.state()]
