@@ -112,8 +112,26 @@ def cross_entropy(logits: Tensor, labels: Tensor, *, reduction: str = "mean") ->
     return F.cross_entropy(logits, labels, reduction=reduction)
 
 
+def memory_format(images: Tensor) -> torch.memory_format:
+    """Whether images (B, C, H, W) keep their channels innermost."""
+    if not images.is_contiguous() and images.is_contiguous(memory_format=torch.channels_last):
+        return torch.channels_last
+    return torch.contiguous_format
+
+
+def select(images: Tensor, index: Tensor) -> Tensor:
+    """The images (M, C, H, W) at ``index`` (M,), in their own memory format."""
+    if memory_format(images) == torch.contiguous_format:
+        return images.index_select(0, index)
+    # index_select itself would write it channels first.
+    return images.permute(0, 2, 3, 1).index_select(0, index).permute(0, 3, 1, 2)
+
+
 def paste(sources: Sources, mask: Tensor) -> Tensor:
     """The first source with the second one's pixels where the boolean ``mask`` is true."""
+    if memory_format(sources.a) == torch.channels_last:
+        # Over the innermost dimension a broadcast mask is slow.
+        mask = mask.expand_as(sources.a).contiguous(memory_format=torch.channels_last)
     return torch.where(mask, sources.b, sources.a)
 
 

@@ -14,6 +14,8 @@ def box_sides(lam0: Tensor, height: int, width: int) -> Tensor:
     Computed in the precision of ``lam0`` (float64), so that the truncation is NumPy's.
     """
     ratio = torch.sqrt(1.0 - lam0)
+    if height == width:
+        return (height * ratio).long()[:, None].expand(-1, 2)
     return torch.stack((height * ratio, width * ratio), dim=1).long()
 
 

@@ -128,4 +128,6 @@ def centres(
 
 def scale(places: Tensor, height: int | Tensor, width: int | Tensor) -> Tensor:
     """Places in [0, 1)² (N, 2) as whole rows below ``height`` and columns below ``width``."""
+    if isinstance(height, int) and height == width:
+        return (places * height).long()
     return torch.stack((places[:, 0] * height, places[:, 1] * width), dim=1).long()

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from saliencymixplus.mixing import draws
-from saliencymixplus.mixing.batch import MixedBatch, Sources
+from saliencymixplus.mixing.batch import MixedBatch, Sources, memory_format, select
 from saliencymixplus.mixing.draws import Draw
 from saliencymixplus.mixing.options import as_json, resolve
 from saliencymixplus.mixing.registry import Method, find
@@ -204,13 +204,13 @@ def _mix(
     """The fields of the mixed batch; nothing in it waits for the device."""
     assert method.apply is not None
     height, width = images.shape[2:]
-    b = images.index_select(0, draw.index_b)
+    b = select(images, draw.index_b)
     blend = method.apply(Sources(images[: draw.size], b, draw.index_b, saliency), draw, choice)
     mask = blend.mask.float()
     area_lam = 1.0 - mask.mean((1, 2, 3))
     lam = area_lam if blend.lam is None else blend.lam.float()
     return {
-        "images": blend.images.contiguous(memory_format=_memory_format(images)),
+        "images": blend.images.contiguous(memory_format=memory_format(images)),
         "labels_a": labels[: draw.size],
         "labels_b": labels.index_select(0, draw.index_b),
         "lam": lam.expand(draw.size).contiguous(),
@@ -230,11 +230,3 @@ def _rows(boxes: Tensor | None, count: int) -> Tensor | None:
 def _unmixed(images: Tensor, labels: Tensor, draw: Draw) -> MixedBatch:
     whole = torch.ones(images.shape[0], device=images.device)
     return MixedBatch(images, labels, labels, whole, draw.index_b, draw.index_b, whole)
-
-
-def _memory_format(images: Tensor) -> torch.memory_format:
-    if images.is_contiguous():
-        return torch.contiguous_format
-    if images.is_contiguous(memory_format=torch.channels_last):
-        return torch.channels_last
-    return torch.contiguous_format

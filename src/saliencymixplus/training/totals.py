@@ -49,20 +49,22 @@ class Totals:
     @torch.no_grad()
     def add(self, step: Step, labels: Tensor) -> None:
         """Count one step; on the device alone."""
-        kind = self.values
-        count = torch.full((), float(len(step.logits)), dtype=kind.dtype, device=kind.device)
-        zero = torch.zeros_like(count)
-        loss = step.loss.to(kind.dtype)
+        sums, count = dict(zip(_KEYS, self.values, strict=True)), float(len(step.logits))
+        # What isn't finite minus itself is NaN.
+        bad = (step.loss - step.loss).ne(0) & (self.bad_step < 0)
+        torch.where(bad, sums["steps"], self.bad_step, out=self.bad_step)
+        predicted = step.logits.argmax(1)
+        sums["loss"].add_(step.loss, alpha=count)
+        sums["images"].add_(count)
         if step.mixed is None:
-            wrong = (step.logits.argmax(1) != labels).sum().to(kind.dtype)
-            parts = [loss * count, count, wrong, count, zero, zero, zero]
+            sums["clean_wrong"].add_((predicted != labels).sum())
+            sums["clean_images"].add_(count)
         else:
-            wrong = count - _credit(step.mixed, step.logits.argmax(1)).sum().to(kind.dtype)
-            lam = step.mixed.lam.sum().to(kind.dtype)
-            parts = [loss * count, count, zero, zero, wrong, count, lam]
-        bad = ~torch.isfinite(step.loss) & (self.bad_step < 0)
-        self.bad_step.copy_(torch.where(bad, kind[-1], self.bad_step))
-        self.values.add_(torch.stack([*parts, torch.ones_like(count)]))
+            right = _credit(step.mixed, predicted).sum(dtype=self.values.dtype)
+            sums["mixed_wrong"].add_(count - right)
+            sums["mixed_images"].add_(count)
+            sums["lam"].add_(step.mixed.lam.sum())
+        sums["steps"].add_(1.0)
 
     @staticmethod
     def read(values: Tensor) -> EpochTotals:
@@ -80,12 +82,12 @@ class Totals:
 
 def _credit(mixed: MixedBatch, predicted: Tensor) -> Tensor:
     """(M,): λ if the first label was predicted, 1 − λ if the second, 1 if both are the same."""
-    return mixed.lam * _share(mixed.labels_a, predicted) + (1.0 - mixed.lam) * _share(
-        mixed.labels_b, predicted
+    return _share(mixed.labels_a, predicted, mixed.lam) + _share(
+        mixed.labels_b, predicted, 1.0 - mixed.lam
     )
 
 
-def _share(labels: Tensor, predicted: Tensor) -> Tensor:
+def _share(labels: Tensor, predicted: Tensor, weight: Tensor) -> Tensor:
     if labels.ndim == 2:
-        return labels.gather(1, predicted[:, None])[:, 0].float()
-    return (labels == predicted).float()
+        return weight * labels.gather(1, predicted[:, None])[:, 0]
+    return torch.where(labels == predicted, weight, 0.0)
