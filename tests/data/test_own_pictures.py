@@ -64,6 +64,13 @@ def test_clutter_and_a_folder_around_everything_are_accepted(bench: Any, make: A
     assert bench.run(bench.own(make.zipped(files | clutter), "p.zip")).meta.digest == plain.digest
 
 
+def test_a_folder_around_everything_on_disk_is_accepted(bench: Any, make: Any) -> None:
+    plain = bench.run(bench.own(make.tarred(make.photos()))).meta
+    files = {f"my photos/{name}": content for name, content in make.photos().items()}
+    folder = _unpacked(files | {".DS_Store": b"x"}, bench.folder / "taken")
+    assert bench.run(folder).meta.digest == plain.digest
+
+
 def test_unicode_and_spaces_in_every_name(bench: Any, make: Any) -> None:
     names = ("weiße Kätzchen", "犬 [α]")
     files = make.photos(classes=names)

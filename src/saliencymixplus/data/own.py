@@ -110,6 +110,9 @@ def _walk(root: Path) -> Iterator[Path]:
             if path.is_dir():
                 yield from below(path)
 
-    for split in inside(root):
+    tops = inside(root)
+    if len(tops) == 1 and tops[0].is_dir() and tops[0].name not in SPLITS:
+        tops = inside(tops[0])  # one folder around everything, as in an archive
+    for split in tops:
         if split.name in SPLITS and split.is_dir():
             yield from below(split)
