@@ -50,7 +50,7 @@ def imported(file: Path) -> frozenset[Path]:
             base = SOURCE.parent / node.module.replace(".", "/")
             named = [base / f"{alias.name}.py" for alias in node.names]
             named += [base / alias.name / "__init__.py" for alias in node.names]
-            found |= {p for p in (*named, base.with_suffix(".py"), base / "__init__.py")}
+            found |= {*named, base.with_suffix(".py"), base / "__init__.py"}
     return frozenset(path for path in found if path.is_file())
 
 

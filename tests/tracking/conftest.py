@@ -13,7 +13,7 @@ pytest.importorskip("mlflow")
 
 from saliencymixplus.settings import MixSettings, ModelSettings, RunSettings, TrainingSettings
 from saliencymixplus.settings.schema import DownloadSettings
-from saliencymixplus.tracking import Tracker, mlflow_store, open_tracker
+from saliencymixplus.tracking import Tracker, mlflow_library, mlflow_store, open_tracker
 
 
 class Room:
@@ -75,7 +75,7 @@ class Room:
 def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A database that MLflow has created: that takes seconds."""
     path = tmp_path_factory.mktemp("template") / "mlflow.db"
-    mlflow_store.require_mlflow()
+    mlflow_library.require_mlflow()
     mlflow_store.Store(f"sqlite:///{path}")
     return path
 

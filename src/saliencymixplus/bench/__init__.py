@@ -1,6 +1,7 @@
 """What a training step costs on this machine."""
 
-from saliencymixplus.bench.steps import BenchSettings, bench, settings_for
+from saliencymixplus.bench.settings import BenchSettings, settings_for
+from saliencymixplus.bench.steps import bench
 from saliencymixplus.bench.table import table
 
 __all__ = ["BenchSettings", "bench", "settings_for", "table"]

@@ -4,7 +4,7 @@ import platform
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,10 +14,11 @@ from torch import Tensor, nn
 
 from saliencymixplus import mixing
 from saliencymixplus.bench.clock import Clock, hardware, matmul_peak
+from saliencymixplus.bench.settings import BenchSettings
 from saliencymixplus.data.batches import DeviceData, Inputs
 from saliencymixplus.data.prepared import Split
 from saliencymixplus.models import create_model
-from saliencymixplus.settings import ExperimentSettings, MixSettings, TrainingSettings
+from saliencymixplus.settings import MixSettings, TrainingSettings
 from saliencymixplus.training.assembly import augmentation_for
 from saliencymixplus.training.device import (
     autocast_for,
@@ -32,71 +33,6 @@ from saliencymixplus.training.optimiser import create_optimiser
 from saliencymixplus.training.randomness import Streams
 from saliencymixplus.training.step import Pieces, TrainStep
 from saliencymixplus.training.totals import Totals
-
-
-@dataclass(frozen=True)
-class BenchSettings:
-    """What is measured.
-
-    Attributes:
-        image_size: side of the network's input, in pixels; ``prepared_size`` that of the images
-            it is cut from.
-        images, epochs: of the experiment whose duration is estimated.
-        mix_prob: share of its steps that are mixed.
-        rounds: measurements of each figure, of which the median is taken.
-    """
-
-    device: str = "auto"
-    model: str = "resnet18"
-    batch_size: int = 128
-    image_size: int = 32
-    prepared_size: int = 32
-    crop_padding: int = 4
-    classes: int = 100
-    augment: str = "flip"
-    precision: str = "auto"
-    engine: str = "auto"
-    compile: bool = False
-    mixes: tuple[MixSettings, ...] = ()
-    images: int = 50_000
-    epochs: int = 200
-    mix_prob: float = 0.5
-    rounds: int = 20
-    warmup: int = 5
-    seconds: float = 0.05  # a round takes at least this long
-
-
-# Training images and classes, to estimate how long an experiment takes before it is fetched.
-OFFICIAL = {
-    "digits": (1_437, 10),
-    "cifar10": (50_000, 10),
-    "cifar100": (50_000, 100),
-    "oxford_pet": (3_680, 37),
-}
-
-
-def settings_for(section: ExperimentSettings, **given: Any) -> BenchSettings:
-    """What an experiment's section says, with ``given`` (fields of ``BenchSettings``) on top.
-
-    Of the user's own images the number is not known before they are prepared: an estimate is
-    then for as many as CIFAR-10 has.
-    """
-    training = section.training
-    images, classes = OFFICIAL.get(section.download.source, OFFICIAL["cifar10"])
-    return BenchSettings(
-        model=section.model.name,
-        batch_size=training.batch_size,
-        image_size=training.crop_size or section.data.image_size,
-        prepared_size=section.data.image_size,
-        crop_padding=training.crop_padding,
-        augment=training.augment,
-        classes=classes,
-        images=images,
-        epochs=training.epochs,
-        mix_prob=training.mix_prob,
-        precision=training.precision,
-        **given,
-    )
 
 
 def bench(settings: BenchSettings, say: Callable[[str], None] = print) -> dict[str, Any]:

@@ -1,20 +1,14 @@
-"""Talking to MLflow: the only module that imports it. Every call here can be repeated safely."""
+"""Talking to an MLflow store. Every call here can be repeated safely."""
 
-import logging
-import os
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from filelock import FileLock
 
-from saliencymixplus.errors import UserError
 from saliencymixplus.tracking import stores
 from saliencymixplus.tracking.journal import Record
-
-if TYPE_CHECKING:
-    pass
 
 ATTEMPT_TAG = "saliencymixplus.attempt"
 # Without it the UI takes the experiment for one of language models.
@@ -33,47 +27,6 @@ _REFUSALS = {
 
 class RunGoneError(Exception):
     """The run that records belong to was deleted from the store."""
-
-
-def require_mlflow() -> None:
-    """Import MLflow, quietly.
-
-    Raises:
-        UserError: it is not installed; says how to install it or do without.
-    """
-    # Bounded waits: the sender itself tries again, and a dead server must not hold back the end.
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
-    try:
-        import mlflow  # noqa: F401
-    except ImportError as error:
-        raise UserError(
-            f"MLflow cannot be imported ({error}): run `pip install 'mlflow>=3.11.1' psutil`, "
-            "or go without by `--tracker none`"
-        ) from error
-    for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-
-
-def system_monitors() -> list[Any]:
-    """MLflow's meters of processor, memory, disk, network and, where there is one, GPU.
-
-    Raises:
-        ImportError: psutil is missing.
-    """
-    from mlflow.system_metrics.metrics.cpu_monitor import CPUMonitor
-    from mlflow.system_metrics.metrics.disk_monitor import DiskMonitor
-    from mlflow.system_metrics.metrics.gpu_monitor import GPUMonitor
-    from mlflow.system_metrics.metrics.network_monitor import NetworkMonitor
-
-    monitors: list[Any] = [CPUMonitor(), DiskMonitor(), NetworkMonitor()]
-    try:
-        monitors.append(GPUMonitor())
-    except (ImportError, RuntimeError):  # no NVML binding, or no NVIDIA GPU
-        logging.getLogger(__name__).debug("no GPU to watch", exc_info=True)
-    return monitors
 
 
 def is_refusal(error: Exception) -> bool:

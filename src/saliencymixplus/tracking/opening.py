@@ -44,11 +44,11 @@ def open_tracker(
         return NoneTracker()
     if kind != "mlflow":
         raise UserError(f"no tracker is called {kind!r}: choose mlflow or none")
-    from saliencymixplus.tracking import describe, mlflow_store, stores
+    from saliencymixplus.tracking import describe, mlflow_library, stores
     from saliencymixplus.tracking.journaled import JournaledTracker, usual_timeout
     from saliencymixplus.tracking.sync import sweep
 
-    mlflow_store.require_mlflow()
+    mlflow_library.require_mlflow()
     usual_timeout()  # what is wrong with it shows now, and not at the end of the training
     uri = stores.recorded_uri()
     sweep(journals_root())
@@ -124,12 +124,12 @@ def open_report(experiment: str, kind: str = "mlflow") -> Tracker:
 
 def _added_journal(attempt: str) -> Journal | None:
     """A new journal for more records of a run; None, with a line, where MLflow is missing."""
-    from saliencymixplus.tracking import mlflow_store
+    from saliencymixplus.tracking import mlflow_library
     from saliencymixplus.tracking.sender import say
     from saliencymixplus.tracking.sync import sweep
 
     try:
-        mlflow_store.require_mlflow()
+        mlflow_library.require_mlflow()
     except UserError as error:  # evaluations and reports are worth having without
         say(f"not recorded in MLflow: {error}")
         return None

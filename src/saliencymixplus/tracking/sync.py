@@ -13,7 +13,7 @@ def sync(state_root: Path, report: Callable[[str], None] = print) -> int:
     Raises:
         UserError: some still wait, and why; or MLflow is not installed.
     """
-    from saliencymixplus.tracking import mlflow_store
+    from saliencymixplus.tracking import mlflow_library
     from saliencymixplus.tracking.sender import Sender
 
     total, waiting, reasons = 0, 0, []
@@ -26,7 +26,7 @@ def sync(state_root: Path, report: Callable[[str], None] = print) -> int:
         try:
             if not journal.pending():
                 continue
-            mlflow_store.require_mlflow()
+            mlflow_library.require_mlflow()
             sender = Sender(journal, report)
             if not sender.send_pending():
                 waiting += len(journal.pending())

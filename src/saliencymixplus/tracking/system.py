@@ -25,7 +25,7 @@ class SystemSampler(threading.Thread):
 
     def run(self) -> None:
         """Sample until stopped; a failure ends the sampling with one line and nothing else."""
-        from saliencymixplus.tracking.mlflow_store import system_monitors
+        from saliencymixplus.tracking.mlflow_library import system_monitors
 
         try:
             monitors = system_monitors()
