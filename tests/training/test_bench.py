@@ -136,6 +136,23 @@ def test_slow_steps_are_measured_three_times_at_least() -> None:
     assert len(calls) == 1 + 1 + 3  # warm-up, how often a round repeats it, rounds
 
 
+def test_a_ratio_is_taken_between_rounds_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a machine that gets slower all the time, twice the work is still twice the time."""
+    now = 0.0
+    work = {"plain": 1.0, "mixed": 2.0}
+
+    def call(name: str) -> None:
+        nonlocal now
+        now += work[name] * (1.0 + now / 100)
+
+    monkeypatch.setattr("saliencymixplus.bench.clock.time.perf_counter", lambda: now)
+    clock = Clock(torch.device("cpu"), rounds=9, warmup=1, round_seconds=0.0, patience=1e9)
+    ms, ratio = clock.compare(lambda: call("mixed"), lambda: call("plain"))
+    assert ratio == pytest.approx(2.0, rel=0.05)
+    assert ms > 2000
+    assert clock.compare(lambda: call("mixed"))[1] == 1.0
+
+
 def test_a_cheaper_saliency_pass_is_measured_as_such() -> None:
     """Recipes keep their options, and half of the steps without a pass take half of its work."""
     cheap = {"every": {"saliency_every": 2}, "share": {"saliency_share": 0.5}}

@@ -28,20 +28,38 @@ class Clock:
 
     def median_ms(self, function: Callable[[], object]) -> float:
         """Of one call."""
+        return self.compare(function)[0]
+
+    def compare(
+        self, function: Callable[[], object], reference: Callable[[], object] | None = None
+    ) -> tuple[float, float]:
+        """Milliseconds of one call, and how many times those of ``reference`` they are.
+
+        The rounds of both alternate, and the ratio is the median over pairs of rounds: a machine
+        that others use is faster at one time than at another. Without a reference it is 1.
+        """
+        both = [function] if reference is None else [function, reference]
+        repeats = [self._warm_up(each) for each in both]
+        found: list[list[float]] = []
+        began = time.perf_counter()
+        while len(found) < self.rounds:
+            if len(found) >= 3 and time.perf_counter() - began > len(both) * self.patience:
+                break
+            found.append([self._round(f, n) for f, n in zip(both, repeats, strict=True)])
+        return (
+            statistics.median(times[0] for times in found),
+            statistics.median(times[0] / times[-1] for times in found),
+        )
+
+    def _warm_up(self, function: Callable[[], object]) -> int:
+        """Call it until it is at its pace; returns how often a round is to repeat it."""
         began = time.perf_counter()
         for done in range(self.warmup):
             if done and time.perf_counter() - began > self.patience:
                 break
             function()
         once = self._round(function, 1)
-        repeats = max(1, min(200, round(self.round_seconds * 1000 / max(once, 1e-3))))
-        found: list[float] = []
-        began = time.perf_counter()
-        while len(found) < self.rounds:
-            if len(found) >= 3 and time.perf_counter() - began > self.patience:
-                break
-            found.append(self._round(function, repeats))
-        return statistics.median(found)
+        return max(1, min(200, round(self.round_seconds * 1000 / max(once, 1e-3))))
 
     def _round(self, function: Callable[[], object], repeats: int) -> float:
         if self.device.type == "cuda":

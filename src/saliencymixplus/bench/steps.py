@@ -34,6 +34,8 @@ from saliencymixplus.training.randomness import Streams
 from saliencymixplus.training.step import Pieces, TrainStep
 from saliencymixplus.training.totals import Totals
 
+Run = Callable[[], object]
+
 
 def bench(settings: BenchSettings, say: Callable[[str], None] = print) -> dict[str, Any]:
     """Measure every method's step; the figures are described by their names.
@@ -51,11 +53,14 @@ def bench(settings: BenchSettings, say: Callable[[str], None] = print) -> dict[s
         clock = Clock(device, settings.rounds, settings.warmup, settings.seconds)
         peak = matmul_peak(clock, device, dtype)
         say(f"largest matrix product: {peak / 1e12:.2f} TFLOP/s in {_name(dtype)}")
-        steps = []
+        steps: list[dict[str, Any]] = []
+        plain_step: Run | None = None
         with _room_to_compile() if settings.compile else nullcontext():
-            for mix in settings.mixes:
-                steps.append(measure(settings, mix, clock, device, dtype, say))
-                say(f"{mix.name}: {steps[-1]['ms']:.4g} ms")
+            for mix in sorted(settings.mixes, key=lambda mix: mix.method != "none"):
+                found, run = measure(settings, mix, clock, device, dtype, say, plain_step)
+                plain_step = run if mix.method == "none" else plain_step
+                steps.append(found)
+                say(f"{mix.name}: {found['ms']:.4g} ms")
     plain = next((s for s in steps if s["method"] == "none"), None)
     count = -(-settings.images // settings.batch_size)
     for found in steps:
@@ -64,7 +69,6 @@ def bench(settings: BenchSettings, say: Callable[[str], None] = print) -> dict[s
         if plain:
             share = settings.mix_prob if found["method"] != "none" else 0.0
             average = share * found["ms"] + (1 - share) * plain["ms"]
-            found["ratio_to_plain"] = found["ms"] / plain["ms"]
             found["mixing_share_of_plain"] = found["mixing_ms"] / plain["ms"]
             found["experiment_hours"] = average * count * settings.epochs / 3.6e6
     return {
@@ -86,8 +90,12 @@ def measure(
     device: torch.device,
     dtype: torch.dtype,
     say: Callable[[str], None],
-) -> dict[str, Any]:
-    """One recipe: a whole step, the mixing in it, and its arithmetic."""
+    plain: Run | None = None,
+) -> tuple[dict[str, Any], Run]:
+    """One recipe: a whole step beside the ``plain`` one, the mixing in it, and its arithmetic.
+
+    Returns the figures, and what runs the step.
+    """
     mixer = mixing.create(mix.method, **mix.options)
     step, inputs = _training(settings, mixer, device, dtype)
     engine, why = create_engine(step, settings.engine, device, say)
@@ -97,18 +105,21 @@ def measure(
     def run(guided: bool = True) -> None:
         engine.run(inputs, mixed, guided=guided, epoch=1, index=next(indices))
 
+    def unguided() -> None:
+        run(guided=False)
+
     began = time.perf_counter()
     run()
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     first = time.perf_counter() - began
-    ms, flops = clock.median_ms(run), step_flops(step, inputs, mixed)
+    (ms, ratio), flops = clock.compare(run, plain), step_flops(step, inputs, mixed)
     every = mixer.options.get("saliency_every", 1) if mixer.needs_model else 1
     if every > 1:  # the mean over the steps with and without a saliency pass
-        rest = 1 - 1 / every
-        ms = ms / every + rest * clock.median_ms(lambda: run(guided=False))
+        rest, (rest_ms, rest_ratio) = 1 - 1 / every, clock.compare(unguided, plain)
+        ms, ratio = ms / every + rest * rest_ms, ratio / every + rest * rest_ratio
         flops = flops / every + rest * step_flops(step, inputs, mixed, guided=False)
-    return {
+    figures = {
         "method": mix.name,
         "engine": why,
         "ms": ms,
@@ -116,6 +127,9 @@ def measure(
         "mixing_ms": mixing_ms(step, engine, inputs, clock) if mixed else 0.0,
         "flops": flops,
     }
+    if plain or not mixed:
+        figures["ratio_to_plain"] = ratio
+    return figures, run
 
 
 def step_flops(step: TrainStep, inputs: Inputs, mix: bool, *, guided: bool = True) -> float:
