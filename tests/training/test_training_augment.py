@@ -7,8 +7,9 @@ import pytest
 import torch
 from torchvision.transforms.v2 import functional as tv
 
+from saliencymixplus.data import batches
 from saliencymixplus.data.augment import RATIO, SCALE, Augmentation, Boxes, gather, resize, whole
-from saliencymixplus.data.batches import DeviceData, Source
+from saliencymixplus.data.batches import DeviceData, ShardData, Source
 from saliencymixplus.data.loader import HostData, open_sources
 from saliencymixplus.data.prepared import load_prepared
 
@@ -112,12 +113,13 @@ def test_pixels_are_normalised_and_resized_for_evaluation(tiny: Path) -> None:
         torch.testing.assert_close(data.assemble(inputs).images, expected, atol=2e-5, rtol=0)
 
 
-def test_sources_give_the_same_batches_for_any_number_of_workers(tiny: Path) -> None:
+def test_sources_give_the_same_batches_wherever_the_images_are(tiny: Path) -> None:
     split = load_prepared(tiny).split("train")
     how = Augmentation("crop-flip", (8, 8), (8, 8), 1)
     common = (split, how, (0.4,) * 3, (0.25,) * 3, CPU)
     sources: list[Source] = [DeviceData(*common, saliency=True)]
     sources += [HostData(*common, saliency=True, workers=n) for n in (0, 1, 2)]
+    sources.append(ShardData(*common, saliency=True))
     epochs = [torch.randperm(50).split(16), torch.randperm(50).split(16)]
     seen = []
     for source in sources:
@@ -138,6 +140,46 @@ def test_sources_give_the_same_batches_for_any_number_of_workers(tiny: Path) -> 
             assert a.saliency is not None
             assert b.saliency is not None
             assert torch.equal(a.saliency, b.saliency)
+
+
+def test_each_of_several_processes_holds_its_part_of_an_epoch(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batches, "_PIECE", 7)  # more than one goes to the device
+    split = load_prepared(tiny).split("train")
+    how = Augmentation("none", (8, 8), (8, 8))
+    source = ShardData(split, how, (0.0,) * 3, (1.0,) * 3, CPU, saliency=True)
+    for epoch in range(2):
+        order = torch.randperm(50, generator=torch.Generator().manual_seed(epoch))
+        mine = [batch[4:8] for batch in order.split(8)]
+        for rows, inputs in zip(mine, source.inputs(mine), strict=True):
+            assert len(source._pixels) == len(source._labels) == 24
+            batch = source.assemble(inputs)
+            assert torch.equal(batch.labels, torch.from_numpy(split.labels[rows.numpy()]))
+            pixels = torch.from_numpy(split.images[rows.numpy()]).permute(0, 3, 1, 2) / 255
+            torch.testing.assert_close(batch.images, pixels)
+    assert list(source.inputs([])) == []
+
+
+def test_where_the_images_live_follows_from_what_fits(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, how = load_prepared(tiny), Augmentation("none", (8, 8), (8, 8))
+    needed = sum(batches.bytes_of(data.split(name), saliency=False) for name in data.splits)
+    for free, processes, kind in (
+        (3 * needed, 2, DeviceData),
+        (2 * needed, 2, ShardData),
+        (2 * needed, 1, HostData),
+        (1 * needed, 2, HostData),
+        (1 * needed, 4, ShardData),
+    ):
+        monkeypatch.setattr("saliencymixplus.data.loader.free_memory", lambda device, n=free: n)
+        sources = open_sources(
+            data, how, CPU, saliency=False, workers=0, processes=processes, say=str
+        )
+        assert {type(source) for source in sources.values()} == {kind}, (free, processes)
+    sources = open_sources(data, how, CPU, saliency=False, place="shard", say=str)
+    assert type(sources["train"]) is DeviceData  # the part of one process is everything
 
 
 def test_data_that_do_not_fit_stay_on_the_host(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:

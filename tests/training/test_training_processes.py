@@ -53,11 +53,15 @@ def close(first: Path, second: Path) -> None:
 
 
 @pytest.mark.slow
-def test_two_processes_give_the_curve_of_one(tiny: Path, tmp_path: Path, make: Make) -> None:
+@pytest.mark.parametrize("data_on", ["device", "shard"])
+def test_two_processes_give_the_curve_of_one(
+    tiny: Path, tmp_path: Path, make: Make, data_on: str
+) -> None:
     run = make("none", precision="fp32")
     launch(ALONE, tiny, tmp_path / "one", run)
-    said = launch(TWO, tiny, tmp_path / "two", run)
+    said = launch(TWO, tiny, tmp_path / "two", run, data_on=data_on)
     assert said.count("epoch 3/3") == 1, "one process talks"
+    assert ("one part of 2 on cpu" in said) == (data_on == "shard")
     close(tmp_path / "one", tmp_path / "two")
 
 

@@ -1,7 +1,8 @@
 """Trains in a process of its own, which may be told to stop or to die at a certain point.
 
 Arguments: the prepared data, the run's folder, settings as JSON, options as JSON:
-``{"tracker": "none", "batch_norm": true, "stop": [epoch, index], "kill": [point, number]}``.
+``{"tracker": "none", "data_on": "auto", "batch_norm": true, "stop": [epoch, index],
+"kill": [point, number]}``.
 """
 
 import json
@@ -105,5 +106,10 @@ if __name__ == "__main__":
         RunSettings.model_validate_json(settings),
         Path(prepared),
         Path(output),
-        RuntimeSettings(device="cpu", tracker=options.get("tracker", "none"), progress="lines"),
+        RuntimeSettings(
+            device="cpu",
+            tracker=options.get("tracker", "none"),
+            progress="lines",
+            data_on=options.get("data_on", "auto"),
+        ),
     )

@@ -77,7 +77,7 @@ def train(
         bool, _how("Bit-identical on CUDA too, and slower.", "--deterministic")
     ] = False,
     data_on: Annotated[
-        str, _how("Where the images live: auto, device or host.", metavar="WHERE")
+        str, _how("Where the images live: auto, device, shard or host.", metavar="WHERE")
     ] = "auto",
     workers: Annotated[int, _how("Loader processes for images on the host.")] = 2,
     params: ParamsFile = DEFAULT_PARAMS,

@@ -11,6 +11,7 @@ from saliencymixplus.data.augment import Augmentation, Boxes, gather, resize, wh
 from saliencymixplus.data.prepared import Split
 
 Inputs = tuple[Tensor, ...]
+_PIECE = 8192  # images that go to the device at once
 
 
 class Batch(NamedTuple):
@@ -103,9 +104,7 @@ class DeviceData(Source):
         saliency: bool = False,
     ) -> None:
         super().__init__(split, augmentation, mean, std, device, saliency=saliency)
-        self._pixels = _on(split.images, device)
-        self._labels = _on(split.labels, device)
-        self._maps = _on(split.saliency, device) if self.with_saliency else None
+        self._hold(None)
 
     def inputs(self, batches: Sequence[Tensor]) -> Iterator[Inputs]:
         """Row numbers (B,) on the device; an epoch's go there in one piece."""
@@ -124,6 +123,35 @@ class DeviceData(Source):
         labels = self._labels.index_select(0, rows)
         return self._batch(self._pixels, labels, self._maps, rows, boxes)
 
+    def _hold(self, rows: Tensor | None) -> None:
+        """Have these rows of the split on the device; None: all."""
+        self._pixels = _on(self.split.images, rows, self.device)
+        self._labels = _on(self.split.labels, rows, self.device)
+        maps = self.split.saliency if self.with_saliency else None
+        self._maps = None if maps is None else _on(maps, rows, self.device)
+
+
+class ShardData(DeviceData):
+    """Of several processes, each has its own part of an epoch on its device, and nothing else.
+
+    Which images these are changes with the epoch, as the order of the images must not depend on
+    the number of processes: they are sent at its start.
+    """
+
+    def inputs(self, batches: Sequence[Tensor]) -> Iterator[Inputs]:
+        """Send all images of ``batches``, then give their places on the device."""
+        if not batches:
+            return
+        self._hold(torch.cat(list(batches)))
+        sizes = [len(batch) for batch in batches]
+        yield from super().inputs(torch.arange(sum(sizes)).split(sizes))
+
+    def _hold(self, rows: Tensor | None) -> None:
+        # The last epoch's go first: both would not fit.
+        self._pixels = self._labels = torch.empty(0, device=self.device)
+        self._maps = None
+        super()._hold(torch.empty(0, dtype=torch.int64) if rows is None else rows)
+
 
 def bytes_of(split: Split, *, saliency: bool) -> int:
     """What ``DeviceData`` takes on its device."""
@@ -131,6 +159,16 @@ def bytes_of(split: Split, *, saliency: bool) -> int:
     return split.images.nbytes + split.labels.nbytes + maps
 
 
-def _on(array: np.ndarray | None, device: torch.device) -> Tensor:
-    assert array is not None
-    return torch.from_numpy(np.array(array)).to(device)  # a copy: memory maps are read-only
+def _on(array: np.ndarray, rows: Tensor | None, device: torch.device) -> Tensor:
+    """These rows of ``array``, or all, on ``device``; a piece at a time: they may be many."""
+    count = len(array) if rows is None else len(rows)
+    found = torch.empty((count, *array.shape[1:]), dtype=_dtype(array), device=device)
+    for start in range(0, count, _PIECE):
+        piece = slice(start, start + _PIECE)
+        taken = array[piece if rows is None else rows[piece].numpy()]
+        found[piece].copy_(torch.from_numpy(np.array(taken)))  # a copy: memory maps are read-only
+    return found
+
+
+def _dtype(array: np.ndarray) -> torch.dtype:
+    return torch.from_numpy(np.empty(0, array.dtype)).dtype

@@ -12,7 +12,14 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from saliencymixplus.data.augment import Augmentation, Boxes
-from saliencymixplus.data.batches import Batch, DeviceData, Inputs, Source, bytes_of
+from saliencymixplus.data.batches import (
+    Batch,
+    DeviceData,
+    Inputs,
+    ShardData,
+    Source,
+    bytes_of,
+)
 from saliencymixplus.data.prepared import Prepared, Split
 
 # Of the free memory; the rest is the network's.
@@ -102,13 +109,15 @@ def open_sources(
     saliency: bool,
     place: str = "auto",
     workers: int = 2,
+    processes: int = 1,
     say: Callable[[str], None] = print,
 ) -> dict[str, Source]:
     """Every split as batches; ``train`` augmented, the others as they are.
 
     Args:
-        place: ``device``, ``host``, or ``auto``: on the device if all splits take less than 40 %
-            of its free memory.
+        place: ``device``; ``shard``: of several processes, each its part of an epoch on its
+            device; ``host``; or ``auto``: the first of them for which all splits, or a process's
+            parts of them, take less than 40 % of the device's free memory.
         say: told where the data are, and why.
     """
     splits = {name: prepared.split(name) for name in prepared.splits}
@@ -116,18 +125,26 @@ def open_sources(
     needed = sum(bytes_of(s, saliency=saliency and n == "train") for n, s in splits.items())
     free = free_memory(device)
     if place == "auto":
-        place = "device" if needed <= _SHARE * free else "host"
-    where = f"on {device}" if place == "device" else f"read by {workers} worker processes"
+        fitting = {"device": needed, "shard": needed / processes}
+        place = next((name for name, size in fitting.items() if size <= _SHARE * free), "host")
+    if place == "shard" and processes == 1:
+        place = "device"  # the part of a single process is everything
+    where = {
+        "device": f"on {device}",
+        "shard": f"one part of {processes} on {device}, sent for each epoch",
+        "host": f"read by {workers} worker processes",
+    }[place]
     say(f"data: {needed / 1e6:,.0f} MB, {where} ({free / 1e9:,.1f} GB free)")
     sources: dict[str, Source] = {}
     for name, split in splits.items():
         how = augmentation if name == "train" else plain
         common = (split, how, prepared.meta.mean, prepared.meta.std, device)
         maps = saliency and name == "train"
-        if place == "device":
-            sources[name] = DeviceData(*common, saliency=maps)
-        else:
+        if place == "host":
             sources[name] = HostData(*common, saliency=maps, workers=workers)
+        else:
+            kind = ShardData if place == "shard" else DeviceData
+            sources[name] = kind(*common, saliency=maps)
     return sources
 
 

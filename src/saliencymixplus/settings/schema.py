@@ -127,7 +127,7 @@ class RuntimeSettings(Section):
     device: str = "auto"  # auto, cpu, cuda, cuda:N, mps
     tracker: Literal["mlflow", "none"] = "mlflow"
     workers: Annotated[int, Field(ge=0, le=256)] = 2  # loader processes, where data don't fit
-    data_on: Literal["auto", "device", "host"] = "auto"
+    data_on: Literal["auto", "device", "shard", "host"] = "auto"
     engine: Literal["auto", "eager", "graph"] = "auto"  # auto: whole-step CUDA graphs on CUDA
     compile: bool = False
     deterministic: bool = False

@@ -72,6 +72,7 @@ def assemble(
         saliency=mixer.needs_saliency,
         place=runtime.data_on,
         workers=runtime.workers,
+        processes=processes.world,
         say=say,
     )
     average = WeightAverage(local, recipe.weight_average) if recipe.weight_average else None
