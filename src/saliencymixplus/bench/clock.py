@@ -5,8 +5,17 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
+
+
+class Timing(NamedTuple):
+    """Medians over rounds: of a function, of what it is compared with, and of their ratio."""
+
+    ms: float
+    reference_ms: float
+    ratio: float
 
 
 @dataclass(frozen=True)
@@ -28,15 +37,15 @@ class Clock:
 
     def median_ms(self, function: Callable[[], object]) -> float:
         """Of one call."""
-        return self.compare(function)[0]
+        return self.compare(function).ms
 
     def compare(
         self, function: Callable[[], object], reference: Callable[[], object] | None = None
-    ) -> tuple[float, float]:
-        """Milliseconds of one call, and how many times those of ``reference`` they are.
+    ) -> "Timing":
+        """One call beside one of ``reference`` (without one: beside itself).
 
         The rounds of both alternate, and the ratio is the median over pairs of rounds: a machine
-        that others use is faster at one time than at another. Without a reference it is 1.
+        that others use is faster at one time than at another.
         """
         both = [function] if reference is None else [function, reference]
         repeats = [self._warm_up(each) for each in both]
@@ -46,8 +55,9 @@ class Clock:
             if len(found) >= 3 and time.perf_counter() - began > len(both) * self.patience:
                 break
             found.append([self._round(f, n) for f, n in zip(both, repeats, strict=True)])
-        return (
+        return Timing(
             statistics.median(times[0] for times in found),
+            statistics.median(times[-1] for times in found),
             statistics.median(times[0] / times[-1] for times in found),
         )
 

@@ -35,7 +35,7 @@ def bench(
         ),
     ] = None,
     device: Device = "auto",
-    compile_: Annotated[bool, typer.Option("--compile", help="torch.compile the model.")] = False,
+    compile_: Annotated[bool, typer.Option("--compile", help="torch.compile the step.")] = False,
     rounds: Annotated[
         int, typer.Option(min=1, metavar="INT", help="Measurements, of which the median.")
     ] = 20,

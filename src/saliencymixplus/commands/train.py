@@ -72,7 +72,7 @@ def train(
     engine: Annotated[
         str, _how("auto, eager or graph (CUDA: the whole step captured).", metavar="NAME")
     ] = "auto",
-    compile_: Annotated[bool, _how("torch.compile the model.", "--compile")] = False,
+    compile_: Annotated[bool, _how("torch.compile the step.", "--compile")] = False,
     deterministic: Annotated[
         bool, _how("Bit-identical on CUDA too, and slower.", "--deterministic")
     ] = False,
