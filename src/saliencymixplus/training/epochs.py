@@ -174,8 +174,7 @@ class Loop:
     def _keep_weights(self, row: Row) -> None:
         """Remember the weights of an epoch that is better than all before, or was asked for."""
         done, asked = self.progressed, self.run.training.weights_epochs
-        if done.epoch in asked:
-            done.weights[done.epoch] = state_of(self.parts.evaluated)
+        keep = done.epoch in asked
         for name, key in (
             ("best_validation", "validation_top1_error"),
             ("best_test", "test_top1_error"),
@@ -186,7 +185,9 @@ class Loop:
             before = done.bests.get(name)
             if before is None or error < (done.history[before - 1][key] or 0.0):
                 done.bests[name] = done.epoch
-                done.weights.setdefault(done.epoch, state_of(self.parts.evaluated))
+                keep = True
+        if keep:  # copied off the device once, however many reasons there are
+            done.weights[done.epoch] = state_of(self.parts.evaluated)
         for epoch in set(done.weights) - {*done.bests.values(), *asked}:
             del done.weights[epoch]
 
