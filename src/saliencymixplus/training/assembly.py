@@ -104,8 +104,9 @@ def assemble(
     engine, why = create_engine(step, runtime.engine, device, say)
     name = "bf16" if dtype == torch.bfloat16 else "fp32"
     say(f"engine: {why}, {name}, {device}{', compiled' if runtime.compile else ''}")
-    # Without gradients a larger batch fits; small images need it to keep a GPU busy.
-    larger = 8 if max(augmentation.output) <= 64 else 2
+    # Without gradients a larger batch fits, and small images need it to keep a GPU busy. A CPU's
+    # caches hold no more than a small one.
+    larger = 1 if device.type == "cpu" else 8 if max(augmentation.output) <= 64 else 2
     # On the CPU the errors are those that the saved weights give in full precision; on a GPU
     # that would take a good part of an epoch's time.
     exact = nullcontext if device.type == "cpu" else autocast
