@@ -1,5 +1,6 @@
 """imagefolder: the user's folder, zip or tar, whatever its names, order and clutter."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -178,6 +179,23 @@ def test_a_pipe_is_refused(bench: Any, make: Any) -> None:
     settings = _unpacked(make.photos(), bench.folder / "photos")
     os.mkfifo(bench.folder / "photos/train/cat/pipe.png")
     bench.refused(settings, "train/cat/pipe.png")
+
+
+@pytest.mark.parametrize("ending", [".ZIP", ".tar", ".Tar.Gz"])
+def test_the_data_are_called_as_their_archive_without_its_ending(
+    ending: str, bench: Any, make: Any
+) -> None:
+    content = make.zipped(make.photos()) if ending == ".ZIP" else make.tarred(make.photos())
+    for name, title in ((f"My Photos{ending}", "My Photos"), (ending, ending)):
+        assert bench.run(bench.own(content, name)).meta.name == title
+
+
+def test_the_manifest_tells_the_size_of_what_was_taken_over(bench: Any, make: Any) -> None:
+    folder = _unpacked(make.photos(), bench.folder / "photos")
+    for settings in (folder, bench.own(make.tarred(make.photos()))):
+        downloads = bench.download(settings)
+        (entry,) = json.loads((downloads / "manifest.json").read_text())["archives"]
+        assert entry["bytes"] == (downloads / entry["name"]).stat().st_size > 0
 
 
 def test_a_changed_folder_is_taken_over_anew(bench: Any, make: Any) -> None:

@@ -81,6 +81,23 @@ def test_one_graph_by_inductor(method: str, options: dict[str, Any]) -> None:
     check_compiled(method, options, "inductor")
 
 
+def test_compiling_a_mixer_leaves_the_plain_one_as_it_is() -> None:
+    torch._dynamo.reset()
+    graphs: list[int] = []
+
+    def counting(graph: torch.fx.GraphModule, inputs: Any) -> Any:
+        graphs.append(len(graph.graph.nodes))
+        return graph.forward
+
+    plain = mixing.create("cutmix")
+    compiled = plain.compiled(backend=counting)
+    images, labels, _ = batch()
+    draw = plain.draw(6, 12, 16)
+    for mixer, count in ((plain, 0), (compiled, 1)):
+        assert torch.equal(mixer(images, labels, draw=draw).labels_b, labels[draw.index_b])
+        assert len(graphs) == count
+
+
 @pytest.mark.parametrize("variant", ["corrected", "published"])
 def test_a_compiled_network_steps_as_the_plain_one(variant: str) -> None:
     torch._dynamo.reset()

@@ -57,6 +57,19 @@ def test_beta_has_its_moments(alpha: float) -> None:
     assert torch.equal(lam, again)
 
 
+@pytest.mark.parametrize(
+    ("method", "option"),
+    [("cutmix", "box"), ("saliencymix", "box"), ("saliencymixplus", "lam0"), ("mixup", "lam0"),
+     ("fmix", "mask"), ("gridmix", "mask")],
+)  # fmt: skip
+def test_a_mixers_alpha_shapes_its_lam0(method: str, option: str) -> None:
+    for alpha in (0.2, 1.0, 4.0):
+        mixer = mixing.create(method, alpha=alpha, **{option: "sample"})
+        lam0 = mixer.draw(4000, 1, 1, generator=generator()).lam0
+        assert lam0 is not None
+        assert lam0.var().item() == pytest.approx(1 / (4 * (2 * alpha + 1)), rel=0.15)
+
+
 def test_centres_cover_the_image_evenly() -> None:
     centres = draws.centres(24000, 4, 6, generator=generator(), device=CPU)
     counts = torch.bincount(centres[:, 0] * 6 + centres[:, 1], minlength=24)
@@ -101,3 +114,13 @@ def test_a_loader_mixes_in_its_collate_fn(method: str) -> None:
     for mixed in batches:
         assert mixed.soft_labels(10).shape == (len(mixed.images), 10)
         assert mixed.to("cpu", non_blocking=True).lam.equal(mixed.lam)
+
+
+def test_a_loaders_mixing_follows_from_its_generator() -> None:
+    data, mixer = TensorDataset(torch.rand(8, 3, 8, 8), torch.arange(8)), mixing.create("mixup")
+    first, second, other = (
+        next(iter(DataLoader(data, 8, collate_fn=mixing.collate(mixer, generator=generator(seed)))))
+        for seed in (0, 0, 1)
+    )
+    assert torch.equal(first.images, second.images)
+    assert not torch.equal(first.images, other.images)

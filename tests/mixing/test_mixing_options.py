@@ -74,7 +74,9 @@ def test_resolved_options_are_json_and_resolve_to_themselves(method: str) -> Non
         ("saliencymixplus", {"variant": "publshed"}, "'published'"),
         ("saliencymixplus", {"pairs": "greedy"}, "choose one of"),
         ("saliencymixplus", {"pairs": True}, "pairs"),
-        ("saliencymixplus", {"alpha": 0.0}, "between"),
+        *[(name, {"alpha": 0.0}, "between") for name in ("cutmix", "mixup", "fmix", "gridmix")],
+        *[(f"saliencymix{plus}", {"alpha": 0.0}, "between") for plus in ("", "plus")],
+        ("cutmix", {"clean_gradient": -0.5}, "between"),
         ("saliencymixplus", {"alpha": "1"}, "no number"),
         ("saliencymixplus", {"smoothing": float("nan")}, "no number"),
         ("saliencymixplus", {"clean_gradient": True}, "no number"),
@@ -97,6 +99,8 @@ def test_a_range_may_be_one_value() -> None:
 def test_needs() -> None:
     assert mixing.create("saliencymixplus").needs_model
     assert not mixing.create("saliencymixplus", position="random", label="area").needs_model
+    assert mixing.create("saliencymixplus", position="random").needs_model
+    assert mixing.create("saliencymixplus", label="area").needs_model
     assert mixing.create("saliencymix").needs_saliency
     assert not mixing.create("saliencymix", variant="published").needs_saliency
     assert not mixing.create("guidedsr").needs_model

@@ -101,3 +101,15 @@ def test_smoothing_is_opencvs() -> None:
     expected = cv2.GaussianBlur(saliency, (13, 13), 2.0, borderType=cv2.BORDER_REPLICATE)
     ours = smooth(torch.from_numpy(saliency)[None], 2.0)[0].numpy()
     np.testing.assert_allclose(ours, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("method", ["guidedsr", "saliencymixplus"])
+def test_a_mixer_smooths_the_maps_it_is_given(method: str) -> None:
+    saliency = np.random.default_rng(2).random((2, 24, 40), dtype=np.float32)
+    mixer = mixing.create(method, smoothing=2.0)
+    images, maps = torch.rand(2, 3, 24, 40), torch.from_numpy(saliency)
+    mixed = mixer(images, torch.arange(2), saliency=maps)
+    assert mixed.saliency is not None
+    for ours, given in zip(mixed.saliency.numpy(), saliency, strict=True):
+        expected = cv2.GaussianBlur(given, (13, 13), 2.0, borderType=cv2.BORDER_REPLICATE)
+        np.testing.assert_allclose(ours, expected, atol=1e-5)

@@ -143,6 +143,23 @@ def test_published_saliencymix_takes_the_first_of_peaks_that_are_equal_as_bytes(
     assert mixed.boxes.tolist() == [[0, 1, 4, 5]] * 2
 
 
+def test_an_unmixed_batch_belongs_to_its_first_labels() -> None:
+    images, labels = torch.rand(3, 3, 9, 12), torch.tensor([2, 0, 1])
+    mixed = mixing.create("none")(images, labels)
+    assert torch.equal(mixed.images, images)
+    assert mixed.lam.tolist() == mixed.area_lam.tolist() == [1.0] * 3
+    assert mixed.index_a.tolist() == mixed.index_b.tolist() == [0, 1, 2]
+    assert torch.equal(mixed.soft_labels(3).argmax(1), labels)
+
+
+def test_only_a_resized_source_has_a_box_of_its_own() -> None:
+    images, labels = torch.rand(3, 3, 9, 12), torch.arange(3)
+    assert mixing.create("cutmix")(images, labels).source_boxes is None
+    resized = mixing.create("resizemix")(images, labels)
+    assert resized.source_boxes is not None
+    assert resized.source_boxes.tolist() == [[0, 0, 9, 12]] * 3
+
+
 def test_images_that_ask_for_gradients_are_mixed_as_numbers() -> None:
     images = torch.rand(3, 3, 9, 12, requires_grad=True)
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
@@ -153,3 +170,7 @@ def test_images_that_ask_for_gradients_are_mixed_as_numbers() -> None:
         assert not mixed.lam.requires_grad
     assert images.grad is None
     assert images.requires_grad
+    maps = torch.rand(3, 9, 12, requires_grad=True)
+    given = mixing.create("saliencymix")(images, torch.arange(3), saliency=maps)
+    assert given.saliency is not None
+    assert not given.saliency.requires_grad

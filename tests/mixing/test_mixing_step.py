@@ -191,6 +191,18 @@ def test_soft_labels_of_any_type_train(dtype: torch.dtype) -> None:
     torch.testing.assert_close(gradients(soft), gradients(hard))
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("variant", ["corrected", "published"])
+def test_losses_have_single_precision_at_least(variant: str, dtype: torch.dtype) -> None:
+    images, labels = batch()
+    mixer = mixing.create("saliencymixplus", variant=variant)
+    mixed = mixer(images, labels, saliency=torch.rand(6, 10, 14))
+    logits = torch.randn(len(mixed.lam), 4).to(dtype)
+    wide = torch.promote_types(dtype, torch.float32)
+    assert mixed.losses(logits).dtype == wide
+    torch.testing.assert_close(mixed.loss(logits), mixed.loss(logits.to(wide)), rtol=0, atol=0)
+
+
 def test_gradients_accumulate() -> None:
     once, twice = network(), network()
     run(mixing.create("saliencymixplus", variant="published"), once)
@@ -264,6 +276,16 @@ def test_autocast_covers_the_passes_and_not_the_mixing(variant: str) -> None:
     assert all(torch.isfinite(g).all() for g in gradients(model))
 
 
+def test_mixing_within_autocast_is_as_exact_as_without() -> None:
+    images, labels = batch()
+    mixer = mixing.create("guidedsr", smoothing=1.0)  # the blur is a convolution
+    expected = mixer(images, labels)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = mixer(images, labels)
+    assert torch.equal(found.images, expected.images)
+    assert torch.equal(found.lam, expected.lam)
+
+
 def test_what_is_missing_is_said() -> None:
     images, labels = batch()
     cases: list[tuple[str, Callable[[], Any]]] = [
@@ -274,7 +296,9 @@ def test_what_is_missing_is_said() -> None:
         ),
         ("saliency", lambda: mixing.create("saliencymix")(images, labels)),
         ("images", lambda: mixing.create("cutmix")(images[0], labels)),
+        ("B ≥ 1", lambda: mixing.create("cutmix")(images[:0], labels[:0])),
         ("labels", lambda: mixing.create("cutmix")(images, labels[:2])),
+        ("labels", lambda: mixing.create("cutmix")(images, labels[:, None, None])),
         (
             "saliency must be",
             lambda: mixing.create("saliencymix")(images, labels, saliency=torch.rand(6, 3, 3)),

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from statistics import median
 from typing import Any
 
 import pytest
@@ -10,12 +11,13 @@ import torch
 from torch import nn
 
 from saliencymixplus.bench import BenchSettings, bench, settings_for, table
-from saliencymixplus.bench.clock import Clock
+from saliencymixplus.bench.clock import Clock, Timing
+from saliencymixplus.bench.steps import measure
 from saliencymixplus.data.augment import Augmentation
 from saliencymixplus.mixing import resolve_options
 from saliencymixplus.settings import ExperimentSettings, MixSettings
 from saliencymixplus.training.flops import FlopCounter, forward_flops
-from saliencymixplus.training.graph import GraphEngine
+from saliencymixplus.training.graph import EagerEngine, GraphEngine
 
 SMALL = BenchSettings(
     device="cpu",
@@ -61,7 +63,7 @@ def test_figures_fit_each_other() -> None:
         rounds=2,
         warmup=1,
         seconds=0.0,
-        images=400,
+        images=398,
         epochs=10,
         mix_prob=0.5,
     )
@@ -75,6 +77,8 @@ def test_figures_fit_each_other() -> None:
         assert 0 < step["share_of_peak"] < 1.5
     expected = 0.5 * (plain["ms"] + cutmix["ms"]) * 100 * 10 / 3.6e6
     assert cutmix["experiment_hours"] == pytest.approx(expected)
+    share = cutmix["mixing_ms"] / plain["ms"]
+    assert cutmix["mixing_share_of_plain"] == pytest.approx(share)
     json.dumps(result, allow_nan=False)
     assert table(result).row_count == 3
 
@@ -136,6 +140,42 @@ def test_slow_steps_are_measured_three_times_at_least() -> None:
     assert len(calls) == 1 + 1 + 3  # warm-up, how often a round repeats it, rounds
 
 
+def test_a_fast_step_is_measured_as_often_as_asked() -> None:
+    calls: list[int] = []
+    clock = Clock(torch.device("cpu"), rounds=7, warmup=4, round_seconds=0.0, patience=1e9)
+    clock.median_ms(lambda: calls.append(0))
+    assert len(calls) == 4 + 1 + 7  # warm-up, how often a round repeats it, rounds
+
+
+def test_patience_is_for_each_of_two_functions(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, calls = 0.0, 0
+
+    def second() -> None:
+        nonlocal now, calls
+        now, calls = now + 1.0, calls + 1
+
+    monkeypatch.setattr("saliencymixplus.bench.clock.time.perf_counter", lambda: now)
+    clock = Clock(torch.device("cpu"), rounds=50, warmup=0, round_seconds=0.0, patience=10.0)
+    clock.compare(second, second)
+    assert calls == 2 + 2 * 11  # how often a round repeats them, rounds of 2 s until 20 s are over
+
+
+@pytest.mark.parametrize(("took", "repeats"), [(1.0, 1), (0.001, 50), (0.0001, 200)])
+def test_a_round_is_long_enough_and_no_longer(
+    monkeypatch: pytest.MonkeyPatch, took: float, repeats: int
+) -> None:
+    now, calls = 0.0, 0
+
+    def work() -> None:
+        nonlocal now, calls
+        now, calls = now + took, calls + 1
+
+    monkeypatch.setattr("saliencymixplus.bench.clock.time.perf_counter", lambda: now)
+    clock = Clock(torch.device("cpu"), rounds=3, warmup=0, round_seconds=0.05, patience=1e9)
+    assert clock.median_ms(work) == pytest.approx(1000 * took)
+    assert calls == 1 + 3 * repeats
+
+
 def test_a_ratio_is_taken_between_rounds_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a machine that gets slower all the time, twice the work is still twice the time."""
     now = 0.0
@@ -162,6 +202,33 @@ def test_a_cheaper_saliency_pass_is_measured_as_such() -> None:
     result = bench(replace(SMALL, mixes=tuple(mixes)), say=str)
     plain, full, every, share = result["steps"]
     assert [every["method"], share["method"]] == ["every", "share"]
+    assert plain["ms"] == median(step["plain_ms"] for step in result["steps"])
     half = plain["flops"] + (full["flops"] - plain["flops"]) / 2
     assert every["flops"] == pytest.approx(half)
     assert share["flops"] == pytest.approx(half)
+
+
+def test_time_is_the_mean_over_steps_with_and_without_a_pass(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Told(Clock):
+        timings = iter((Timing(10.0, 5.0, 2.0), Timing(6.0, 5.0, 1.2), Timing(0.5, 0.5, 1.0)))
+
+        def compare(self, function: Any, reference: Any = None) -> Timing:
+            function()
+            return next(self.timings)
+
+    guided: list[bool] = []
+    usual = EagerEngine.run
+
+    def run(self: EagerEngine, *given: Any, **how: Any) -> None:
+        guided.append(how["guided"])
+        usual(self, *given, **how)
+
+    monkeypatch.setattr(EagerEngine, "run", run)
+    cpu, every = torch.device("cpu"), recipe("saliencymixplus", saliency_every=4)
+    found, _ = measure(SMALL, every, Told(cpu), cpu, torch.float32, str, lambda: None)
+    assert guided == [True, True, False]  # the first step, then those that are measured
+    assert found["ms"] == pytest.approx(10 / 4 + 6 * 3 / 4)
+    assert found["ratio_to_plain"] == pytest.approx(2 / 4 + 1.2 * 3 / 4)
+    assert (found["plain_ms"], found["mixing_ms"]) == (5.0, 0.5)

@@ -1,6 +1,8 @@
 """Augmentation and batches against torchvision and against plain indexing."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from torchvision.transforms.v2 import functional as tv
 from saliencymixplus.data import batches
 from saliencymixplus.data.augment import RATIO, SCALE, Augmentation, Boxes, gather, resize, whole
 from saliencymixplus.data.batches import DeviceData, ShardData, Source
-from saliencymixplus.data.loader import HostData, open_sources
+from saliencymixplus.data.loader import HostData, _Rows, open_sources
 from saliencymixplus.data.prepared import load_prepared
 
 CPU = torch.device("cpu")
@@ -102,6 +104,61 @@ def test_saliency_goes_through_the_same_motion(tiny: Path, kind: str) -> None:
     assert torch.equal(batch.labels, torch.from_numpy(split.labels[:12].copy()))
 
 
+@pytest.mark.parametrize(
+    ("kind", "output"), [("resized-crop", (8, 8)), ("resized-crop", (6, 5)), ("crop", (6, 5))]
+)
+def test_a_batch_is_cut_as_torchvision_cuts(tiny: Path, kind: str, output: Any) -> None:
+    split = load_prepared(tiny).split("train")
+    how = Augmentation(kind, (8, 8), output)
+    data = DeviceData(split, how, (0.0,) * 3, (1.0,) * 3, CPU)
+    (inputs,) = data.inputs([torch.arange(12)])
+    boxes = how.draw(12, torch.Generator().manual_seed(1), CPU)
+    pixels = torch.from_numpy(split.images[:12].copy()).permute(0, 3, 1, 2) / 255
+    places = zip(pixels, boxes.top, boxes.left, boxes.height, boxes.width, strict=True)
+    expected = [
+        tv.crop(image, top, left, *output)
+        if kind == "crop"
+        else tv.resized_crop(image, top, left, height, width, list(output), antialias=True)
+        for image, top, left, height, width in places
+    ]
+    found = data.assemble(inputs, boxes).images
+    torch.testing.assert_close(found, torch.stack(expected), atol=2e-5, rtol=0)
+
+
+def test_maps_that_no_method_takes_are_not_held(tiny: Path) -> None:
+    split, how = load_prepared(tiny).split("train"), Augmentation("none", (8, 8), (8, 8))
+    rest = (how, (0.0,) * 3, (1.0,) * 3, CPU)
+    without = replace(split, saliency=None)
+    for source in (
+        *(kind(split, *rest) for kind in (DeviceData, ShardData)),
+        *(kind(without, *rest, saliency=True) for kind in (DeviceData, ShardData)),
+        HostData(split, *rest, workers=0),
+        HostData(without, *rest, saliency=True, workers=0),
+    ):
+        (inputs,) = source.inputs([torch.arange(4)])
+        assert source.assemble(inputs).saliency is None
+
+
+def test_reading_from_the_host_leaves_torchs_own_generator_alone(tiny: Path) -> None:
+    split, how = load_prepared(tiny).split("train"), Augmentation("none", (8, 8), (8, 8))
+    source = HostData(split, how, (0.0,) * 3, (1.0,) * 3, CPU, workers=0)
+    before = torch.random.get_rng_state()
+    assert len(list(source.inputs(torch.arange(8).split(4)))) == 2
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_the_host_reads_one_batch_ahead(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    split, how = load_prepared(tiny).split("train"), Augmentation("none", (8, 8), (8, 8))
+    seen: list[int] = []
+    read = _Rows.__getitem__
+    monkeypatch.setattr(
+        _Rows, "__getitem__", lambda self, rows: (seen.append(len(rows)), read(self, rows))[1]
+    )
+    source = HostData(split, how, (0.0,) * 3, (1.0,) * 3, CPU, workers=0)
+    used = [len(seen) for _ in source.inputs(torch.arange(16).split(4))]
+    assert used == [2, 3, 4, 4]
+
+
 def test_pixels_are_normalised_and_resized_for_evaluation(tiny: Path) -> None:
     split = load_prepared(tiny).split("test")
     mean, std = (0.1, 0.2, 0.3), (0.5, 0.6, 0.7)
@@ -159,6 +216,7 @@ def test_each_of_several_processes_holds_its_part_of_an_epoch(
             pixels = torch.from_numpy(split.images[rows.numpy()]).permute(0, 3, 1, 2) / 255
             torch.testing.assert_close(batch.images, pixels)
     assert list(source.inputs([])) == []
+    assert list(DeviceData(split, how, (0.0,) * 3, (1.0,) * 3, CPU).inputs([])) == []
 
 
 def test_where_the_images_live_follows_from_what_fits(
@@ -182,6 +240,19 @@ def test_where_the_images_live_follows_from_what_fits(
     assert type(sources["train"]) is DeviceData  # the part of one process is everything
 
 
+def test_what_is_needed_are_all_images_and_the_training_maps(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, how = load_prepared(tiny), Augmentation("none", (8, 8), (8, 8))
+    plain = sum(data.meta.counts.values()) * (8 * 8 * 3 + 8)
+    for saliency, needed in ((False, plain), (True, plain + 50 * 8 * 8)):
+        for spare, kind in ((10, DeviceData), (-10, HostData)):
+            free = int(needed / 0.4) + spare
+            monkeypatch.setattr("saliencymixplus.data.loader.free_memory", lambda device, n=free: n)
+            sources = open_sources(data, how, CPU, saliency=saliency, workers=0, say=str)
+            assert type(sources["train"]) is kind
+
+
 def test_data_that_do_not_fit_stay_on_the_host(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     how = Augmentation("none", (8, 8), (8, 8))
     said: list[str] = []
@@ -199,3 +270,18 @@ def test_data_that_do_not_fit_stay_on_the_host(tiny: Path, monkeypatch: pytest.M
 def test_whole_images_are_left_as_they_are() -> None:
     images = torch.rand(2, 3, 5, 7)
     torch.testing.assert_close(resize(images, whole(2, (5, 7), CPU), (5, 7)), images)
+
+
+@pytest.mark.parametrize("place", ["device", "host"])
+def test_only_training_images_are_augmented_and_have_maps(tiny: Path, place: str) -> None:
+    how = Augmentation("crop-flip", (8, 8), (6, 6), 1)
+    sources = open_sources(
+        load_prepared(tiny), how, CPU, saliency=True, place=place, workers=0, say=str
+    )
+    for name, source in sources.items():
+        kept = how if name == "train" else Augmentation("none", (8, 8), (6, 6))
+        assert source.augmentation == kept
+        (inputs,) = source.inputs([torch.arange(4)])
+        batch = source.assemble(inputs)
+        assert batch.images.shape == (4, 3, 6, 6)
+        assert (batch.saliency is not None) == (name == "train")

@@ -123,6 +123,24 @@ def test_compile_time_is_said(tiny: Path, make: Make) -> None:
     ]
 
 
+def test_a_plain_step_is_recorded_once_guided_or_not(tiny: Path, make: Make) -> None:
+    parts, fake = parts_for(make, tiny, "saliencymixplus"), FakeCapturer()
+    engine = GraphEngine(parts.step, fake)
+    (inputs,) = parts.sources["train"].inputs([torch.arange(8)])
+    for mix, guided in ((False, True), (False, False), (True, True), (True, False)):
+        engine.run(inputs, mix, guided=guided, epoch=1, index=0)
+    assert fake.captures == 3
+
+
+def test_a_replay_leaves_earlier_inputs_alone(tiny: Path, make: Make) -> None:
+    parts = parts_for(make, tiny, "none")
+    engine = GraphEngine(parts.step, FakeCapturer())
+    batches = list(parts.sources["train"].inputs(torch.arange(16).split(8)))
+    for index, inputs in enumerate(batches):
+        engine.run(inputs, False, epoch=1, index=index)
+    assert torch.equal(batches[0][0], torch.arange(8))
+
+
 def test_recording_leaves_no_trace(tiny: Path, make: Make) -> None:
     parts = parts_for(make, tiny, "saliencymixplus", weight_average=0.9)
     engine = GraphEngine(parts.step, FakeCapturer())
@@ -209,6 +227,18 @@ def test_what_calls_opencv_is_run_eagerly(
     assert isinstance(graph.create_engine(parts.step, "eager", cuda)[0], EagerEngine)
     assert graph.create_engine(parts.step, "auto", CPU)[1] == "eager"
     assert "CUDA" in graph.create_engine(parts.step, "graph", CPU)[1]
+
+
+def test_steps_of_several_processes_are_run_eagerly(
+    tiny: Path, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step, cuda = parts_for(make, tiny, "cutmix").step, torch.device("cuda")
+    monkeypatch.setattr(graph, "CudaCapturer", lambda device: FakeCapturer())
+    for world, kind in ((1, GraphEngine), (2, EagerEngine)):
+        engine, why = graph.create_engine(replace(step, world=world), "auto", cuda, print)
+        assert isinstance(engine, kind)
+        assert ("processes" in why) == (world == 2)
+        assert engine.say is print
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch import nn
 from train_apart import without_batch_norm
 from training_helpers import timeless
 
+from saliencymixplus.data.augment import Boxes
 from saliencymixplus.data.prepared import load_prepared
 from saliencymixplus.errors import UserError
 from saliencymixplus.settings import RunSettings, RuntimeSettings
@@ -119,6 +121,26 @@ def test_mixed_steps_are_the_average_of_the_processes(
     found = load_file(tmp_path / "two" / "weights" / "last.safetensors")
     for key, value in both[0].step.local.state_dict().items():
         torch.testing.assert_close(found[key], value, rtol=1e-3, atol=1e-5)
+
+
+def test_each_process_crops_its_part_as_one_process_would(tiny: Path, make: Make) -> None:
+    run, data, cpu = make("none"), load_prepared(tiny), torch.device("cpu")
+
+    def crops(group: Processes) -> Boxes:
+        parts = assembly.assemble(run, data, RuntimeSettings(device="cpu"), cpu, group, say=str)
+        plain, seen = parts.step.plain, []
+        parts.step.plain = replace(
+            plain, assemble=lambda rows, boxes: (seen.append(boxes), plain.assemble(rows, boxes))[1]
+        )
+        (inputs,) = parts.step.source.inputs([group.part(torch.arange(16))])
+        parts.engine.run(inputs, False, epoch=1, index=0)
+        return seen[0]
+
+    alone, *both = (crops(Unwrapped(*place)) for place in ((0, 1), (0, 2), (1, 2)))
+    for name in ("top", "left", "flip"):
+        values = torch.cat([getattr(boxes, name) for boxes in both])
+        assert torch.equal(values, getattr(alone, name))
+        assert len(values.unique()) > 1
 
 
 def test_a_batch_that_does_not_divide_is_refused(
