@@ -1,6 +1,7 @@
 """imagefolder: the user's folder, zip or tar, whatever its names, order and clutter."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -174,8 +175,6 @@ def test_a_link_within_the_folder_is_followed(bench: Any, make: Any) -> None:
 
 
 def test_a_pipe_is_refused(bench: Any, make: Any) -> None:
-    import os
-
     settings = _unpacked(make.photos(), bench.folder / "photos")
     os.mkfifo(bench.folder / "photos/train/cat/pipe.png")
     bench.refused(settings, "train/cat/pipe.png")
@@ -196,6 +195,24 @@ def test_the_manifest_tells_the_size_of_what_was_taken_over(bench: Any, make: An
         downloads = bench.download(settings)
         (entry,) = json.loads((downloads / "manifest.json").read_text())["archives"]
         assert entry["bytes"] == (downloads / entry["name"]).stat().st_size > 0
+
+
+def test_a_folder_is_packed_by_names_and_contents_alone(bench: Any, make: Any) -> None:
+    root = bench.folder / "photos"
+    settings = _unpacked(make.photos(classes=("c" * 200, "dog")), root)
+    packed = (bench.download(settings) / "images.tar").read_bytes()
+    (root / "train/dog/0.png").chmod(0o600)
+    (root / "val").write_bytes(b"no folder")
+    _unpacked({"notes/a.txt": b"beside the splits"}, root)
+    assert (bench.download(settings) / "images.tar").read_bytes() == packed
+
+
+def test_a_name_that_is_no_utf8_is_refused(bench: Any, make: Any) -> None:
+    settings = _unpacked(make.photos(), bench.folder / "photos")
+    name = os.fsdecode(b"train/cat/\xff.png")
+    (bench.folder / "photos" / name).write_bytes(make.encoded(1))
+    with pytest.raises(UserError, match="no UTF-8: rename it"):
+        bench.download(settings)
 
 
 def test_a_changed_folder_is_taken_over_anew(bench: Any, make: Any) -> None:

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from saliencymixplus.bench import BenchSettings, bench, settings_for, table
-from saliencymixplus.bench.clock import Clock, Timing
+from saliencymixplus.bench.clock import Clock, Timing, matmul_peak
 from saliencymixplus.bench.steps import measure
 from saliencymixplus.data.augment import Augmentation
 from saliencymixplus.mixing import resolve_options
@@ -41,6 +41,15 @@ def recipe(method: str, name: str = "", **options: Any) -> MixSettings:
 def test_forward_flops_by_hand() -> None:
     model = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.Flatten(), nn.Linear(4 * 25, 7))
     assert forward_flops(model, 2, (5, 5)) == 2 * 2 * (25 * 4 * 3 * 9 + 100 * 7)
+
+
+def test_the_peak_is_the_best_of_the_products_by_hand() -> None:
+    class Told(Clock):
+        def median_ms(self, function: Any) -> float:
+            return {512: 1.0, 1024: 2.0, 2048: 80.0}[len(function())]
+
+    cpu = torch.device("cpu")
+    assert matmul_peak(Told(cpu), cpu, torch.float32) == 2 * 1024**3 / 0.002
 
 
 def test_gradients_of_inputs_alone_cost_less() -> None:
@@ -79,6 +88,7 @@ def test_figures_fit_each_other() -> None:
     assert cutmix["experiment_hours"] == pytest.approx(expected)
     share = cutmix["mixing_ms"] / plain["ms"]
     assert cutmix["mixing_share_of_plain"] == pytest.approx(share)
+    assert result["threads"] == torch.get_num_threads()
     json.dumps(result, allow_nan=False)
     assert table(result).row_count == 3
 

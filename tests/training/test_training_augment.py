@@ -1,5 +1,6 @@
 """Augmentation and batches against torchvision and against plain indexing."""
 
+import pickle
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -147,6 +148,11 @@ def test_reading_from_the_host_leaves_torchs_own_generator_alone(tiny: Path) -> 
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
+def test_a_worker_is_handed_the_name_of_a_file_and_not_its_content(tiny: Path) -> None:
+    split = load_prepared(tiny).split("train")
+    assert len(pickle.dumps(_Rows(split, saliency=True))) < split.images.nbytes / 4
+
+
 def test_the_host_reads_one_batch_ahead(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     split, how = load_prepared(tiny).split("train"), Augmentation("none", (8, 8), (8, 8))
     seen: list[int] = []
@@ -202,7 +208,7 @@ def test_sources_give_the_same_batches_wherever_the_images_are(tiny: Path) -> No
 def test_each_of_several_processes_holds_its_part_of_an_epoch(
     tiny: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batches, "_PIECE", 7)  # more than one goes to the device
+    monkeypatch.setattr(batches, "_PIECE", 23)  # more than one goes to the device
     split = load_prepared(tiny).split("train")
     how = Augmentation("none", (8, 8), (8, 8))
     source = ShardData(split, how, (0.0,) * 3, (1.0,) * 3, CPU, saliency=True)
@@ -281,6 +287,7 @@ def test_only_training_images_are_augmented_and_have_maps(tiny: Path, place: str
     for name, source in sources.items():
         kept = how if name == "train" else Augmentation("none", (8, 8), (6, 6))
         assert source.augmentation == kept
+        assert not isinstance(source, HostData) or source._loader.num_workers == 0
         (inputs,) = source.inputs([torch.arange(4)])
         batch = source.assemble(inputs)
         assert batch.images.shape == (4, 3, 6, 6)
