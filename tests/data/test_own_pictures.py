@@ -73,6 +73,12 @@ def test_a_folder_around_everything_on_disk_is_accepted(bench: Any, make: Any) -
     assert bench.run(folder).meta.digest == plain.digest
 
 
+def test_a_lone_split_folder_is_no_folder_around_everything(bench: Any, make: Any) -> None:
+    files = {name: data for name, data in make.photos().items() if name.startswith("train/")}
+    with pytest.raises(UserError, match="no test/CLASS/ or val/CLASS/ folders"):
+        bench.run(_unpacked(files, bench.folder / "half"))
+
+
 def test_unicode_and_spaces_in_every_name(bench: Any, make: Any) -> None:
     names = ("weiße Kätzchen", "犬 [α]")
     files = make.photos(classes=names)

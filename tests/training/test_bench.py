@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -14,7 +15,7 @@ from saliencymixplus.bench import BenchSettings, bench, settings_for, table
 from saliencymixplus.bench.clock import Clock, Timing, matmul_peak
 from saliencymixplus.bench.steps import measure
 from saliencymixplus.data.augment import Augmentation
-from saliencymixplus.mixing import resolve_options
+from saliencymixplus.mixing import METHODS, resolve_options
 from saliencymixplus.settings import ExperimentSettings, MixSettings
 from saliencymixplus.training.flops import FlopCounter, forward_flops
 from saliencymixplus.training.graph import EagerEngine, GraphEngine
@@ -185,6 +186,19 @@ def test_a_round_is_long_enough_and_no_longer(
     clock = Clock(torch.device("cpu"), rounds=3, warmup=0, round_seconds=0.05, patience=1e9)
     assert clock.median_ms(work) == pytest.approx(1000 * took)
     assert calls == 1 + 3 * repeats
+
+
+def test_all_methods_are_compiled_in_one_benchmark(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The compiler gives up on a function after a few versions of it; each method is one."""
+    torch._dynamo.reset()
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
+    monkeypatch.setattr(torch._dynamo.config, "fail_on_recompile_limit_hit", True)
+    said: list[str] = []
+    mixes = tuple(recipe(name) for name in METHODS)
+    result = bench(replace(SMALL, compile=True, mixes=mixes), say=said.append)
+    assert [step["method"] for step in result["steps"]] == list(METHODS)
+    assert sum("compiled in" in line for line in said) == len(METHODS)
+    assert all(step["flops"] > 0 for step in result["steps"])
 
 
 def test_a_ratio_is_taken_between_rounds_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:

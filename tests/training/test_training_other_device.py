@@ -17,6 +17,7 @@ from saliencymixplus import mixing
 from saliencymixplus.data.augment import Augmentation
 from saliencymixplus.data.batches import DeviceData
 from saliencymixplus.data.prepared import Split
+from saliencymixplus.models import create_model
 from saliencymixplus.training.optimiser import WeightAverage
 from saliencymixplus.training.step import Pieces, TrainStep
 from saliencymixplus.training.totals import Totals
@@ -50,14 +51,7 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeTensorMode]:
 
 def network() -> nn.Module:
     with CUDA:
-        return nn.Sequential(
-            nn.Conv2d(3, 8, 3, padding=1),
-            nn.BatchNorm2d(8),
-            nn.ReLU(),
-            nn.AdaptiveAvgPool2d(1),
-            nn.Flatten(),
-            nn.Linear(8, 10),
-        )
+        return create_model("resnet8", 10, 12)
 
 
 def source_for(mixer: mixing.Mixer, augment: str) -> DeviceData:
