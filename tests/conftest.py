@@ -1,6 +1,63 @@
-"""What holds for every test: hypothesis looks for faults, and a busy machine is none."""
+"""Fixtures that tests of several rooms share; plain functions are in helpers.py."""
 
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
 from hypothesis import HealthCheck, settings
+from torch import nn
 
+from saliencymixplus.evaluation.classifier import PixelClassifier
+from saliencymixplus.settings import RuntimeSettings
+from tests.helpers import SIZE, Recorder, write_prepared, write_rectangles
+
+# A busy machine is not a fault.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy")
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a prepared data set of 50 training images of 8×8 pixels, without masks."""
+    return write_prepared(tmp_path_factory.mktemp("prepared") / "tiny")
+
+
+@pytest.fixture
+def rectangles(tmp_path: Path) -> Path:
+    """The folder of a small prepared data set with object masks."""
+    return write_rectangles(tmp_path / "rectangles")
+
+
+@pytest.fixture
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A state folder of the test's own."""
+    path = tmp_path / "state"
+    monkeypatch.setenv("SALIENCYMIXPLUS_STATE", str(path))
+    return path
+
+
+@pytest.fixture
+def runtime(state: Path) -> RuntimeSettings:
+    """On the CPU, silent and untracked, with a state folder of the test's own."""
+    return RuntimeSettings(device="cpu", tracker="none", progress="none")
+
+
+@pytest.fixture
+def recorder(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A tracker that remembers what a training told it."""
+    tracker = Recorder()
+    monkeypatch.setattr(
+        "saliencymixplus.training.trainer.open_tracker", lambda kind, **rest: tracker
+    )
+    return tracker
+
+
+@pytest.fixture
+def classifier() -> PixelClassifier:
+    """Untrained, three classes; every pixel matters."""
+    torch.manual_seed(0)
+    layers = nn.Sequential(
+        nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(4 * SIZE * SIZE, 3)
+    )
+    return PixelClassifier(layers, (0.5, 0.4, 0.3), (0.2, 0.25, 0.3), SIZE)

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from saliencymixplus import mixing
-from saliencymixplus.mixing.saliencymix import fine_grained_of_floats
+from saliencymixplus.mixing.methods.saliencymix import fine_grained_of_floats
 
 FOLDER = Path(os.environ.get("GOLDEN_DIR") or Path(__file__).parent / "golden")
 CASES = sorted(FOLDER.glob("*.npz"))

@@ -16,12 +16,13 @@ from saliencymixplus.audit.figures import epochs_figure, errors_figure
 from saliencymixplus.audit.measure import annotated, batches, measure
 from saliencymixplus.audit.statistics import Estimate
 from saliencymixplus.audit.text import table
-from saliencymixplus.data.prepared import load_prepared
+from saliencymixplus.datasets.prepared import load_prepared
 from saliencymixplus.errors import UserError
 from saliencymixplus.mixing import create
 from saliencymixplus.pictures.style import method_styles
 from saliencymixplus.settings.evaluation import AuditSettings
 from saliencymixplus.settings.schema import MixSettings
+from tests.helpers import write_rectangles
 
 SETTINGS = AuditSettings(images=40, batch_size=8, resamples=50, worst=2, epoch_images=8)
 
@@ -52,14 +53,14 @@ def run_of(classes, weights=("last",), crop_size=None):
 @pytest.fixture
 def trained(monkeypatch):
     run = run_of(["one", "two", "three"], ("last", "epoch_0001", "epoch_0005"))
-    monkeypatch.setattr("saliencymixplus.training.runs.load_run", lambda path: run)
+    monkeypatch.setattr("saliencymixplus.runs.read.load_run", lambda path: run)
     return run
 
 
-def test_everything_is_written(prepared, tmp_path, trained):
+def test_everything_is_written(rectangles, tmp_path, trained):
     output = tmp_path / "audit"
     mixes = recipes("none", "cutmix", "mixup", "saliencymixplus")
-    result = audit(prepared, mixes, {"saliencymixplus": [tmp_path]}, SETTINGS, output)
+    result = audit(rectangles, mixes, {"saliencymixplus": [tmp_path]}, SETTINGS, output)
     assert json.loads((output / "audit.json").read_text()) == result
     assert set(result["mixes"]) == {"cutmix", "mixup", "saliencymixplus"}
     assert result["mixes"]["cutmix"]["samples"] == 40
@@ -80,8 +81,8 @@ def test_everything_is_written(prepared, tmp_path, trained):
     assert "nan" not in text
 
 
-def test_the_table_of_samples_gives_the_metrics_again(prepared, tmp_path):
-    result = audit(prepared, recipes("cutmix"), {}, SETTINGS, tmp_path / "audit")
+def test_the_table_of_samples_gives_the_metrics_again(rectangles, tmp_path):
+    result = audit(rectangles, recipes("cutmix"), {}, SETTINGS, tmp_path / "audit")
     with (tmp_path / "audit" / "audit.csv").open() as file:
         rows = list(csv.DictReader(file))
     errors = [float(row["lam"]) - float(row["true_lam"]) for row in rows]
@@ -91,14 +92,14 @@ def test_the_table_of_samples_gives_the_metrics_again(prepared, tmp_path):
     assert rows[0]["file_a"] == f"train/{int(rows[0]['image_a']):03d}.png"
 
 
-def test_the_same_audit_twice_is_the_same(prepared, tmp_path):
+def test_the_same_audit_twice_is_the_same(rectangles, tmp_path):
     mixes = recipes("cutmix", "saliencymix")
-    first = audit(prepared, mixes, {}, SETTINGS, tmp_path / "first")
-    assert audit(prepared, mixes, {}, SETTINGS, tmp_path / "second") == first
+    first = audit(rectangles, mixes, {}, SETTINGS, tmp_path / "first")
+    assert audit(rectangles, mixes, {}, SETTINGS, tmp_path / "second") == first
 
 
-def test_recipes_mix_the_same_batches(prepared):
-    data = load_prepared(prepared)
+def test_recipes_mix_the_same_batches(rectangles):
+    data = load_prepared(rectangles)
     split = data.split("train")
     found = [
         measure(
@@ -111,13 +112,13 @@ def test_recipes_mix_the_same_batches(prepared):
     assert (found[0].image_a != found[0].image_b).all()
 
 
-def test_a_recipe_without_a_run_takes_the_networks_of_the_others(prepared, tmp_path, trained):
+def test_a_recipe_without_a_run_takes_the_networks_of_the_others(rectangles, tmp_path, trained):
     own, other = (
         recipes("saliencymixplus")[0],
         MixSettings(name="plus-area-label", method="saliencymixplus", options={"label": "area"}),
     )
     output = tmp_path / "audit"
-    audit(prepared, [own, other], {"saliencymixplus": [tmp_path]}, SETTINGS, output)
+    audit(rectangles, [own, other], {"saliencymixplus": [tmp_path]}, SETTINGS, output)
     with (output / "audit.csv").open() as file:
         rows = list(csv.DictReader(file))
     mine, borrowed = ([row for row in rows if row["mix"] == mix.name] for mix in (own, other))
@@ -129,22 +130,22 @@ def test_a_recipe_without_a_run_takes_the_networks_of_the_others(prepared, tmp_p
         in (output / "audit.md").read_text()
     )
     with pytest.raises(UserError, match="train it first"):
-        audit(prepared, [other], {"plus-area-label": []}, SETTINGS, tmp_path / "none")
+        audit(rectangles, [other], {"plus-area-label": []}, SETTINGS, tmp_path / "none")
 
 
-def test_averaged_lam_is_what_reaches_the_gradient(prepared, tmp_path, trained):
+def test_averaged_lam_is_what_reaches_the_gradient(rectangles, tmp_path, trained):
     options = {"variant": "published"}
     mixes = [MixSettings(name="published", method="saliencymixplus", options=options)]
-    result = audit(prepared, mixes, {"published": [tmp_path]}, SETTINGS, tmp_path / "audit")
+    result = audit(rectangles, mixes, {"published": [tmp_path]}, SETTINGS, tmp_path / "audit")
     found = result["mixes"]["published"]
     assert found["effective_mean_absolute_error"] != found["mean_absolute_error"]
 
 
-def test_images_are_resized_to_what_the_network_takes(prepared, tmp_path, monkeypatch):
+def test_images_are_resized_to_what_the_network_takes(rectangles, tmp_path, monkeypatch):
     run = run_of(["one", "two", "three"], crop_size=9)
-    monkeypatch.setattr("saliencymixplus.training.runs.load_run", lambda path: run)
+    monkeypatch.setattr("saliencymixplus.runs.read.load_run", lambda path: run)
     mixes = recipes("cutmix", "saliencymixplus")
-    audit(prepared, mixes, {"saliencymixplus": [tmp_path]}, SETTINGS, tmp_path / "audit")
+    audit(rectangles, mixes, {"saliencymixplus": [tmp_path]}, SETTINGS, tmp_path / "audit")
     assert json.loads((tmp_path / "audit" / "details.json").read_text())["input_size"] == 9
 
 
@@ -201,37 +202,47 @@ def test_batches_hold_no_image_twice_and_never_one(count, images, size):
         assert {i for batch in found for i in batch} == {*(np.arange(count) * 5).tolist()}
 
 
-def test_only_annotated_images_are_mixed(prepared):
-    masks = np.load(prepared / "train_masks.npy")
+def test_only_annotated_images_are_mixed(rectangles):
+    masks = np.load(rectangles / "train_masks.npy")
     masks[5:] = 2
-    np.save(prepared / "train_masks.npy", masks)
-    assert annotated(load_prepared(prepared).split("train")).tolist() == [0, 1, 2, 3, 4]
+    np.save(rectangles / "train_masks.npy", masks)
+    assert annotated(load_prepared(rectangles).split("train")).tolist() == [0, 1, 2, 3, 4]
     masks[1:] = 2
-    np.save(prepared / "train_masks.npy", masks)
+    np.save(rectangles / "train_masks.npy", masks)
     with pytest.raises(UserError, match="only 1 image"):
-        annotated(load_prepared(prepared).split("train"))
+        annotated(load_prepared(rectangles).split("train"))
 
 
-def test_refusals_say_what_to_do(prepared, prepared_without_masks, tmp_path, monkeypatch):
+def test_refusals_say_what_to_do(rectangles, tmp_path, monkeypatch):
     output = tmp_path / "audit"
     with pytest.raises(UserError, match="no object masks"):
-        audit(prepared_without_masks, recipes("cutmix"), {}, SETTINGS, output)
+        audit(
+            write_rectangles(tmp_path / "bare", masks=False),
+            recipes("cutmix"),
+            {},
+            SETTINGS,
+            output,
+        )
     with pytest.raises(UserError, match="nothing to audit"):
-        audit(prepared, recipes("none"), {}, SETTINGS, output)
+        audit(rectangles, recipes("none"), {}, SETTINGS, output)
     with pytest.raises(UserError, match="trained network"):
-        audit(prepared, recipes("saliencymixplus"), {}, SETTINGS, output)
-    monkeypatch.setattr("saliencymixplus.training.runs.load_run", lambda path: run_of(["cat"]))
+        audit(rectangles, recipes("saliencymixplus"), {}, SETTINGS, output)
+    monkeypatch.setattr("saliencymixplus.runs.read.load_run", lambda path: run_of(["cat"]))
     with pytest.raises(UserError, match="other classes"):
         audit(
-            prepared, recipes("saliencymixplus"), {"saliencymixplus": [tmp_path]}, SETTINGS, output
+            rectangles,
+            recipes("saliencymixplus"),
+            {"saliencymixplus": [tmp_path]},
+            SETTINGS,
+            output,
         )
     assert not output.exists()
 
 
-def test_a_failed_audit_leaves_the_old_one(prepared, tmp_path, monkeypatch):
-    audit(prepared, recipes("cutmix"), {}, SETTINGS, tmp_path / "audit")
+def test_a_failed_audit_leaves_the_old_one(rectangles, tmp_path, monkeypatch):
+    audit(rectangles, recipes("cutmix"), {}, SETTINGS, tmp_path / "audit")
     before = (tmp_path / "audit" / "audit.json").read_bytes()
     monkeypatch.setattr(module, "write_csv", lambda *_: (_ for _ in ()).throw(OSError(28, "full")))
     with pytest.raises(UserError, match="full"):
-        audit(prepared, recipes("cutmix"), {}, SETTINGS, tmp_path / "audit")
+        audit(rectangles, recipes("cutmix"), {}, SETTINGS, tmp_path / "audit")
     assert (tmp_path / "audit" / "audit.json").read_bytes() == before

@@ -32,8 +32,8 @@ class Ready:
 @pytest.fixture(scope="session")
 def ready(tmp_path_factory):
     from saliencymixplus.commands.options import load, runtime
-    from saliencymixplus.data.locate import download_to, prepare_to
-    from saliencymixplus.evaluation.suite import evaluate
+    from saliencymixplus.datasets.cache import download_to, prepare_to
+    from saliencymixplus.evaluation.evaluate import evaluate
     from saliencymixplus.training.trainer import train
 
     root = tmp_path_factory.mktemp("ready")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from saliencymixplus.data.sources.cifar import _Plain
+from saliencymixplus.datasets.sources.cifar import _Plain
 
 REPOSITORY = Path(__file__).parents[2]
 SOURCES = sorted([*(REPOSITORY / "src" / "saliencymixplus").rglob("*.py"), REPOSITORY / "cli.py"])

@@ -1,13 +1,10 @@
 """The preview: any method, one or several, the same pairs in every row."""
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import pytest
 from PIL import Image
 
-from saliencymixplus.data.prepared import load_prepared
+from saliencymixplus.datasets.prepared import load_prepared
 from saliencymixplus.errors import UserError
 from saliencymixplus.mixing import METHODS
 from saliencymixplus.models import create_model
@@ -20,8 +17,8 @@ from saliencymixplus.settings.schema import (
     MixSettings,
     ModelSettings,
 )
+from tests.helpers import write_rectangles
 
-_AUDIT = Path(__file__).parents[1] / "audit" / "conftest.py"
 EXPERIMENT = ExperimentSettings(
     download=DownloadSettings(source="digits"),
     data=DataSettings(),
@@ -31,10 +28,7 @@ EXPERIMENT = ExperimentSettings(
 
 @pytest.fixture
 def prepared(tmp_path):
-    spec = importlib.util.spec_from_file_location("rectangles", _AUDIT)
-    rectangles = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(rectangles)
-    return rectangles.write_prepared(tmp_path / "prepared", images=40)
+    return write_rectangles(tmp_path / "prepared", images=40)
 
 
 def recipes(*names):

@@ -13,7 +13,7 @@ from saliencymixplus.reporting.cards import best_run, model_card
 from saliencymixplus.reporting.curves import attack_figure, learning_figure, reliability_figure
 from saliencymixplus.reporting.page import html_page
 from saliencymixplus.reporting.report import report
-from saliencymixplus.reporting.sources import collect, over_seeds
+from saliencymixplus.reporting.run_data import collect, over_seeds
 
 EVIL = "<script>alert(1)</script> | **cat**"
 

@@ -22,7 +22,7 @@ from saliencymixplus.audit.statistics import (
     resampled,
 )
 from saliencymixplus.audit.text import markdown
-from saliencymixplus.data.prepared import Prepared, load_prepared
+from saliencymixplus.datasets.prepared import Prepared, load_prepared
 from saliencymixplus.errors import UserError
 from saliencymixplus.files import whole_directory, write_json, write_text
 from saliencymixplus.mixing import Mixer, create
@@ -32,7 +32,7 @@ from saliencymixplus.settings.evaluation import AuditSettings
 from saliencymixplus.settings.schema import MixSettings
 
 if TYPE_CHECKING:
-    from saliencymixplus.training.runs import Run
+    from saliencymixplus.runs.read import Run
 
 BASELINE = "cutmix"  # whose labels are the areas
 COMPARED = ("mean_absolute_error", "bias", "no_object", "pixel_mean_absolute_error")
@@ -172,7 +172,7 @@ def _resampled(
 
 
 def _runs_for(name: str, folders: Sequence[Path], data: Prepared) -> "list[Run]":
-    from saliencymixplus.training.runs import load_run
+    from saliencymixplus.runs.read import load_run
 
     if not folders:
         raise UserError(

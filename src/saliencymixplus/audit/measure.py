@@ -8,10 +8,10 @@ import torch
 from torch import nn
 
 from saliencymixplus.audit.records import Indices, Records, joined
-from saliencymixplus.audit.truth import OBJECT, truth
-from saliencymixplus.data.inputs import Inputs, inputs
-from saliencymixplus.data.prepared import Meta, Split
+from saliencymixplus.audit.visible_share import OBJECT, truth
+from saliencymixplus.datasets.prepared import Meta, Split
 from saliencymixplus.errors import UserError
+from saliencymixplus.loading.inputs import Inputs, inputs
 from saliencymixplus.mixing import MixedBatch, Mixer
 from saliencymixplus.pictures.grid import Sample, samples_of
 

@@ -16,24 +16,24 @@ from torch import Tensor, nn
 from saliencymixplus import mixing
 from saliencymixplus.bench.clock import Clock, hardware, matmul_peak
 from saliencymixplus.bench.settings import BenchSettings
-from saliencymixplus.data.batches import DeviceData, Inputs
-from saliencymixplus.data.prepared import Split
-from saliencymixplus.models import create_model
-from saliencymixplus.settings import MixSettings, TrainingSettings
-from saliencymixplus.training.assembly import augmentation_for
-from saliencymixplus.training.device import (
+from saliencymixplus.datasets.prepared import Split
+from saliencymixplus.engine.build import augmentation_for
+from saliencymixplus.engine.cuda_graph import Engine, GraphEngine, create_engine
+from saliencymixplus.engine.device import (
     autocast_for,
     choose_device,
     choose_dtype,
     device_settings,
     use_threads_for,
 )
-from saliencymixplus.training.flops import FlopCounter, forward_flops
-from saliencymixplus.training.graph import Engine, GraphEngine, create_engine
-from saliencymixplus.training.optimiser import create_optimiser
-from saliencymixplus.training.randomness import Streams
-from saliencymixplus.training.step import Pieces, TrainStep
-from saliencymixplus.training.totals import Totals
+from saliencymixplus.engine.epoch_metrics import Totals
+from saliencymixplus.engine.flops import FlopCounter, forward_flops
+from saliencymixplus.engine.optimizer import create_optimiser
+from saliencymixplus.engine.randomness import Streams
+from saliencymixplus.engine.step import Pieces, TrainStep
+from saliencymixplus.loading.batches import DeviceData, Inputs
+from saliencymixplus.models import create_model
+from saliencymixplus.settings import MixSettings, TrainingSettings
 
 Run = Callable[[], object]
 

@@ -30,7 +30,7 @@ def main() -> None:
     # machine (a DVC queue's workers, say) tens of times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # Importing registers the commands, in the order of the help: as they are needed.
-    from saliencymixplus.commands import data, train, evaluate, look, bench  # noqa: F401, I001
+    from saliencymixplus.commands import data, train, evaluate, preview, bench  # noqa: F401, I001
 
     try:
         code = app(standalone_mode=False)

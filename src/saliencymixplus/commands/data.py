@@ -26,7 +26,7 @@ def download(
     set_: Overrides = [],  # noqa: B006
 ) -> None:
     """Fetch an experiment's archives and verify their checksums."""
-    from saliencymixplus.data.locate import download_to, downloaded
+    from saliencymixplus.datasets.cache import download_to, downloaded
 
     section = load(params, set_).experiment(experiment)
     if output:
@@ -48,7 +48,7 @@ def prepare(
     set_: Overrides = [],  # noqa: B006
 ) -> None:
     """Decode an experiment's images once, to uint8 arrays with their saliency maps."""
-    from saliencymixplus.data.locate import downloaded, prepare_to, prepared
+    from saliencymixplus.datasets.cache import downloaded, prepare_to, prepared
 
     section = load(params, set_).experiment(experiment)
     if output:

@@ -47,9 +47,9 @@ def evaluate(
     settings = load(params, set_).top.evaluation
     how = runtime(device=device, tracker=tracker)
 
-    from saliencymixplus.data.locate import prepared as find_prepared
-    from saliencymixplus.evaluation.suite import evaluate as measure
-    from saliencymixplus.training.runs import load_run
+    from saliencymixplus.datasets.cache import prepared as find_prepared
+    from saliencymixplus.evaluation.evaluate import evaluate as measure
+    from saliencymixplus.runs.read import load_run
 
     trained = load_run(run)
     folder = output or run / "evaluation"
@@ -83,10 +83,10 @@ def audit(
 
     from saliencymixplus.audit.audit import audit as measure
     from saliencymixplus.audit.text import summary_lines
-    from saliencymixplus.data.locate import prepared as find_prepared
+    from saliencymixplus.datasets.cache import prepared as find_prepared
+    from saliencymixplus.engine.device import choose_device
     from saliencymixplus.mixing import create
-    from saliencymixplus.training.device import choose_device
-    from saliencymixplus.training.runs import load_run
+    from saliencymixplus.runs.read import load_run
 
     needing = [mix.name for mix in mixes if create(mix.method, **mix.options).needs_model]
     networks: dict[str, list[Path]] = {name: [] for name in needing}
@@ -122,7 +122,7 @@ def compare(
     loaded = load(params, set_, experiment)
     folders = runs or loaded.run_folders(experiment, loaded.top.methods)
 
-    from saliencymixplus.evaluation.compare import compare as measure
+    from saliencymixplus.comparison.compare import compare as measure
 
     folder = output or Path("reports") / experiment
     check_folder(folder / "metrics", "../comparison.json")

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from saliencymixplus.data.augment import resize, whole
+from saliencymixplus.loading.augment import resize, whole
 
 UNIT = 255.0  # a uint8 pixel's range
 

@@ -8,22 +8,22 @@ from torch import Tensor
 
 from saliencymixplus.errors import nearest
 from saliencymixplus.mixing.batch import Blend, Sources
-from saliencymixplus.mixing.cutmix import CutMixOptions, cutmix
 from saliencymixplus.mixing.draws import Draw
-from saliencymixplus.mixing.fmix import FMixOptions, fmix, spectrum_noise
-from saliencymixplus.mixing.gridmix import GridMixOptions, cell_noise, gridmix
-from saliencymixplus.mixing.guidedsr import (
+from saliencymixplus.mixing.methods.cutmix import CutMixOptions, cutmix
+from saliencymixplus.mixing.methods.fmix import FMixOptions, fmix, spectrum_noise
+from saliencymixplus.mixing.methods.gridmix import GridMixOptions, cell_noise, gridmix
+from saliencymixplus.mixing.methods.guidedsr import (
     GuidedSROptions,
     farthest_first,
     guidedsr,
     saliency_maps,
 )
-from saliencymixplus.mixing.mixup import MixupOptions, mixup
+from saliencymixplus.mixing.methods.mixup import MixupOptions, mixup
+from saliencymixplus.mixing.methods.resizemix import ResizeMixOptions, resizemix
+from saliencymixplus.mixing.methods.saliencymix import SaliencyMixOptions, saliencymix
+from saliencymixplus.mixing.methods.saliencymixplus import SaliencyMixPlusOptions, saliencymixplus
+from saliencymixplus.mixing.methods.smoothmix import SmoothMixOptions, smoothmix
 from saliencymixplus.mixing.options import Options, as_json, resolve
-from saliencymixplus.mixing.resizemix import ResizeMixOptions, resizemix
-from saliencymixplus.mixing.saliencymix import SaliencyMixOptions, saliencymix
-from saliencymixplus.mixing.saliencymixplus import SaliencyMixPlusOptions, saliencymixplus
-from saliencymixplus.mixing.smoothmix import SmoothMixOptions, smoothmix
 
 Apply = Callable[[Sources, Draw, Any], Blend]
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from saliencymixplus.pictures.style import method_label
-from saliencymixplus.reporting.sources import RunFolder, spread
+from saliencymixplus.reporting.run_data import RunFolder, spread
 
 _ROBUSTNESS = {
     "nll": ("NLL", ""),
@@ -185,7 +185,7 @@ def _loading(run: RunFolder) -> str:
     path = run.path.as_posix() if not run.path.is_absolute() else "/".join(run.path.parts[-4:])
     return (
         "```python\nfrom pathlib import Path\n\n"
-        "from saliencymixplus.training.runs import load_run\n\n"
+        "from saliencymixplus.runs.read import load_run\n\n"
         f'model = load_run(Path("{path}")).model("last")  # on the CPU, in evaluation mode\n'
         "logits = model((images - mean) / std)  # images: (B, 3, H, W) in [0, 1]\n```\n\n"
         f"The weights are plain safetensors: `{path}/weights/last.safetensors`, described by "

@@ -14,7 +14,7 @@ from saliencymixplus.pictures.style import (
     finish_axes,
     method_styles,
 )
-from saliencymixplus.reporting.sources import RunFolder, Runs, Spread, over_seeds, spread
+from saliencymixplus.reporting.run_data import RunFolder, Runs, Spread, over_seeds, spread
 
 FEWEST = 10  # images in a bin of the reliability diagram
 Points = Sequence[tuple[float, Spread]]  # x, and mean and s.d. of y

@@ -10,7 +10,7 @@ from statistics import fmean
 
 from saliencymixplus.files import whole_directory, write_text
 from saliencymixplus.pictures.style import method_label
-from saliencymixplus.reporting.sources import RunFolder, Runs
+from saliencymixplus.reporting.run_data import RunFolder, Runs
 
 
 def write_pipeline_plots(runs: Runs, output: Path) -> None:

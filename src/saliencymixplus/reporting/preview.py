@@ -8,12 +8,12 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from saliencymixplus.data.inputs import Inputs, inputs
-from saliencymixplus.data.prepared import load_prepared
+from saliencymixplus.datasets.prepared import load_prepared
 from saliencymixplus.errors import UserError
 from saliencymixplus.files import write_atomically
+from saliencymixplus.loading.inputs import Inputs, inputs
 from saliencymixplus.mixing import MixedBatch, create, gradient_saliency
-from saliencymixplus.mixing.saliencymix import fine_grained_of_floats
+from saliencymixplus.mixing.methods.saliencymix import fine_grained_of_floats
 from saliencymixplus.pictures.grid import draw_samples, samples_of
 from saliencymixplus.pictures.style import method_label
 from saliencymixplus.reporting.gallery import Row, draw_gallery
@@ -155,7 +155,7 @@ def _network(
     if not needed:
         return None, ""
     if run is not None:
-        from saliencymixplus.training.runs import load_run
+        from saliencymixplus.runs.read import load_run
 
         trained = load_run(run)
         if list(trained.data["classes"]) != list(classes):

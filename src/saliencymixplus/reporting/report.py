@@ -12,6 +12,7 @@ from saliencymixplus.reporting import curves
 from saliencymixplus.reporting.cards import best_run, model_card
 from saliencymixplus.reporting.page import html_page
 from saliencymixplus.reporting.pipeline_plots import write_pipeline_plots
+from saliencymixplus.reporting.run_data import Runs, collect
 from saliencymixplus.reporting.sections import (
     Picture,
     audit_section,
@@ -22,7 +23,6 @@ from saliencymixplus.reporting.sections import (
     provenance,
     samples_section,
 )
-from saliencymixplus.reporting.sources import Runs, collect
 
 FIGURES = "figures"
 CARDS = "model_cards"

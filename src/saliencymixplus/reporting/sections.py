@@ -7,7 +7,7 @@ from typing import Any
 
 from saliencymixplus.files import read_json
 from saliencymixplus.pictures.style import method_label
-from saliencymixplus.reporting.sources import Runs, Spread, metric
+from saliencymixplus.reporting.run_data import Runs, Spread, metric
 
 Picture = str  # a path relative to the page
 Copy = Callable[[Path, str], Picture | None]

@@ -3,12 +3,12 @@
 from pathlib import Path
 from typing import Any
 
-from saliencymixplus.data.locate import prepared as ensure_prepared
-from saliencymixplus.data.prepared import load_prepared
+from saliencymixplus.datasets.cache import prepared as ensure_prepared
+from saliencymixplus.datasets.prepared import load_prepared
+from saliencymixplus.engine.device import choose_device
 from saliencymixplus.files import check_folder
 from saliencymixplus.models import create_model
 from saliencymixplus.settings import RunSettings, RuntimeSettings, digest_of
-from saliencymixplus.training.device import choose_device
 from saliencymixplus.training.trainer import train
 from saliencymixplus.workspace import checkout_root
 

@@ -7,7 +7,7 @@ from typing import Literal
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from saliencymixplus.training.history import Row
+from saliencymixplus.runs.history import Row
 
 Kind = Literal["auto", "bar", "lines", "none"]
 

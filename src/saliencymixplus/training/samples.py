@@ -8,12 +8,12 @@ import torch
 from PIL import Image
 from torch import nn
 
-from saliencymixplus.data.prepared import Meta
+from saliencymixplus.datasets.prepared import Meta
+from saliencymixplus.engine.build import Assembly
+from saliencymixplus.engine.randomness import batches_of_epoch, generator_for
 from saliencymixplus.files import write_atomically
 from saliencymixplus.settings import RunSettings
 from saliencymixplus.tracking import Tracker
-from saliencymixplus.training.assembly import Assembly
-from saliencymixplus.training.randomness import batches_of_epoch, generator_for
 
 GROUP = "epoch"  # of MLflow's charts: it shows groups in alphabetical order, this one first
 _IMAGES, _SHOWN = 16, 8

@@ -6,24 +6,24 @@ from typing import Any
 
 import torch
 
-from saliencymixplus.data.prepared import Prepared, load_prepared
+from saliencymixplus.datasets.prepared import Prepared, load_prepared
+from saliencymixplus.engine.build import Assembly, assemble
+from saliencymixplus.engine.device import choose_device, device_settings
+from saliencymixplus.engine.distributed import Processes, local_device, processes
+from saliencymixplus.engine.loop import Loop
+from saliencymixplus.engine.state import Progressed, unpack
 from saliencymixplus.errors import UserError
-from saliencymixplus.settings import RunSettings, RuntimeSettings, digest_of
-from saliencymixplus.tracking import NoneTracker, Status, Tracker, open_tracker
-from saliencymixplus.training.assembly import Assembly, assemble
-from saliencymixplus.training.checkpoint import (
+from saliencymixplus.runs.checkpoint import (
     CheckpointStore,
     locked_state,
     read_checkpoint,
     remove_state,
 )
-from saliencymixplus.training.device import choose_device, device_settings
-from saliencymixplus.training.distributed import Processes, local_device, processes
-from saliencymixplus.training.epochs import Loop
+from saliencymixplus.runs.write import publish
+from saliencymixplus.settings import RunSettings, RuntimeSettings, digest_of
+from saliencymixplus.tracking import NoneTracker, Status, Tracker, open_tracker
 from saliencymixplus.training.progress import Silent, create_progress
-from saliencymixplus.training.publish import publish
 from saliencymixplus.training.signals import Interrupted, Signals, watched_signals
-from saliencymixplus.training.state import Progressed, unpack
 from saliencymixplus.workspace import checkout_root, repository_root, state_root
 
 

@@ -1,0 +1,67 @@
+"""``preview``: looking at mixed samples."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from saliencymixplus.commands.app import app
+from saliencymixplus.commands.options import (
+    DEFAULT_PARAMS,
+    Experiment,
+    Overrides,
+    ParamsFile,
+    Seed,
+    load,
+)
+
+
+@app.command()
+def preview(
+    mix_aug: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="A mixing method or recipe, drawn with saliency maps. Repeatable; several "
+            "make a gallery without the maps. Default: the methods of params.yaml.",
+        ),
+    ] = None,
+    experiment: Experiment = "digits",
+    run: Annotated[
+        Path | None, typer.Option(help="A trained run, for the network's own saliency.")
+    ] = None,
+    count: Annotated[
+        int, typer.Option(min=1, max=64, metavar="INT", help="Samples in the picture.")
+    ] = 8,
+    seed: Seed = 0,
+    split: Annotated[str, typer.Option(metavar="NAME", help="train, val or test.")] = "train",
+    outlines: Annotated[
+        bool, typer.Option("--outlines", help="Trace the objects, where the data have masks.")
+    ] = False,
+    output: Annotated[Path, typer.Option(help="The picture to write.")] = Path("preview.png"),
+    prepared: Annotated[
+        Path | None, typer.Option(help="What `prepare` wrote. Default: found, or made.")
+    ] = None,
+    params: ParamsFile = DEFAULT_PARAMS,
+    set_: Overrides = [],  # noqa: B006
+) -> None:
+    """Draw mixed samples without training: sources, saliency, box, area share and λ."""
+    loaded = load(params, set_)
+    section = loaded.experiment(experiment)
+    mixes = [loaded.mix(name) for name in mix_aug or loaded.top.methods]
+
+    from saliencymixplus.datasets.cache import prepared as find_prepared
+    from saliencymixplus.reporting.preview import preview as draw
+
+    drawn = draw(
+        section,
+        prepared or find_prepared(section, experiment),
+        mixes,
+        output,
+        run=run,
+        count=count,
+        seed=seed,
+        split=split,
+        outlines=outlines,
+    )
+    typer.echo(f"preview: {drawn.path}")

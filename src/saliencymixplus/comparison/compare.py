@@ -1,0 +1,163 @@
+"""Runs side by side: errors over seeds, paired differences to a baseline, cost."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from saliencymixplus.comparison.load import RunResult, find_runs, load_results
+from saliencymixplus.comparison.published import published
+from saliencymixplus.comparison.recipes import groups, names_of, order, refuse_doubles
+from saliencymixplus.comparison.result import WEIGHTS, Comparison, Errors, Row, Table
+from saliencymixplus.comparison.statistics import paired_bootstrap, summarise
+from saliencymixplus.errors import UserError, nearest
+from saliencymixplus.files import whole_directory, write_json, write_text
+
+
+def compare(
+    run_dirs: Sequence[Path],
+    output: Path,
+    *,
+    baseline: str = "none",
+    evaluations: Mapping[Path, Path] | None = None,
+    resamples: int = 10_000,
+) -> Comparison:
+    """Compare finished, evaluated runs; writes comparison.{md,json,png}, pareto.png, metrics.
+
+    Args:
+        run_dirs: run folders, or folders that hold some.
+        output: folder for comparison.md, comparison.json, metrics/RECIPE.json,
+            comparison.png and pareto.png.
+        baseline: the recipe that the others are compared with, by its name in params.yaml. A
+            table that does not have it takes its first recipe and says so.
+        evaluations: run folder to evaluation folder, where it is not ``evaluation_folder``.
+        resamples: of the bootstrap.
+
+    Raises:
+        UserError: runs are missing, unfinished or not evaluated (all are named), the same
+            training is given twice, or no run has the baseline and its name looks misspelt.
+    """
+    runs = find_runs(run_dirs)
+    results = load_results(runs, evaluations)
+    mixes = {result.mix for result in results}
+    if baseline not in mixes and baseline != "none":
+        raise UserError(f"no run has the baseline {baseline!r}: {nearest(baseline, mixes)}")
+    comparison = Comparison([_table(group, baseline, resamples) for group in groups(results)])
+
+    from saliencymixplus.comparison.plots import error_bars, pareto
+    from saliencymixplus.pictures.style import save_figure
+
+    write_text(output / "comparison.md", comparison.markdown())
+    write_json(output / "comparison.json", comparison.to_json())
+    with whole_directory(output / "metrics") as folder:
+        for name, figures in comparison.metrics().items():
+            write_json(folder / f"{name}.json", figures)
+    save_figure(error_bars(comparison), output / "comparison.png")
+    save_figure(pareto(comparison), output / "pareto.png")
+    return comparison
+
+
+def _table(group: Sequence[RunResult], baseline: str, resamples: int) -> Table:
+    recipes: dict[str, list[RunResult]] = {}
+    for result in group:
+        recipes.setdefault(result.recipe, []).append(result)
+    names = names_of(recipes)
+    methods = {
+        names[recipe]: sorted(runs, key=lambda r: r.seed) for recipe, runs in recipes.items()
+    }
+    for runs in methods.values():
+        refuse_doubles(runs)
+    methods = dict(sorted(methods.items(), key=lambda item: order(item[1][0].mix, baseline)))
+    reference = next((name for name, runs in methods.items() if runs[0].mix == baseline), None)
+    notes = []
+    if reference is None:
+        reference = next(iter(methods))
+        if len(methods) > 1:
+            notes.append(f"No run has the baseline {baseline!r}: differences are to {reference}.")
+    rows = [
+        _row(name, runs, None if name == reference else methods[reference], resamples, notes)
+        for name, runs in methods.items()
+    ]
+    devices = sorted({result.device for result in group if result.device})
+    if len(devices) > 1:
+        notes.append(
+            f"Trained on different devices ({', '.join(devices)}): seconds differ by that."
+        )
+    first = group[0]
+    experiments = list(dict.fromkeys(str(result.settings["experiment"]) for result in group))
+    models = list(dict.fromkeys(str(result.settings["model"]["name"]) for result in group))
+    dataset, model, experiment = str(first.data["name"]), ", ".join(models), ", ".join(experiments)
+    title = f"{dataset} · {model}"
+    if experiments != [dataset]:
+        title = f"{experiment}: {title}"
+    return Table(
+        title=title,
+        experiment=experiment,
+        dataset=dataset,
+        model=model,
+        test_images=len(first.predictions.labels),
+        devices=devices,
+        baseline=reference,
+        rows=rows,
+        notes=notes,
+    )
+
+
+def _row(
+    name: str,
+    runs: Sequence[RunResult],
+    reference: Sequence[RunResult] | None,
+    resamples: int,
+    notes: list[str],
+) -> Row:
+    errors = {}
+    for which in WEIGHTS:
+        if not all(which in run.predictions.ranks for run in runs):
+            continue
+        top1 = [100 * float(run.predictions.wrong(which, 1).mean()) for run in runs]
+        top5 = [100 * float(run.predictions.wrong(which, 5).mean()) for run in runs]
+        difference = None
+        if reference and all(which in run.predictions.ranks for run in reference):
+            ours, theirs = _paired(name, runs, reference, notes)
+            difference = paired_bootstrap(
+                [run.predictions.wrong(which) for run in ours],
+                [run.predictions.wrong(which) for run in theirs],
+                resamples=resamples,
+            )
+        errors[which] = Errors(summarise(top1), summarise(top5), difference, top1)
+    keys = [key for key in runs[0].metrics if all(key in run.metrics for run in runs)]
+    figures = [published(run.settings) for run in runs]
+    return Row(
+        name=name,
+        mix=runs[0].mix,
+        seeds=[run.seed for run in runs],
+        errors=errors,
+        seconds=summarise([float(run.summary["seconds"]) for run in runs]),
+        passes=summarise([float(run.summary["forward_backward_passes"]) for run in runs]),
+        metrics={key: summarise([run.metrics[key] for run in runs]) for key in keys},
+        published=figures[0],
+        runs=[run.path.as_posix() for run in runs],
+    )
+
+
+def _paired(
+    name: str, runs: Sequence[RunResult], reference: Sequence[RunResult], notes: list[str]
+) -> tuple[list[RunResult], list[RunResult]]:
+    """The runs of both sides with equal seeds; without any, in the order of their seeds."""
+    other = {run.seed: run for run in reference}
+    common = [run for run in runs if run.seed in other]
+    if common:
+        pairs = common, [other[run.seed] for run in common]
+        unpaired = {run.seed for run in runs} ^ set(other)
+        note = f"{name}: compared over the seeds both have; without seed {_listed(unpaired)}."
+        used = bool(unpaired)
+    else:
+        count = min(len(runs), len(reference))
+        pairs = list(runs[:count]), list(reference[:count])
+        note = f"{name}: no seed in common with the baseline; paired in order."
+        used = True
+    if used and note not in notes:
+        notes.append(note)
+    return pairs
+
+
+def _listed(seeds: set[int]) -> str:
+    return ", ".join(map(str, sorted(seeds)))

@@ -1,0 +1,163 @@
+"""A comparison as pictures: error bars per method, and error against training time."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from saliencymixplus.comparison.result import Comparison, Errors, Table
+from saliencymixplus.comparison.statistics import Summary
+from saliencymixplus.pictures.style import (
+    REFERENCE,
+    TEXT,
+    MethodStyle,
+    figure_grid,
+    finish_axes,
+    method_styles,
+)
+
+# Where in a method's row each kind of weights stands, how it is drawn, what it is called.
+_KINDS: dict[str, tuple[float, str, dict[str, Any]]] = {
+    "last": (-0.2, "last epoch", {"markersize": 8}),
+    "best_validation": (0.05, "best validation epoch", {"markersize": 6, "fillstyle": "none"}),
+    "best_test": (0.27, "best on test (optimistic)", {"markersize": 6, "alpha": 0.45}),
+}
+# From each point on, the best error that its cost can buy.
+_FRONTIER: dict[str, Any] = {
+    "drawstyle": "steps-post",
+    "linestyle": "--",
+    "linewidth": 1,
+    "zorder": 1,
+    "label": "Pareto front",
+}
+
+
+def error_bars(comparison: Comparison) -> Figure:
+    """Top-1 error of each method with its 95 % interval over seeds; a panel a table."""
+    counts = [len(table.rows) for table in comparison.tables]
+    fig, grid = figure_grid(
+        len(counts), 1, 7.2, sum(1.3 + 0.62 * n for n in counts) + 0.4, height_ratios=counts
+    )
+    for table, (axes,) in zip(comparison.tables, grid, strict=True):
+        _error_panel(axes, table)
+    fig.legend(handles=_error_legend(comparison), loc="outside lower center", ncols=3, fontsize=8)
+    return fig
+
+
+def _error_panel(axes: Axes, table: Table) -> None:
+    styles = method_styles([row.name for row in table.rows])
+    for place, row in enumerate(table.rows):
+        style = styles[row.name]
+        for which, errors in row.errors.items():
+            offset, _, look = _KINDS[which]
+            y = place + offset
+            _bar(axes, errors.top1_error, y, style, look)
+            if which == "last" and len(errors.per_seed_top1_error) > 1:
+                values = errors.per_seed_top1_error
+                axes.plot(values, [y] * len(values), "|", color=TEXT, markersize=9, zorder=4)
+        if row.published is not None:
+            axes.plot(
+                [row.published.top1_error] * 2,
+                [place - 0.38, place + 0.38],
+                color=REFERENCE,
+                linewidth=2,
+                linestyle=":",
+            )
+    axes.set_yticks(range(len(table.rows)), [styles[row.name].label for row in table.rows])
+    axes.set_ylim(len(table.rows) - 0.45, -0.55)
+    finish_axes(axes, x="Top-1 error (%)", title=_title(table), grid="x")
+
+
+def _bar(axes: Axes, summary: Summary, y: float, style: MethodStyle, look: dict[str, Any]) -> None:
+    bounds = None
+    if summary.low is not None and summary.high is not None:
+        low = max(summary.low, 0.0)
+        bounds = [[summary.mean - low], [summary.high - summary.mean]]
+    axes.errorbar(
+        [summary.mean],
+        [y],
+        xerr=bounds,
+        linewidth=1.4,
+        capsize=3,
+        zorder=3,
+        **(style.points() | look),
+    )
+
+
+def _error_legend(comparison: Comparison) -> list[Line2D]:
+    rows = [row for table in comparison.tables for row in table.rows]
+    handles = [
+        Line2D([], [], linestyle="none", marker="o", color=TEXT, label=label, **look)
+        for which, (_, label, look) in _KINDS.items()
+        if any(which in row.errors for row in rows)
+    ]
+    if any(len(row.seeds) > 1 for row in rows):
+        handles.append(Line2D([], [], linestyle="none", marker="|", color=TEXT, label="one seed"))
+        handles.append(Line2D([], [], color=TEXT, linewidth=1.4, label="95 % interval over seeds"))
+    if any(row.published for row in rows):
+        handles.append(Line2D([], [], color=REFERENCE, linestyle=":", label="published"))
+    return handles
+
+
+def pareto(comparison: Comparison) -> Figure:
+    """Top-1 error of the last epoch against training time; a line joins what nothing beats."""
+    count = len(comparison.tables)
+    fig, grid = figure_grid(count, 1, 8.4, 4.2 * count)
+    for table, (axes,) in zip(comparison.tables, grid, strict=True):
+        _pareto_panel(axes, table)
+    return fig
+
+
+def _pareto_panel(axes: Axes, table: Table) -> None:
+    styles = method_styles([row.name for row in table.rows])
+    points = []
+    for row in table.rows:
+        errors: Errors = row.errors["last"]
+        style = styles[row.name]
+        axes.errorbar(
+            [row.seconds.mean],
+            [errors.top1_error.mean],
+            xerr=None if row.seconds.sd is None else [row.seconds.sd],
+            yerr=None if errors.top1_error.sd is None else [errors.top1_error.sd],
+            linewidth=1.2,
+            capsize=2,
+            zorder=3,
+            label=f"{style.label} ({row.passes.mean:.3g} passes)",
+            linestyle="none",
+            **style.points(),
+        )
+        points.append((row.seconds.mean, errors.top1_error.mean))
+    best = frontier(points)
+    if len(best) > 1:
+        axes.plot(*zip(*best, strict=True), color=REFERENCE, **_FRONTIER)
+    seconds = [x for x, _ in points]
+    if max(seconds) > 5 * min(seconds) > 0:
+        axes.set_xscale("log")
+    else:
+        axes.set_xlim(left=0)
+        axes.xaxis.set_major_locator(MaxNLocator(6))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    device = f" on {', '.join(table.devices)}" if table.devices else ""
+    finish_axes(
+        axes,
+        x=f"Training time (s){device}",
+        y="Top-1 error, last epoch (%)",
+        title=f"{_title(table)}: mean ± s.d. over seeds",
+    )
+
+
+def frontier(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The points (cost, error) that no other beats in one and equals in the other, by cost."""
+    best: list[tuple[float, float]] = []
+    for cost, error in sorted(points):
+        if not best or error < best[-1][1]:
+            best.append((cost, error))
+    return best
+
+
+def _title(table: Table) -> str:
+    return table.title

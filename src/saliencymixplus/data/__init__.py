@@ -1,1 +1,0 @@
-"""Fetching, preparing and reading the images."""

@@ -1,0 +1,132 @@
+"""Finding an experiment's prepared images, and making them where there are none.
+
+DVC's stages name their folders. Commands run by hand use what DVC has prepared if it was made
+with the same settings, else a cache keyed by the settings: nothing stale is ever picked up.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from filelock import FileLock
+
+from saliencymixplus.errors import UserError
+from saliencymixplus.settings import DownloadSettings, ExperimentSettings
+from saliencymixplus.version import __version__
+from saliencymixplus.workspace import checkout_root, repository_root, state_root
+
+Report = Callable[[str], None]
+
+
+def downloaded(section: ExperimentSettings, report: Report = print) -> Path:
+    """The cached, verified archives of an experiment, fetched now if need be."""
+    from saliencymixplus.datasets.manifest import verified
+
+    folder = _download_cache(section)
+    with _alone(folder):
+        if not _whole(folder, "manifest.json", verified, report):
+            download_to(section, folder, report)
+    return folder
+
+
+def download_to(section: ExperimentSettings, output: Path, report: Report = print) -> None:
+    """Fetch and verify an experiment's archives into ``output``."""
+    from saliencymixplus.datasets.download import download
+
+    download(section.download, output, report=report)
+
+
+def prepared(section: ExperimentSettings, experiment: str, report: Report = print) -> Path:
+    """The prepared arrays of an experiment, made now if need be."""
+    from saliencymixplus.datasets.prepared import load_prepared
+
+    made_by_dvc = checkout_root() / "prepared" / experiment
+    if _matches(made_by_dvc, section, report):
+        return made_by_dvc
+    key = _key(section.download, section.data, _stamp(section.download), __version__)
+    folder = state_root() / "prepared" / f"{experiment}-{key}"
+    with _alone(folder):
+        if not _whole(folder, "meta.json", load_prepared, report):
+            prepare_to(section, downloaded(section, report), folder, report)
+    return folder
+
+
+def prepare_to(
+    section: ExperimentSettings, source: Path, output: Path, report: Report = print
+) -> None:
+    """Prepare the archives in ``source`` into ``output``."""
+    from saliencymixplus.datasets.prepare import prepare
+
+    prepare(section.data, source, output, report=report)
+
+
+def _alone(folder: Path) -> FileLock:
+    """Several trainings that start at once (torchrun's ranks, say) make ``folder`` only once."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(folder.parent / f".{folder.name}.lock")
+
+
+def _whole(folder: Path, mark: str, check: Callable[[Path], object], report: Report) -> bool:
+    """Whether a cached folder is there and passes ``check``; one that doesn't is made anew."""
+    if not (folder / mark).is_file():
+        return False
+    try:
+        check(folder)
+    except UserError as error:
+        report(f"{error}: done now")
+        return False
+    return True
+
+
+def _matches(folder: Path, section: ExperimentSettings, report: Report) -> bool:
+    """Whether the arrays in ``folder`` are those of these settings and of today's pictures."""
+    from saliencymixplus.datasets.prepared import load_prepared
+
+    if not (folder / "meta.json").is_file():
+        return False
+    meta = load_prepared(folder).meta
+    wanted = section.download
+    same_settings = meta.settings == section.data.model_dump(mode="json")
+    if not same_settings or meta.source != wanted.source:
+        return False
+    if wanted.path is not None:
+        return meta.archives == _current(section, report)
+    # Published archives have one content, unless the settings give them another checksum.
+    return all(meta.archives.get(name) == s.lower() for name, s in wanted.sha256.items())
+
+
+def _current(section: ExperimentSettings, report: Report) -> dict[str, str]:
+    """Names and checksums of the user's own pictures as they are now (packed once, then cached)."""
+    from saliencymixplus.datasets.manifest import read_manifest
+
+    folder = _download_cache(section)
+    if not (folder / "manifest.json").is_file():
+        downloaded(section, report)
+    return {entry.name: entry.sha256 for entry in read_manifest(folder).archives}
+
+
+def _download_cache(section: ExperimentSettings) -> Path:
+    return state_root() / "downloads" / _key(section.download, _stamp(section.download))
+
+
+def _key(*parts: object) -> str:
+    texts = [part.model_dump_json() if hasattr(part, "model_dump_json") else part for part in parts]
+    return hashlib.sha256(json.dumps(texts).encode()).hexdigest()[:16]
+
+
+def _stamp(settings: DownloadSettings) -> str:
+    """What tells states of the user's own folder or archive apart: names, sizes, times."""
+    if settings.path is None:
+        return ""
+    path = Path(settings.path).expanduser()
+    if not path.exists():  # from a folder below, or a copy that DVC made
+        path = repository_root() / path
+    if not path.exists():
+        raise UserError(
+            f"download.path: {path} does not exist: correct it, or say with --prepared where "
+            "`prepare` left the pictures"
+        )
+    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    rows = [(str(f.relative_to(path)), f.stat().st_size, f.stat().st_mtime_ns) for f in files]
+    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()

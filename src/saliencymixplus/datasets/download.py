@@ -1,0 +1,126 @@
+"""Fetching a data set's archives, verified, into a folder that is whole or not there."""
+
+import shutil
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from saliencymixplus.datasets.fetch import check_address, fetch
+from saliencymixplus.datasets.manifest import Entry, Manifest, check_archive, verified
+from saliencymixplus.datasets.publishers import Archive, archives_of, expected_sha256
+from saliencymixplus.errors import UserError
+from saliencymixplus.files import whole_directory
+from saliencymixplus.progress import Report
+from saliencymixplus.settings import DownloadSettings
+from saliencymixplus.workspace import repository_root
+
+
+def download(settings: DownloadSettings, destination: Path, *, report: Report = print) -> None:
+    """Fill ``destination`` with the verified archives of a data set and a manifest.json.
+
+    * ``digits``: scikit-learn's embedded table; no network.
+    * ``cifar10``, ``cifar100``, ``oxford_pet``: the publisher's archives, or those of
+      ``settings.mirror`` (a folder, an https address, or http on this very machine). Each must
+      have the SHA-256 that the settings give for it, else the publisher's MD5.
+    * ``imagefolder``: ``settings.path``; an archive is copied, a folder becomes ``images.tar``.
+
+    Archives that are already there, whole and as expected, are kept. A relative ``path`` or
+    ``mirror`` counts from the working directory, else from the repository.
+
+    Raises:
+        UserError: something cannot be fetched or isn't what it must be; ``destination`` is then
+            as it was before.
+    """
+    _check_settings(settings)
+    if settings.source != "imagefolder" and _is_there(settings, destination):
+        report(f"{settings.source}: already in {destination}, checksums verified")
+        return
+    with whole_directory(destination) as part:
+        if settings.source == "digits":
+            manifest = _digits(part)
+        elif settings.source == "imagefolder":
+            from saliencymixplus.datasets.user_images import collect
+
+            manifest = collect(settings, _resolved(settings.path or ""), part, report)
+        else:
+            manifest = _published(settings, part, report)
+        manifest.write(part)
+    size = sum(entry.bytes for entry in manifest.archives)
+    report(f"{manifest.name}: {len(manifest.archives)} archive(s), {size / 1e6:.1f} MB, verified")
+
+
+def _check_settings(settings: DownloadSettings) -> None:
+    names = [archive.name for archive in archives_of(settings.source)]
+    if settings.mirror is not None and not names:
+        raise UserError(f"download.mirror: {settings.source} is not downloaded: remove the key")
+    if settings.source == "imagefolder":
+        names = [Path(settings.path or "").name]
+    expected_sha256(settings, names)
+
+
+def _is_there(settings: DownloadSettings, destination: Path) -> bool:
+    if not destination.is_dir():
+        return False
+    try:
+        manifest = verified(destination)
+        for entry in manifest.archives:
+            check_archive(settings, destination / entry.name, entry.name)
+    except UserError:
+        return False  # unfinished, changed or of other settings: fetched anew below
+    return manifest.source == settings.source
+
+
+def _digits(part: Path) -> Manifest:
+    from saliencymixplus.datasets.sources.digits import ARCHIVE, embedded
+
+    (part / ARCHIVE).write_bytes(embedded())
+    origin = "scikit-learn, sklearn/datasets/data/digits.csv.gz"
+    return Manifest("digits", "digits", (_entry(part / ARCHIVE, origin),))
+
+
+def _published(settings: DownloadSettings, part: Path, report: Report) -> Manifest:
+    entries = []
+    for archive in archives_of(settings.source):
+        path = part / archive.name
+        _obtain(settings, archive, path, report)
+        sha256 = check_archive(settings, path, archive.name)
+        own = archive.name in settings.sha256
+        origin = "checksum given in the settings" if own else archive.url
+        entries.append(Entry(archive.name, sha256, path.stat().st_size, origin))
+    return Manifest(settings.source, settings.source, tuple(entries))
+
+
+def _obtain(settings: DownloadSettings, archive: Archive, path: Path, report: Report) -> None:
+    if settings.mirror is None:
+        fetch(archive.url, path, report=report)
+    elif "://" in settings.mirror:
+        check_address(settings.mirror)
+        parts = urlsplit(settings.mirror)
+        folder = parts.path.rstrip("/")
+        fetch(parts._replace(path=f"{folder}/{archive.name}").geturl(), path, report=report)
+    else:
+        mirror = _resolved(settings.mirror)
+        if not mirror.is_dir():
+            raise UserError(
+                f"download.mirror: {mirror} is no folder: give a folder or an https URL"
+            )
+        if not (mirror / archive.name).is_file():
+            raise UserError(f"download.mirror: {mirror} has no {archive.name}")
+        report(f"copying {archive.name} from the mirror")
+        try:
+            shutil.copyfile(mirror / archive.name, path)
+        except OSError as error:
+            raise UserError(f"cannot copy {mirror / archive.name}: {error.strerror}") from error
+
+
+def _resolved(text: str) -> Path:
+    """A path of the settings; a queued DVC experiment runs in a copy, its data lie elsewhere."""
+    path = Path(text).expanduser()
+    if path.is_absolute() or path.exists():
+        return path
+    return repository_root() / path
+
+
+def _entry(path: Path, origin: str) -> Entry:
+    from saliencymixplus.files import sha256_of
+
+    return Entry(path.name, sha256_of(path), path.stat().st_size, origin)

@@ -1,0 +1,133 @@
+"""Fetching one file over HTTPS."""
+
+import http.client
+import ipaddress
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from saliencymixplus.errors import UserError
+from saliencymixplus.progress import Report, progress
+from saliencymixplus.version import __version__
+
+TIMEOUT = 60.0  # seconds without a byte
+PAUSES = (1.0, 5.0)  # seconds before the second and the third attempt
+
+
+def check_address(url: str) -> None:
+    """Accept https anywhere and http on this very machine.
+
+    Raises:
+        UserError: anything else.
+    """
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError as error:  # its text may hold a part of the password
+        raise UserError(
+            f"download.mirror: {plain(url)} is no address (in a password, write / ? # @ "
+            "as %2F %3F %23 %40)"
+        ) from error
+    if not host:
+        raise UserError(f"download.mirror: {plain(url)} names no host")
+    if parts.username is not None:  # urllib cannot use it, and would print it
+        raise UserError(
+            f"download.mirror: {plain(url)} is given with a user, which is not supported: fetch "
+            "the archives yourself and name their folder"
+        )
+    if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(host)):
+        raise UserError(
+            f"{plain(url)}: only https is allowed (http only on this machine): "
+            "give download.mirror an https address or a folder"
+        )
+
+
+def fetch(url: str, path: Path, *, report: Report) -> None:
+    """Write what ``url`` answers to ``path``, in up to three attempts. Checksums are the caller's.
+
+    Raises:
+        UserError: it cannot be had, or breaks off; ``path`` is then not there.
+    """
+    check_address(url)
+    name = path.name
+    report(f"fetching {name} from {urlsplit(url).hostname}")
+    for pause in (*PAUSES, None):
+        try:
+            _attempt(url, path, report)
+            return
+        except (OSError, http.client.HTTPException) as error:
+            path.unlink(missing_ok=True)
+            reason = _reason(error)
+            # Asking again helps against an overload, not against "not found" or a bad redirection.
+            final = isinstance(error, urllib.error.HTTPError) and error.code < 500
+            if pause is None or final:
+                raise UserError(
+                    f"cannot fetch {plain(url)}: {reason}; try again, or set download.mirror"
+                ) from error
+            report(f"{name}: {reason}; trying again in {pause:.0f} s")
+            time.sleep(pause)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+
+
+def plain(url: str) -> str:
+    """The address without user, password and query: fit for a log."""
+    scheme, separator, rest = url.partition("://")
+    try:
+        urlsplit(url).port  # noqa: B018
+    except ValueError:  # an unescaped / ? or # in a password: nothing before the @ is the host
+        rest = rest.rpartition("@")[2]
+    address = rest.split("?", 1)[0].split("#", 1)[0]
+    host, slash, tail = address.partition("/")
+    return f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{tail}"
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follow no redirection to a place that could not be asked for directly."""
+
+    def redirect_request(
+        self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> Any:
+        check_address(newurl)
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _attempt(url: str, path: Path, report: Report) -> None:
+    handlers: list[Any] = [_Redirects()]
+    if _is_loopback(urlsplit(url).hostname or ""):
+        handlers.append(urllib.request.ProxyHandler({}))
+    opener = urllib.request.build_opener(*handlers)
+    headers = {"User-Agent": f"saliencymixplus/{__version__}"}
+    request = urllib.request.Request(url, headers=headers)
+    with opener.open(request, timeout=TIMEOUT) as answer, path.open("wb") as file:
+        length = answer.headers.get("Content-Length")
+        total = int(length) if length and length.isdigit() else None
+        with progress(path.name, total, report, "bytes") as advance:
+            done = 0
+            while piece := answer.read(1 << 18):
+                file.write(piece)
+                done += len(piece)
+                advance(len(piece))
+        if total is not None and done != total:
+            raise ConnectionError(f"broke off after {done} of {total} bytes")
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, urllib.error.HTTPError):
+        return f"the server answers {error.code} {error.reason}"
+    if isinstance(error, urllib.error.URLError):
+        return " ".join(str(error.reason).split())
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

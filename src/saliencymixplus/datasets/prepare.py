@@ -1,0 +1,248 @@
+"""Decoding a download once, to square uint8 arrays that training maps into memory."""
+
+import math
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from importlib.metadata import version
+from itertools import islice
+from os import cpu_count
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from saliencymixplus.datasets.decode import decoding
+from saliencymixplus.datasets.manifest import verified
+from saliencymixplus.datasets.prepared import META, UNKNOWN, Meta, content_of, digest_of, layout
+from saliencymixplus.datasets.sources import Listing, Piece, Source, open_source
+from saliencymixplus.datasets.splits import stratified
+from saliencymixplus.errors import UserError
+from saliencymixplus.files import whole_directory, write_json
+from saliencymixplus.progress import Report, progress
+from saliencymixplus.settings import DataSettings
+from saliencymixplus.version import __version__
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+# (split, row) in the source -> (split, row) among the arrays
+Places = dict[str, list[tuple[str, int]]]
+Arrays = dict[str, dict[str, npt.NDArray[np.uint8]]]  # kind -> split -> (N, H, W[, 3])
+
+# Pictures per task of a thread: enough to hide the cost of handing over, little to hold.
+_CHUNK = 32
+
+
+def prepare(
+    settings: DataSettings, source: Path, destination: Path, *, report: Report = print
+) -> None:
+    """Decode the download in ``source`` to arrays in ``destination``.
+
+    Writes ``{train,val,test}_{images,labels,saliency,masks}.npy``, ``…_files.json`` and
+    ``meta.json``; ``data.prepared`` reads them. The validation split is drawn from the training
+    images only, each class in proportion. The same download and settings give the same bytes.
+
+    Args:
+        settings: Which source, size, validation split, mean and standard deviation.
+        source: A folder that `download` filled; its checksums are verified first.
+        destination: Replaced as a whole at the end; as before if anything fails.
+        report: Takes lines for the user.
+
+    Raises:
+        UserError: the download is missing or damaged, or a file in it is; the message names it.
+    """
+    manifest = verified(source)
+    opened = open_source(manifest, source, settings.image_size)
+    listing = opened.listing
+    places, files = _placed(listing, settings)
+    counts = {split: len(names) for split, names in files.items()}
+    size = settings.image_size
+    draft = Meta(
+        name=manifest.name,
+        classes=list(listing.classes),
+        image_size=(size, size),
+        mean=settings.mean or (0, 0, 0),
+        std=settings.std or (1, 1, 1),
+        counts=counts,
+        digest="",
+        source=manifest.source,
+        archives={entry.name: entry.sha256 for entry in manifest.archives},
+        settings=settings.model_dump(mode="json"),
+        has_saliency=True,
+        has_masks=listing.has_masks,
+        notes=list(listing.notes),
+        prepared_with=_versions(),
+    )
+    for note in listing.notes:
+        report(f"note: {note}")
+    with whole_directory(destination) as part:
+        arrays = _create(part, draft)
+        _decode(opened, places, arrays, report)
+        _write_labels(part, listing, places, counts)
+        for split, names in files.items():
+            write_json(part / f"{split}_files.json", names)
+        _add_saliency(arrays, report)
+        final: dict[str, Any] = {}
+        if settings.mean is None:
+            final["mean"], final["std"] = measure(arrays["images"]["train"])
+        for by_split in arrays.values():
+            for array in by_split.values():
+                if isinstance(array, np.memmap):
+                    array.flush()
+        final["digest"] = digest_of(part, draft.classes, draft)
+        meta = draft.model_copy(update=final)
+        write_json(part / META, meta.model_dump(mode="json"))
+    report(
+        f"prepared {meta.name}: {content_of(counts)} images of {len(meta.classes)} classes at "
+        f"{size}×{size}, digest {meta.digest[:16]}"
+    )
+
+
+def measure(
+    images: npt.NDArray[np.uint8],
+) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+    """Mean and standard deviation of each channel of (N, H, W, 3), pixels in [0, 1].
+
+    From a count of the 256 values, hence exact and independent of the order of the images.
+    """
+    histogram = np.zeros((3, 256), dtype=np.int64)
+    for start in range(0, len(images), 256):
+        for channel in range(3):
+            values = images[start : start + 256, ..., channel].ravel()
+            histogram[channel] += np.bincount(values, minlength=256)
+    means, deviations = [], []
+    for counts in histogram.tolist():
+        # Whole numbers: the last digit must not depend on the machine's way of adding.
+        n = sum(counts)
+        first = sum(count * value for value, count in enumerate(counts))
+        second = sum(count * value**2 for value, count in enumerate(counts))
+        means.append(first / (255 * n))
+        # A constant channel (all black) must not divide by zero in training.
+        deviations.append(math.sqrt((second * n - first**2) / (255 * n) ** 2) or 1.0)
+    return (means[0], means[1], means[2]), (deviations[0], deviations[1], deviations[2])
+
+
+def _placed(listing: Listing, settings: DataSettings) -> tuple[Places, dict[str, list[str]]]:
+    """Where each listed picture goes, and the file names of each split in that order."""
+    places: Places = {}
+    files: dict[str, list[str]] = {}
+    for split, names in listing.files.items():
+        if split == "val" and settings.validation_fraction > 0:
+            raise UserError(
+                "the data have a val/ folder of their own beside test/: "
+                "set data.validation_fraction to 0, or take val/ away"
+            )
+        targets = np.full(len(names), split, dtype=object)
+        if split == "train" and settings.validation_fraction > 0:
+            _, off = stratified(
+                listing.labels[split],
+                settings.validation_fraction,
+                settings.split_seed,
+                listing.classes,
+            )
+            targets[off] = "val"
+        places[split] = []
+        for target, name in zip(targets, names, strict=True):
+            row = files.setdefault(target, [])
+            places[split].append((target, len(row)))
+            row.append(name)
+    return places, files
+
+
+def _create(part: Path, meta: Meta) -> Arrays:
+    """Fresh .npy files, mapped into memory: no data set has to fit."""
+    arrays: Arrays = {}
+    for split in meta.counts:
+        for kind, (shape, dtype) in layout(meta, split).items():
+            if kind != "labels":
+                array = np.lib.format.open_memmap(
+                    part / f"{split}_{kind}.npy", mode="w+", dtype=dtype, shape=shape
+                )
+                arrays.setdefault(kind, {})[split] = array
+                if kind == "masks":
+                    array[:] = UNKNOWN
+    return arrays
+
+
+def _decode(source: Source, places: Places, arrays: Arrays, report: Report) -> None:
+    seen = {split: np.zeros(len(rows), dtype=bool) for split, rows in places.items()}
+    total = sum(len(rows) for rows in places.values())
+    with decoding(), progress("decoding", total, report) as advance:
+        for pieces, results in _in_parallel(_make, _chunks(source.pieces(), _CHUNK)):
+            for piece, result in zip(pieces, results, strict=True):
+                split, row = places[piece.split][piece.row]
+                arrays[piece.kind][split][row] = result
+                if piece.kind == "images":
+                    seen[piece.split][piece.row] = True
+            advance(sum(piece.kind == "images" for piece in pieces))
+    for split, found in seen.items():
+        if not found.all():
+            name = source.listing.files[split][int(np.argmin(found))]
+            raise UserError(f"{name} is listed in {split} but its image is missing")
+
+
+def _make(pieces: list[Piece]) -> list[npt.NDArray[np.uint8]]:
+    return [piece.make() for piece in pieces]
+
+
+def _add_saliency(arrays: Arrays, report: Report) -> None:
+    """OpenCV's fine-grained saliency of the true uint8 images, once per data set."""
+    from saliencymixplus.datasets.fine_grained import fine_grained
+
+    total = sum(len(images) for images in arrays["images"].values())
+    with progress("saliency", total, report) as advance:
+        for split, images in arrays["images"].items():
+            starts = range(0, len(images), _CHUNK)
+            work = ((start, images[start : start + _CHUNK]) for start in starts)
+            for (start, chunk), maps in _in_parallel(lambda item: fine_grained(item[1]), work):
+                arrays["saliency"][split][start : start + len(chunk)] = maps
+                advance(len(chunk))
+
+
+def _write_labels(part: Path, listing: Listing, places: Places, counts: dict[str, int]) -> None:
+    labels = {split: np.empty(count, dtype=np.int64) for split, count in counts.items()}
+    for split, rows in places.items():
+        for (target, row), label in zip(rows, listing.labels[split], strict=True):
+            labels[target][row] = label
+    for split, values in labels.items():
+        np.save(part / f"{split}_labels.npy", values, allow_pickle=False)
+
+
+def _versions() -> dict[str, str]:
+    from cv2 import __version__ as opencv
+
+    return {
+        "saliencymixplus": __version__,
+        "numpy": np.__version__,
+        "pillow": version("pillow"),
+        "opencv": opencv,
+        "scikit-learn": version("scikit-learn"),
+    }
+
+
+def _chunks(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    iterator = iter(items)
+    while chunk := list(islice(iterator, size)):
+        yield chunk
+
+
+def _in_parallel(
+    function: Callable[[Item], Result], items: Iterable[Item]
+) -> Iterator[tuple[Item, Result]]:
+    """(item, function(item)) in order, by threads (decoders release the GIL), few items ahead."""
+    workers = min(8, cpu_count() or 1)
+    waiting: deque[tuple[Item, Future[Result]]] = deque()
+    with ThreadPoolExecutor(workers, thread_name_prefix="prepare") as pool:
+        try:
+            for item in items:
+                waiting.append((item, pool.submit(function, item)))
+                if len(waiting) > 2 * workers:
+                    done, future = waiting.popleft()
+                    yield done, future.result()
+            while waiting:
+                done, future = waiting.popleft()
+                yield done, future.result()
+        finally:
+            for _, future in waiting:
+                future.cancel()

@@ -1,0 +1,39 @@
+"""The kinds of data sets, one file each; ``open_source`` picks by the settings."""
+
+from pathlib import Path
+
+from saliencymixplus.datasets.manifest import Manifest
+from saliencymixplus.datasets.sources.base import Listing, Piece, Source
+from saliencymixplus.errors import UserError
+
+__all__ = ["Listing", "Piece", "Source", "open_source"]
+
+
+def open_source(manifest: Manifest, folder: Path, size: int) -> Source:
+    """Open a download folder, whose checksums the caller has verified (``manifest.verified``).
+
+    Args:
+        manifest: Of the folder.
+        folder: The download.
+        size: Side in pixels that pictures are resized to.
+
+    Raises:
+        UserError: it does not hold what it should; the message names the file or class.
+    """
+    if manifest.source == "digits":
+        from saliencymixplus.datasets.sources.digits import Digits
+
+        return Digits(folder, size)
+    if manifest.source in ("cifar10", "cifar100"):
+        from saliencymixplus.datasets.sources.cifar import Cifar
+
+        return Cifar(manifest.source, folder, size)
+    if manifest.source == "oxford_pet":
+        from saliencymixplus.datasets.sources.pet import Pet
+
+        return Pet(folder, size)
+    if manifest.source == "imagefolder":
+        from saliencymixplus.datasets.sources.folder import Folder
+
+        return Folder(folder / manifest.archives[0].name, size)
+    raise UserError(f"{folder} holds {manifest.source!r}, which is no source of images")

@@ -1,0 +1,1 @@
+"""Everything that decides a weight: order, step, capture, optimiser, schedule, the epoch."""

@@ -1,0 +1,158 @@
+"""Putting a training together: data, network, optimiser, step, engine."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from saliencymixplus import mixing
+from saliencymixplus.datasets.prepared import Meta, Prepared
+from saliencymixplus.engine.cuda_graph import Engine, create_engine
+from saliencymixplus.engine.device import autocast_for, choose_dtype, use_threads_for
+from saliencymixplus.engine.distributed import Processes
+from saliencymixplus.engine.epoch_metrics import Totals
+from saliencymixplus.engine.flops import forward_flops
+from saliencymixplus.engine.optimizer import WeightAverage, create_optimiser
+from saliencymixplus.engine.randomness import Streams, seed_of
+from saliencymixplus.engine.step import Pieces, TrainStep
+from saliencymixplus.errors import UserError
+from saliencymixplus.loading.augment import Augmentation
+from saliencymixplus.loading.batches import Source
+from saliencymixplus.loading.loader import open_sources
+from saliencymixplus.models import create_model
+from saliencymixplus.settings import RunSettings, RuntimeSettings, TrainingSettings
+
+
+@dataclass
+class Assembly:
+    """What a training works with."""
+
+    sources: dict[str, Source]
+    step: TrainStep
+    engine: Engine
+    autocast: Callable[[], AbstractContextManager[object]]
+    eval_autocast: Callable[[], AbstractContextManager[object]]
+    eval_batch_size: int
+
+    @property
+    def evaluated(self) -> nn.Module:
+        """The network that is evaluated and kept: the weights' average, where there is one."""
+        return self.step.average.model if self.step.average else self.step.local
+
+
+def assemble(
+    run: RunSettings,
+    prepared: Prepared,
+    runtime: RuntimeSettings,
+    device: torch.device,
+    processes: Processes = Processes(),  # noqa: B008
+    say: Callable[[str], None] = print,
+) -> Assembly:
+    """Build everything; the weights depend on the seed and the network alone.
+
+    Raises:
+        UserError: settings that do not fit each other, the data or the device.
+    """
+    recipe, meta = run.training, prepared.meta
+    mixer = mixing.create(run.mix.method, **run.mix.options)
+    _check(run, meta, mixer, processes)
+    augmentation = augmentation_for(recipe, meta.image_size)
+    dtype = choose_dtype(recipe.precision, device)
+    autocast = autocast_for(dtype, device)
+    local = initial_model(run, meta, augmentation.output)
+    share = recipe.batch_size // processes.world
+    use_threads_for(device, 3 * forward_flops(local, share, augmentation.output))
+    local = local.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    sources = open_sources(
+        prepared,
+        augmentation,
+        device,
+        saliency=mixer.needs_saliency,
+        place=runtime.data_on,
+        workers=runtime.workers,
+        processes=processes.world,
+        say=say,
+    )
+    average = WeightAverage(local, recipe.weight_average) if recipe.weight_average else None
+    salient = local
+    if average and mixer.options.get("saliency_weights") == "average":
+        salient = average.model
+    totals = Totals(device)
+    plain = Pieces(
+        model=processes.wrap(local, device),
+        saliency_model=mixing.input_only(salient),
+        mixer=mixer,
+        assemble=sources["train"].assemble,
+        count=totals.add,
+    )
+    step = TrainStep(
+        local=local,
+        plain=plain,
+        compiled=plain.compiled() if runtime.compile else None,
+        optimiser=create_optimiser(local, recipe),
+        source=sources["train"],
+        streams=Streams(run.seed, device, processes.rank),
+        totals=totals,
+        autocast=autocast,
+        batch_size=share,
+        average=average,
+        rank=processes.rank,
+        world=processes.world,
+    )
+    engine, why = create_engine(step, runtime.engine, device, say)
+    name = "bf16" if dtype == torch.bfloat16 else "fp32"
+    say(f"engine: {why}, {name}, {device}{', compiled' if runtime.compile else ''}")
+    # Without gradients a larger batch fits, and small images need it to keep a GPU busy. A CPU's
+    # caches hold no more than a small one.
+    larger = 1 if device.type == "cpu" else 8 if max(augmentation.output) <= 64 else 2
+    # On the CPU the errors are those that the saved weights give in full precision; on a GPU
+    # that would take a good part of an epoch's time.
+    exact = nullcontext if device.type == "cpu" else autocast
+    return Assembly(sources, step, engine, autocast, exact, larger * recipe.batch_size)
+
+
+def initial_model(run: RunSettings, meta: Meta, size: tuple[int, int]) -> nn.Module:
+    """The untrained network on the CPU; torch's own generator is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed_of(run.seed, "weights"))
+        return create_model(run.model.name, len(meta.classes), size, run.model.stem).train()
+
+
+def augmentation_for(recipe: TrainingSettings, size: tuple[int, int]) -> Augmentation:
+    """The augmentation of training images of ``size`` (height, width).
+
+    Raises:
+        UserError: a crop larger than the padded image.
+    """
+    height, width = size
+    output = (recipe.crop_size, recipe.crop_size) if recipe.crop_size else (height, width)
+    padding = recipe.crop_padding if recipe.augment.startswith("crop") else 0
+    how = Augmentation(recipe.augment, (height, width), output, padding)
+    if how.cropped and (output[0] > height + 2 * padding or output[1] > width + 2 * padding):
+        raise UserError(
+            f"training.crop_size {recipe.crop_size} is larger than the {height}×{width} images "
+            f"with crop_padding {padding}: lower it"
+        )
+    return how
+
+
+def _check(run: RunSettings, meta: Meta, mixer: mixing.Mixer, processes: Processes) -> None:
+    recipe, images = run.training, meta.counts["train"]
+    if recipe.batch_size > images:
+        raise UserError(
+            f"training.batch_size {recipe.batch_size} is larger than the {images} training "
+            f"images of {meta.name}: lower it"
+        )
+    if recipe.batch_size % processes.world:
+        raise UserError(
+            f"training.batch_size {recipe.batch_size} does not divide by {processes.world} "
+            "processes: it is the size over all of them"
+        )
+    if recipe.batch_size // processes.world < 2:
+        raise UserError("training.batch_size must be at least 2 for each process")
+    if mixer.needs_saliency and not meta.has_saliency:
+        raise UserError(f"{meta.name} was prepared without saliency maps: run `prepare` again")
+    if mixer.options.get("saliency_weights") == "average" and not recipe.weight_average:
+        raise UserError("saliency_weights: average needs training.weight_average, such as 0.999")

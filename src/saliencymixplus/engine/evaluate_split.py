@@ -1,0 +1,61 @@
+"""Loss and errors of a network on a whole split, as after every epoch."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from saliencymixplus.engine.distributed import Processes
+from saliencymixplus.loading.batches import Source
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Of one split; the errors in percent."""
+
+    loss: float
+    top1_error: float
+    top5_error: float
+
+
+@torch.no_grad()
+def assess(
+    model: nn.Module,
+    source: Source,
+    *,
+    batch_size: int,
+    autocast: Callable[[], AbstractContextManager[object]],
+    processes: Processes,
+) -> Accuracy:
+    """Evaluate ``model`` in evaluation mode; the device is waited for once, at the end.
+
+    Each process takes its share of the images; the sums are added up over all of them.
+    """
+    dtype = torch.float32 if source.device.type == "mps" else torch.float64
+    sums = torch.zeros(4, dtype=dtype, device=source.device)
+    rows = torch.arange(processes.rank, len(source), processes.world)
+    was_training = model.training
+    model.eval()
+    try:
+        for inputs in source.inputs(rows.split(batch_size)) if len(rows) else ():
+            batch = source.assemble(inputs)
+            with autocast():
+                logits = model(batch.images)
+            logits = logits.float()
+            best = logits.topk(min(5, logits.shape[1]), dim=1).indices
+            hits = best == batch.labels[:, None]
+            loss = F.cross_entropy(logits, batch.labels, reduction="sum")
+            count = torch.full_like(loss, len(hits))
+            sums += torch.stack([loss, count, hits[:, 0].sum(), hits.any(1).sum()]).to(dtype)
+    finally:
+        model.train(was_training)
+    processes.sum(sums)
+    loss_sum, count_sum, top1, top5 = sums.tolist()
+    return Accuracy(
+        loss=loss_sum / count_sum,
+        top1_error=100.0 * (1.0 - top1 / count_sum),
+        top5_error=100.0 * (1.0 - top5 / count_sum),
+    )

@@ -1,0 +1,52 @@
+"""Looking at the running totals without making the device wait."""
+
+import torch
+
+from saliencymixplus.engine.epoch_metrics import Totals
+
+_EVERY = 20  # steps between two looks on a GPU
+
+
+class Monitor:
+    """The latest loss, and the first step whose loss was not finite.
+
+    On the CPU every look is current. On a GPU the totals are copied in the background and read
+    once they have arrived, some steps late.
+    """
+
+    def __init__(self, totals: Totals) -> None:
+        self.totals = totals
+        self.asynchronous = totals.values.device.type == "cuda"
+        self._host = torch.zeros(3, dtype=torch.float64)
+        self._event: torch.cuda.Event | None = None
+        if self.asynchronous:
+            self._host = self._host.pin_memory()
+
+    def start(self) -> None:
+        """A new epoch: what is still on its way belongs to the old one."""
+        self._event = None
+
+    def look(self, index: int) -> tuple[float, int | None] | None:
+        """(mean loss so far, first bad step or None) after step ``index``, if it can be known."""
+        if not self.asynchronous:
+            return _read(self._now())
+        found = None
+        if self._event is not None and self._event.query():
+            found, self._event = _read(self._host), None
+        if self._event is None and index % _EVERY == 0:
+            self._host.copy_(self._now(), non_blocking=True)
+            self._event = torch.cuda.Event()
+            self._event.record()
+        return found
+
+    def wait(self) -> tuple[float, int | None]:
+        """The same, at once: waits for the device."""
+        return _read(self._now().cpu())
+
+    def _now(self) -> torch.Tensor:
+        return torch.stack([*self.totals.values[:2], self.totals.bad_step])
+
+
+def _read(values: torch.Tensor) -> tuple[float, int | None]:
+    loss, images, bad = values.tolist()
+    return loss / max(1.0, images), int(bad) if bad >= 0 else None

@@ -1,0 +1,143 @@
+"""Everything that is measured of one trained run: from its folder to the evaluation's."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from saliencymixplus.datasets.prepared import Prepared, load_prepared
+from saliencymixplus.engine.device import choose_device, device_settings
+from saliencymixplus.errors import UserError
+from saliencymixplus.evaluation import accuracy
+from saliencymixplus.evaluation.classifier import PixelClassifier, predict
+from saliencymixplus.evaluation.measures import Report, Subject, measure
+from saliencymixplus.evaluation.predictions import Predictions, save_predictions
+from saliencymixplus.files import whole_directory, write_json, write_text
+from saliencymixplus.runs.read import Run, load_run
+from saliencymixplus.settings import RuntimeSettings
+from saliencymixplus.settings.evaluation import EvaluationSettings
+from saliencymixplus.tracking import reopen
+
+
+def evaluate(
+    run_dir: Path,
+    prepared: Path,
+    output: Path,
+    settings: EvaluationSettings,
+    runtime: RuntimeSettings,
+) -> dict[str, float]:
+    """Measure a finished run on the prepared test images and write the results to ``output``.
+
+    The last weights are measured in full; those of the best validation epoch and of the epoch
+    that is best on the test images have their errors recorded under these names.
+
+    Returns:
+        What metrics.json holds: flat names to numbers.
+
+    Raises:
+        UserError: the run is missing or unfinished, or was trained on other data.
+    """
+    run = load_run(run_dir)
+    data = load_prepared(prepared)
+    _check_same_data(run, data, run_dir, prepared)
+    device = choose_device(runtime.device)
+    with device_settings(device, deterministic=runtime.deterministic):
+        report, predictions = _measured(run, data, settings, device)
+    with whole_directory(output) as part:
+        write_report(report, part)
+        save_predictions(predictions, part / "predictions.npz")
+        write_json(part / "evaluation.json", _provenance(run, data, settings, device, report))
+    _track(run_dir, output, report, runtime)
+    return report.metrics
+
+
+def _measured(
+    run: Run, data: Prepared, settings: EvaluationSettings, device: torch.device
+) -> tuple[Report, Predictions]:
+    test = data.split("test")
+    labels = torch.from_numpy(np.array(test.labels))
+    report = Report()
+
+    classifiers, logits = {}, {}
+    # The errors of single epochs are in the training's history.
+    named = [which for which in run.weights if not which.startswith("epoch_")]
+    for which in dict.fromkeys(["last", *named]):
+        model = run.model(which)
+        side = run.input_size[0]
+        classifier = PixelClassifier(model, data.meta.mean, data.meta.std, side).to(device)
+        classifiers[which] = classifier
+        logits[which] = predict(classifier, test.images, settings.batch_size)
+        if not torch.isfinite(logits[which]).all():
+            raise UserError(
+                f"{run.path}: the {which} weights give outputs that are not finite: the training "
+                "diverged; lower training.learning_rate"
+            )
+    subject = Subject(
+        classifiers["last"],
+        test,
+        data.split("val") if "val" in data.meta.counts else None,
+        data.meta.classes,
+        logits["last"],
+        labels,
+        settings,
+    )
+    measure(subject, report)
+    for which, found in logits.items():
+        if which != "last":
+            report.metrics |= _prefixed(which, accuracy.errors(found, labels), ("nll",))
+
+    return report, Predictions.of(logits, labels)
+
+
+def write_report(report: Report, folder: Path) -> None:
+    """metrics.json and one CSV a table."""
+    write_json(folder / "metrics.json", report.metrics)
+    for name, rows in report.tables.items():
+        text = io.StringIO()
+        writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        write_text(folder / f"{name}.csv", text.getvalue())
+
+
+def _check_same_data(run: Run, data: Prepared, run_dir: Path, prepared: Path) -> None:
+    trained_on = run.data["digest"]
+    if trained_on != data.meta.digest:
+        raise UserError(
+            f"{run_dir} was trained on other data (digest {trained_on}) than {prepared} holds "
+            f"({data.meta.digest}): give the folder it was trained on, or train again"
+        )
+
+
+def _prefixed(
+    prefix: str, metrics: Mapping[str, float], without: Sequence[str]
+) -> dict[str, float]:
+    return {f"{prefix}_{k}": v for k, v in metrics.items() if k not in without}
+
+
+def _provenance(
+    run: Run, data: Prepared, settings: EvaluationSettings, device: torch.device, report: Report
+) -> dict[str, Any]:
+    test_images = data.meta.counts["test"]
+    return {
+        "run": {"digest": run.digest, "data": data.meta.digest},
+        "settings": settings.model_dump(mode="json"),
+        "device": str(device),
+        "torch": torch.__version__,
+        "test_images": test_images,
+        "images_of_costly_parts": min(settings.images or test_images, test_images),
+        "skipped": report.skipped,
+        "seconds": report.seconds,
+    }
+
+
+def _track(run_dir: Path, output: Path, report: Report, runtime: RuntimeSettings) -> None:
+    tracker = reopen(run_dir, runtime.tracker)
+    tracker.log_results({f"results/{name}": value for name, value in report.metrics.items()})
+    for path in sorted(output.iterdir()):
+        tracker.log_file(path, "evaluation")
+    tracker.finish("FINISHED")

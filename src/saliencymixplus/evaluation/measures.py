@@ -1,0 +1,174 @@
+"""The parts of an evaluation: what each measures of a classifier and puts into the report."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from saliencymixplus.datasets.prepared import Split
+from saliencymixplus.evaluation import accuracy, attacks, calibration, occlusion
+from saliencymixplus.evaluation.classifier import PixelClassifier, predict
+from saliencymixplus.evaluation.corruptions import corruption_errors
+from saliencymixplus.evaluation.localisation import localisation_rows, summarise
+from saliencymixplus.settings.evaluation import EvaluationSettings
+
+Rows = list[dict[str, Any]]
+
+
+@dataclass
+class Report:
+    """What has been measured so far.
+
+    ``metrics``: flat names to numbers; errors in percent. ``tables``: file stem to rows.
+    ``skipped``: part to the reason why it was not measured.
+    """
+
+    metrics: dict[str, float] = field(default_factory=dict)
+    tables: dict[str, Rows] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is measured: a classifier, the test images, and what was predicted of them."""
+
+    classifier: PixelClassifier
+    test: Split
+    validation: Split | None
+    classes: Sequence[str]
+    logits: Tensor  # (N, K) of the test images
+    labels: Tensor  # (N,)
+    settings: EvaluationSettings
+
+    def sample(self) -> np.ndarray:
+        """Rows of the test images for the costly parts: all, or ``settings.images`` of them."""
+        count, wanted = len(self.labels), self.settings.images
+        if wanted is None or wanted >= count:
+            return np.arange(count)
+        generator = np.random.default_rng(self.settings.seed)
+        return np.sort(generator.choice(count, wanted, replace=False))
+
+
+def measure(subject: Subject, report: Report) -> None:
+    """Fill ``report`` with accuracy and the parts that the settings name."""
+    parts: dict[str, Callable[[Subject, Report], None]] = {
+        "accuracy": _accuracy,
+        "calibration": _calibration,
+        "corruptions": _corruptions,
+        "attacks": _attacks,
+        "occlusion": _occlusion,
+        "localisation": _localisation,
+    }
+    for name, part in parts.items():
+        if name == "accuracy" or name in subject.settings.parts:
+            start = time.perf_counter()
+            part(subject, report)
+            report.seconds[name] = round(time.perf_counter() - start, 3)
+
+
+def _accuracy(subject: Subject, report: Report) -> None:
+    logits, labels, classes = subject.logits, subject.labels, subject.classes
+    report.metrics |= accuracy.errors(logits, labels)
+    report.tables["per_class"] = accuracy.per_class(logits, labels, classes)
+    report.tables["confusion"] = accuracy.confusion_pairs(logits, labels, classes)
+
+
+def _calibration(subject: Subject, report: Report) -> None:
+    logits, labels, bins = subject.logits, subject.labels, subject.settings.calibration_bins
+    report.metrics["ece"] = calibration.calibration_error(logits, labels, bins)
+    before = calibration.reliability(logits, labels, bins)
+    report.tables["reliability"] = [{"scaling": "none"} | row for row in before]
+    if subject.validation is None:
+        report.skipped["temperature"] = (
+            "the data have no validation split to fit it on (data.validation_fraction is 0)"
+        )
+        return
+    held_out = predict(subject.classifier, subject.validation.images, subject.settings.batch_size)
+    held_out_labels = torch.from_numpy(np.array(subject.validation.labels))
+    temperature = calibration.fit_temperature(held_out, held_out_labels)
+    scaled = logits / temperature
+    report.metrics["temperature"] = temperature
+    report.metrics["ece_scaled"] = calibration.calibration_error(scaled, labels, bins)
+    report.metrics["nll_scaled"] = accuracy.errors(scaled, labels)["nll"]
+    after = calibration.reliability(scaled, labels, bins)
+    report.tables["reliability"] += [{"scaling": "temperature"} | row for row in after]
+
+
+def _corruptions(subject: Subject, report: Report) -> None:
+    rows, settings = subject.sample(), subject.settings
+    found = corruption_errors(
+        subject.classifier,
+        subject.test.images[rows],
+        subject.labels[rows],
+        corruptions=settings.corruptions,
+        batch_size=settings.batch_size,
+        seed=settings.seed,
+    )
+    clean = accuracy.errors(subject.logits[rows], subject.labels[rows])["top1_error"]
+    means = {
+        name: float(np.mean([row["top1_error"] for row in found if row["corruption"] == name]))
+        for name in settings.corruptions
+    }
+    report.tables["corruptions"] = found
+    report.metrics |= {f"corruption_{name}_error": mean for name, mean in means.items()}
+    report.metrics["mean_corruption_error"] = float(np.mean(list(means.values())))
+    report.metrics["relative_corruption_error"] = report.metrics["mean_corruption_error"] - clean
+
+
+def _attacks(subject: Subject, report: Report) -> None:
+    rows, settings = subject.sample(), subject.settings
+    found = attacks.attack_errors(
+        subject.classifier,
+        subject.test.images[rows],
+        subject.labels[rows],
+        epsilons=settings.epsilons,
+        pgd_steps=settings.pgd_steps,
+        batch_size=settings.batch_size,
+        seed=settings.seed,
+    )
+    report.tables["attacks"] = found
+    report.metrics |= {
+        f"{row['attack']}_eps{row['epsilon_255']:g}_error": row["top1_error"]
+        for row in found
+        if row["epsilon"]
+    }
+
+
+def _occlusion(subject: Subject, report: Report) -> None:
+    rows, settings = subject.sample(), subject.settings
+    found = occlusion.occlusion_errors(
+        subject.classifier,
+        subject.test.images[rows],
+        subject.labels[rows],
+        shares=settings.occlusion_shares,
+        batch_size=settings.batch_size,
+        seed=settings.seed,
+    )
+    report.tables["occlusion"] = found
+    for kind in ("centre", "random"):
+        report.metrics[f"occlusion_{kind}_error"] = occlusion.mean_error(found, kind)
+
+
+def _localisation(subject: Subject, report: Report) -> None:
+    if subject.test.masks is None:
+        report.skipped["localisation"] = "the data have no object masks"
+        return
+    rows, settings = subject.sample(), subject.settings
+    found, reason = localisation_rows(
+        subject.classifier,
+        subject.test.images[rows],
+        subject.labels[rows],
+        subject.test.masks[rows],
+        threshold=settings.localisation_threshold,
+        batch_size=settings.batch_size,
+    )
+    if reason:
+        report.skipped["localisation"] = reason
+        return
+    report.tables["localisation"] = summarise(found, subject.labels[rows], subject.classes)
+    report.metrics |= {f"localisation_{k}": float(np.nanmean(v)) for k, v in found.items()}

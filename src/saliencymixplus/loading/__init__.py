@@ -1,0 +1,1 @@
+"""Turn prepared arrays into batches on the device."""

@@ -1,0 +1,166 @@
+"""Batches of data that don't fit on the device: read by worker processes, pinned, sent ahead."""
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from saliencymixplus.datasets.prepared import Prepared, Split
+from saliencymixplus.loading.augment import Augmentation, Boxes
+from saliencymixplus.loading.batches import (
+    Batch,
+    DeviceData,
+    Inputs,
+    ShardData,
+    Source,
+    bytes_of,
+)
+
+# Of the free memory; the rest is the network's.
+_SHARE = 0.4
+
+
+class _Rows(Dataset[Inputs]):
+    """Reads whole batches of a split; an item is a batch of row numbers."""
+
+    def __init__(self, split: Split, saliency: bool) -> None:
+        kept = [split.images, split.labels, *([split.saliency] if saliency else [])]
+        # A memory map is handed to a worker by its name: pickled, it would be copied whole.
+        self._arrays: list[Any] = [_name_of(array) for array in kept]
+
+    def __getitem__(self, rows: Tensor) -> Inputs:
+        for i, array in enumerate(self._arrays):
+            if isinstance(array, Path):
+                self._arrays[i] = np.load(array, mmap_mode="r", allow_pickle=False)
+        index = rows.numpy()
+        return tuple(torch.from_numpy(np.asarray(array[index])) for array in self._arrays)
+
+
+class _Order(Sampler[Tensor]):
+    """Gives the batches that were last set; the loader keeps its workers between epochs."""
+
+    def __init__(self) -> None:
+        self.batches: Sequence[Tensor] = ()
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return iter(self.batches)
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+
+class HostData(Source):
+    """The split stays on disk. Pixels are only read here; what follows happens on the device.
+
+    Neither the order nor the content of a batch depends on the number of workers.
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        augmentation: Augmentation,
+        mean: Sequence[float],
+        std: Sequence[float],
+        device: torch.device,
+        *,
+        saliency: bool = False,
+        workers: int = 2,
+    ) -> None:
+        super().__init__(split, augmentation, mean, std, device, saliency=saliency)
+        self._order = _Order()
+        self._loader = DataLoader(
+            _Rows(split, self.with_saliency),
+            batch_size=None,
+            sampler=self._order,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            prefetch_factor=4 if workers else None,
+            pin_memory=device.type == "cuda",
+            generator=torch.Generator(),  # the loader's own seed, not the global generator's
+        )
+
+    def inputs(self, batches: Sequence[Tensor]) -> Iterator[Inputs]:
+        """Raw pixels (B, H, W, 3), labels (B,) and maps (B, H, W), one batch ahead of their use."""
+        self._order.batches = batches
+        ahead: deque[Inputs] = deque()
+        for batch in self._loader:
+            ahead.append(tuple(t.to(self.device, non_blocking=True) for t in batch))
+            if len(ahead) > 1:
+                yield ahead.popleft()
+        yield from ahead
+
+    def assemble(self, inputs: Inputs, boxes: Boxes | None = None) -> Batch:
+        pixels, labels, *maps = inputs
+        rows = torch.arange(len(labels), device=self.device)
+        return self._batch(pixels, labels, maps[0] if maps else None, rows, boxes)
+
+
+def open_sources(
+    prepared: Prepared,
+    augmentation: Augmentation,
+    device: torch.device,
+    *,
+    saliency: bool,
+    place: str = "auto",
+    workers: int = 2,
+    processes: int = 1,
+    say: Callable[[str], None] = print,
+) -> dict[str, Source]:
+    """Every split as batches; ``train`` augmented, the others as they are.
+
+    Args:
+        place: ``device``; ``shard``: of several processes, each its part of an epoch on its
+            device; ``host``; or ``auto``: the first of them for which all splits, or a process's
+            parts of them, take less than 40 % of the device's free memory.
+        say: told where the data are, and why.
+    """
+    splits = {name: prepared.split(name) for name in prepared.splits}
+    plain = Augmentation("none", augmentation.size, augmentation.output)
+    needed = sum(bytes_of(s, saliency=saliency and n == "train") for n, s in splits.items())
+    free = free_memory(device)
+    if place == "auto":
+        fitting = {"device": needed, "shard": needed / processes}
+        place = next((name for name, size in fitting.items() if size <= _SHARE * free), "host")
+    if place == "shard" and processes == 1:
+        place = "device"  # the part of a single process is everything
+    where = {
+        "device": f"on {device}",
+        "shard": f"one part of {processes} on {device}, sent for each epoch",
+        "host": f"read by {workers} worker processes",
+    }[place]
+    say(f"data: {needed / 1e6:,.0f} MB, {where} ({free / 1e9:,.1f} GB free)")
+    sources: dict[str, Source] = {}
+    for name, split in splits.items():
+        how = augmentation if name == "train" else plain
+        common = (split, how, prepared.meta.mean, prepared.meta.std, device)
+        maps = saliency and name == "train"
+        if place == "host":
+            sources[name] = HostData(*common, saliency=maps, workers=workers)
+        else:
+            kind = ShardData if place == "shard" else DeviceData
+            sources[name] = kind(*common, saliency=maps)
+    return sources
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that are free on ``device``."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    if device.type == "mps":
+        return torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError):  # not known on this system: the files' cache serves as well
+        return 1 << 62
+
+
+def _name_of(array: Any) -> Any:
+    if isinstance(array, np.memmap) and array.filename is not None:
+        return Path(array.filename)
+    return array

@@ -1,0 +1,1 @@
+"""A run's folder and resume state: one writer, one reader, checkpoints."""

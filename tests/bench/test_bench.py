@@ -1,0 +1,259 @@
+"""The benchmark: its arithmetic against hand counts, and that its figures fit each other."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from statistics import median
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from saliencymixplus.bench import BenchSettings, bench, settings_for, table
+from saliencymixplus.bench.clock import Clock, Timing, matmul_peak
+from saliencymixplus.bench.steps import measure
+from saliencymixplus.engine.cuda_graph import EagerEngine, GraphEngine
+from saliencymixplus.engine.flops import FlopCounter, forward_flops
+from saliencymixplus.loading.augment import Augmentation
+from saliencymixplus.mixing import METHODS, resolve_options
+from saliencymixplus.settings import ExperimentSettings, MixSettings
+
+SMALL = BenchSettings(
+    device="cpu",
+    model="resnet8",
+    batch_size=8,
+    image_size=8,
+    prepared_size=8,
+    classes=3,
+    precision="fp32",
+    rounds=1,
+    warmup=0,
+    seconds=0.0,
+)
+
+
+def recipe(method: str, name: str = "", **options: Any) -> MixSettings:
+    resolved = resolve_options(method, options)
+    return MixSettings(name=name or method, method=method, options=resolved)
+
+
+def test_forward_flops_by_hand() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.Flatten(), nn.Linear(4 * 25, 7))
+    assert forward_flops(model, 2, (5, 5)) == 2 * 2 * (25 * 4 * 3 * 9 + 100 * 7)
+
+
+def test_the_peak_is_the_best_of_the_products_by_hand() -> None:
+    class Told(Clock):
+        def median_ms(self, function: Any) -> float:
+            return {512: 1.0, 1024: 2.0, 2048: 80.0}[len(function())]
+
+    cpu = torch.device("cpu")
+    assert matmul_peak(Told(cpu), cpu, torch.float32) == 2 * 1024**3 / 0.002
+
+
+def test_gradients_of_inputs_alone_cost_less() -> None:
+    layer, x = nn.Linear(8, 4), torch.randn(2, 8, requires_grad=True)
+    with FlopCounter() as counter:
+        torch.autograd.grad(layer(x).sum(), x)
+    assert counter.flops == 2 * (2 * 2 * 8 * 4)  # forward, and one product backward
+
+
+def test_figures_fit_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    settings = BenchSettings(
+        device="cpu",
+        model="resnet8",
+        batch_size=4,
+        image_size=8,
+        prepared_size=8,
+        classes=3,
+        precision="fp32",
+        mixes=tuple(recipe(name) for name in ("none", "cutmix", "saliencymixplus")),
+        rounds=2,
+        warmup=1,
+        seconds=0.0,
+        images=398,
+        epochs=10,
+        mix_prob=0.5,
+    )
+    result = bench(settings, say=str)
+    plain, cutmix, ours = result["steps"]
+    assert plain["ratio_to_plain"] == 1
+    assert cutmix["flops"] == plain["flops"]
+    assert 1.6 * plain["flops"] < ours["flops"] < 1.7 * plain["flops"]  # + forward + input-only
+    for step in result["steps"]:
+        assert step["images_per_second"] == pytest.approx(4000 / step["ms"])
+        assert 0 < step["share_of_peak"] < 1.5
+    expected = 0.5 * (plain["ms"] + cutmix["ms"]) * 100 * 10 / 3.6e6
+    assert cutmix["experiment_hours"] == pytest.approx(expected)
+    share = cutmix["mixing_ms"] / plain["ms"]
+    assert cutmix["mixing_share_of_plain"] == pytest.approx(share)
+    assert result["threads"] == 1  # all that so small a step is worth
+    json.dumps(result, allow_nan=False)
+    assert table(result).row_count == 3
+
+
+def test_a_captured_step_is_compared_with_captured_mixing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Launched one by one, the kernels of the mixing alone would take longer than the step."""
+
+    class Capturer:
+        captured = 0
+
+        def rehearse(self, function: Callable[[], None]) -> None:
+            function()
+
+        def capture(self, function: Callable[[], None], generators: Any) -> Callable[[], None]:
+            self.captured += 1
+            return function
+
+    fake = Capturer()
+    monkeypatch.setattr(
+        "saliencymixplus.bench.steps.create_engine",
+        lambda step, choice, device, say: (GraphEngine(step, fake, say), "faked"),
+    )
+    (step,) = bench(replace(SMALL, mixes=(recipe("cutmix"),)), say=str)["steps"]
+    assert step["engine"] == "faked"
+    assert step["mixing_ms"] > 0
+    assert fake.captured == 2  # the step, and the mixing
+
+
+def test_an_experiments_own_augmentation_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    section = ExperimentSettings.model_validate(
+        {
+            "download": {"source": "oxford_pet"},
+            "data": {"image_size": 24},
+            "training": {"augment": "resized-crop-flip", "crop_size": 16},
+        }
+    )
+    settings = settings_for(section)
+    assert (settings.prepared_size, settings.image_size) == (24, 16)
+    assert settings.augment == "resized-crop-flip"
+    assert (settings.images, settings.classes) == (3_680, 37)
+    seen: list[Any] = []
+    draw = Augmentation.draw
+    monkeypatch.setattr(
+        Augmentation, "draw", lambda self, *given: (seen.append(self), draw(self, *given))[1]
+    )
+    sizes = {"prepared_size": 24, "image_size": 16, "augment": "resized-crop-flip"}
+    bench(replace(SMALL, **sizes, mixes=(recipe("none"),)), say=str)
+    assert {(how.kind, how.size, how.output) for how in seen} == {
+        ("resized-crop-flip", (24, 24), (16, 16))
+    }
+
+
+def test_slow_steps_are_measured_three_times_at_least() -> None:
+    calls: list[int] = []
+    clock = Clock(torch.device("cpu"), rounds=50, warmup=50, round_seconds=0.0, patience=0.0)
+    assert clock.median_ms(lambda: calls.append(0)) > 0
+    assert len(calls) == 1 + 1 + 3  # warm-up, how often a round repeats it, rounds
+
+
+def test_a_fast_step_is_measured_as_often_as_asked() -> None:
+    calls: list[int] = []
+    clock = Clock(torch.device("cpu"), rounds=7, warmup=4, round_seconds=0.0, patience=1e9)
+    clock.median_ms(lambda: calls.append(0))
+    assert len(calls) == 4 + 1 + 7  # warm-up, how often a round repeats it, rounds
+
+
+def test_patience_is_for_each_of_two_functions(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, calls = 0.0, 0
+
+    def second() -> None:
+        nonlocal now, calls
+        now, calls = now + 1.0, calls + 1
+
+    monkeypatch.setattr("saliencymixplus.bench.clock.time.perf_counter", lambda: now)
+    clock = Clock(torch.device("cpu"), rounds=50, warmup=0, round_seconds=0.0, patience=10.0)
+    clock.compare(second, second)
+    assert calls == 2 + 2 * 11  # how often a round repeats them, rounds of 2 s until 20 s are over
+
+
+@pytest.mark.parametrize(("took", "repeats"), [(1.0, 1), (0.001, 50), (0.0001, 200)])
+def test_a_round_is_long_enough_and_no_longer(
+    monkeypatch: pytest.MonkeyPatch, took: float, repeats: int
+) -> None:
+    now, calls = 0.0, 0
+
+    def work() -> None:
+        nonlocal now, calls
+        now, calls = now + took, calls + 1
+
+    monkeypatch.setattr("saliencymixplus.bench.clock.time.perf_counter", lambda: now)
+    clock = Clock(torch.device("cpu"), rounds=3, warmup=0, round_seconds=0.05, patience=1e9)
+    assert clock.median_ms(work) == pytest.approx(1000 * took)
+    assert calls == 1 + 3 * repeats
+
+
+def test_all_methods_are_compiled_in_one_benchmark(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The compiler gives up on a function after a few versions of it; each method is one."""
+    torch._dynamo.reset()
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
+    monkeypatch.setattr(torch._dynamo.config, "fail_on_recompile_limit_hit", True)
+    said: list[str] = []
+    mixes = tuple(recipe(name) for name in METHODS)
+    result = bench(replace(SMALL, compile=True, mixes=mixes), say=said.append)
+    assert [step["method"] for step in result["steps"]] == list(METHODS)
+    assert sum("compiled in" in line for line in said) == len(METHODS)
+    assert all(step["flops"] > 0 for step in result["steps"])
+
+
+def test_a_ratio_is_taken_between_rounds_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a machine that gets slower all the time, twice the work is still twice the time."""
+    now = 0.0
+    work = {"plain": 1.0, "mixed": 2.0}
+
+    def call(name: str) -> None:
+        nonlocal now
+        now += work[name] * (1.0 + now / 100)
+
+    monkeypatch.setattr("saliencymixplus.bench.clock.time.perf_counter", lambda: now)
+    clock = Clock(torch.device("cpu"), rounds=9, warmup=1, round_seconds=0.0, patience=1e9)
+    found = clock.compare(lambda: call("mixed"), lambda: call("plain"))
+    assert found.ratio == pytest.approx(2.0, rel=0.05)
+    assert found.ms > 2000
+    assert found.reference_ms == pytest.approx(found.ms / 2, rel=0.1)
+    assert clock.compare(lambda: call("mixed")).ratio == 1.0
+
+
+def test_a_cheaper_saliency_pass_is_measured_as_such() -> None:
+    """Recipes keep their options, and half of the steps without a pass take half of its work."""
+    cheap = {"every": {"saliency_every": 2}, "share": {"saliency_share": 0.5}}
+    mixes = [recipe("none"), recipe("saliencymixplus")]
+    mixes += [recipe("saliencymixplus", name, **options) for name, options in cheap.items()]
+    result = bench(replace(SMALL, mixes=tuple(mixes)), say=str)
+    plain, full, every, share = result["steps"]
+    assert [every["method"], share["method"]] == ["every", "share"]
+    assert plain["ms"] == median(step["plain_ms"] for step in result["steps"])
+    half = plain["flops"] + (full["flops"] - plain["flops"]) / 2
+    assert every["flops"] == pytest.approx(half)
+    assert share["flops"] == pytest.approx(half)
+
+
+def test_time_is_the_mean_over_steps_with_and_without_a_pass(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Told(Clock):
+        timings = iter((Timing(10.0, 5.0, 2.0), Timing(6.0, 5.0, 1.2), Timing(0.5, 0.5, 1.0)))
+
+        def compare(self, function: Any, reference: Any = None) -> Timing:
+            function()
+            return next(self.timings)
+
+    guided: list[bool] = []
+    usual = EagerEngine.run
+
+    def run(self: EagerEngine, *given: Any, **how: Any) -> None:
+        guided.append(how["guided"])
+        usual(self, *given, **how)
+
+    monkeypatch.setattr(EagerEngine, "run", run)
+    cpu, every = torch.device("cpu"), recipe("saliencymixplus", saliency_every=4)
+    found, _ = measure(SMALL, every, Told(cpu), cpu, torch.float32, str, lambda: None)
+    assert guided == [True, True, False]  # the first step, then those that are measured
+    assert found["ms"] == pytest.approx(10 / 4 + 6 * 3 / 4)
+    assert found["ratio_to_plain"] == pytest.approx(2 / 4 + 1.2 * 3 / 4)
+    assert (found["plain_ms"], found["mixing_ms"]) == (5.0, 0.5)

@@ -1,0 +1,219 @@
+"""Comparisons of run folders whose right answer is known."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from saliencymixplus.comparison.compare import compare
+from saliencymixplus.comparison.load import evaluation_folder, find_runs
+from saliencymixplus.comparison.plots import frontier
+from saliencymixplus.comparison.published import Published
+from saliencymixplus.comparison.result import Comparison
+from saliencymixplus.comparison.statistics import paired_bootstrap
+from saliencymixplus.errors import UserError
+from tests.helpers import write_run
+
+N = 60
+
+
+def wrong(*images):
+    found = np.zeros(N, bool)
+    found[list(images)] = True
+    return found
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """Two seeds without mixing (10 and 14 mistakes), two of CutMix (7 and 9), one of its best."""
+    write_run(tmp_path, wrong(*range(10)), mix="none", seed=0, seconds=10)
+    write_run(tmp_path, wrong(*range(14)), mix="none", seed=1, seconds=12)
+    write_run(tmp_path, wrong(*range(3, 10)), mix="cutmix", seed=0, seconds=20)
+    write_run(tmp_path, wrong(*range(3, 12)), mix="cutmix", seed=1, seconds=22)
+    return tmp_path / "runs"
+
+
+def test_figures_by_hand(runs, tmp_path):
+    (table,) = compare([runs], tmp_path / "out").tables
+    plain, cutmix = table.rows
+    assert (plain.name, cutmix.name, table.baseline) == ("none", "cutmix", "none")
+    assert (table.dataset, table.model, table.test_images) == ("halves", "resnet8", N)
+    assert plain.errors["last"].top1_error.mean == pytest.approx(100 * 12 / N)
+    assert cutmix.errors["last"].top1_error.mean == pytest.approx(100 * 8 / N)
+    assert cutmix.errors["last"].per_seed_top1_error == pytest.approx([100 * 7 / N, 100 * 9 / N])
+    assert cutmix.errors["last"].top5_error.mean == pytest.approx(100 * 8 / N)
+    assert cutmix.errors["best_test"].top1_error.mean == pytest.approx(100 * 7 / N)
+    assert "best_validation" not in cutmix.errors
+    assert plain.errors["last"].difference is None
+    expected = paired_bootstrap(
+        [wrong(*range(3, 10)), wrong(*range(3, 12))], [wrong(*range(10)), wrong(*range(14))]
+    )
+    assert cutmix.errors["last"].difference == expected
+    assert expected.difference == pytest.approx(-100 * 4 / N)
+    assert (cutmix.seconds.mean, cutmix.passes.mean) == (21, 100.5)
+    assert cutmix.metrics["nll"].mean == 1.0
+    assert cutmix.seeds == [0, 1]
+
+
+def test_files(runs, tmp_path):
+    out = tmp_path / "out"
+    comparison = compare([runs], out)
+    content = json.loads((out / "comparison.json").read_text())
+    assert content["tables"][0]["rows"][1]["name"] == "cutmix"
+    assert content == json.loads(json.dumps(comparison.to_json()))
+    metrics = json.loads((out / "metrics" / "cutmix.json").read_text())
+    assert metrics["top1_error"] == pytest.approx(100 * 8 / N, abs=1e-5)
+    assert metrics["difference"] == pytest.approx(-100 * 4 / N, abs=1e-5)
+    text = (out / "comparison.md").read_text()
+    assert "| cutmix | 13.33±2.36 |" in text
+    assert "### Best on test (optimistic; as published)" in text
+    assert "### Best validation epoch" not in text
+    for name in ("comparison.png", "pareto.png"):
+        assert np.asarray(Image.open(out / name)).std() > 5  # something is drawn
+
+
+def test_terminal_tables_keep_to_their_width(runs, tmp_path, capsys):
+    comparison = compare([runs], tmp_path / "out")
+    comparison.print()
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 100
+    assert any("cutmix" in line and "13.33±2.36" in line for line in lines)
+
+
+def test_published_figures_stand_beside_best_on_test(runs, tmp_path, capsys):
+    (table,) = compare([runs], tmp_path / "out").tables
+    rows = [
+        replace(row, name=f"saliencymixplus-{i}-published", published=Published(24.95, 7.0, i == 0))
+        for i, row in enumerate(table.rows)
+    ]
+    comparison = Comparison([replace(table, rows=rows)])
+    text = comparison.markdown()
+    best = text[text.index("### Best on test") :]
+    assert "24.95/7.00 |" in best
+    assert "24.95/7.00† |" in best
+    assert "corrected variant" in best
+    assert "24.95" not in text[: text.index("### Best on test")]
+    comparison.print()
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 100
+
+
+def test_equal_runs_give_equal_files(runs, tmp_path):
+    compare([runs], tmp_path / "one")
+    compare([runs], tmp_path / "two")
+    files = [path for path in (tmp_path / "one").rglob("*") if path.is_file()]
+    assert files
+    for path in files:
+        twin = tmp_path / "two" / path.relative_to(tmp_path / "one")
+        assert path.read_bytes() == twin.read_bytes()
+
+
+def test_any_two_runs_by_path(tmp_path):
+    one = write_run(tmp_path / "a", wrong(1, 2), mix="cutmix", seed=0, experiment="x")
+    two = write_run(tmp_path / "b", wrong(1, 2, 3), mix="cutmix", seed=4, model="resnet20")
+    (table,) = compare([one, two], tmp_path / "out").tables
+    names = [row.name for row in table.rows]
+    assert names == ["cutmix (resnet8, x)", "cutmix (resnet20, tiny)"]
+    assert table.rows[1].errors["last"].difference.difference == pytest.approx(100 / N)
+    assert any("no seed in common" in note for note in table.notes)
+    assert any("baseline" in note for note in table.notes)
+
+
+def test_recipes_of_one_method_are_told_apart(tmp_path):
+    one = write_run(tmp_path / "a", wrong(1), mix="none", epochs=1)
+    two = write_run(tmp_path / "b", wrong(1, 2), mix="none", epochs=2)
+    (table,) = compare([one, two], tmp_path / "out").tables
+    assert [row.name for row in table.rows] == ["none (epochs=1)", "none (epochs=2)"]
+
+
+def test_what_decides_no_weight_makes_no_recipe(tmp_path):
+    one = write_run(tmp_path / "a", wrong(1), seed=0, sample_epochs=[1])
+    two = write_run(tmp_path / "b", wrong(2), seed=1, sample_epochs=[2])
+    (table,) = compare([one, two], tmp_path / "out").tables
+    assert [row.seeds for row in table.rows] == [[0, 1]]
+
+
+def test_a_table_per_model(tmp_path):
+    for model in ("resnet8", "resnet20"):
+        for mix in ("none", "cutmix"):
+            write_run(tmp_path / model, wrong(1), mix=mix, model=model)
+    tables = compare([tmp_path / "resnet8", tmp_path / "resnet20"], tmp_path / "out").tables
+    assert [table.model for table in tables] == ["resnet8", "resnet20"]
+
+
+def test_seeds_that_only_one_side_has_are_said(runs, tmp_path):
+    write_run(tmp_path, wrong(1), mix="saliencymix", seed=1)
+    (table,) = compare([runs], tmp_path / "out").tables
+    assert table.rows[2].errors["last"].difference.seeds == 1
+    assert any("without seed 0" in note for note in table.notes)
+
+
+def test_every_missing_run_is_named(runs, tmp_path):
+    (runs / "tiny/cutmix/seed0/summary.json").unlink()
+    (tmp_path / "evaluations/tiny/none/seed1/predictions.npz").unlink()
+    with pytest.raises(UserError) as error:
+        compare([runs, runs / "tiny/mixup/seed0"], tmp_path / "out")
+    message = str(error.value)
+    assert "3 of 5 runs" in message
+    for part in ("cutmix/seed0 is not finished", "none/seed1 is not evaluated", "mixup/seed0 does"):
+        assert part in message
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_evaluation_of_another_training_is_refused(runs, tmp_path):
+    path = tmp_path / "evaluations/tiny/none/seed1/evaluation.json"
+    path.write_text(json.dumps({"run": {"digest": "other"}}))
+    with pytest.raises(UserError, match="of another training"):
+        compare([runs], tmp_path / "out")
+
+
+def test_a_damaged_prediction_file_is_named(runs, tmp_path):
+    path = tmp_path / "evaluations/tiny/none/seed1/predictions.npz"
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(UserError, match=r"predictions\.npz is damaged"):
+        compare([runs], tmp_path / "out")
+
+
+def test_the_same_training_twice_is_refused(tmp_path):
+    one = write_run(tmp_path / "a", wrong(1))
+    two = write_run(tmp_path / "b", wrong(2))
+    with pytest.raises(UserError, match="the same training"):
+        compare([one, two], tmp_path / "out")
+
+
+def test_a_misspelt_baseline_suggests_the_nearest(runs, tmp_path):
+    with pytest.raises(UserError, match="did you mean 'cutmix'"):
+        compare([runs], tmp_path / "out", baseline="cutmx")
+
+
+def test_another_baseline(runs, tmp_path):
+    (table,) = compare([runs], tmp_path / "out", baseline="cutmix").tables
+    assert [row.name for row in table.rows] == ["cutmix", "none"]
+    assert table.rows[1].errors["last"].difference.difference == pytest.approx(100 * 4 / N)
+
+
+def test_one_run_alone_is_a_table_without_differences(tmp_path):
+    run = write_run(tmp_path, wrong(1, 2, 3))
+    (table,) = compare([run], tmp_path / "out").tables
+    assert table.rows[0].errors["last"].top1_error.mean == pytest.approx(5)
+    assert "Difference" not in (tmp_path / "out/comparison.md").read_text().split("Errors in")[0]
+
+
+def test_evaluation_inside_the_run_comes_first(tmp_path):
+    run = write_run(tmp_path, wrong(1))
+    assert evaluation_folder(run) == tmp_path / "evaluations/tiny/none/seed0"
+    (run / "evaluation").mkdir()
+    assert evaluation_folder(run) == run / "evaluation"
+
+
+def test_half_written_runs_are_no_runs(runs):
+    part = runs / "tiny/none/.seed2.abc.part"
+    part.mkdir()
+    (part / "settings.json").write_text("{}")
+    assert part not in find_runs([runs])
+
+
+def test_frontier_keeps_what_nothing_beats():
+    points = [(1.0, 9.0), (2.0, 7.0), (2.0, 8.0), (3.0, 7.0), (4.0, 5.0)]
+    assert frontier(points) == [(1.0, 9.0), (2.0, 7.0), (4.0, 5.0)]

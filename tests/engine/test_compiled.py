@@ -1,0 +1,79 @@
+"""A compiled step: the network and all that is around it, with the plain step's results."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from saliencymixplus import mixing
+from saliencymixplus.datasets.prepared import load_prepared
+from saliencymixplus.engine.build import Assembly, assemble
+from saliencymixplus.settings import RuntimeSettings
+from saliencymixplus.training.trainer import train
+from tests.helpers import run_settings, timeless
+
+CPU = torch.device("cpu")
+
+
+def parts_for(tiny: Path, method: str, compile_: bool, **training: Any) -> Assembly:
+    run = run_settings(method, batch_size=8, precision="fp32", **training)
+    return assemble(run, load_prepared(tiny), RuntimeSettings(device="cpu"), CPU, say=str)
+
+
+def counting(counts: list[int]) -> Any:
+    """A backend that changes nothing and counts the graphs that it is given."""
+
+    def backend(graph: torch.fx.GraphModule, inputs: Any) -> Any:
+        counts.append(len(graph.graph.nodes))
+        return graph.forward
+
+    return backend
+
+
+@pytest.mark.parametrize(
+    ("method", "augment"),
+    [*((name, "crop-flip") for name in mixing.METHODS), ("none", "resized-crop-flip")],
+)
+def test_a_compiled_step_gives_the_plain_results(tiny: Path, method: str, augment: str) -> None:
+    torch._dynamo.reset()
+    plain, fast = (
+        parts_for(tiny, method, False, augment=augment, weight_average=0.9) for _ in "ab"
+    )
+    counts: list[int] = []
+    fast.step.compiled = fast.step.plain.compiled(backend=counting(counts))
+    rows = torch.arange(40).split(8)
+    for index, inputs in enumerate(plain.sources["train"].inputs(rows)):
+        for parts in (plain, fast):
+            parts.engine.run(inputs, index != 1 and method != "none", epoch=1, index=index)
+    # The network, the batch, the count; with mixing its arithmetic and its loss; the saliency pass.
+    kinds = {"none": 3, "saliencymixplus": 7}.get(method, 6)
+    assert len(counts) == kinds, "compiled anew, or not in one piece"
+    for ours, theirs in zip(fast.step.state(), plain.step.state(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
+
+
+def test_a_smaller_batch_is_not_compiled_anew(tiny: Path) -> None:
+    torch._dynamo.reset()
+    parts = parts_for(tiny, "cutmix", True)
+    counts: list[int] = []
+    step = replace(parts.step, compiled=parts.step.plain.compiled(backend=counting(counts)))
+    source = parts.sources["train"]
+    for size in (8, 5, 8):
+        (inputs,) = source.inputs([torch.arange(size)])
+        assert step.compiles(inputs) == (size == 8)
+        step(inputs, True)
+        assert len(counts) == 5
+
+
+@pytest.mark.slow
+def test_a_training_by_inductor(tiny: Path, tmp_path: Path, runtime: RuntimeSettings) -> None:
+    run = run_settings("saliencymixplus", mix_prob=0.7, precision="fp32", epochs=2)
+    for compile_ in (False, True):
+        how = runtime.model_copy(update={"compile": compile_})
+        train(run, tiny, tmp_path / str(compile_), how)
+    plain, fast = (timeless(tmp_path / name) for name in ("False", "True"))
+    for first, second in zip(plain, fast, strict=True):
+        assert first["train_loss"] == pytest.approx(second["train_loss"], rel=1e-2)
+        assert first["mean_lam"] == pytest.approx(second["mean_lam"], rel=1e-2)

@@ -1,0 +1,278 @@
+"""The captured engine on a fake recorder: the eager results, nothing that cannot be captured."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from saliencymixplus import mixing
+from saliencymixplus.datasets.prepared import load_prepared
+from saliencymixplus.engine import cuda_graph as graph
+from saliencymixplus.engine.build import Assembly, assemble
+from saliencymixplus.engine.cuda_graph import CudaCapturer, EagerEngine, GraphEngine, capturable
+from saliencymixplus.settings import RuntimeSettings
+from saliencymixplus.training.trainer import train
+from tests.helpers import run_settings, same_weights, timeless
+
+CPU = torch.device("cpu")
+METHODS = [m for m in mixing.METHODS if m != "none"]
+
+
+class FakeCapturer:
+    """Records by remembering the function, and replays by calling it."""
+
+    def __init__(self) -> None:
+        self.rehearsals = self.captures = self.replays = 0
+
+    def rehearse(self, function: Callable[[], None]) -> None:
+        self.rehearsals += 1
+        function()
+
+    def capture(
+        self, function: Callable[[], None], generators: Sequence[torch.Generator]
+    ) -> Callable[[], None]:
+        self.captures += 1
+        assert len(generators) == 2
+
+        def replay() -> None:
+            self.replays += 1
+            function()
+
+        return replay
+
+
+def use_fake(monkeypatch: pytest.MonkeyPatch) -> FakeCapturer:
+    fake = FakeCapturer()
+    monkeypatch.setattr(
+        "saliencymixplus.engine.build.create_engine",
+        lambda step, choice, device, say: (GraphEngine(step, fake, say), "faked graphs"),
+    )
+    return fake
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "most"),
+    [
+        ("none", {}, 2),
+        ("cutmix", {}, 4),
+        ("saliencymixplus", {}, 4),
+        ("saliencymixplus", {"saliency_every": 2}, 6),
+    ],
+)
+@pytest.mark.parametrize("data_on", ["device", "host"])
+def test_captured_steps_give_the_eager_results(
+    tiny: Path,
+    tmp_path: Path,
+    runtime: RuntimeSettings,
+    monkeypatch: pytest.MonkeyPatch,
+    method: str,
+    options: dict[str, Any],
+    most: int,
+    data_on: str,
+) -> None:
+    settings = run_settings(
+        method,
+        options=options,
+        weight_average=0.9,
+        schedule="cosine",
+        warmup_epochs=1,
+        mix_prob=0.7,
+    )
+    how = runtime.model_copy(update={"data_on": data_on, "workers": 0})
+    train(settings, tiny, tmp_path / "eager", how)
+    fake = use_fake(monkeypatch)
+    train(settings, tiny, tmp_path / "graph", how)
+    assert same_weights(tmp_path / "eager", tmp_path / "graph")
+    assert timeless(tmp_path / "eager") == timeless(tmp_path / "graph")
+    # Plain, mixed and mixed without a saliency pass, each with the full batch and with the last,
+    # smaller one, if they came up.
+    assert fake.replays == 12
+    assert 2 <= fake.captures <= most
+    assert fake.rehearsals == 3 * fake.captures
+
+
+def parts_for(tiny: Path, method: str, **training: Any) -> Assembly:
+    run = run_settings(method, batch_size=8, **training)
+    return assemble(run, load_prepared(tiny), RuntimeSettings(device="cpu"), CPU, say=str)
+
+
+def test_compile_time_is_said(tiny: Path) -> None:
+    """Once for each kind of step, and only where something was compiled or captured."""
+    said: list[str] = []
+    parts = parts_for(tiny, "saliencymixplus")
+    (inputs,) = parts.sources["train"].inputs([torch.arange(8)])
+    EagerEngine(parts.step, said.append).run(inputs, True, epoch=1, index=0)
+    assert said == []
+    parts.step.compiled = parts.step.plain
+    eager = EagerEngine(parts.step, said.append)
+    captured = GraphEngine(parts.step, FakeCapturer(), said.append)
+    for engine in (eager, captured):
+        for mix in (True, True, False):
+            engine.run(inputs, mix, epoch=1, index=0)
+    assert [line.rpartition(" in ")[0] for line in said] == [
+        "mixed step of 8 images: compiled",
+        "plain step of 8 images: compiled",
+        "mixed step of 8 images: compiled and captured",
+        "plain step of 8 images: compiled and captured",
+    ]
+
+
+def test_a_plain_step_is_recorded_once_guided_or_not(tiny: Path) -> None:
+    parts, fake = parts_for(tiny, "saliencymixplus"), FakeCapturer()
+    engine = GraphEngine(parts.step, fake)
+    (inputs,) = parts.sources["train"].inputs([torch.arange(8)])
+    for mix, guided in ((False, True), (False, False), (True, True), (True, False)):
+        engine.run(inputs, mix, guided=guided, epoch=1, index=0)
+    assert fake.captures == 3
+
+
+def test_a_replay_leaves_earlier_inputs_alone(tiny: Path) -> None:
+    parts = parts_for(tiny, "none")
+    engine = GraphEngine(parts.step, FakeCapturer())
+    batches = list(parts.sources["train"].inputs(torch.arange(16).split(8)))
+    for index, inputs in enumerate(batches):
+        engine.run(inputs, False, epoch=1, index=index)
+    assert torch.equal(batches[0][0], torch.arange(8))
+
+
+def test_recording_leaves_no_trace(tiny: Path) -> None:
+    parts = parts_for(tiny, "saliencymixplus", weight_average=0.9)
+    engine = GraphEngine(parts.step, FakeCapturer())
+    assert parts.step.average is not None
+    parts.step.average.set_step(3)
+    before = [t.clone() for t in parts.step.state()]
+    (inputs,) = parts.sources["train"].inputs([torch.arange(8)])
+    engine._record(inputs, True, True, 1, 0)
+    for now, then in zip(parts.step.state(), before, strict=True):
+        assert torch.equal(now, then)
+    parts.step.streams.start(1, 0)
+    parts.step(inputs, True)
+    changed = [not torch.equal(a, b) for a, b in zip(parts.step.state(), before, strict=True)]
+    # Else the comparison above would prove nothing; only the "no bad step" mark may stay.
+    assert sum(changed) >= len(changed) - 1
+
+
+class NothingWaits(TorchDispatchMode):
+    """Fails on what makes the host wait for a device, or copies host memory in a capture."""
+
+    WAITS = frozenset(
+        {
+            "_local_scalar_dense",
+            "nonzero",
+            "masked_select",
+            "unique2",
+            "_unique2",
+            "lift_fresh",
+            "equal",
+            "is_nonzero",
+            "unique_consecutive",
+            "multinomial",
+        }
+    )
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = func._schema.name.removeprefix("aten::")
+        assert name not in self.WAITS, f"{name} would wait for the device"
+        if name in ("index", "index_put_"):
+            masks = [t for t in args[1] if t is not None and t.dtype in (torch.bool, torch.uint8)]
+            assert not masks, "a mask as index would wait for the device"
+        return func(*args, **(kwargs or {}))
+
+
+def test_waiting_is_noticed() -> None:
+    with pytest.raises(AssertionError, match="_local_scalar_dense"), NothingWaits():
+        torch.ones(1).item()
+    with pytest.raises(AssertionError, match="mask as index"), NothingWaits():
+        torch.arange(3)[torch.arange(3) > 1]
+
+
+@pytest.mark.parametrize("augment", ["none", "flip", "crop-flip", "resized-crop-flip"])
+def test_augmenting_waits_for_nothing(tiny: Path, augment: str) -> None:
+    parts = parts_for(tiny, "none", augment=augment)
+    (inputs,) = parts.sources["train"].inputs([torch.arange(8)])
+    with NothingWaits():
+        parts.step(inputs, False)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_methods_step_waits_for_nothing(tiny: Path, method: str) -> None:
+    parts = parts_for(tiny, method, weight_average=0.9)
+    if not capturable(parts.step.mixer):
+        pytest.skip("this variant is run eagerly")
+    (inputs,) = parts.sources["train"].inputs([torch.arange(8)])
+    with NothingWaits():
+        parts.step(inputs, True)
+
+
+def test_what_calls_opencv_is_run_eagerly(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = parts_for(tiny, "saliencymix", weight_average=None)
+    assert capturable(parts.step.mixer)
+    published = mixing.create("saliencymix", saliency_map="float_bytes")
+    parts.step.plain = replace(parts.step.plain, mixer=published)
+    monkeypatch.setattr(graph, "CudaCapturer", lambda device: FakeCapturer())
+    cuda = torch.device("cuda")
+    engine, why = graph.create_engine(parts.step, "auto", cuda)
+    assert isinstance(engine, EagerEngine)
+    assert "OpenCV" in why
+    parts.step.plain = replace(parts.step.plain, mixer=mixing.create("cutmix"))
+    assert isinstance(graph.create_engine(parts.step, "auto", cuda)[0], GraphEngine)
+    assert isinstance(graph.create_engine(parts.step, "eager", cuda)[0], EagerEngine)
+    assert graph.create_engine(parts.step, "auto", CPU)[1] == "eager"
+    assert "CUDA" in graph.create_engine(parts.step, "graph", CPU)[1]
+
+
+def test_steps_of_several_processes_are_run_eagerly(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step, cuda = parts_for(tiny, "cutmix").step, torch.device("cuda")
+    monkeypatch.setattr(graph, "CudaCapturer", lambda device: FakeCapturer())
+    for world, kind in ((1, GraphEngine), (2, EagerEngine)):
+        engine, why = graph.create_engine(replace(step, world=world), "auto", cuda, print)
+        assert isinstance(engine, kind)
+        assert ("processes" in why) == (world == 2)
+        assert engine.say is print
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("method", ["none", "cutmix", "saliencymix", "saliencymixplus"])
+def test_cuda_graphs_give_the_eager_results(tiny: Path, tmp_path: Path, method: str) -> None:
+    settings = run_settings(method, precision="fp32", epochs=2)
+    ways = {"eager": ("eager", False), "graph": ("graph", False), "compiled": ("graph", True)}
+    for name, (engine, compile_) in ways.items():
+        how = RuntimeSettings.model_validate(
+            {
+                "device": "cuda",
+                "tracker": "none",
+                "progress": "none",
+                "engine": engine,
+                "compile": compile_,
+                "deterministic": True,
+            }
+        )
+        train(settings, tiny, tmp_path / name, how)
+    eager, captured, compiled = (timeless(tmp_path / name) for name in ways)
+    for first, second, third in zip(eager, captured, compiled, strict=True):
+        assert first["train_loss"] == pytest.approx(second["train_loss"], rel=1e-3)
+        assert first["train_loss"] == pytest.approx(third["train_loss"], rel=1e-2)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_cuda_epoch_does_not_synchronise(tiny: Path) -> None:
+    device = torch.device("cuda", 0)
+    run = run_settings("saliencymixplus", batch_size=8)
+    parts = assemble(run, load_prepared(tiny), RuntimeSettings(device="cuda"), device, say=str)
+    assert isinstance(parts.engine, GraphEngine)
+    assert isinstance(parts.engine.capturer, CudaCapturer)
+    batches = list(parts.sources["train"].inputs(torch.arange(48).split(8)))
+    for index, inputs in enumerate(batches):
+        parts.engine.run(inputs, index % 2 == 0, epoch=1, index=index)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for index, inputs in enumerate(batches):
+            parts.engine.run(inputs, index % 2 == 0, epoch=2, index=index)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")

@@ -1,0 +1,124 @@
+"""The whole step where tensors have a device that is not the host's, without such a device.
+
+Tensors without numbers that say they are on CUDA: what brings the two devices together, or needs a
+number on the host, fails. Autograd itself cannot follow them: the gradients are put in.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from saliencymixplus import mixing
+from saliencymixplus.datasets.prepared import Split
+from saliencymixplus.engine.epoch_metrics import Totals
+from saliencymixplus.engine.optimizer import WeightAverage
+from saliencymixplus.engine.step import Pieces, TrainStep
+from saliencymixplus.loading.augment import Augmentation
+from saliencymixplus.loading.batches import DeviceData
+from saliencymixplus.models import create_model
+
+CUDA = torch.device("cuda", 0)
+RECIPES: list[tuple[str, dict[str, Any]]] = [
+    *[(name, {}) for name in mixing.METHODS],
+    ("cutmix", {"box": "sample", "box_size": "exact"}),
+    ("saliencymixplus", {"variant": "published"}),
+    ("saliencymixplus", {"position": "mass", "smoothing": 1.0}),
+    ("saliencymixplus", {"position": "sampled", "saliency_resolution": 0.5}),
+    ("saliencymixplus", {"saliency_share": 0.5, "saliency_mode": "train"}),
+    ("mixup", {"lam0": "sample"}),
+]
+pytestmark = pytest.mark.skipif(
+    torch.__version__ < "2.10", reason="torch before 2.10 asks the driver, numbers or not"
+)
+
+
+@pytest.fixture
+def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeTensorMode]:
+    """Within it every new tensor is one without numbers."""
+    monkeypatch.setattr(FakeTensorMode, "__deepcopy__", lambda self, memo: self, raising=False)
+    monkeypatch.setattr(
+        torch.autograd, "grad", lambda loss, inputs, **kw: [torch.zeros_like(i) for i in inputs]
+    )
+    monkeypatch.setattr(Tensor, "backward", lambda self: None)
+    with FakeTensorMode() as mode:
+        yield mode
+
+
+def network() -> nn.Module:
+    with CUDA:
+        return create_model("resnet8", 10, 12)
+
+
+def source_for(mixer: mixing.Mixer, augment: str) -> DeviceData:
+    rng = np.random.default_rng(0)
+    split = Split(
+        "train",
+        rng.integers(0, 256, (16, 12, 12, 3), dtype=np.uint8),
+        rng.integers(0, 10, 16),
+        rng.integers(0, 256, (16, 12, 12), dtype=np.uint8),
+        None,
+        [],
+    )
+    how = Augmentation(augment, (12, 12), (12, 12), 2)
+    mean, std = (0.5,) * 3, (0.25,) * 3
+    return DeviceData(split, how, mean, std, CUDA, saliency=mixer.needs_saliency)
+
+
+class NoStreams:
+    """A generator of CUDA cannot be made: the numbers come from torch's own."""
+
+    augment = mix = None
+
+
+class NoOptimiser:
+    """A fused step has no version without numbers."""
+
+    def zero_grad(self, set_to_none: bool) -> None:
+        assert set_to_none
+
+    def step(self) -> None:
+        pass
+
+
+def step_for(method: str, options: dict[str, Any], augment: str) -> TrainStep:
+    mixer, local, totals = mixing.create(method, **options), network(), Totals(CUDA)
+    source = source_for(mixer, augment)
+    return TrainStep(
+        local=local,
+        plain=Pieces(local, mixing.input_only(local), mixer, source.assemble, totals.add),
+        optimiser=NoOptimiser(),  # type: ignore[arg-type]
+        source=source,
+        streams=NoStreams(),  # type: ignore[arg-type]
+        totals=totals,
+        autocast=lambda: torch.autocast("cuda", dtype=torch.bfloat16),
+        batch_size=8,
+        average=WeightAverage(local, 0.9),
+    )
+
+
+@pytest.mark.filterwarnings("ignore:.*CUDA is not available", "ignore:.*data pointer of FakeTensor")
+@pytest.mark.parametrize("augment", ["none", "crop-flip", "resized-crop-flip"])
+@pytest.mark.parametrize(("method", "options"), RECIPES, ids=lambda part: str(part))
+def test_a_step_stays_on_its_device(
+    elsewhere: FakeTensorMode, method: str, options: dict[str, Any], augment: str
+) -> None:
+    step = step_for(method, options, augment)
+    inputs = (torch.arange(8, device=CUDA),)
+    for mix in (False, method != "none"):
+        step(inputs, mix)
+    assert step.totals.values.device == CUDA
+
+
+@pytest.mark.filterwarnings("ignore:.*CUDA is not available", "ignore:.*data pointer of FakeTensor")
+def test_a_tensor_on_the_host_is_noticed(elsewhere: FakeTensorMode) -> None:
+    """Else the test above would prove nothing."""
+    step = step_for("cutmix", {}, "none")
+    with pytest.raises(RuntimeError, match="device"):
+        step((torch.arange(8),), False)
+    with pytest.raises(Exception, match="_local_scalar_dense"):
+        torch.zeros((), device=CUDA).item()

@@ -1,0 +1,165 @@
+"""Two processes on the CPU against one: the same curve and weights, one writer."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from saliencymixplus.datasets.prepared import load_prepared
+from saliencymixplus.engine import build as assembly
+from saliencymixplus.engine.distributed import Processes
+from saliencymixplus.engine.optimizer import momentum_of, set_rate
+from saliencymixplus.engine.randomness import batches_of_epoch, coins_of_epoch
+from saliencymixplus.engine.schedule import rate
+from saliencymixplus.errors import UserError
+from saliencymixplus.loading.augment import Boxes
+from saliencymixplus.settings import RunSettings, RuntimeSettings
+from tests.helpers import REPOSITORY, run_settings, timeless
+from tests.train_apart import without_batch_norm
+
+SCRIPT = str(REPOSITORY / "tests" / "train_apart.py")
+ALONE = [sys.executable, SCRIPT]
+TWO = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", SCRIPT]
+
+
+def launch(command: list[str], tiny: Path, output: Path, run: RunSettings, **more: Any) -> str:
+    options = {"batch_norm": False, **more}
+    done = subprocess.run(
+        [*command, str(tiny), str(output), run.model_dump_json(), json.dumps(options)],
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    if "stop" not in more:
+        assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+def close(first: Path, second: Path) -> None:
+    """The same curves and weights but for the order of additions."""
+    for a, b in zip(timeless(first), timeless(second), strict=True):
+        for key, value in a.items():
+            assert value == (b[key] if value is None else pytest.approx(b[key], rel=1e-4, abs=1e-5))
+    weights = [load_file(path / "weights" / "last.safetensors") for path in (first, second)]
+    for key, value in weights[0].items():
+        torch.testing.assert_close(value, weights[1][key], rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_two_processes_give_the_curve_of_one(tiny: Path, tmp_path: Path) -> None:
+    run = run_settings("none", precision="fp32")
+    launch(ALONE, tiny, tmp_path / "one", run)
+    said = launch(TWO, tiny, tmp_path / "two", run)
+    assert said.count("epoch 3/3") == 1, "one process talks"
+    close(tmp_path / "one", tmp_path / "two")
+
+
+@pytest.mark.slow
+def test_one_process_stops_and_two_go_on(tiny: Path, tmp_path: Path) -> None:
+    run = run_settings("none", seed=1, precision="fp32")
+    launch(ALONE, tiny, tmp_path / "one", run)
+    launch(ALONE, tiny, tmp_path / "two", run, stop=[2, 1])
+    assert not (tmp_path / "two").exists()
+    said = launch(TWO, tiny, tmp_path / "two", run, data_on="shard")
+    assert "resumed after epoch 1, step 2" in said
+    assert "one part of 2 on cpu" in said
+    close(tmp_path / "one", tmp_path / "two")
+
+
+class Unwrapped(Processes):
+    """One of two processes that never meet."""
+
+    def wrap(self, model: nn.Module, device: torch.device) -> nn.Module:
+        return model
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["cutmix", "saliencymixplus"])
+def test_mixed_steps_are_the_average_of_the_processes(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    """Partners come from the process's own part of the batch, and the gradients are averaged.
+
+    A step of SGD is affine in the gradient: two processes that step apart from the same state and
+    then average weights and momentum are where one step with the averaged gradient leads.
+    """
+    run = run_settings(method, mix_prob=0.7, precision="fp32")
+    launch(TWO, tiny, tmp_path / "two", run)
+    monkeypatch.setattr(assembly, "create_model", without_batch_norm)
+    groups = [Unwrapped(rank, 2) for rank in (0, 1)]
+    data, cpu = load_prepared(tiny), torch.device("cpu")
+    both = [
+        assembly.assemble(run, data, RuntimeSettings(device="cpu"), cpu, group, say=str)
+        for group in groups
+    ]
+    for epoch in range(1, run.training.epochs + 1):
+        batches = batches_of_epoch(50, 16, run.seed, epoch)
+        coins = coins_of_epoch(len(batches), 0.7, run.seed, epoch)
+        for index, batch in enumerate(batches):
+            for group, parts in zip(groups, both, strict=True):
+                number = (epoch - 1) * len(batches) + index
+                set_rate(parts.step.optimiser, rate(run.training, number, len(batches)))
+                (inputs,) = parts.step.source.inputs([group.part(batch)])
+                parts.engine.run(inputs, coins[index], epoch=epoch, index=index)
+            states = [
+                [*p.step.local.parameters(), *momentum_of(p.step.local, p.step.optimiser).values()]
+                for p in both
+            ]
+            with torch.no_grad():
+                for a, b in zip(*states, strict=True):
+                    a.copy_((a + b) / 2)
+                    b.copy_(a)
+    found = load_file(tmp_path / "two" / "weights" / "last.safetensors")
+    for key, value in both[0].step.local.state_dict().items():
+        torch.testing.assert_close(found[key], value, rtol=1e-3, atol=1e-5)
+
+
+def test_each_process_crops_its_part_as_one_process_would(tiny: Path) -> None:
+    run, data, cpu = run_settings("none"), load_prepared(tiny), torch.device("cpu")
+
+    def crops(group: Processes) -> Boxes:
+        parts = assembly.assemble(run, data, RuntimeSettings(device="cpu"), cpu, group, say=str)
+        plain, seen = parts.step.plain, []
+        parts.step.plain = replace(
+            plain, assemble=lambda rows, boxes: (seen.append(boxes), plain.assemble(rows, boxes))[1]
+        )
+        (inputs,) = parts.step.source.inputs([group.part(torch.arange(16))])
+        parts.engine.run(inputs, False, epoch=1, index=0)
+        return seen[0]
+
+    alone, *both = (crops(Unwrapped(*place)) for place in ((0, 1), (0, 2), (1, 2)))
+    for name in ("top", "left", "flip"):
+        values = torch.cat([getattr(boxes, name) for boxes in both])
+        assert torch.equal(values, getattr(alone, name))
+        assert len(values.unique()) > 1
+
+
+def test_a_batch_that_does_not_divide_is_refused(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, cpu = load_prepared(tiny), torch.device("cpu")
+    with pytest.raises(UserError, match="does not divide by 2 processes"):
+        assembly.assemble(
+            run_settings(batch_size=15), data, RuntimeSettings(), cpu, Unwrapped(0, 2), say=str
+        )
+
+
+def test_torchrun_variables_that_lead_nowhere(
+    tiny: Path,
+    tmp_path: Path,
+    runtime: RuntimeSettings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from saliencymixplus.training.trainer import train
+
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.delenv("MASTER_ADDR", raising=False)
+    with pytest.raises(UserError, match="WORLD_SIZE is 2, but"):
+        train(run_settings(), tiny, tmp_path / "run", runtime)

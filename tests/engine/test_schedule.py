@@ -1,0 +1,63 @@
+"""The learning rate of every step against torch's own schedulers."""
+
+import pytest
+import torch
+from torch.optim.lr_scheduler import (
+    CosineAnnealingLR,
+    LinearLR,
+    LRScheduler,
+    MultiStepLR,
+    SequentialLR,
+)
+
+from saliencymixplus.engine.schedule import rate
+from saliencymixplus.settings import TrainingSettings
+
+STEPS = 7
+
+
+def follow(scheduler: LRScheduler, count: int) -> list[float]:
+    """The rate of each step."""
+    rates = []
+    for _ in range(count):
+        rates.append(scheduler.optimizer.param_groups[0]["lr"])
+        scheduler.optimizer.step()
+        scheduler.step()
+    return rates
+
+
+def sgd() -> torch.optim.SGD:
+    return torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
+
+
+def test_steps_as_torch_and_as_published() -> None:
+    settings = TrainingSettings(epochs=9, milestones=(3, 5, 20), learning_rate=0.1)
+    ours = [rate(settings, i, STEPS) for i in range(9 * STEPS)]
+    milestones = [m * STEPS for m in settings.milestones]
+    assert ours == pytest.approx(follow(MultiStepLR(sgd(), milestones, 0.1), 9 * STEPS))
+    # The published code: lr · 0.1 ^ (number of milestones ≤ epoch, counted from 0).
+    assert ours[3 * STEPS - 1] == 0.1
+    assert ours[3 * STEPS] == pytest.approx(0.01)
+
+
+def test_cosine_with_warm_up_as_torch() -> None:
+    settings = TrainingSettings(epochs=6, schedule="cosine", warmup_epochs=2, learning_rate=0.1)
+    total, warmup = 6 * STEPS, 2 * STEPS
+    optimiser = sgd()
+    torchs = SequentialLR(
+        optimiser,
+        [
+            LinearLR(optimiser, 1 / warmup, 1.0, warmup - 1),
+            CosineAnnealingLR(optimiser, total - warmup),
+        ],
+        [warmup],
+    )
+    ours = [rate(settings, i, STEPS) for i in range(total)]
+    assert ours == pytest.approx(follow(torchs, total), abs=1e-12)
+
+
+def test_warm_up_reaches_the_full_rate_and_never_zero() -> None:
+    settings = TrainingSettings(epochs=5, warmup_epochs=0.5, learning_rate=0.2, milestones=(4,))
+    rates = [rate(settings, i, 8) for i in range(8)]
+    assert rates[:4] == pytest.approx([0.05, 0.1, 0.15, 0.2])
+    assert rates[4:] == [0.2] * 4

@@ -1,0 +1,118 @@
+"""Trains in a process of its own, which may be told to stop or to die at a certain point.
+
+Arguments: the prepared data, the run's folder, settings as JSON, options as JSON:
+``{"tracker": "none", "data_on": "auto", "batch_norm": true, "stop": [epoch, index],
+"kill": [point, number]}``.
+"""
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from saliencymixplus import files
+from saliencymixplus.engine import build as assembly
+from saliencymixplus.engine.cuda_graph import EagerEngine
+from saliencymixplus.engine.loop import Loop
+from saliencymixplus.runs import checkpoint
+from saliencymixplus.runs import write as publish
+from saliencymixplus.settings import RunSettings, RuntimeSettings
+from saliencymixplus.training import trainer
+
+
+def without_batch_norm(name: str, classes: int, size: Any, stem: str) -> nn.Module:
+    """A network whose result for an image does not depend on the others of its batch."""
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1),
+        nn.GroupNorm(2, 8),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(4),
+        nn.Flatten(),
+        nn.Linear(128, classes),
+    )
+
+
+def stop_at(epoch: int, index: int) -> None:
+    """SIGTERM within that step."""
+    usual = EagerEngine.run
+
+    def run(self: EagerEngine, inputs: Any, mix: bool, **place: int) -> None:
+        if (place["epoch"], place["index"]) == (epoch, index):
+            os.kill(os.getpid(), signal.SIGTERM)
+        usual(self, inputs, mix, **place)
+
+    EagerEngine.run = run  # type: ignore[method-assign]
+
+
+def die() -> None:
+    """No handler runs, no file is closed."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def nth_call(owner: Any, name: str, number: int, fatal: Callable[..., None]) -> None:
+    """Replace the ``number``-th call (from 1) of ``owner.name`` by ``fatal``."""
+    usual, calls = getattr(owner, name), []
+
+    def call(*arguments: Any, **named: Any) -> Any:
+        calls.append(1)
+        if len(calls) == number:
+            fatal(*arguments, **named)
+        return usual(*arguments, **named)
+
+    setattr(owner, name, call)
+
+
+def kill_at(point: str, number: int) -> None:
+    """SIGKILL at the ``number``-th time that ``point`` is reached."""
+
+    def half(path: Path, data: bytes) -> None:
+        with path.open("wb") as file:
+            file.write(data[: len(data) // 2])
+            file.flush()
+            os.fsync(file.fileno())
+        die()
+
+    def dies(*arguments: Any, **named: Any) -> None:
+        die()
+
+    points: dict[str, tuple[Any, str, Callable[..., None]]] = {
+        "step": (EagerEngine, "run", dies),
+        "writing": (Path, "write_bytes", half),  # a checkpoint, half of it
+        "written": (files.os, "fsync", dies),  # before it gets its name
+        "sweeping": (checkpoint, "_sync_folder", dies),  # before the old ones go
+        "logging": (Loop, "record", dies),
+        "publishing": (publish, "_write_weights", dies),
+        "published": (trainer._Training, "_hand_over", dies),
+        "removing": (trainer, "remove_state", dies),
+    }
+    owner, name, fatal = points[point]
+    nth_call(owner, name, number, fatal)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    prepared, output, settings, text = sys.argv[1:]
+    options = json.loads(text)
+    if not options.get("batch_norm", True):
+        assembly.create_model = without_batch_norm
+    if "stop" in options:
+        stop_at(*options["stop"])
+    if "kill" in options:
+        kill_at(*options["kill"])
+    trainer.train(
+        RunSettings.model_validate_json(settings),
+        Path(prepared),
+        Path(output),
+        RuntimeSettings(
+            device="cpu",
+            tracker=options.get("tracker", "none"),
+            progress="lines",
+            data_on=options.get("data_on", "auto"),
+        ),
+    )

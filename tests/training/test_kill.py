@@ -1,0 +1,134 @@
+"""SIGKILL at chosen and at random points, the same command again: nothing lost, nothing doubled."""
+
+import json
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from saliencymixplus.settings import RunSettings
+from tests.helpers import REPOSITORY, run_settings, same_weights, timeless
+
+SCRIPT = str(REPOSITORY / "tests" / "train_apart.py")
+pytestmark = pytest.mark.slow
+
+
+def command(tiny: Path, output: Path, run: RunSettings, **options: Any) -> list[str]:
+    text = json.dumps(options)
+    return [sys.executable, SCRIPT, str(tiny), str(output), run.model_dump_json(), text]
+
+
+def launch(tiny: Path, output: Path, run: RunSettings, **options: Any) -> None:
+    done = subprocess.run(
+        command(tiny, output, run, **options), capture_output=True, text=True, timeout=200
+    )
+    expected = -9 if "kill" in options else 0
+    assert done.returncode == expected, done.stdout + done.stderr[-2000:]
+
+
+def same(first: Path, second: Path) -> None:
+    for which in ("last", "best_validation", "best_test"):
+        assert same_weights(first, second, which)
+    assert timeless(first) == timeless(second)
+    epochs = [row["epoch"] for row in timeless(second)]
+    assert epochs == list(range(1, len(epochs) + 1))
+
+
+# Reached one after the other, each by a new process that goes on where the last was killed.
+POINTS = [
+    ("step", 1),
+    ("step", 3),
+    ("writing", 1),
+    ("written", 1),
+    ("sweeping", 1),
+    ("step", 6),
+    ("logging", 3),
+    ("writing", 2),
+    ("publishing", 1),
+    ("publishing", 3),
+    ("published", 1),
+    ("removing", 1),
+]
+
+
+@pytest.mark.parametrize("method", ["saliencymixplus"])
+def test_killed_at_every_kind_of_point(
+    tiny: Path, tmp_path: Path, state: Path, method: str
+) -> None:
+    run = run_settings(method, epochs=5)
+    launch(tiny, tmp_path / "whole", run)
+    for point in POINTS:
+        launch(tiny, tmp_path / "killed", run, kill=point)
+    launch(tiny, tmp_path / "killed", run)
+    same(tmp_path / "whole", tmp_path / "killed")
+    assert not list((state / "runs").iterdir())
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["killed", "state", "whole"]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_killed_at_random_times(tiny: Path, tmp_path: Path, seed: int) -> None:
+    run = run_settings("cutmix", epochs=12, seed=seed)
+    began = time.monotonic()
+    launch(tiny, tmp_path / "whole", run)
+    usual = time.monotonic() - began
+    chance = random.Random(seed)
+    kills = 0
+    for _ in range(5):
+        with subprocess.Popen(
+            command(tiny, tmp_path / "killed", run), stdout=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stdout is not None
+            process.stdout.readline()  # the data are read: what follows can lose something
+            time.sleep(chance.uniform(0.0, 0.3 * usual))
+            process.kill()
+            kills += process.wait() == -9
+    launch(tiny, tmp_path / "killed", run)
+    assert kills >= 1
+    same(tmp_path / "whole", tmp_path / "killed")
+
+
+def test_mlflow_has_every_epoch_once(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mlflow = pytest.importorskip("mlflow")
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    run = run_settings("cutmix", epochs=4)
+    output = tmp_path / "run"
+    for point in (("step", 6), ("logging", 4), ("writing", 2), ("published", 1), ("removing", 1)):
+        launch(tiny, output, run, kill=point, tracker="mlflow")
+    launch(tiny, output, run, tracker="mlflow")
+    subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "from saliencymixplus.tracking.sync import sync;"
+            "from saliencymixplus.workspace import state_root; sync(state_root())",
+        ],
+        check=True,
+        timeout=100,
+    )
+    client = mlflow.MlflowClient(uri)
+    experiments = [e.experiment_id for e in client.search_experiments()]
+    (found,) = client.search_runs(experiments)
+    assert found.info.status == "FINISHED"
+    for key in ("train_loss", "test_top1_error", "learning_rate"):
+        history = client.get_metric_history(found.info.run_id, f"epoch/{key}")
+        assert sorted(metric.step for metric in history) == [1, 2, 3, 4]
+    losses = client.get_metric_history(found.info.run_id, "epoch/train_loss")
+    values = {m.step: m.value for m in losses}
+    for row in timeless(output):
+        assert values[int(row["epoch"])] == pytest.approx(row["train_loss"], rel=1e-6)
+
+
+def test_a_network_with_dropout_repeats_in_another_process(
+    tiny: Path, tmp_path: Path, state: Path
+) -> None:
+    settings = run_settings("cutmix", model="mobilenet_v3_small", epochs=1)
+    for name in ("first", "second"):
+        launch(tiny, tmp_path / name, settings)
+    same(tmp_path / "first", tmp_path / "second")

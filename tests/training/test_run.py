@@ -1,0 +1,279 @@
+"""Whole trainings on tiny data: what they write, that they repeat, how they end."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from saliencymixplus.datasets.prepared import load_prepared
+from saliencymixplus.engine.build import initial_model
+from saliencymixplus.engine.randomness import guided_of_epoch
+from saliencymixplus.engine.step import TrainStep
+from saliencymixplus.errors import UserError
+from saliencymixplus.runs.history import COLUMNS, read_history
+from saliencymixplus.runs.read import load_run
+from saliencymixplus.settings import RuntimeSettings
+from saliencymixplus.training.trainer import train
+from tests.helpers import Recorder, run_settings, same_weights, timeless
+
+
+def test_a_run_leaves_all_that_is_promised(
+    tiny: Path,
+    tmp_path: Path,
+    state: Path,
+    runtime: RuntimeSettings,
+    recorder: Recorder,
+) -> None:
+    settings = run_settings(sample_epochs=(0, 3))
+    output = tmp_path / "run"
+    summary = train(settings, tiny, output, runtime)
+    header = (output / "history.csv").read_text().splitlines()[0]
+    assert header.split(",") == list(COLUMNS)
+    assert summary == json.loads((output / "summary.json").read_text())
+    assert {"last", "best_validation", "best_test", "seconds", "parameters"} <= summary.keys()
+    assert [p.name for p in sorted((output / "samples").iterdir())] == [
+        "epoch_0000.png",
+        "epoch_0003.png",
+    ]
+    assert recorder.epochs == [1, 2, 3]
+    assert recorder.images == [0, 3]
+    assert recorder.status == "FINISHED"
+    assert not list((state / "runs").iterdir()), "the resume state is gone"
+
+    run = load_run(output)
+    assert run.settings == settings
+    assert [row["epoch"] for row in run.history] == [1, 2, 3]
+    assert run.weights == ["last", "best_validation", "best_test"]
+    best = min(run.history, key=lambda row: row["test_top1_error"] or 0.0)
+    assert summary["best_test"]["epoch"] == best["epoch"]
+    assert summary["last"]["top1_error"] == run.history[-1]["test_top1_error"]
+
+    # The weights give the errors that the history says.
+    data = load_prepared(tiny)
+    split = data.split("test")
+    pixels = torch.from_numpy(split.images.copy()).permute(0, 3, 1, 2) / 255
+    images = (pixels - torch.tensor(data.meta.mean)[:, None, None]) / torch.tensor(data.meta.std)[
+        :, None, None
+    ]
+    for which in run.weights:
+        predicted = run.model(which)(images).argmax(1).numpy()
+        assert 100 * (predicted != split.labels).mean() == pytest.approx(
+            summary[which]["top1_error"], abs=1e-4
+        )
+        about = json.loads((output / "weights" / f"{which}.json").read_text())
+        assert about["epoch"] == summary[which]["epoch"]
+        assert about["classes"] == data.meta.classes
+
+
+def test_weights_of_the_epochs_asked_for_are_those_of_a_shorter_run(
+    tiny: Path, tmp_path: Path, runtime: RuntimeSettings
+) -> None:
+    steady: dict[str, Any] = {"schedule": "steps", "milestones": (99,)}
+    train(
+        run_settings(epochs=3, weights_epochs=(1, 2, 9), **steady), tiny, tmp_path / "long", runtime
+    )
+    train(run_settings(epochs=2, **steady), tiny, tmp_path / "short", runtime)
+    run = load_run(tmp_path / "long")
+    assert run.weights == ["last", "best_validation", "best_test", "epoch_0001", "epoch_0002"]
+    kept, short = run.model("epoch_0002"), load_run(tmp_path / "short").model("last")
+    expected = short.state_dict()
+    assert all(torch.equal(value, expected[key]) for key, value in kept.state_dict().items())
+    about = json.loads((tmp_path / "long" / "weights" / "epoch_0002.json").read_text())
+    assert about["epoch"] == 2
+
+
+@pytest.mark.parametrize("variant", ["corrected", "published"])
+def test_drawing_grids_leaves_the_training_as_it_is(
+    tiny: Path, tmp_path: Path, runtime: RuntimeSettings, variant: str
+) -> None:
+    mix = {"variant": variant}
+    train(run_settings("saliencymixplus", options=mix, epochs=2), tiny, tmp_path / "none", runtime)
+    drawn = run_settings("saliencymixplus", options=mix, epochs=2, sample_epochs=(0, 1, 2))
+    train(drawn, tiny, tmp_path / "drawn", runtime)
+    assert len(list((tmp_path / "drawn" / "samples").iterdir())) == 3
+    assert same_weights(tmp_path / "none", tmp_path / "drawn")
+
+
+@pytest.mark.parametrize("method", ["none", "cutmix", "saliencymix", "saliencymixplus"])
+def test_a_repeated_run_is_bit_identical(
+    tiny: Path, tmp_path: Path, runtime: RuntimeSettings, method: str
+) -> None:
+    settings = run_settings(method, epochs=2, augment="resized-crop-flip")
+    first, second = tmp_path / "first", tmp_path / "second"
+    train(settings, tiny, first, runtime)
+    torch.rand(100)  # the state of torch's own generator does not matter
+    train(settings, tiny, second, runtime.model_copy(update={"workers": 0, "data_on": "host"}))
+    assert same_weights(first, second)
+    assert timeless(first) == timeless(second)
+    other = tmp_path / "other"
+    train(run_settings(method, epochs=2, augment="resized-crop-flip", seed=1), tiny, other, runtime)
+    assert not same_weights(first, other)
+
+
+def test_initial_weights_depend_on_the_seed_only(tiny: Path) -> None:
+    meta = load_prepared(tiny).meta
+    before = torch.random.get_rng_state()
+    models = [
+        initial_model(run_settings(m, seed=s), meta, (8, 8))
+        for m, s in (("none", 0), ("cutmix", 0))
+    ]
+    other = initial_model(run_settings("none", seed=1), meta, (8, 8))
+    assert torch.equal(before, torch.random.get_rng_state())
+    weights = [torch.cat([p.flatten() for p in m.parameters()]) for m in (*models, other)]
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+
+
+def test_without_mixing_there_are_no_mixed_figures(
+    tiny: Path, tmp_path: Path, runtime: RuntimeSettings
+) -> None:
+    train(run_settings("none", epochs=1), tiny, tmp_path / "plain", runtime)
+    train(run_settings("cutmix", epochs=1, mix_prob=1.0), tiny, tmp_path / "mixed", runtime)
+    (plain,) = read_history(tmp_path / "plain" / "history.csv")
+    (mixed,) = read_history(tmp_path / "mixed" / "history.csv")
+    assert plain["train_mixed_top1_error"] is None
+    assert plain["mean_lam"] is None
+    assert plain["forward_backward_passes"] == 4
+    assert mixed["train_clean_top1_error"] is None
+    assert 0 < (mixed["mean_lam"] or 0) < 1
+
+
+def test_a_saliency_pass_every_few_mixed_steps(
+    tiny: Path, tmp_path: Path, runtime: RuntimeSettings
+) -> None:
+    """Every third of an epoch's mixed steps takes one, the first to begin with."""
+    assert guided_of_epoch([True, False, True, True, False, True], 3) == [
+        True, False, False, False, True, True,
+    ]  # fmt: skip
+    settings = run_settings(
+        "saliencymixplus", options={"saliency_every": 3}, epochs=1, mix_prob=1.0
+    )
+    train(settings, tiny, tmp_path / "run", runtime)
+    (row,) = read_history(tmp_path / "run" / "history.csv")
+    assert row["forward_backward_passes"] == 4 + 2  # of four steps the first and the fourth
+    train(run_settings("saliencymixplus", epochs=1, mix_prob=1.0), tiny, tmp_path / "each", runtime)
+    (each,) = read_history(tmp_path / "each" / "history.csv")
+    assert each["forward_backward_passes"] == 8
+
+
+def test_a_loss_that_is_not_finite_ends_the_run(
+    tiny: Path,
+    tmp_path: Path,
+    state: Path,
+    runtime: RuntimeSettings,
+    recorder: Recorder,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    usual = TrainStep.__call__
+
+    def break_weights(self: TrainStep, inputs: Any, mix: bool, **rest: Any) -> None:
+        if self.streams.augment.initial_seed() == broken:
+            next(self.local.parameters()).data.fill_(float("nan"))
+        usual(self, inputs, mix, **rest)
+
+    from saliencymixplus.engine.randomness import seed_of
+
+    broken = seed_of(0, "augment", 2, 1)  # epoch 2, the second step
+    monkeypatch.setattr(TrainStep, "__call__", break_weights)
+    with pytest.raises(UserError, match=r"epoch 2, step 2 of 4 \(learning rate 0\.1\).*epoch 1 is"):
+        train(run_settings("cutmix"), tiny, tmp_path / "run", runtime)
+    assert recorder.status == "FAILED"
+    assert recorder.epochs == [1]
+    assert not (tmp_path / "run").exists()
+    (folder,) = (state / "runs").iterdir()
+    assert len(list(folder.glob("epoch00001-*.pt"))) == 1
+
+
+def test_an_exploding_loss_is_caught(tiny: Path, tmp_path: Path, runtime: RuntimeSettings) -> None:
+    with pytest.raises(
+        UserError, match=r"not finite in epoch 1, step \d of 4 \(learning rate 1e\+25"
+    ):
+        train(run_settings("none", learning_rate=1e25), tiny, tmp_path / "run", runtime)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+        RuntimeError("CUDA error: out of memory"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+        MemoryError(),
+    ],
+    ids=["torch", "driver", "library", "cpu", "python"],
+)
+def test_out_of_memory_says_which_batch_size_to_try(
+    error: Exception,
+    tiny: Path,
+    tmp_path: Path,
+    runtime: RuntimeSettings,
+    recorder: Recorder,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def full(self: TrainStep, inputs: Any, mix: bool, **how: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(TrainStep, "__call__", full)
+    for size, advice in (
+        (16, "training.batch_size 8"),
+        (18, "training.batch_size 16"),
+        (2, "a smaller network or smaller images"),
+    ):
+        with pytest.raises(UserError, match=rf"batch size {size}: try {advice}$"):
+            train(run_settings(batch_size=size), tiny, tmp_path / "run", runtime)
+        assert recorder.status == "FAILED"
+
+
+def test_another_error_is_not_taken_for_too_little_memory(
+    tiny: Path,
+    tmp_path: Path,
+    runtime: RuntimeSettings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(self: TrainStep, inputs: Any, mix: bool, **how: Any) -> None:
+        raise RuntimeError("shapes do not fit")
+
+    monkeypatch.setattr(TrainStep, "__call__", broken)
+    with pytest.raises(RuntimeError, match="shapes do not fit"):
+        train(run_settings(), tiny, tmp_path / "run", runtime)
+
+
+@pytest.mark.parametrize(
+    ("training", "says"),
+    [
+        ({"batch_size": 51}, "batch_size 51 is larger than the 50 training images"),
+        ({"batch_size": 1}, "at least 2"),
+        ({"crop_size": 11}, "crop_size 11 is larger than the 8×8 images"),
+    ],
+)
+def test_settings_that_do_not_fit_the_data(
+    tiny: Path, tmp_path: Path, runtime: RuntimeSettings, training: Any, says: str
+) -> None:
+    with pytest.raises(UserError, match=says):
+        train(run_settings(**training), tiny, tmp_path / "run", runtime)
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:99", "xla"])
+def test_a_device_that_is_not_there(
+    tiny: Path, tmp_path: Path, runtime: RuntimeSettings, name: str
+) -> None:
+    with pytest.raises(UserError, match="device"):
+        train(run_settings(), tiny, tmp_path / "run", runtime.model_copy(update={"device": name}))
+
+
+def test_a_folder_that_is_no_run(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no finished run"):
+        load_run(tmp_path)
+
+
+def test_damaged_weights_are_named(tiny: Path, tmp_path: Path, runtime: RuntimeSettings) -> None:
+    train(run_settings("none", epochs=1), tiny, tmp_path / "run", runtime)
+    run = load_run(tmp_path / "run")
+    with pytest.raises(UserError, match="did you mean 'best_test'"):
+        run.model("best_tst")
+    path = tmp_path / "run" / "weights" / "last.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(UserError, match=r"last\.safetensors is damaged"):
+        run.model()
