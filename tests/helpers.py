@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 
-from saliencymixplus.datasets.prepared import Meta, digest_of
+from saliencymixplus.datasets.prepared import Meta, arrays_digest
 from saliencymixplus.evaluation.predictions import Predictions, save_predictions
 from saliencymixplus.mixing import resolve_options
 from saliencymixplus.runs.history import read_history
@@ -91,7 +91,7 @@ def _write_arrays(folder: Path, splits: Mapping[str, Arrays], **described: Any) 
         "notes": [],
         "prepared_with": {},
     }
-    meta["digest"] = digest_of(folder, meta["classes"], Meta.model_validate(meta))
+    meta["digest"] = arrays_digest(folder, meta["classes"], Meta.model_validate(meta))
     (folder / "meta.json").write_text(json.dumps(meta))
     return folder
 

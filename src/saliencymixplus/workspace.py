@@ -1,4 +1,4 @@
-"""Where things live: the repository, the resume state, the default MLflow store.
+"""Where things live: the repository, its outputs, the resume state.
 
 A run started from any working directory of the repository, or from one of the temporary copies
 in which DVC runs queued experiments, must find the same database and the same resume state.
@@ -14,7 +14,7 @@ _DVC_COPIES = (".dvc", "tmp", "exps")
 
 
 def checkout_root(start: Path | None = None) -> Path:
-    """The nearest folder at or above ``start`` (default: where we are) with params.yaml."""
+    """The nearest folder at or above ``start`` (default: working directory) with params.yaml."""
     here = (start or Path.cwd()).resolve()
     for folder in (here, *here.parents):
         if (folder / "params.yaml").is_file() and (folder / "dvc.yaml").is_file():
@@ -30,6 +30,12 @@ def repository_root(start: Path | None = None) -> Path:
         if parts[i : i + len(_DVC_COPIES)] == _DVC_COPIES:
             return checkout_root(Path(*parts[:i]))  # the copies may be of ablation/
     return root
+
+
+def project_path(*parts: str | Path) -> Path:
+    """A path below the checkout's root; relative if the working directory is that root."""
+    root = checkout_root()
+    return Path(*parts) if root == Path.cwd().resolve() else root.joinpath(*parts)
 
 
 def state_root() -> Path:

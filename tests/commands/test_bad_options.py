@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 import typer
 
-from saliencymixplus.commands import bench, data, evaluate, preview, train  # noqa: F401  (register)
 from saliencymixplus.commands.app import app
 
 CASES = [

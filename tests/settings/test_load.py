@@ -1,4 +1,4 @@
-"""Settings: what params.yaml may say, and how a mistake in it is told."""
+"""Settings: what params.yaml may hold, and how a mistake in it is reported."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from saliencymixplus.errors import UserError
-from saliencymixplus.settings import digest_of, load_params
+from saliencymixplus.settings import load_params, settings_digest
 
 REPOSITORY = Path(__file__).parents[2]
 MINIMAL = "digits:\n  download:\n    source: digits\n"
@@ -70,16 +70,16 @@ def test_overrides_win_and_reach_new_keys(params):
 BAD = [
     ("", "must hold a mapping"),
     ("- a\n", "must hold a mapping"),
-    ("a: [", "no valid YAML"),
-    ("a: 1\na: 2\n", "no valid YAML"),
+    ("a: [", "not valid YAML"),
+    ("a: 1\na: 2\n", "not valid YAML"),
     ("experimnts: [digits]\n" + MINIMAL, "did you mean 'experiments'"),
     ("experiments: [digit]\n" + MINIMAL, "did you mean 'digits'"),
     ("experiments: digits\n" + MINIMAL, "experiments"),
     ("methods: []\n" + MINIMAL, "methods: empty: name at least one"),
     ("seeds: []\n" + MINIMAL, "seeds: empty: name at least one"),
-    ("methods: [none, cutmix, none]\n" + MINIMAL, "methods: 'none' is there twice"),
-    ("seeds: [0, 0]\n" + MINIMAL, "seeds: 0 is there twice"),
-    ("experiments: [digits, digits]\n" + MINIMAL, "experiments: 'digits' is there twice"),
+    ("methods: [none, cutmix, none]\n" + MINIMAL, "methods: 'none' is listed twice"),
+    ("seeds: [0, 0]\n" + MINIMAL, "seeds: 0 is listed twice"),
+    ("experiments: [digits, digits]\n" + MINIMAL, "experiments: 'digits' is listed twice"),
     ("seeds: [-1]\n" + MINIMAL, "seeds"),
     ("seeds: [0.5]\n" + MINIMAL, "seeds"),
     ("mix: [cutmix]\n" + MINIMAL, "mix"),
@@ -139,6 +139,41 @@ def test_a_bad_override_is_named(params, override):
         load_params(params(MINIMAL + "  training: {epochs: 3}\n"), [override])
 
 
+@pytest.mark.parametrize(
+    ("override", "hint"),
+    [
+        ("digits.training.epoch=1", "digits.training.epoch: unknown key, did you mean 'epochs'"),
+        ("evaluation.part=[]", "did you mean 'parts'"),
+        ("ablation.method=[none]", "did you mean 'methods'"),
+        ("digts.training.epochs=1", "did you mean 'digits'"),
+        ("seed=[1]", "did you mean 'seeds'"),
+    ],
+)
+def test_a_misspelt_key_suggests_the_nearest(params, override, hint):
+    text = MINIMAL + "ablation: {experiment: digits, methods: [none]}\n"
+    with pytest.raises(UserError) as caught:
+        load_params(params(text), [override])
+    assert hint in str(caught.value)
+
+
+def test_an_option_wins_over_an_override_and_is_named_if_it_is_wrong(params):
+    path, options = params(), {"digits.training.epochs": ("--epochs", 3)}
+    loaded = load_params(path, ["digits.training.epochs=2"], options)
+    assert loaded.experiment("digits").training.epochs == 3
+    with pytest.raises(UserError, match=r"^--epochs: digits\.training\.epochs: .*, not 0"):
+        load_params(path, [], {"digits.training.epochs": ("--epochs", 0)})
+    with pytest.raises(UserError, match=r"^params\.yaml: digits\.training\.gamma"):
+        load_params(path, ["digits.training.gamma=2"], options)
+
+
+def test_the_file_is_read_once(params, monkeypatch):
+    path, reads = params(), []
+    read = Path.read_text
+    monkeypatch.setattr(Path, "read_text", lambda p, *a, **k: reads.append(p) or read(p, *a, **k))
+    load_params(path, ["seeds=[1]"], {"digits.training.epochs": ("--epochs", 3)})
+    assert reads == [path]
+
+
 def test_a_missing_file_says_where_to_run(tmp_path):
     with pytest.raises(UserError, match="run from the repository"):
         load_params(tmp_path / "params.yaml")
@@ -178,16 +213,16 @@ def test_no_structure_makes_the_reader_crash(tmp_path_factory, content):
 
 def test_runs_that_differ_in_anything_that_counts_differ_in_digest(params):
     base = load_params(params())
-    digests = {digest_of(base.run("digits", "cutmix", 0), "data")}
-    digests.add(digest_of(base.run("digits", "cutmix", 1), "data"))
-    digests.add(digest_of(base.run("digits", "none", 0), "data"))
-    digests.add(digest_of(base.run("digits", "cutmix", 0), "other data"))
+    digests = {settings_digest(base.run("digits", "cutmix", 0), "data")}
+    digests.add(settings_digest(base.run("digits", "cutmix", 1), "data"))
+    digests.add(settings_digest(base.run("digits", "none", 0), "data"))
+    digests.add(settings_digest(base.run("digits", "cutmix", 0), "other data"))
     changed = load_params(params(), ["digits.training.learning_rate=0.2"])
-    digests.add(digest_of(changed.run("digits", "cutmix", 0), "data"))
+    digests.add(settings_digest(changed.run("digits", "cutmix", 0), "data"))
     changed = load_params(params(), ["mix.cutmix.alpha=0.5"])
-    digests.add(digest_of(changed.run("digits", "cutmix", 0), "data"))
+    digests.add(settings_digest(changed.run("digits", "cutmix", 0), "data"))
     assert len(digests) == 6
-    assert digest_of(base.run("digits", "cutmix", 0), "data") in digests
+    assert settings_digest(base.run("digits", "cutmix", 0), "data") in digests
 
 
 def test_an_unknown_method_suggests_the_nearest(params):

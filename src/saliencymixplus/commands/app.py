@@ -1,10 +1,16 @@
-"""The application: its help, its commands, and how a mistake is reported."""
+"""The application: its commands, its help, and how errors are printed."""
 
 import os
 import sys
 
 import typer
 
+from saliencymixplus.commands.bench import bench
+from saliencymixplus.commands.compare import compare, report
+from saliencymixplus.commands.data import download, prepare
+from saliencymixplus.commands.evaluate import audit, evaluate
+from saliencymixplus.commands.preview import preview
+from saliencymixplus.commands.train import sync, train
 from saliencymixplus.errors import UserError
 
 app = typer.Typer(
@@ -23,18 +29,19 @@ app = typer.Typer(
     },
 )
 
+# In the order in which they are needed, which is the order in the help.
+for command in (download, prepare, train, sync, evaluate, audit, compare, report, preview, bench):
+    app.command()(command)
+
 
 def main() -> None:
-    """Run the command line; a mistake of the user's is one line and an exit code."""
-    # Read when torch is loaded. Threads that spin while they wait make trainings that share a
-    # machine (a DVC queue's workers, say) tens of times slower.
+    """Run the command line; a user's mistake prints one line and sets the exit code."""
+    # Read when torch is loaded. Threads that spin while they wait slow trainings that share a
+    # machine (the workers of a DVC queue, say) by a factor of tens.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    # Importing registers the commands, in the order of the help: as they are needed.
-    from saliencymixplus.commands import data, train, evaluate, preview, bench  # noqa: F401, I001
-
     try:
         code = app(standalone_mode=False)
-        if code == 130:  # typer has caught Ctrl-C, and says nothing
+        if code == 130:  # Ctrl-C, which typer catches without printing anything
             code = _fail("interrupted", code)
     except UserError as error:
         code = _fail(str(error), error.exit_code)
@@ -43,7 +50,7 @@ def main() -> None:
     except (KeyboardInterrupt, typer.Abort):
         code = _fail("interrupted", 130)
     except Exception as error:
-        # Typer's usage errors: older releases raise click's classes, newer ones their own copy.
+        # Typer's usage errors: older releases raise click's classes, newer ones their own copies.
         if not hasattr(error, "format_message"):
             raise
         message = error.format_message()

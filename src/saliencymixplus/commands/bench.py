@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 
-from saliencymixplus.commands.app import app
 from saliencymixplus.commands.options import (
     DEFAULT_PARAMS,
     Device,
@@ -16,7 +15,6 @@ from saliencymixplus.commands.options import (
 )
 
 
-@app.command()
 def bench(
     experiment: Experiment = "cifar100",
     model: Annotated[

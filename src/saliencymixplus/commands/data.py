@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 
-from saliencymixplus.commands.app import app
 from saliencymixplus.commands.options import (
     DEFAULT_PARAMS,
     Experiment,
@@ -16,7 +15,6 @@ from saliencymixplus.commands.options import (
 from saliencymixplus.files import check_folder
 
 
-@app.command()
 def download(
     experiment: Experiment = "digits",
     output: Annotated[
@@ -35,7 +33,6 @@ def download(
     typer.echo(output or downloaded(section))
 
 
-@app.command()
 def prepare(
     experiment: Experiment = "digits",
     source: Annotated[

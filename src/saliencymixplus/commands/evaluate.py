@@ -1,39 +1,28 @@
-"""``evaluate``, ``audit``, ``compare`` and ``report``: what is done with trained runs."""
+"""``evaluate`` and ``audit``: what one run is worth, and what its mixed labels are."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from saliencymixplus.commands.app import app
 from saliencymixplus.commands.options import (
     DEFAULT_PARAMS,
     Device,
     Experiment,
     Overrides,
     ParamsFile,
+    Prepared,
+    Runs,
+    Tracker,
     load,
     runtime,
 )
 from saliencymixplus.files import check_folder
+from saliencymixplus.workspace import project_path
 
-Runs = Annotated[
-    list[Path] | None,
-    typer.Argument(
-        metavar="RUN",
-        help="Run folders, or folders that hold some. Default: the pipeline's runs of EXPERIMENT.",
-        show_default=False,
-    ),
-]
-Prepared = Annotated[
-    Path | None, typer.Option(help="What `prepare` wrote. Default: found, or made.")
-]
-
-Tracker = Annotated[str, typer.Option(metavar="NAME", help="mlflow or none.")]
 HEADLINES = ("top1_error", "top5_error", "nll", "ece", "mean_corruption_error")
 
 
-@app.command()
 def evaluate(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")],
     output: Annotated[Path | None, typer.Option(help="Default: RUN/evaluation.")] = None,
@@ -62,7 +51,6 @@ def evaluate(
     typer.echo(f"evaluation: {folder}")
 
 
-@app.command()
 def audit(
     runs: Runs = None,
     experiment: Experiment = "digits",
@@ -76,7 +64,7 @@ def audit(
     params: ParamsFile = DEFAULT_PARAMS,
     set_: Overrides = [],  # noqa: B006
 ) -> None:
-    """Compare mixed labels with the true share of visible object (data with masks)."""
+    """Compare mixed labels with the visible fraction of each object (data with masks)."""
     loaded = load(params, set_)
     section = loaded.experiment(experiment)
     mixes = [loaded.mix(name) for name in mix_aug or loaded.top.methods]
@@ -92,7 +80,7 @@ def audit(
     networks: dict[str, list[Path]] = {name: [] for name in needing}
     for folder in runs or loaded.run_folders(experiment, needing):
         networks.setdefault(load_run(folder).settings.mix.name, []).append(folder)
-    target = output or Path("audits") / experiment
+    target = output or project_path("audits", experiment)
     check_folder(target, "audit.json")
     result = measure(
         prepared or find_prepared(section, experiment),
@@ -105,56 +93,3 @@ def audit(
     for line in summary_lines(result):
         typer.echo(line)
     typer.echo(f"audit: {target}")
-
-
-@app.command()
-def compare(
-    runs: Runs = None,
-    experiment: Experiment = "digits",
-    baseline: Annotated[
-        str, typer.Option(metavar="NAME", help="What the others are compared with.")
-    ] = "none",
-    output: Annotated[Path | None, typer.Option(help="Default: reports/EXPERIMENT.")] = None,
-    params: ParamsFile = DEFAULT_PARAMS,
-    set_: Overrides = [],  # noqa: B006
-) -> None:
-    """Compare evaluated runs over seeds: errors, intervals, paired differences, cost."""
-    loaded = load(params, set_, experiment)
-    folders = runs or loaded.run_folders(experiment, loaded.top.methods)
-
-    from saliencymixplus.comparison.compare import compare as measure
-
-    folder = output or Path("reports") / experiment
-    check_folder(folder / "metrics", "../comparison.json")
-    measure(folders, folder, baseline=baseline).print()
-    typer.echo(f"comparison: {folder}")
-
-
-@app.command()
-def report(
-    experiment: Experiment = "digits",
-    output: Annotated[Path | None, typer.Option(help="Default: reports/EXPERIMENT.")] = None,
-    tracker: Tracker = "mlflow",
-    params: ParamsFile = DEFAULT_PARAMS,
-    set_: Overrides = [],  # noqa: B006
-) -> None:
-    """Write one self-contained page about an experiment's runs, and model cards."""
-    loaded = load(params, set_, experiment)
-    folders = loaded.run_folders(experiment, loaded.top.methods)
-    how = runtime(tracker=tracker)
-
-    from saliencymixplus.reporting.report import CARDS, FIGURES
-    from saliencymixplus.reporting.report import report as write
-    from saliencymixplus.tracking import open_report
-
-    folder = output or Path("reports") / experiment
-    for name in (CARDS, FIGURES, "samples"):
-        check_folder(folder / name, "../report.md", "../comparison.json")
-    page = write(folders, folder, audit=Path("audits") / experiment)
-    recorder = open_report(experiment, how.tracker)
-    for path in (page, folder / "report.md", *sorted((folder / "figures").iterdir())):
-        recorder.log_file(path, None)
-    recorder.finish("FINISHED")
-    if recorder.url_hint:
-        typer.echo(f"MLflow: {recorder.url_hint}")
-    typer.echo(f"report: {page}")

@@ -30,9 +30,22 @@ Experiment = Annotated[
         help="digits, cifar10, cifar100, oxford_pet or a section of your own in params.yaml.",
     ),
 ]
+Runs = Annotated[
+    list[Path] | None,
+    typer.Argument(
+        metavar="RUN",
+        help="Run folders, or folders that hold some. Default: the pipeline's runs of EXPERIMENT.",
+        show_default=False,
+    ),
+]
+Prepared = Annotated[
+    Path | None,
+    typer.Option(help="A folder that `prepare` wrote. Default: found, or created now."),
+]
+Tracker = Annotated[str, typer.Option(metavar="NAME", help="mlflow or none.")]
 
 
-def _a_seed(value: int) -> int:
+def _seed(value: int) -> int:
     if not 0 <= value < 2**32:
         raise typer.BadParameter(f"{value} is not in 0 to {2**32 - 1}")
     return value
@@ -40,7 +53,7 @@ def _a_seed(value: int) -> int:
 
 # A range of typer's own would take half the width of the help.
 Seed = Annotated[
-    int, typer.Option(metavar="INT", callback=_a_seed, help="Of all random numbers, from 0 on.")
+    int, typer.Option(metavar="INT", callback=_seed, help="Seeds every random number; from 0 on.")
 ]
 Device = Annotated[
     str,
@@ -49,37 +62,41 @@ Device = Annotated[
 
 
 def load(path: Path, overrides: list[str], experiment: str = "", **given: Any) -> "Params":
-    """params.yaml with ``--set`` and the given recipe options of one experiment applied.
+    """Read params.yaml, then apply ``--set`` and the options given for one experiment.
 
-    ``given`` maps a key of the experiment's section (``training.epochs``) to a value, or to None
-    where the option was not given.
+    Args:
+        path: The settings file. The default one is also found from a subfolder.
+        overrides: Values of ``--set``.
+        experiment: Must be in the file if it is given.
+        **given: Key of the experiment's section (``training.epochs``) to the option's value,
+            None if the option was not given.
+
+    Raises:
+        UserError: a setting is wrong; the message starts with the option if one is to blame.
     """
-    from saliencymixplus.errors import UserError
     from saliencymixplus.settings import load_params
-    from saliencymixplus.workspace import checkout_root
+    from saliencymixplus.workspace import project_path
 
     if path == DEFAULT_PARAMS and not path.exists():
-        path = checkout_root() / path
-    params = load_params(path, overrides)
+        path = project_path(path)
+    options = {
+        f"{experiment}.{key}": (_option(key), value)
+        for key, value in given.items()
+        if value is not None
+    }
+    params = load_params(path, overrides, options)
     if experiment:
-        params.experiment(experiment)  # tells a misspelt name from a misspelt key
-    named = [f"{experiment}.{key}={value}" for key, value in given.items() if value is not None]
-    if not named:
-        return params
-    try:
-        return load_params(path, [*overrides, *named])
-    except UserError as error:
-        # The file and --set alone were fine: the fault is an option's.
-        text = str(error).removeprefix(f"{path.name}: ")
-        key = text.removeprefix(f"{experiment}.").partition(": ")[0]
-        if key not in given:
-            raise
-        option = "model" if key == "model.name" else key.rpartition(".")[2]
-        raise UserError(f"--{option.replace('_', '-')}: {text}") from error
+        params.experiment(experiment)
+    return params
+
+
+def _option(key: str) -> str:
+    name = "model" if key == "model.name" else key.rpartition(".")[2]
+    return "--" + name.replace("_", "-")
 
 
 def runtime(**given: Any) -> "RuntimeSettings":
-    """The validated options of how to run; a wrong value is a ``UserError``."""
+    """The validated options of how to run; a wrong value raises ``UserError``."""
     from pydantic import ValidationError
 
     from saliencymixplus.errors import UserError

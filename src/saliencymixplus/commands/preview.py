@@ -1,22 +1,24 @@
-"""``preview``: looking at mixed samples."""
+"""``preview``: mixed samples, drawn without training."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from saliencymixplus.commands.app import app
 from saliencymixplus.commands.options import (
     DEFAULT_PARAMS,
     Experiment,
     Overrides,
     ParamsFile,
+    Prepared,
     Seed,
     load,
 )
+from saliencymixplus.workspace import project_path
+
+DEFAULT_PICTURE = Path("preview.png")
 
 
-@app.command()
 def preview(
     mix_aug: Annotated[
         list[str] | None,
@@ -38,10 +40,8 @@ def preview(
     outlines: Annotated[
         bool, typer.Option("--outlines", help="Trace the objects, where the data have masks.")
     ] = False,
-    output: Annotated[Path, typer.Option(help="The picture to write.")] = Path("preview.png"),
-    prepared: Annotated[
-        Path | None, typer.Option(help="What `prepare` wrote. Default: found, or made.")
-    ] = None,
+    output: Annotated[Path, typer.Option(help="The picture to write.")] = DEFAULT_PICTURE,
+    prepared: Prepared = None,
     params: ParamsFile = DEFAULT_PARAMS,
     set_: Overrides = [],  # noqa: B006
 ) -> None:
@@ -57,7 +57,7 @@ def preview(
         section,
         prepared or find_prepared(section, experiment),
         mixes,
-        output,
+        project_path(output) if output == DEFAULT_PICTURE else output,
         run=run,
         count=count,
         seed=seed,

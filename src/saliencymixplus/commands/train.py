@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 
-from saliencymixplus.commands.app import app
 from saliencymixplus.commands.options import (
     DEFAULT_PARAMS,
     RECIPE,
@@ -14,6 +13,7 @@ from saliencymixplus.commands.options import (
     Experiment,
     Overrides,
     ParamsFile,
+    Prepared,
     Seed,
     load,
     runtime,
@@ -30,7 +30,6 @@ def _how(text: str, *names: str, metavar: str | None = None) -> typer.models.Opt
     return typer.Option(*names, help=text, metavar=metavar, rich_help_panel=RUNTIME)
 
 
-@app.command()
 def train(
     mix_aug: Annotated[
         str,
@@ -46,9 +45,7 @@ def train(
         Path | None,
         typer.Option(help="The run's folder. Default: a new one below outputs/."),
     ] = None,
-    prepared: Annotated[
-        Path | None, typer.Option(help="What `prepare` wrote. Default: found, or made.")
-    ] = None,
+    prepared: Prepared = None,
     model: Annotated[
         str | None, _recipe("resnet8, resnet20, … or any torchvision classifier.", "NAME")
     ] = None,
@@ -124,7 +121,6 @@ def train(
         typer.echo(f"run: {folder}")
 
 
-@app.command()
 def sync() -> None:
     """Send what tracking could not send while its server was away."""
     from saliencymixplus.tracking.sync import sync as send

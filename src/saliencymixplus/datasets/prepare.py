@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from saliencymixplus.datasets.decode import decoding
 from saliencymixplus.datasets.manifest import verified
-from saliencymixplus.datasets.prepared import META, UNKNOWN, Meta, content_of, digest_of, layout
+from saliencymixplus.datasets.prepared import META, UNKNOWN, Meta, arrays_digest, content_of, layout
 from saliencymixplus.datasets.sources import Listing, Piece, Source, open_source
 from saliencymixplus.datasets.splits import stratified
 from saliencymixplus.errors import UserError
@@ -90,7 +90,7 @@ def prepare(
             for array in by_split.values():
                 if isinstance(array, np.memmap):
                     array.flush()
-        final["digest"] = digest_of(part, draft.classes, draft)
+        final["digest"] = arrays_digest(part, draft.classes, draft)
         meta = draft.model_copy(update=final)
         write_json(part / META, meta.model_dump(mode="json"))
     report(

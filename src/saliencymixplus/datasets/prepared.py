@@ -117,7 +117,7 @@ class Prepared:
         """
         for name in self.splits:
             self.split(name)
-        if digest_of(self.path, self.meta.classes, self.meta) != self.meta.digest:
+        if arrays_digest(self.path, self.meta.classes, self.meta) != self.meta.digest:
             raise _damaged(self.path, "its content no longer fits the digest")
 
 
@@ -156,7 +156,7 @@ def layout(meta: Meta, split: str) -> dict[str, tuple[tuple[int, ...], type[np.g
     return arrays
 
 
-def digest_of(path: Path, classes: list[str], meta: Meta) -> str:
+def arrays_digest(path: Path, classes: list[str], meta: Meta) -> str:
     """SHA-256 over the class names and every array of ``path``: kind, type, shape and bytes."""
     digest = hashlib.sha256("\0".join(classes).encode())
     for split in sorted(meta.counts):

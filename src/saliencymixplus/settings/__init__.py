@@ -1,6 +1,6 @@
 """Settings: read from params.yaml and the command line, validated, frozen, with a digest."""
 
-from saliencymixplus.settings.load import Params, digest_of, load_params
+from saliencymixplus.settings.load import Params, load_params, settings_digest
 from saliencymixplus.settings.schema import (
     DataSettings,
     DownloadSettings,
@@ -22,6 +22,6 @@ __all__ = [
     "RunSettings",
     "RuntimeSettings",
     "TrainingSettings",
-    "digest_of",
     "load_params",
+    "settings_digest",
 ]

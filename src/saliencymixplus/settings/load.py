@@ -1,18 +1,19 @@
-"""Reading params.yaml and ``--set`` overrides into validated settings."""
+"""Reading params.yaml and the command line's settings into validated ones."""
 
 import hashlib
 import json
+import typing
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, Field, ValidationError
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from saliencymixplus.errors import UserError, nearest
 from saliencymixplus.settings.evaluation import AuditSettings, EvaluationSettings
+from saliencymixplus.settings.names import Name, check_name
+from saliencymixplus.settings.raw import apply_override, read_yaml, set_value
 from saliencymixplus.settings.schema import (
     ExperimentSettings,
     MixSettings,
@@ -20,6 +21,7 @@ from saliencymixplus.settings.schema import (
     Section,
     Seed,
 )
+from saliencymixplus.workspace import project_path
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -27,7 +29,7 @@ Model = TypeVar("Model", bound=BaseModel)
 def _once(values: tuple[object, ...]) -> tuple[object, ...]:
     doubles = [value for value in values if values.count(value) > 1]
     if doubles:
-        raise ValueError(f"{doubles[0]!r} is there twice")
+        raise ValueError(f"{doubles[0]!r} is listed twice")
     return values
 
 
@@ -44,12 +46,12 @@ class AblationSettings(Section):
 
 
 class _Top(Section):
-    """The keys of params.yaml that are no experiment."""
+    """The keys of params.yaml that are not experiments."""
 
     experiments: Annotated[tuple[str, ...], AfterValidator(_once)] = ()
     methods: Methods = ("none", "cutmix", "saliencymix", "saliencymixplus")
     seeds: Seeds = (0,)
-    mix: dict[str, dict[str, Any]] = {}
+    mix: dict[Name, dict[str, Any]] = {}
     evaluation: EvaluationSettings = EvaluationSettings()
     audit: AuditSettings = AuditSettings()
     ablation: AblationSettings | None = None
@@ -57,7 +59,7 @@ class _Top(Section):
 
 @dataclass(frozen=True)
 class Params:
-    """params.yaml after overrides, validated."""
+    """params.yaml with what the command line overrides, validated."""
 
     path: Path
     top: _Top
@@ -79,15 +81,15 @@ class Params:
         method = section.pop("method", name)
         if not isinstance(method, str) or method not in METHODS:
             known = {*METHODS, *self.top.mix}
-            raise UserError(f"no mixing method is called {method!r}: {nearest(str(method), known)}")
+            raise UserError(f"there is no mixing method {method!r}: {nearest(str(method), known)}")
         try:
             return MixSettings(name=name, method=method, options=resolve_options(method, section))
         except (TypeError, ValueError) as error:
             raise UserError(f"{self.path.name}: mix.{name}: {error}") from error
 
     def run_folders(self, experiment: str, mixes: Sequence[str]) -> list[Path]:
-        """Where the pipeline's runs of an experiment are: one a mixing recipe and seed."""
-        root = Path("runs") / experiment
+        """The folders of the pipeline's runs of an experiment: each recipe with each seed."""
+        root = project_path("runs", experiment)
         return [root / mix / f"seed{seed}" for mix in mixes for seed in self.top.seeds]
 
     def run(self, experiment: str, mix: str, seed: int) -> RunSettings:
@@ -107,115 +109,128 @@ class Params:
             raise UserError(explain(error, "settings")) from error
 
 
-def load_params(path: Path, overrides: Sequence[str] = ()) -> Params:
-    """Read ``path`` and apply ``overrides`` of the form ``section.key=value`` (YAML values).
+def load_params(
+    path: Path,
+    overrides: Sequence[str] = (),
+    options: Mapping[str, tuple[str, object]] | None = None,
+) -> Params:
+    """Read ``path``, apply what the command line gives, and validate the result.
+
+    Args:
+        path: The YAML file.
+        overrides: ``section.key=value`` each, the value in YAML.
+        options: Dotted key to the command-line option that sets it, and its value. Keys of a
+            section that the file lacks are left out.
 
     Raises:
-        UserError: the file is missing or no YAML, a key is unknown, a value of a wrong type or
-            out of range; the message names the key.
+        UserError: the file is missing or not YAML, a key is unknown, or a value has a wrong type
+            or is out of range. The message names the key, after the option that set it.
     """
-    raw = _read_yaml(path)
+    raw = read_yaml(path)
     for override in overrides:
-        _apply(raw, override)
-    known = {*_Top.model_fields}
-    sections: dict[str, ExperimentSettings] = {}
-    for name in [name for name in raw if name not in known]:
-        section = raw.pop(name)
-        if not isinstance(section, dict) or "download" not in section:
-            hint = nearest(str(name), {*known, *sections})
-            raise UserError(
-                f"{path.name}: {name!r} is no known key and, lacking `download`, "
-                f"no experiment: {hint}"
-            )
-        sections[str(name)] = _validate(ExperimentSettings, section, path, str(name))
-    top = _validate(_Top, raw, path, "")
-    for name in top.experiments:
-        if name not in sections:
-            raise UserError(
-                f"{path.name}: experiments: no section {name!r}: {nearest(name, sections)}"
-            )
-    return Params(path, top, sections)
+        apply_override(raw, override)
+    options = {key: o for key, o in (options or {}).items() if key.partition(".")[0] in raw}
+    for key, (option, value) in options.items():
+        set_value(raw, key.split("."), value, option)
+    try:
+        return _validated(raw, path)
+    except _SettingError as error:
+        option, _ = options.get(error.key, (path.name, None))
+        raise UserError(f"{option}: {error}") from error
 
 
-def digest_of(run: RunSettings, data_digest: str) -> str:
+def settings_digest(run: RunSettings, data_digest: str) -> str:
     """16 hexadecimal digits that differ between any two runs that compute different weights.
 
-    ``data_digest`` is that of the prepared arrays; it stands for where they came from.
+    ``data_digest`` is that of the prepared arrays and stands for where they came from.
     """
     content = run.model_dump(mode="json", exclude={"download", "data"}) | {"data": data_digest}
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def explain(error: ValidationError, where: str) -> str:
-    """One line for the first fault that pydantic found."""
+def explain(error: ValidationError, where: str, model: type[BaseModel] | None = None) -> str:
+    """One line for the first fault that pydantic found; ``model`` allows a hint for its keys."""
+    key, message = _first_fault(error, model)
+    return f"{where}: {key or where}: {message}"
+
+
+class _SettingError(Exception):
+    """A setting that is wrong, before it is known who set it."""
+
+    def __init__(self, key: str, message: str) -> None:
+        super().__init__(f"{key}: {message}" if key else message)
+        self.key = key
+
+
+def _validated(raw: dict[str, Any], path: Path) -> Params:
+    known = {*_Top.model_fields}
+    names = [name for name in raw if name not in known]
+    sections: dict[str, ExperimentSettings] = {}
+    for name in names:
+        section = raw.pop(name)
+        if not isinstance(section, dict) or "download" not in section:
+            hint = nearest(str(name), known | {str(other) for other in names} - {str(name)})
+            raise _SettingError(
+                "",
+                f"{name!r} is neither a known key nor, without `download`, an experiment: {hint}",
+            )
+        try:
+            check_name(str(name))
+        except ValueError as error:
+            raise _SettingError(repr(name), str(error)) from error
+        sections[str(name)] = _validate(ExperimentSettings, section, str(name))
+    top = _validate(_Top, raw, "")
+    for name in top.experiments:
+        if name not in sections:
+            raise _SettingError("experiments", f"no section {name!r}: {nearest(name, sections)}")
+    return Params(path, top, sections)
+
+
+def _validate(model: type[Model], content: object, name: str) -> Model:
+    """Validate as JSON: strict about types, but a list is a tuple and 1 a fine float."""
+    try:
+        return model.model_validate_json(json.dumps(content), strict=True)
+    except ValidationError as error:
+        key, message = _first_fault(error, model)
+        raise _SettingError(".".join(filter(None, (name, key))), message) from error
+    except TypeError as error:  # a YAML date or set has no JSON form
+        key, value = _without_json(content, name)
+        raise _SettingError(key, f"{value!r} is of a type that no setting has") from error
+    except ValueError as error:
+        raise _SettingError(name or "the file", str(error)) from error
+
+
+def _first_fault(error: ValidationError, model: type[BaseModel] | None) -> tuple[str, str]:
+    """The dotted key of the first fault, "" for the whole, and what is wrong with it."""
     faults = error.errors()
     first = faults[0]
-    key = ".".join(str(part) for part in first["loc"]) or where
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
+        *parents, key = map(str, first["loc"])
         message = "unknown key"
+        if known := _keys(model, parents):
+            message += f", {nearest(key, known)}"
     elif first["type"] == "too_short":
         message = "empty: name at least one"
     elif first["type"] != "missing" and not isinstance(first["input"], dict):
         message += f", not {first['input']!r}"
     more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
-    return f"{where}: {key}: {message}{more}"
+    return ".".join(str(part) for part in first["loc"] if part != "[key]"), message + more
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        # YAML 1.2, as DVC reads it: 5e-4 is a number and `no` a word.
-        content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise UserError(
-            f"{path} does not exist: run from the repository, or give --params"
-        ) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read {path}: {error}") from error
-    except (YAMLError, ValueError, RecursionError) as error:
-        raise UserError(f"{path} is no valid YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path} must hold a mapping of keys to values")
-    return content
-
-
-def _apply(raw: dict[str, Any], override: str) -> None:
-    key, separator, text = override.partition("=")
-    parts = key.split(".")
-    if not separator or not all(parts):
-        raise UserError(f"--set {override!r}: write section.key=value")
-    try:
-        value = YAML(typ="safe", pure=True).load(text) if text else None
-    except (YAMLError, ValueError) as error:
-        raise UserError(f"--set {override!r}: the value is no valid YAML") from error
-    folder = raw
-    for part in parts[:-1]:
-        folder = folder.setdefault(part, {})
-        if not isinstance(folder, dict):
-            raise UserError(f"--set {override!r}: {part!r} is a value, not a section")
-    folder[parts[-1]] = value
-
-
-def _validate(model: type[Model], content: object, path: Path, name: str) -> Model:
-    """Validate as JSON: strict about types, but a list is a tuple and 1 a fine float."""
-    try:
-        return model.model_validate_json(json.dumps(content), strict=True)
-    except ValidationError as error:
-        text = explain(error, path.name)
-        head, _, tail = text.partition(": ")
-        raise UserError(f"{head}: {name}.{tail}" if name else text) from error
-    except TypeError as error:  # a YAML date or set has no JSON form
-        key, value = _without_json(content, name)
-        raise UserError(
-            f"{path.name}: {key}: {value!r} is of a type that no setting has"
-        ) from error
-    except ValueError as error:
-        raise UserError(f"{path.name}: {name or 'the file'}: {error}") from error
+def _keys(model: type[BaseModel] | None, parents: Iterable[str]) -> set[str]:
+    """The keys of the section at ``parents`` below ``model``."""
+    for parent in parents:
+        field = model.model_fields.get(parent) if model else None
+        kinds = [field.annotation, *typing.get_args(field.annotation)] if field else []
+        sections = [k for k in kinds if isinstance(k, type) and issubclass(k, BaseModel)]
+        model = sections[0] if sections else None
+    return {*model.model_fields} if model else set()
 
 
 def _without_json(content: object, key: str) -> tuple[str, object]:
-    """The first value in ``content`` that is neither text nor number, and its dotted key."""
+    """The first value in ``content`` that has no JSON form, and its dotted key."""
     items: Iterable[tuple[object, object]] = ()
     if isinstance(content, dict):
         items = content.items()

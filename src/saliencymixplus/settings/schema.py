@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from saliencymixplus.settings.names import Name
+
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -108,7 +110,7 @@ class ExperimentSettings(Section):
 class MixSettings(Section):
     """A mixing recipe: a method of the registry and every option of it, resolved."""
 
-    name: str  # what runs and tables call it; the method's own name unless params.yaml says other
+    name: Name  # in runs and tables; the method's own unless params.yaml gives another
     method: str
     options: dict[str, Any] = {}
 
@@ -116,7 +118,7 @@ class MixSettings(Section):
 class RunSettings(ExperimentSettings):
     """All that decides what a training computes; equal settings give equal weights (on one CPU)."""
 
-    experiment: str
+    experiment: Name
     mix: MixSettings
     seed: Seed = 0
 

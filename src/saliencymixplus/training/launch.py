@@ -8,7 +8,7 @@ from saliencymixplus.datasets.prepared import load_prepared
 from saliencymixplus.engine.device import choose_device
 from saliencymixplus.files import check_folder
 from saliencymixplus.models import create_model
-from saliencymixplus.settings import RunSettings, RuntimeSettings, digest_of
+from saliencymixplus.settings import RunSettings, RuntimeSettings, settings_digest
 from saliencymixplus.training.trainer import train
 from saliencymixplus.workspace import checkout_root
 
@@ -28,7 +28,7 @@ def launch(
     _check(run, runtime, output)
     data = prepared or ensure_prepared(run, run.experiment)
     if output is None:
-        digest = digest_of(run, load_prepared(data).meta.digest)
+        digest = settings_digest(run, load_prepared(data).meta.digest)
         name = f"{run.mix.name}-seed{run.seed}-{digest[:8]}"
         output = checkout_root() / "outputs" / run.experiment / name
     return output, train(run, data, output, runtime)

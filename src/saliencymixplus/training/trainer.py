@@ -20,7 +20,7 @@ from saliencymixplus.runs.checkpoint import (
     remove_state,
 )
 from saliencymixplus.runs.write import publish
-from saliencymixplus.settings import RunSettings, RuntimeSettings, digest_of
+from saliencymixplus.settings import RunSettings, RuntimeSettings, settings_digest
 from saliencymixplus.tracking import NoneTracker, Status, Tracker, open_tracker
 from saliencymixplus.training.progress import Silent, create_progress
 from saliencymixplus.training.signals import Interrupted, Signals, watched_signals
@@ -42,7 +42,7 @@ def train(
     """
     device = local_device(choose_device(runtime.device))
     data = load_prepared(prepared)
-    digest = digest_of(run, data.meta.digest)
+    digest = settings_digest(run, data.meta.digest)
     with (
         processes(device) as group,
         device_settings(device, deterministic=runtime.deterministic),

@@ -1,0 +1,70 @@
+"""``compare`` and ``report``: an experiment's evaluated runs side by side."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from saliencymixplus.commands.options import (
+    DEFAULT_PARAMS,
+    Experiment,
+    Overrides,
+    ParamsFile,
+    Runs,
+    Tracker,
+    load,
+    runtime,
+)
+from saliencymixplus.files import check_folder
+from saliencymixplus.workspace import project_path
+
+
+def compare(
+    runs: Runs = None,
+    experiment: Experiment = "digits",
+    baseline: Annotated[
+        str, typer.Option(metavar="NAME", help="What the others are compared with.")
+    ] = "none",
+    output: Annotated[Path | None, typer.Option(help="Default: reports/EXPERIMENT.")] = None,
+    params: ParamsFile = DEFAULT_PARAMS,
+    set_: Overrides = [],  # noqa: B006
+) -> None:
+    """Compare evaluated runs over seeds: errors, intervals, paired differences, cost."""
+    loaded = load(params, set_, experiment)
+    folders = runs or loaded.run_folders(experiment, loaded.top.methods)
+
+    from saliencymixplus.comparison.compare import compare as measure
+
+    folder = output or project_path("reports", experiment)
+    check_folder(folder / "metrics", "../comparison.json")
+    measure(folders, folder, baseline=baseline).print()
+    typer.echo(f"comparison: {folder}")
+
+
+def report(
+    experiment: Experiment = "digits",
+    output: Annotated[Path | None, typer.Option(help="Default: reports/EXPERIMENT.")] = None,
+    tracker: Tracker = "mlflow",
+    params: ParamsFile = DEFAULT_PARAMS,
+    set_: Overrides = [],  # noqa: B006
+) -> None:
+    """Write one self-contained page about an experiment's runs, and model cards."""
+    loaded = load(params, set_, experiment)
+    folders = loaded.run_folders(experiment, loaded.top.methods)
+    how = runtime(tracker=tracker)
+
+    from saliencymixplus.reporting.report import CARDS, FIGURES
+    from saliencymixplus.reporting.report import report as write
+    from saliencymixplus.tracking import open_report
+
+    folder = output or project_path("reports", experiment)
+    for name in (CARDS, FIGURES, "samples"):
+        check_folder(folder / name, "../report.md", "../comparison.json")
+    page = write(folders, folder, audit=project_path("audits", experiment))
+    recorder = open_report(experiment, how.tracker)
+    for path in (page, folder / "report.md", *sorted((folder / "figures").iterdir())):
+        recorder.log_file(path, None)
+    recorder.finish("FINISHED")
+    if recorder.url_hint:
+        typer.echo(f"MLflow: {recorder.url_hint}")
+    typer.echo(f"report: {page}")

@@ -1,0 +1,26 @@
+"""What recipes and experiments may be called: their names become folders, files and DVC stages."""
+
+from typing import Annotated
+
+from pydantic import AfterValidator
+
+_LONGEST = 100  # characters; a file name holds 255 bytes
+
+
+def check_name(name: str) -> str:
+    """Return ``name`` if it is fit for a folder, a DVC key and a command line.
+
+    Raises:
+        ValueError: it has anything but letters (of any alphabet), digits, ``-`` and ``_``, starts
+            with ``-``, is empty or too long.
+    """
+    if not name or len(name) > _LONGEST:
+        raise ValueError(f"a name has 1 to {_LONGEST} characters")
+    if name.startswith("-") or not all(letter.isalnum() or letter in "-_" for letter in name):
+        raise ValueError(
+            "a name consists of letters (é is one), digits, - and _, and does not start with -"
+        )
+    return name
+
+
+Name = Annotated[str, AfterValidator(check_name)]
