@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from saliencymixplus.engine.cuda_graph import EagerEngine
+from saliencymixplus.engine.digest import code_files
 from saliencymixplus.errors import UserError
 from saliencymixplus.runs import checkpoint
 from saliencymixplus.runs.checkpoint import CheckpointStore, locked_state, read_checkpoint
@@ -111,8 +112,9 @@ def test_a_checkpoint_of_other_code_is_refused(
     stop_at(monkeypatch, 3, 1)
     with pytest.raises(Interrupted):
         train(run_settings(), tiny, tmp_path / "run", runtime)
-    monkeypatch.setattr("saliencymixplus.engine.state.code_digest", lambda: "other")
-    with pytest.raises(UserError, match="the code changed since epoch 2"):
+    other = code_files() | {"engine/optimizer.py": "other"}
+    monkeypatch.setattr("saliencymixplus.engine.state.code_files", lambda: other)
+    with pytest.raises(UserError, match=r"the code \(engine/optimizer.py\) changed since epoch 2"):
         train(run_settings(), tiny, tmp_path / "run", runtime)
 
 

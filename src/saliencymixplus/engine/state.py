@@ -1,6 +1,5 @@
 """What a checkpoint holds, and how a training takes it up again."""
 
-import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,13 +9,12 @@ from torch import Tensor, nn
 
 import saliencymixplus
 from saliencymixplus.engine.build import Assembly
+from saliencymixplus.engine.digest import changed_files, code_files
 from saliencymixplus.engine.optimizer import momentum_of
 from saliencymixplus.errors import UserError
 from saliencymixplus.runs.history import Row
 
 FORMAT = 1
-# What decides the numbers of a training; a checkpoint of other code is not gone on with.
-_SOURCES = ("mixing", "models", "engine", "loading")
 
 
 @dataclass
@@ -44,7 +42,7 @@ def pack(progressed: Progressed, parts: Assembly, digest: str) -> dict[str, Any]
     return {
         "format": FORMAT,
         "digest": digest,
-        "code": code_digest(),
+        "code": code_files(),
         "torch": str(torch.__version__),
         "version": saliencymixplus.__version__,
         "epoch": progressed.epoch,
@@ -69,15 +67,19 @@ def unpack(content: dict[str, Any], parts: Assembly, digest: str, folder: Path) 
     """
     if content.get("format") != FORMAT or content["digest"] != digest:
         raise UserError(f"{folder} holds the checkpoint of another run: delete that folder")
-    changed = [
-        what
-        for what, now in (("code", code_digest()), ("torch", str(torch.__version__)))
-        if content[what] != now
-    ]
+    code, version = code_files(), str(torch.__version__)
+    changed = []
+    if content["code"] != code:
+        files = changed_files(content["code"], code)
+        shown = ", ".join(files[:3]) + (f" and {len(files) - 3} more" if len(files) > 3 else "")
+        changed.append(f"code ({shown})" if files else "code")
+    if content["torch"] != version:
+        changed.append(f"torch version ({content['torch']} → {version})")
     if changed:
         raise UserError(
-            f"the {' and '.join(changed)} changed since epoch {content['epoch']} of this run was "
-            f"saved: go back to them to resume, or start over with --no-resume (or delete {folder})"
+            f"the {' and the '.join(changed)} changed since epoch {content['epoch']} of this run "
+            f"was saved: restore them to resume, or start over with --no-resume (or delete "
+            f"{folder})"
         )
     step = parts.step
     step.local.load_state_dict(content["model"])
@@ -101,17 +103,6 @@ def unpack(content: dict[str, Any], parts: Assembly, digest: str, folder: Path) 
 def state_of(model: nn.Module) -> dict[str, Tensor]:
     """A copy of the model's state on the CPU."""
     return _copies(model.state_dict())
-
-
-def code_digest() -> str:
-    """A digest of the source files that decide what a training computes."""
-    root = Path(saliencymixplus.__file__).parent
-    digest = hashlib.sha256()
-    for source in _SOURCES:
-        path = root / source
-        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
-            digest.update(file.read_bytes())
-    return digest.hexdigest()
 
 
 def _copies(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
