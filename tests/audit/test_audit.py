@@ -15,7 +15,7 @@ from saliencymixplus.audit.audit import audit
 from saliencymixplus.audit.figures import epochs_figure, errors_figure
 from saliencymixplus.audit.measure import annotated, batches, measure
 from saliencymixplus.audit.statistics import Estimate
-from saliencymixplus.audit.text import table
+from saliencymixplus.audit.text import summary_lines, table
 from saliencymixplus.datasets.prepared import load_prepared
 from saliencymixplus.errors import UserError
 from saliencymixplus.mixing import create
@@ -207,24 +207,30 @@ def test_only_annotated_images_are_mixed(rectangles):
     masks[5:] = 2
     np.save(rectangles / "train_masks.npy", masks)
     assert annotated(load_prepared(rectangles).split("train")).tolist() == [0, 1, 2, 3, 4]
+
+
+def test_nothing_to_audit_is_an_empty_result_with_its_reason(rectangles, tmp_path):
+    bare = write_rectangles(tmp_path / "bare", masks=False)
+    masks = np.load(rectangles / "train_masks.npy")
+    few = write_rectangles(tmp_path / "few")
     masks[1:] = 2
-    np.save(rectangles / "train_masks.npy", masks)
-    with pytest.raises(UserError, match="only 1 image"):
-        annotated(load_prepared(rectangles).split("train"))
+    np.save(few / "train_masks.npy", masks)
+    for prepared, mix, reason in (
+        (bare, "cutmix", "the data have no object masks"),
+        (rectangles, "none", "none of the methods mixes images"),
+        (few, "cutmix", "1 images of the train split"),
+    ):
+        output = tmp_path / f"{prepared.name}_audit"
+        result = audit(prepared, recipes(mix), {}, SETTINGS, output)
+        assert result == json.loads((output / "audit.json").read_text())
+        assert result["mixes"] == result["differences"] == result["along_training"] == {}
+        assert reason in result["skipped"]
+        assert reason in (output / "audit.md").read_text()
+        assert [reason in line for line in summary_lines(result)] == [True]
 
 
 def test_refusals_say_what_to_do(rectangles, tmp_path, monkeypatch):
     output = tmp_path / "audit"
-    with pytest.raises(UserError, match="no object masks"):
-        audit(
-            write_rectangles(tmp_path / "bare", masks=False),
-            recipes("cutmix"),
-            {},
-            SETTINGS,
-            output,
-        )
-    with pytest.raises(UserError, match="nothing to audit"):
-        audit(rectangles, recipes("none"), {}, SETTINGS, output)
     with pytest.raises(UserError, match="trained network"):
         audit(rectangles, recipes("saliencymixplus"), {}, SETTINGS, output)
     monkeypatch.setattr("saliencymixplus.runs.read.load_run", lambda path: run_of(["cat"]))

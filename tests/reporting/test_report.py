@@ -164,6 +164,16 @@ def test_comparison_and_audit_are_taken_up(runs, tmp_path):
     assert text.index("### Labels") < text.index("### Worst labels")
 
 
+def test_an_audit_that_was_skipped_is_a_sentence(runs, tmp_path):
+    audit = tmp_path / "audits"
+    audit.mkdir()
+    (audit / "audit.md").write_text("# Label-noise audit\n\nSkipped: no masks.\n")
+    (audit / "audit.json").write_text(json.dumps({"mixes": {}, "skipped": "no masks"}))
+    text = report(runs, tmp_path / "reports", audit=audit).with_suffix(".md").read_text()
+    assert "The labels were not audited: no masks." in text
+    assert "Labels:" not in text
+
+
 @pytest.mark.parametrize(
     ("p_value", "seeds_p_value", "chance"),
     [(0.001, 0.3, True), (0.3, 0.001, True), (0.001, 0.01, False), (0.001, None, False)],

@@ -12,7 +12,7 @@ from PIL import Image
 
 from saliencymixplus.audit.figures import epochs_figure, errors_figure, scatter_figure
 from saliencymixplus.audit.measure import Worst, annotated, measure
-from saliencymixplus.audit.records import Records, write_csv
+from saliencymixplus.audit.records import Indices, Records, write_csv
 from saliencymixplus.audit.statistics import (
     Difference,
     Estimate,
@@ -22,7 +22,7 @@ from saliencymixplus.audit.statistics import (
     resampled,
 )
 from saliencymixplus.audit.text import markdown
-from saliencymixplus.datasets.prepared import Prepared, load_prepared
+from saliencymixplus.datasets.prepared import Prepared, Split, load_prepared
 from saliencymixplus.errors import UserError
 from saliencymixplus.files import whole_directory, write_json, write_text
 from saliencymixplus.mixing import Mixer, create
@@ -59,17 +59,18 @@ def audit(
 
     Returns:
         What audit.json holds: ``mixes``, ``differences`` and ``along_training``, numbers only.
+        Without masks or methods that mix they are empty, and ``skipped`` gives the reason.
 
     Raises:
-        UserError: no masks, no recipe that mixes, or a run that is missing or fits other data.
+        UserError: a run that is missing or was trained on other data.
     """
     start = time.perf_counter()
     data = load_prepared(prepared)
     split = data.split(settings.split)
     rows = annotated(split)
     mixers = {mix.name: create(mix.method, **mix.options) for mix in mixes if mix.method != "none"}
-    if not mixers:
-        raise UserError("nothing to audit: name at least one method that mixes")
+    if reason := _nothing_to_audit(split, rows, mixers):
+        return _write_skipped(output, reason)
     all_runs = [folder for folders in runs.values() for folder in folders]
     loaded = {
         name: _runs_for(name, runs.get(name) or all_runs, data)
@@ -159,6 +160,29 @@ def audit(
         write_json(part / "details.json", details)
         baseline = BASELINE if BASELINE in mixers else next(iter(mixers))
         write_text(part / "audit.md", markdown(found, gaps, epochs, details, baseline))
+    return result
+
+
+def _nothing_to_audit(split: Split, rows: Indices, mixers: Mapping[str, Mixer]) -> str:
+    """Why there is nothing to audit; empty if there is something."""
+    if not mixers:
+        return "none of the methods mixes images"
+    if split.masks is None:
+        return "the data have no object masks"
+    if len(rows) < 2:
+        return (
+            f"{len(rows)} images of the {split.name} split have a mask with an object; "
+            "the audit needs two"
+        )
+    return ""
+
+
+def _write_skipped(output: Path, reason: str) -> dict[str, Any]:
+    """Write an empty result, so that a pipeline on such data goes on to its report."""
+    result = {"mixes": {}, "differences": {}, "along_training": {}, "skipped": reason}
+    with whole_directory(output) as part:
+        write_json(part / "audit.json", result)
+        write_text(part / "audit.md", f"# Label-noise audit\n\nSkipped: {reason}.\n")
     return result
 
 

@@ -86,6 +86,8 @@ def markdown(
 
 def summary_lines(result: Mapping[str, Any]) -> list[str]:
     """What audit.json says of each recipe, truest first, in lines that fit a terminal."""
+    if "skipped" in result:
+        return [f"nothing to audit: {result['skipped']}"]
     lines = [f"{'':<26}label error  [95 % interval]     bias  correlation  no object"]
     mixes = result["mixes"]
     for name in sorted(mixes, key=lambda name: mixes[name]["mean_absolute_error"]):

@@ -95,6 +95,9 @@ def audit_section(folder: Path | None, copy: Copy) -> str:
             "## Label-noise audit\n\nThe labels have not been audited "
             "(`python cli.py audit`; it takes data with object masks)."
         )
+    result = folder / "audit.json"
+    if result.is_file() and (reason := read_json(result).get("skipped")):
+        return f"## Label-noise audit\n\nThe labels were not audited: {reason}."
     plots = [
         (copy(folder / "errors.png", "audit_errors.png"), "Label errors with 95 % intervals."),
         (copy(folder / "scatter.png", "audit_scatter.png"), "Assigned λ against the true λ*."),
