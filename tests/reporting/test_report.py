@@ -119,7 +119,7 @@ def test_the_page_is_self_contained(runs, tmp_path):
 def test_markdown_names_pictures_that_are_there(runs, tmp_path):
     report(runs, tmp_path / "reports")
     text = (tmp_path / "reports" / "report.md").read_text()
-    pictures = re.findall(r"!\[[^]]*]\(([^)]+)\)", text)
+    pictures = re.findall(r"!\[[^]]*]\(<([^)]+)>\)", text)
     assert {"figures/learning.png", "figures/samples_cutmix.png"} <= set(pictures)
     assert all((tmp_path / "reports" / picture).is_file() for picture in pictures)
     assert str(tmp_path) not in text
@@ -204,6 +204,29 @@ def test_names_cannot_break_out_of_the_page(tmp_path, monkeypatch):
     described["data"]["name"] = EVIL
     (folder / "settings.json").write_text(json.dumps(described))
     assert "<script" not in report([folder], tmp_path / "reports").read_text()
+
+
+def test_a_picture_outside_the_report_stays_text(tmp_path):
+    Image.new("RGB", (20, 10), "red").save(tmp_path / "secret.png")
+    report_folder = tmp_path / "report"
+    report_folder.mkdir()
+    for address in ("../secret.png", tmp_path / "secret.png", "%2e%2e/secret.png"):
+        page = html_page(f"![a name]({address})", report_folder, "title")
+        assert "data:image" not in page
+        assert "a name" in page
+
+
+def test_a_picture_may_have_any_letters_in_its_name(tmp_path):
+    for name in ("étoile 1.png", "plain.png"):
+        Image.new("RGB", (20, 10), "red").save(tmp_path / name)
+        assert "data:image/png" in html_page(f"![a](<{name}>)", tmp_path, "title")
+
+
+def test_the_page_allows_neither_scripts_nor_the_network(tmp_path):
+    page = html_page("# A title", tmp_path, "title")
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', page)
+    assert policy
+    assert policy[1] == "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
 def test_page_refuses_a_missing_picture(tmp_path):

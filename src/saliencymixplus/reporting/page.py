@@ -7,6 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 from string import Template
 from typing import Any
+from urllib.parse import unquote
 
 from markdown_it import MarkdownIt
 from markdown_it.renderer import RendererHTML
@@ -21,7 +22,8 @@ _TEMPLATE = Path(__file__).with_name("page.html")
 def html_page(markdown: str, folder: Path, title: str) -> str:
     """The page for ``markdown``, whose pictures are PNG files named relative to ``folder``.
 
-    Raw HTML in the Markdown is shown as text, links to other places than the web become text.
+    Raw HTML in the Markdown is shown as text, and so is a picture outside ``folder``: names of data
+    and classes may come from somebody else. Links to other places than the web become text.
 
     Raises:
         UserError: a picture is missing.
@@ -69,7 +71,9 @@ def _name_headings(tokens: Sequence[Token]) -> list[tuple[int, str, str]]:
 def _image_rule(folder: Path) -> Any:
     def render(tokens: Sequence[Token], index: int, *_: Any) -> str:
         token = tokens[index]
-        path = folder / str(token.attrs["src"])
+        path = folder / unquote(str(token.attrs["src"]))
+        if not path.resolve().is_relative_to(folder.resolve()):
+            return _escape(f"![{token.content}]({token.attrs['src']})")
         try:
             content = path.read_bytes()
         except OSError as error:

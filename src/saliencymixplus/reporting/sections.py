@@ -227,7 +227,7 @@ def _figures(
 
 
 def _shown(pictures: Sequence[tuple[Picture | None, str]]) -> str:
-    return "\n\n".join(f"![{text}]({path})" for path, text in pictures if path is not None)
+    return "\n\n".join(f"![{text}](<{path}>)" for path, text in pictures if path is not None)
 
 
 def _demoted(markdown: str) -> str:
