@@ -4,12 +4,14 @@ import io
 import tarfile
 import zipfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from saliencymixplus.datasets import archives
+from saliencymixplus.errors import UserError
 
 
 def _tar_with(name: str, content: Any = b"x", mode: str = "w:gz") -> Callable[[Any], bytes]:
@@ -160,3 +162,25 @@ def test_a_bad_archive_is_named(case: str, bench: Any, make: Any, monkeypatch: A
 
 def test_a_flipped_bit_in_a_zip_is_found(bench: Any, make: Any) -> None:
     bench.refused(bench.own(_bit_flip(make), "p.zip"), "p.zip", stage="prepare")
+
+
+def _without_utf8_flag(path: Path, encoding: str) -> list[str]:
+    """Member names of a zip with names in ``encoding`` and no UTF-8 flag (bit 11)."""
+    name = "train/Grünfink/0.png"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(name, b"x")
+    content = path.read_bytes().replace(name.encode(), name.encode(encoding).ljust(21, b"x"))
+    for signature, offset in ((b"PK\3\4", 6), (b"PK\1\2", 8)):
+        at = content.index(signature) + offset
+        content = content[:at] + b"\0\0" + content[at + 2 :]
+    path.write_bytes(content)
+    return [member.name for member in archives.members(path)]
+
+
+def test_zip_names_are_utf8_without_the_flag_too(tmp_path: Path) -> None:
+    assert _without_utf8_flag(tmp_path / "a.zip", "utf-8") == ["train/Grünfink/0.png"]
+
+
+def test_zip_names_in_an_old_code_page_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="old code page"):
+        _without_utf8_flag(tmp_path / "a.zip", "latin-1")
