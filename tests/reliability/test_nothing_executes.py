@@ -136,7 +136,7 @@ def test_every_server_that_we_tell_to_start_binds_to_loopback() -> None:
         line
         for file in files
         for line in file.read_text(encoding="utf-8").splitlines()
-        if re.search(r"mlflow (ui|server) --|http\.server", line)
+        if re.search(r'mlflow"? (ui|server) --|http\.server', line)
     ]
     assert len(commands) >= 2
     assert [line for line in commands if "127.0.0.1" not in line] == []
