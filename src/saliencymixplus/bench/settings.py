@@ -41,6 +41,7 @@ class BenchSettings:
 # Training images and classes, to estimate how long an experiment takes before it is fetched.
 OFFICIAL = {
     "digits": (1_437, 10),
+    "clutter": (1_437, 10),  # of each placement
     "cifar10": (50_000, 10),
     "cifar100": (50_000, 100),
     "oxford_pet": (3_680, 37),
@@ -55,6 +56,8 @@ def settings_for(section: ExperimentSettings, **given: Any) -> BenchSettings:
     """
     training = section.training
     images, classes = OFFICIAL.get(section.download.source, OFFICIAL["cifar10"])
+    if section.data.clutter is not None:
+        images *= section.data.clutter.train_placements
     return BenchSettings(
         model=section.model.name,
         batch_size=training.batch_size,

@@ -27,7 +27,7 @@ Experiment = Annotated[
         "--experiment",
         "--dataset",
         metavar="NAME",
-        help="digits, cifar10, cifar100, oxford_pet or a section of your own in params.yaml.",
+        help="digits, clutter, cifar10, cifar100, oxford_pet or a section of your params.yaml.",
     ),
 ]
 Runs = Annotated[

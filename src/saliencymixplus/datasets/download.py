@@ -17,7 +17,7 @@ from saliencymixplus.workspace import repository_root
 def download(settings: DownloadSettings, destination: Path, *, report: Report = print) -> None:
     """Fill ``destination`` with the verified archives of a data set and a manifest.json.
 
-    * ``digits``: scikit-learn's embedded table; no network.
+    * ``digits``, ``clutter``: scikit-learn's embedded table; no network.
     * ``cifar10``, ``cifar100``, ``oxford_pet``: the publisher's archives, or those of
       ``settings.mirror`` (a folder, an https address, or http on this very machine). Each must
       have the SHA-256 that the settings give for it, else the publisher's MD5.
@@ -35,8 +35,8 @@ def download(settings: DownloadSettings, destination: Path, *, report: Report = 
         report(f"{settings.source}: already in {destination}, checksums verified")
         return
     with whole_directory(destination) as part:
-        if settings.source == "digits":
-            manifest = _digits(part)
+        if settings.source in ("digits", "clutter"):
+            manifest = _digits(settings.source, part)
         elif settings.source == "imagefolder":
             from saliencymixplus.datasets.user_images import collect
 
@@ -69,12 +69,12 @@ def _is_there(settings: DownloadSettings, destination: Path) -> bool:
     return manifest.source == settings.source
 
 
-def _digits(part: Path) -> Manifest:
+def _digits(source: str, part: Path) -> Manifest:
     from saliencymixplus.datasets.sources.digits import ARCHIVE, embedded
 
     (part / ARCHIVE).write_bytes(embedded())
     origin = "scikit-learn, sklearn/datasets/data/digits.csv.gz"
-    return Manifest("digits", "digits", (_entry(part / ARCHIVE, origin),))
+    return Manifest(source, source, (_entry(part / ARCHIVE, origin),))
 
 
 def _published(settings: DownloadSettings, part: Path, report: Report) -> Manifest:

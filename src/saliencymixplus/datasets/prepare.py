@@ -53,7 +53,7 @@ def prepare(
         UserError: the download is missing or damaged, or a file in it is; the message names it.
     """
     manifest = verified(source)
-    opened = open_source(manifest, source, settings.image_size)
+    opened = open_source(manifest, source, settings)
     listing = opened.listing
     places, files = _placed(listing, settings)
     counts = {split: len(names) for split, names in files.items()}

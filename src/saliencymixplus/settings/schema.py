@@ -27,7 +27,7 @@ class Section(BaseModel):
 class DownloadSettings(Section):
     """Where the images come from."""
 
-    source: Literal["digits", "cifar10", "cifar100", "oxford_pet", "imagefolder"]
+    source: Literal["digits", "clutter", "cifar10", "cifar100", "oxford_pet", "imagefolder"]
     path: str | None = None  # imagefolder only: a folder, a zip or a tar(.xz/.gz)
     mirror: str | None = None  # folder or https URL with the publisher's archives
     sha256: dict[str, str] = {}  # archive name -> checksum, for a mirror's repacked archives
@@ -39,6 +39,27 @@ class DownloadSettings(Section):
         return self
 
 
+class ClutterSettings(Section):
+    """The pictures of ``source: clutter``: a digit among scraps of others. Sizes in pixels."""
+
+    object_size: Annotated[int, Field(ge=4, le=1024)] = 10  # side of the digit
+    object_size_max: Annotated[int, Field(ge=4, le=1024)] | None = None  # then a random side up to
+    scraps: Annotated[int, Field(ge=0, le=1000)] = 12  # pieces of other digits in each picture
+    scrap_size: Annotated[int, Field(ge=1, le=1024)] = 5  # their side
+    contrast: Annotated[int, Field(ge=1, le=100)] = 100  # opacity of all digits and scraps, in %
+    train_placements: Annotated[int, Field(ge=1, le=100)] = 1  # pictures of each training digit
+    test_placements: Annotated[int, Field(ge=1, le=100)] = 1
+    seed: Seed = 0
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.object_size_max is not None and self.object_size_max < self.object_size:
+            raise ValueError("`object_size_max` must not be below `object_size`")
+        if self.scrap_size > self.object_size:
+            raise ValueError("`scrap_size` must not be above `object_size`")
+        return self
+
+
 class DataSettings(Section):
     """How the images are prepared, whatever their source."""
 
@@ -47,11 +68,24 @@ class DataSettings(Section):
     split_seed: Seed = 0
     mean: Channels | None = None  # of pixels in [0, 1]; null: measured on train
     std: tuple[Positive, Positive, Positive] | None = None
+    clutter: ClutterSettings | None = None  # source: clutter; null: its defaults
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if (self.mean is None) != (self.std is None):
             raise ValueError("give both `mean` and `std`, or neither")
+        if self.clutter is not None:
+            largest = self.clutter.object_size_max or self.clutter.object_size
+            if largest > self.image_size:
+                raise ValueError(
+                    f"clutter: an object of {largest} pixels does not fit an `image_size` of "
+                    f"{self.image_size}"
+                )
+            if self.validation_fraction > 0 and self.clutter.train_placements > 1:
+                raise ValueError(
+                    "`validation_fraction` must be 0 with several clutter.train_placements: the "
+                    "validation images would show training digits"
+                )
         return self
 
 
@@ -105,6 +139,12 @@ class ExperimentSettings(Section):
     data: DataSettings = DataSettings()
     model: ModelSettings = ModelSettings()
     training: TrainingSettings = TrainingSettings()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.data.clutter is not None and self.download.source != "clutter":
+            raise ValueError("`data.clutter` goes with `download.source: clutter` only")
+        return self
 
 
 class MixSettings(Section):

@@ -5,25 +5,31 @@ from pathlib import Path
 from saliencymixplus.datasets.manifest import Manifest
 from saliencymixplus.datasets.sources.base import Listing, Piece, Source
 from saliencymixplus.errors import UserError
+from saliencymixplus.settings.schema import ClutterSettings, DataSettings
 
 __all__ = ["Listing", "Piece", "Source", "open_source"]
 
 
-def open_source(manifest: Manifest, folder: Path, size: int) -> Source:
+def open_source(manifest: Manifest, folder: Path, settings: DataSettings) -> Source:
     """Open a download folder, whose checksums the caller has verified (``manifest.verified``).
 
     Args:
         manifest: Of the folder.
         folder: The download.
-        size: Side in pixels that pictures are resized to.
+        settings: The side that pictures are resized to, and what the source itself is told.
 
     Raises:
         UserError: it does not hold what it should; the message names the file or class.
     """
+    size = settings.image_size
     if manifest.source == "digits":
         from saliencymixplus.datasets.sources.digits import Digits
 
         return Digits(folder, size)
+    if manifest.source == "clutter":
+        from saliencymixplus.datasets.sources.clutter import Clutter
+
+        return Clutter(folder, size, settings.clutter or ClutterSettings())
     if manifest.source in ("cifar10", "cifar100"):
         from saliencymixplus.datasets.sources.cifar import Cifar
 

@@ -1,9 +1,10 @@
-"""scikit-learn's 1,797 handwritten digits (8×8, 17 grey levels), which come with its package."""
+"""Scikit-learn's 1,797 handwritten digits (8×8, 17 grey levels), which come with its package."""
 
 import gzip
 from collections.abc import Iterator
 from functools import cached_property, partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +18,15 @@ ARCHIVE = "digits.csv.gz"
 # scikit-learn ships no official split. This one never changes, whatever `split_seed` says.
 _TEST_FRACTION, _TEST_SEED = 0.2, 0
 # A pixel is ink from a quarter of the full darkness on, measured after resizing.
-_INK = 64
+INK = 64
+
+
+class Table(NamedTuple):
+    """What the file holds, with the split."""
+
+    glyphs: npt.NDArray[np.uint8]  # (1797, 8, 8), 0 background to 255 ink
+    labels: npt.NDArray[np.int64]  # (1797,)
+    rows: dict[str, npt.NDArray[np.int64]]  # by split: train, test
 
 
 def embedded() -> bytes:
@@ -27,25 +36,34 @@ def embedded() -> bytes:
     return (files("sklearn.datasets.data") / ARCHIVE).read_bytes()
 
 
+def read_digits(folder: Path) -> Table:
+    """Read ``folder/digits.csv.gz``, split into train and test (a fixed, stratified 20 %).
+
+    Raises:
+        UserError: the file is missing, damaged or not the table of digits.
+    """
+    path = folder / ARCHIVE
+    try:
+        table = np.loadtxt(
+            gzip.decompress(path.read_bytes()).decode().splitlines(), "f8", delimiter=","
+        )
+    except (OSError, EOFError, ValueError) as error:
+        raise UserError(f"cannot read {path}: {error}: run `download` again") from error
+    if table.ndim != 2 or table.shape[1] != 65 or table.min() < 0 or table[:, :64].max() > 16:
+        raise UserError(f"{path} does not hold the 8×8 digits: run `download` again")
+    glyphs = np.rint(table[:, :64] * (255 / 16)).astype(np.uint8).reshape(-1, 8, 8)
+    labels = table[:, 64].astype(np.int64)
+    train, test = stratified(labels, _TEST_FRACTION, _TEST_SEED)
+    return Table(glyphs, labels, {"train": train, "test": test})
+
+
 class Digits:
-    """Digits with a fixed stratified test split of 20 %; masks are the ink (1) on ground (0)."""
+    """White digits on black; masks are the ink (1) on background (0)."""
 
     def __init__(self, folder: Path, size: int) -> None:
-        """Read ``folder/digits.csv.gz``; raises ``UserError`` if it isn't the digits."""
-        path = folder / ARCHIVE
+        """Read the digits in ``folder``; pictures will be ``size`` × ``size``."""
         self._size = size
-        try:
-            table = np.loadtxt(
-                gzip.decompress(path.read_bytes()).decode().splitlines(), "f8", delimiter=","
-            )
-        except (OSError, EOFError, ValueError) as error:
-            raise UserError(f"cannot read {path}: {error}: run `download` again") from error
-        if table.ndim != 2 or table.shape[1] != 65 or table.min() < 0 or table[:, :64].max() > 16:
-            raise UserError(f"{path} does not hold the 8×8 digits: run `download` again")
-        self._pixels = np.rint(table[:, :64] * (255 / 16)).astype(np.uint8).reshape(-1, 8, 8)
-        self._labels = table[:, 64].astype(np.int64)
-        train, test = stratified(self._labels, _TEST_FRACTION, _TEST_SEED)
-        self._rows = {"train": train, "test": test}
+        self._pixels, self._labels, self._rows = read_digits(folder)
 
     @cached_property
     def listing(self) -> Listing:
@@ -68,4 +86,4 @@ class Digits:
         return resize(np.repeat(self._pixels[index][:, :, None], 3, axis=2), self._size)
 
     def _mask(self, index: int) -> npt.NDArray[np.uint8]:
-        return (self._image(index)[:, :, 0] >= _INK).astype(np.uint8)
+        return (self._image(index)[:, :, 0] >= INK).astype(np.uint8)
