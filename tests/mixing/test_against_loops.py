@@ -108,11 +108,27 @@ def resizemix(o, a, b, draw, s, i):
     height, width = a.shape[1:]
     tau = o["smallest"] + (o["largest"] - o["smallest"]) * float(one(draw.lam0, i))
     h, w = int(height * tau), int(width * tau)
+    if o["variant"] == "published":
+        return resizemix_published(a, b, one(draw.centre, i).tolist(), h, w, o["smallest"])
     u, v = one(draw.uniform, i)
     r0, c0 = int(u * (height - h + 1)), int(v * (width - w + 1))
     mixed = a.clone()
     if h and w:
         mixed[:, r0 : r0 + h, c0 : c0 + w] = F.interpolate(b[None], size=(h, w), mode="bilinear")
+    return mixed, 1 - h * w / (height * width)
+
+
+def resizemix_published(a, b, centre, h, w, tau):
+    """Only with ``smallest`` and ``largest`` equal to ``tau``."""
+    height, width = a.shape[1:]
+    r0 = min(max(centre[0] - h // 2, 0), height - h)
+    c0 = min(max(centre[1] - w // 2, 0), width - w)
+    step = np.float32(1 / tau)
+    mixed = a.clone()
+    for r in range(h):
+        for c in range(w):
+            row, column = int(np.float32(r) * step), int(np.float32(c) * step)
+            mixed[:, r0 + r, c0 + c] = b[:, min(row, height - 1), min(column, width - 1)]
     return mixed, 1 - h * w / (height * width)
 
 
@@ -127,9 +143,13 @@ def fmix(o, a, b, draw, s, i):
     lam = float(one(draw.lam0, i))
     exact = lam * height * width
     count = math.floor(exact) if one(draw.uniform, i)[0] < 0.5 else math.ceil(exact)
-    first = np.zeros(height * width, bool)
-    first[np.argsort(-field)[:count]] = True
-    return torch.where(torch.from_numpy(first.reshape(height, width)), a, b), lam
+    soft = int(min(o["max_soft"], lam, 1 - lam) * height * width)
+    first = np.zeros(height * width, np.float32)
+    order = np.argsort(-field)
+    first[order[: count - soft]] = 1
+    first[order[count - soft : count + soft]] = np.linspace(1, 0, 2 * soft)
+    weight = torch.from_numpy(first.reshape(height, width))
+    return weight * a + (1 - weight) * b, lam
 
 
 def gridmix(o, a, b, draw, s, i):
@@ -178,7 +198,9 @@ CASES: list[tuple[Naive, dict[str, Any]]] = [
     (mixup, {"lam0": "sample", "pairs": "permutation"}),
     (resizemix, {"box": "batch"}),
     (resizemix, {"box": "sample", "smallest": 0.05, "largest": 1.0}),
+    (resizemix, {"variant": "published", "smallest": 0.37, "largest": 0.37}),
     (fmix, {"mask": "batch"}),
+    (fmix, {"mask": "sample", "max_soft": 0.2}),
     (fmix, {"mask": "sample", "decay": 1.0}),
     (gridmix, {"mask": "batch"}),
     (gridmix, {"mask": "sample", "cells": 3}),

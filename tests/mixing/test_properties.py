@@ -18,6 +18,9 @@ KINDS: list[tuple[str, dict[str, Any]]] = [
     ("fmix", {"mask": "sample"}),
     ("resizemix", {"box": "sample"}),
     ("guidedsr", {"pairs": "full"}),
+    ("fmix", {"variant": "published"}),
+    ("resizemix", {"variant": "published"}),
+    ("guidedsr", {"variant": "published"}),
     ("saliencymix", {"variant": "published"}),
     ("saliencymixplus", {"variant": "published"}),
     ("saliencymixplus", {"position": "mass", "smoothing": 1.0}),
@@ -105,8 +108,9 @@ def test_permuting_the_batch_permutes_the_result(
     method: str, options: Any, size: Any, seed: int
 ) -> None:
     mixer = mixing.create(method, **options)
-    if mixer.options.get("pairs") in ("half", "greedy") or mixer.options.get("box") == "batch":
-        # Who is paired, or whose saliency places the box, depends on the order by definition.
+    drawn_for_all = mixer.options.get("box") in ("batch", "place")
+    if mixer.options.get("pairs") in ("half", "greedy") or drawn_for_all:
+        # Who is paired, or whose draw or saliency decides, depends on the order by definition.
         return
     images, labels, saliency = inputs(size, seed)
     generator = torch.Generator().manual_seed(seed)

@@ -123,7 +123,9 @@ class Mixer:
             if saliency is None and self._method.maps is not None:
                 saliency = self._method.maps(images, self.choice)
             if saliency is not None:
-                saliency = smooth(saliency.detach(), self.options.get("smoothing", 0.0))
+                sigma = self.options.get("smoothing", 0.0)
+                taps = self.options.get("smoothing_taps", 0)
+                saliency = smooth(saliency.detach(), sigma, taps)
             if saliency is not None and self._method.pair is not None:
                 partners = self._method.pair(saliency, self.options["pairs"])
                 draw = draw if partners is None else replace(draw, index_b=partners)

@@ -120,12 +120,18 @@ def pass_mode(
                 buffer.copy_(value)
 
 
-def smooth(saliency: Tensor, sigma: float) -> Tensor:
-    """Gaussian blur (σ in pixels, cut off at 3σ, edges repeated) of maps (B, H, W), ≥ float32."""
+def smooth(saliency: Tensor, sigma: float, taps: int = 0) -> Tensor:
+    """Gaussian blur of maps (B, H, W) with σ in pixels, in at least float32.
+
+    The kernel is cut off at 3σ and the edges are repeated; an odd number of ``taps`` cuts it off
+    there instead and reflects the edges (repeats them in maps too small to be reflected).
+    """
     if sigma <= 0:
         return saliency
     maps = saliency.to(torch.promote_types(saliency.dtype, torch.float32))
-    return gaussian(maps[:, None], sigma=sigma, radius=math.ceil(3 * sigma), mode="replicate")[:, 0]
+    radius = taps // 2 if taps else math.ceil(3 * sigma)
+    mode = "reflect" if taps and min(maps.shape[1:]) > radius else "replicate"
+    return gaussian(maps[:, None], sigma=sigma, radius=radius, mode=mode)[:, 0]
 
 
 def gaussian(maps: Tensor, *, sigma: float, radius: int, mode: str) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from saliencymixplus.mixing.saliency import gaussian
+from saliencymixplus.mixing.saliency import gaussian, smooth
 
 _BT601 = (0.299, 0.587, 0.114)
 
@@ -58,6 +58,32 @@ def spectral_residual(
     if size != (height, width):
         maps = F.interpolate(maps, size=(height, width), mode="bilinear", align_corners=False)
     return maps[:, 0]
+
+
+def released_residual(images: Tensor, *, largest: int = 128) -> Tensor:
+    """GuidedMixup's released spectral-residual map (B, H, W) of normalised images (B, C, H, W).
+
+    Unlike ``spectral_residual``, it sees the images as they are, so that the map depends on their
+    scale; it takes the plain logarithm, repeats the spectrum's edges under the 3 × 3 mean, and
+    blurs with 7 taps, σ = 3. Images of more than ``largest`` rows are shrunk to a square of that
+    side, bilinearly (how the released code does it has not been compared).
+    """
+    height, width = images.shape[2:]
+    luma = images.float().mean(1, keepdim=True)
+    if images.shape[1] == 3:
+        red, green, blue = images.float().split(1, 1)
+        luma = 0.2989 * red + 0.587 * green + 0.114 * blue  # MATLAB's rgb2gray
+    if height > largest:
+        luma = F.interpolate(luma, size=(largest, largest), mode="bilinear", align_corners=False)
+    spectrum = torch.fft.fft2(luma)
+    magnitude = torch.sqrt(spectrum.real**2 + spectrum.imag**2 + 1e-10)
+    logarithm = magnitude.log()
+    average = F.avg_pool2d(F.pad(logarithm, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
+    maps = torch.fft.ifft2(spectrum * (torch.exp(logarithm - average) / magnitude)).abs()
+    maps = smooth(maps[:, 0], 3.0, taps=7)
+    if height > largest:
+        maps = F.interpolate(maps[:, None], size=(height, width), mode="bilinear")[:, 0]
+    return maps
 
 
 def _reflected(maps: Tensor, by: int) -> Tensor:

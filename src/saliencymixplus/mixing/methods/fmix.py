@@ -3,25 +3,41 @@
 Harris et al., "FMix: Enhancing Mixed Sample Data Augmentation", 2020 (arXiv:2002.12047), section 4:
 Gaussian noise with its spectrum divided by frequency^δ, of which the highest share λ belongs to the
 first image.
+
+``variant: published`` is the released code (ecs-vlc/FMix): it takes the first two ROWS of scaled
+noise for the real and the imaginary part, and so the two normal numbers of each entry for the
+frequencies 0 and 1 along the width. A mask then varies by at most one cycle along a row. The
+default follows the paper.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from saliencymixplus.mixing.batch import Blend, Sources, paste
+from saliencymixplus.mixing.batch import Blend, Sources, blend, paste
 from saliencymixplus.mixing.draws import Draw
 from saliencymixplus.mixing.options import MixingOptions, Scope, number
 
 
 @dataclass(frozen=True, kw_only=True)
 class FMixOptions(MixingOptions):
-    """λ₀ ~ Beta(alpha, alpha); ``decay`` is δ: the higher, the larger the shapes."""
+    """λ₀ ~ Beta(alpha, alpha); ``decay`` is δ: the higher, the larger the shapes.
 
+    ``max_soft`` is the width of the mask's soft edge, as a fraction of all pixels on either side
+    of the threshold (0: a binary mask); at most λ₀ and 1 − λ₀ are used.
+    """
+
+    PUBLISHED: ClassVar[Mapping[str, Any]] = {"pairs": "permutation", "spectrum": "two_rows"}
+
+    variant: Literal["corrected", "published"] = "corrected"
     alpha: float = number(1.0, 0.05, 100.0)
     mask: Scope = "batch"
     decay: float = number(3.0, 0.0, 10.0)
+    max_soft: float = number(0.0, 0.0, 1.0)
+    spectrum: Literal["complex", "two_rows"] = "complex"
 
     @property
     def per_sample(self) -> bool:
@@ -29,8 +45,11 @@ class FMixOptions(MixingOptions):
 
 
 def spectrum_noise(options: FMixOptions, height: int, width: int) -> tuple[int, ...]:
-    """Real and imaginary parts of half a spectrum."""
-    return (height, width // 2 + 1, 2)
+    """Real and imaginary parts of half a spectrum (published: of a column more, if W is odd)."""
+    columns = width // 2 + 1
+    if options.spectrum == "two_rows":
+        columns = min(columns + width % 2, width)
+    return (height, columns, 2)
 
 
 def fmix(sources: Sources, draw: Draw, options: FMixOptions) -> Blend:
@@ -39,21 +58,40 @@ def fmix(sources: Sources, draw: Draw, options: FMixOptions) -> Blend:
     assert draw.noise is not None
     assert draw.uniform is not None
     height, width = sources.height, sources.width
-    grey = low_frequency(draw.noise, height, width, options.decay)
+    grey = low_frequency(
+        draw.noise, height, width, options.decay, two_rows=options.spectrum == "two_rows"
+    )
     # The paper's code rounds the number of pixels up or down by chance.
     count = draw.lam0 * (height * width)
     count = torch.where(draw.uniform[:, 0] < 0.5, count.floor(), count.ceil()).long()
-    mask = ~highest(grey, count)[:, None]
-    return Blend(paste(sources, mask), mask, draw.lam0)
+    if options.max_soft == 0:
+        mask = ~highest(grey, count)[:, None]
+        return Blend(paste(sources, mask), mask, draw.lam0)
+    narrowest = torch.minimum(draw.lam0, 1.0 - draw.lam0).clamp_max(options.max_soft)
+    weight = 1.0 - soft_highest(grey, count, (narrowest * (height * width)).long())[:, None]
+    return Blend(blend(sources.a, sources.b, weight), weight, draw.lam0)
 
 
-def low_frequency(noise: Tensor, height: int, width: int, decay: float) -> Tensor:
-    """Noise (N, H, W) whose spectrum falls with frequency^decay."""
-    rows = torch.fft.fftfreq(height, device=noise.device)
-    columns = torch.fft.rfftfreq(width, device=noise.device)
+def low_frequency(
+    noise: Tensor, height: int, width: int, decay: float, *, two_rows: bool = False
+) -> Tensor:
+    """Noise (N, H, W) whose spectrum falls with frequency^decay.
+
+    Args:
+        noise: (N, H, K, 2), see ``spectrum_noise``.
+        two_rows: as released, see the module's docstring.
+    """
+    like: dict[str, Any] = {"device": noise.device, "dtype": noise.dtype}
+    rows = torch.fft.fftfreq(height, **like)
+    columns = torch.fft.fftfreq(width, **like)[: noise.shape[2]].abs()
     frequency = torch.sqrt(rows[:, None] ** 2 + columns[None, :] ** 2)
     weight = frequency.clamp_min(1.0 / max(height, width)) ** -decay
-    spectrum = torch.view_as_complex(noise.contiguous()) * weight
+    if not two_rows:
+        spectrum = torch.view_as_complex(noise.contiguous()) * weight
+        return torch.fft.irfft2(spectrum, s=(height, width))
+    scaled = noise * weight[:, :, None]
+    # (N, K, 2): cut or filled with zeros to H × (⌊W/2⌋ + 1).
+    spectrum = torch.complex(scaled[:, 0], scaled[:, 1 if height > 1 else 0])
     return torch.fft.irfft2(spectrum, s=(height, width))
 
 
@@ -64,3 +102,19 @@ def highest(values: Tensor, count: Tensor) -> Tensor:
     threshold = ordered.gather(1, (count[:, None] - 1).clamp_min(0))
     above = (flat >= threshold) & (count[:, None] > 0)
     return above.view_as(values)
+
+
+def soft_highest(values: Tensor, count: Tensor, soft: Tensor) -> Tensor:
+    """Like ``highest``, but falling linearly to 0 over the ranks count − soft … count + soft.
+
+    Args:
+        values: (N, H, W); count and soft: (N,) int64.
+    """
+    order = values.flatten(1).argsort(dim=1, descending=True)
+    ranks = torch.empty_like(order).scatter_(
+        1, order, torch.arange(order.shape[1], device=order.device).expand_as(order)
+    )
+    beyond = ranks - (count - soft)[:, None]
+    edge = 1.0 - beyond / (2 * soft - 1).clamp_min(1)[:, None]
+    inside = torch.where(beyond < 2 * soft[:, None], edge, 0.0)
+    return torch.where(beyond < 0, 1.0, inside).view_as(values)

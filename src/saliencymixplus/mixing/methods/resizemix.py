@@ -3,9 +3,17 @@
 Qin et al., "ResizeMix: Mixing Data with Preserved Object Information and True Labels", 2020
 (arXiv:2012.11101), section 3.3: τ ~ U(0.1, 0.8), the source resized to τH × τW and pasted at a
 random place inside the target; λ is the target's area share.
+
+The paper does not say how the source is resized, nor how the place is drawn. The default resizes
+bilinearly to exactly the box and draws uniformly among the places that lie inside the image.
+``variant: published`` is the released code (JayQine/ResizeMix): nearest neighbour at the scale τ
+itself, one τ for the batch but a place per sample, drawn over the whole image and pushed inside,
+so that boxes touch the border more often than by chance.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -14,14 +22,28 @@ from torch import Tensor
 from saliencymixplus.mixing.batch import Blend, Sources
 from saliencymixplus.mixing.boxes import box_mask
 from saliencymixplus.mixing.draws import Draw, scale
-from saliencymixplus.mixing.options import MixingOptions, Scope, number
+from saliencymixplus.mixing.options import MixingOptions, number
 
 
 @dataclass(frozen=True, kw_only=True)
 class ResizeMixOptions(MixingOptions):
-    """τ is uniform between ``smallest`` and ``largest``, once a batch or for each sample."""
+    """τ is uniform between ``smallest`` and ``largest``.
 
-    box: Scope = "batch"
+    ``box``: one size and place for the ``batch``, both for each ``sample``, or one size and a
+    ``place`` for each.
+    """
+
+    PUBLISHED: ClassVar[Mapping[str, Any]] = {
+        "pairs": "permutation",
+        "box": "place",
+        "position": "pushed",
+        "interpolation": "nearest",
+    }
+
+    variant: Literal["corrected", "published"] = "corrected"
+    box: Literal["batch", "sample", "place"] = "batch"
+    position: Literal["inside", "pushed"] = "inside"
+    interpolation: Literal["bilinear", "nearest"] = "bilinear"
     smallest: float = number(0.1, 0.01, 1.0)
     largest: float = number(0.8, 0.01, 1.0)
 
@@ -31,7 +53,7 @@ class ResizeMixOptions(MixingOptions):
 
     @property
     def per_sample(self) -> bool:
-        return self.box == "sample"
+        return self.box != "batch"
 
 
 def resizemix(sources: Sources, draw: Draw, options: ResizeMixOptions) -> Blend:
@@ -39,18 +61,53 @@ def resizemix(sources: Sources, draw: Draw, options: ResizeMixOptions) -> Blend:
     assert draw.lam0 is not None
     assert draw.uniform is not None
     height, width = sources.height, sources.width
-    tau = options.smallest + (options.largest - options.smallest) * draw.lam0
+    lam0 = draw.lam0[:1] if options.box == "place" else draw.lam0
+    tau = options.smallest + (options.largest - options.smallest) * lam0
     sides = torch.stack(((height * tau).long(), (width * tau).long()), dim=1)
-    corner = scale(draw.uniform, height - sides[:, 0] + 1, width - sides[:, 1] + 1)
+    if options.position == "inside":
+        corner = scale(draw.uniform, height - sides[:, 0] + 1, width - sides[:, 1] + 1)
+    else:
+        assert draw.centre is not None
+        corner = pushed_inside(draw.centre, sides, height, width)
     boxes = torch.cat((corner, corner + sides), dim=1)
     mask = box_mask(boxes, height, width)
-    images = torch.where(mask, resized_into(sources.b, boxes), sources.a)
+    if options.interpolation == "bilinear":
+        small = resized_into(sources.b, boxes)
+    else:
+        small = nearest_into(sources.b, corner, tau)
+    images = torch.where(mask, small, sources.a)
     # Not torch.tensor([…], device=…): copying from the host cannot be captured in a CUDA graph.
     sides_of_b = torch.stack(
         (torch.full_like(boxes[:, 0], height), torch.full_like(boxes[:, 0], width)), dim=1
     )
     whole = torch.cat((torch.zeros_like(corner), sides_of_b), dim=1)
     return Blend(images, mask, boxes=boxes, source_boxes=whole)
+
+
+def pushed_inside(centre: Tensor, sides: Tensor, height: int, width: int) -> Tensor:
+    """First row and column (N, 2) of boxes around ``centre`` (N, 2), moved inside the image."""
+    corner = (centre - torch.div(sides, 2, rounding_mode="floor")).clamp_min(0)
+    rows = torch.minimum(corner[:, 0], height - sides[:, 0])
+    columns = torch.minimum(corner[:, 1], width - sides[:, 1])
+    return torch.stack((rows, columns), dim=1)
+
+
+def nearest_into(images: Tensor, corner: Tensor, scale: Tensor) -> Tensor:
+    """Each image (M, C, H, W) shrunk by ``scale`` (N,), its first pixel at ``corner`` (N, 2).
+
+    Nearest neighbour as ``F.interpolate(scale_factor=scale)`` has it, so by 1/scale in float32
+    and not by the ratio of the sides. Meaningless outside the box.
+    """
+    size, channels, height, width = images.shape
+    step = (1.0 / scale).float()[:, None]
+
+    def origin(start: Tensor, side: int) -> Tensor:
+        pixels = torch.arange(side, device=images.device) - start[:, None]
+        return (pixels * step).floor().clamp(0, side - 1).long().expand(size, side)
+
+    rows, columns = origin(corner[:, 0], height), origin(corner[:, 1], width)
+    tall = images.gather(2, rows[:, None, :, None].expand(-1, channels, -1, width))
+    return tall.gather(3, columns[:, None, None, :].expand(-1, channels, height, -1))
 
 
 def resized_into(images: Tensor, boxes: Tensor) -> Tensor:
