@@ -7,6 +7,7 @@ BIN    := $(if $(filter /%,$(VENV)),$(VENV),$(CURDIR)/$(VENV))/bin
 .PHONY: repro test test-slow lint ui clean
 
 repro: $(VENV)/installed
+	git rev-parse --git-dir > /dev/null 2>&1 || "$(BIN)/dvc" config --local core.no_scm true
 	PATH="$(BIN):$$PATH" dvc repro
 
 test: lint

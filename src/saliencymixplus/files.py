@@ -9,7 +9,7 @@ import socket
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -126,6 +126,20 @@ def check_folder(path: Path, *marks: str) -> None:
         raise UserError(f"cannot write {path}: {above} is a file: move it away")
     if not os.access(above, os.W_OK | os.X_OK):
         raise UserError(f"cannot write {path}: {above} is read-only for you")
+
+
+def check_only(folder: Path, known: Collection[str]) -> None:
+    """Refuse to replace ``folder`` if it holds anything but ``known`` names and DVC's .gitignore.
+
+    Raises:
+        UserError: there is such a file or folder; the message names it.
+    """
+    for path in sorted(folder.iterdir()):
+        if path.name not in known and path.name != ".gitignore":
+            raise UserError(
+                f"{folder} holds {path.name}, which this command did not write and would delete: "
+                "move it away, or name another folder"
+            )
 
 
 def _beside(path: Path) -> Path:

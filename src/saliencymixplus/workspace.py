@@ -9,6 +9,8 @@ from pathlib import Path
 
 from saliencymixplus.errors import UserError
 
+# Folders at the top of the repository that the pipeline fills, and may empty.
+OUTPUTS = ("pipeline", "runs", "evaluations", "audits", "reports", "ablation", ".saliencymixplus")
 # DVC copies the repository below one of these for `dvc exp run --queue` and `--temp`.
 _DVC_COPIES = (".dvc", "tmp", "exps")
 
@@ -36,6 +38,20 @@ def project_path(*parts: str | Path) -> Path:
     """A path below the checkout's root; relative if the working directory is that root."""
     root = checkout_root()
     return Path(*parts) if root == Path.cwd().resolve() else root.joinpath(*parts)
+
+
+def output_above(path: Path) -> str | None:
+    """The top folder of the pipeline's outputs in which ``path`` lies, if it lies in one.
+
+    DVC deletes its outputs before it runs a stage, whatever they hold.
+    """
+    for root in (checkout_root(), repository_root()):
+        for base in (Path.cwd(), root):
+            place = (base / path.expanduser()).resolve()
+            for name in OUTPUTS:
+                if place.is_relative_to(root / name):
+                    return name
+    return None
 
 
 def state_root() -> Path:

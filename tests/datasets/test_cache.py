@@ -36,9 +36,9 @@ def quiet(_: str) -> None:
 
 def by_dvc(section: ExperimentSettings) -> Path:
     """What the pipeline's two stages leave."""
-    locate.download_to(section, Path("downloads/own"), quiet)
-    locate.prepare_to(section, Path("downloads/own"), Path("prepared/own"), quiet)
-    return Path("prepared/own").resolve()
+    locate.download_to(section, Path("pipeline/downloads/own"), quiet)
+    locate.prepare_to(section, Path("pipeline/downloads/own"), Path("pipeline/prepared/own"), quiet)
+    return Path("pipeline/prepared/own").resolve()
 
 
 def repaint() -> None:

@@ -94,4 +94,4 @@ def test_one_command_makes_the_table_in_a_fresh_clone(tmp_path: Path) -> None:
     assert "Difference to saliencymixplus" in table
     assert re.search(r"(?m)^\| cutmix \|", table)
     # Nothing of the main pipeline's ran, or was needed.
-    assert not any((tmp_path / name).exists() for name in ("downloads", "prepared", "runs"))
+    assert not any((tmp_path / name).exists() for name in ("pipeline", "runs"))

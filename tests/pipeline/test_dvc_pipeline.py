@@ -1,16 +1,10 @@
 """The pipeline as a user runs it: ``dvc repro`` in a fresh clone, what reruns, what it shows."""
 
 import json
-import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-REPOSITORY = Path(__file__).parents[2]
-DVC = shutil.which("dvc", path=str(Path(sys.executable).parent)) or shutil.which("dvc")
 SMALL = {
     "methods: [none, cutmix, saliencymix, saliencymixplus]": "methods: [none, saliencymixplus]",
     "seeds: [0, 1]\n\n": "seeds: [0]\n\n",
@@ -22,75 +16,21 @@ SMALL = {
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(600),
-    pytest.mark.skipif(DVC is None, reason="DVC is not installed"),
 ]
 
 
-class Clone:
-    """A clone of this checkout with a small experiment, and commands run in it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        # What is committed and what is not yet: the tests judge the working tree.
-        names = subprocess.run(
-            ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-            cwd=REPOSITORY,
-            capture_output=True,
-            check=True,
-        ).stdout
-        for name in filter(None, names.decode().split("\0")):
-            if (REPOSITORY / name).is_file() and not name.startswith(("tests/", "dvc.lock")):
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(REPOSITORY / name, folder / name)
-        self.edit(SMALL)
-        self.run("git", "init", "--quiet")
-        self.commit()
-
-    def edit(self, changes: dict[str, str]) -> None:
-        path = self.folder / "params.yaml"
-        text = path.read_text(encoding="utf-8")
-        for old, new in changes.items():
-            assert old in text, f"params.yaml no longer says {old!r}"
-            text = text.replace(old, new)
-        path.write_text(text, encoding="utf-8")
-
-    def commit(self) -> None:
-        self.run("git", "add", "--all")
-        who = ("-c", "user.name=Test", "-c", "user.email=test@example.org")
-        self.run("git", *who, "commit", "--quiet", "--message", "State")
-
-    def run(self, *command: str) -> str:
-        environment = os.environ | {
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-            "OMP_NUM_THREADS": "1",
-            "COLUMNS": "200",
-        }
-        for name in ("MLFLOW_TRACKING_URI", "SALIENCYMIXPLUS_STATE"):
-            environment.pop(name, None)
-        done = subprocess.run(
-            command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, (
-            f"{' '.join(command)}:\n{done.stdout[-3000:]}{done.stderr[-3000:]}"
-        )
-        return done.stdout
-
-    def changed(self) -> set[str]:
-        """Stages and data files that ``dvc status`` says are to be run again."""
-        return {*json.loads(self.run(str(DVC), "status", "--json"))}
-
-
 @pytest.fixture(scope="module")
-def clone(tmp_path_factory):
-    clone = Clone(tmp_path_factory.mktemp("a clone with spaces"))
-    clone.run(str(DVC), "repro")
+def clone(new_clone):
+    clone = new_clone()
+    clone.edit(SMALL)
+    clone.run("dvc", "repro")
     clone.commit()
     return clone
 
 
 def test_a_second_run_does_nothing(clone):
     assert clone.changed() == set()
-    assert "Data and pipelines are up to date." in clone.run(str(DVC), "repro")
+    assert "Data and pipelines are up to date." in clone.run("dvc", "repro")
 
 
 def test_everything_is_there(clone):
@@ -146,12 +86,12 @@ def test_a_changed_parameter_reruns_only_what_depends_on_it(clone, old, new, exp
 
 
 def test_metrics_and_plots_are_shown(clone):
-    shown = json.loads(clone.run(str(DVC), "metrics", "show", "--json"))
+    shown = json.loads(clone.run("dvc", "metrics", "show", "--json"))
     (files,) = (found["data"] for found in shown.values())
     assert {Path(name).stem for name in files} == {"none", "saliencymixplus"}
     assert all("top1_error" in found["data"] for found in files.values())
-    clone.run(str(DVC), "metrics", "diff")
-    clone.run(str(DVC), "plots", "show")
+    clone.run("dvc", "metrics", "diff")
+    clone.run("dvc", "plots", "show")
     page = (clone.folder / "dvc_plots" / "index.html").read_text(encoding="utf-8")
     for part in ("learning_curves", "confusion", "saliencymixplus.png"):
         assert part in page

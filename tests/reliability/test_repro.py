@@ -39,7 +39,7 @@ def kill_within(pipeline: Any, *, everything: bool) -> int:
 def uninterrupted(pipeline: Any, name: str) -> Path:
     """The same training from the start in one go, with a state folder of its own."""
     command = pipeline.train("--mix-aug", "cutmix", "--tracker", "none", "--output", name)
-    command += ["--prepared", "prepared/digits"]
+    command += ["--prepared", "pipeline/prepared/digits"]
     pipeline.run(*command, SALIENCYMIXPLUS_STATE=str(pipeline.root.parent / name))
     return pipeline.root / name
 

@@ -12,7 +12,6 @@ from saliencymixplus.commands.options import (
     ParamsFile,
     load,
 )
-from saliencymixplus.files import check_folder
 
 
 def download(
@@ -25,10 +24,11 @@ def download(
 ) -> None:
     """Fetch an experiment's archives and verify their checksums."""
     from saliencymixplus.datasets.cache import download_to, downloaded
+    from saliencymixplus.datasets.manifest import check_download_folder
 
     section = load(params, set_).experiment(experiment)
     if output:
-        check_folder(output, "manifest.json")
+        check_download_folder(output)
         download_to(section, output)
     typer.echo(output or downloaded(section))
 
@@ -46,9 +46,10 @@ def prepare(
 ) -> None:
     """Decode an experiment's images once, to uint8 arrays with their saliency maps."""
     from saliencymixplus.datasets.cache import downloaded, prepare_to, prepared
+    from saliencymixplus.datasets.prepared import check_prepared_folder
 
     section = load(params, set_).experiment(experiment)
     if output:
-        check_folder(output, "meta.json")
+        check_prepared_folder(output)
         prepare_to(section, source or downloaded(section), output)
     typer.echo(output or prepared(section, experiment))

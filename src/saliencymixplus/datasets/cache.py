@@ -41,7 +41,7 @@ def prepared(section: ExperimentSettings, experiment: str, report: Report = prin
     """The prepared arrays of an experiment, made now if need be."""
     from saliencymixplus.datasets.prepared import load_prepared
 
-    made_by_dvc = checkout_root() / "prepared" / experiment
+    made_by_dvc = checkout_root() / "pipeline" / "prepared" / experiment
     if _matches(made_by_dvc, section, report):
         return made_by_dvc
     key = _key(section.download, section.data, _stamp(section.download), __version__)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from saliencymixplus.datasets.publishers import archives_of, expected_sha256
 from saliencymixplus.errors import UserError
-from saliencymixplus.files import read_json, write_json
+from saliencymixplus.files import check_folder, check_only, read_json, write_json
 from saliencymixplus.settings import DownloadSettings
 
 NAME = "manifest.json"
@@ -33,6 +33,22 @@ class Manifest:
     def write(self, folder: Path) -> None:
         """Write ``folder/manifest.json``."""
         write_json(folder / NAME, asdict(self))
+
+
+def check_download_folder(folder: Path) -> None:
+    """Refuse to replace a download folder that holds anything its manifest does not name.
+
+    Raises:
+        UserError: there is such a file or folder; the message names it.
+    """
+    check_folder(folder, NAME)
+    if not folder.exists():
+        return
+    try:
+        known = {entry.name for entry in read_manifest(folder).archives}
+    except UserError:  # damaged or unfinished: anything but the manifest itself may be the user's
+        known = set()
+    check_only(folder, {NAME, *known})
 
 
 def checksums(path: Path) -> tuple[str, str]:

@@ -11,10 +11,11 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from saliencymixplus.errors import UserError, nearest
-from saliencymixplus.files import read_json
+from saliencymixplus.files import check_folder, check_only, read_json
 
 SPLITS = ("train", "val", "test")
 META = "meta.json"
+KINDS = ("images", "labels", "saliency", "masks")
 # Values in masks.
 BACKGROUND, OBJECT, UNKNOWN = 0, 1, 2
 
@@ -140,6 +141,18 @@ def load_prepared(path: Path) -> Prepared:
     for name in prepared.splits:
         prepared.split(name)
     return prepared
+
+
+def check_prepared_folder(folder: Path) -> None:
+    """Refuse to replace a folder of prepared arrays that holds anything else.
+
+    Raises:
+        UserError: there is such a file or folder; the message names it.
+    """
+    check_folder(folder, META)
+    if folder.exists():
+        arrays = {f"{s}_{kind}.npy" for s in SPLITS for kind in KINDS}
+        check_only(folder, {META, *arrays, *(f"{split}_files.json" for split in SPLITS)})
 
 
 def layout(meta: Meta, split: str) -> dict[str, tuple[tuple[int, ...], type[np.generic]]]:

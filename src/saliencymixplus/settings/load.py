@@ -15,13 +15,14 @@ from saliencymixplus.settings.evaluation import AuditSettings, EvaluationSetting
 from saliencymixplus.settings.names import Name, check_name
 from saliencymixplus.settings.raw import apply_override, read_yaml, set_value
 from saliencymixplus.settings.schema import (
+    DownloadSettings,
     ExperimentSettings,
     MixSettings,
     RunSettings,
     Section,
     Seed,
 )
-from saliencymixplus.workspace import project_path
+from saliencymixplus.workspace import output_above, project_path
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -180,11 +181,25 @@ def _validated(raw: dict[str, Any], path: Path) -> Params:
         except ValueError as error:
             raise _SettingError(repr(name), str(error)) from error
         sections[str(name)] = _validate(ExperimentSettings, section, str(name))
+        _check_places(sections[str(name)].download, str(name))
     top = _validate(_Top, raw, "")
     for name in top.experiments:
         if name not in sections:
             raise _SettingError("experiments", f"no section {name!r}: {nearest(name, sections)}")
     return Params(path, top, sections)
+
+
+def _check_places(download: DownloadSettings, name: str) -> None:
+    """Refuse to read from a folder whose content DVC may delete first."""
+    for key, place in (("path", download.path), ("mirror", download.mirror)):
+        if place is None or "://" in place:
+            continue
+        if output := output_above(Path(place)):
+            raise _SettingError(
+                f"{name}.download.{key}",
+                f"{place} is inside {output}/, which belongs to the pipeline and may be deleted: "
+                "move your files out of it (data/ is a good place)",
+            )
 
 
 def _validate(model: type[Model], content: object, name: str) -> Model:
