@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ REPOSITORY = Path(__file__).parents[1]
 COUNTS = {"train": 50, "val": 18, "test": 21}
 CLASSES = ["left", "right", "both"]
 SIZE = 8
-TIMES = ("seconds", "images_per_second")
+TIMES = ("seconds", "images_per_second", "time_ms")
 Arrays = dict[str, NDArray[Any]]
 
 
@@ -178,7 +179,7 @@ def same_weights(first: Path, second: Path, which: str = "last") -> bool:
 
 def timeless(path: Path) -> list[dict[str, Any]]:
     """A run's history without its clock."""
-    rows = read_history(path / "history.csv")
+    rows = [asdict(row) for row in read_history(path / "history.csv")]
     return [{k: v for k, v in row.items() if k not in TIMES} for row in rows]
 
 

@@ -5,16 +5,19 @@ import io
 import pytest
 from rich.console import Console
 
+from saliencymixplus.epoch_row import EpochRow
 from saliencymixplus.training.progress import Bar, Lines
 
-ROW = {
-    "epoch": 199,
-    "train_loss": 1.234,
-    "validation_top1_error": 100.0,
-    "test_top1_error": 98.76,
-    "seconds": 18.0,
-    "images_per_second": 123_456.0,
-}
+ROW = EpochRow(
+    epoch=199,
+    learning_rate=0.1,
+    train_loss=1.234,
+    validation_top1_error=100.0,
+    test_top1_error=98.76,
+    seconds=18.0,
+    images_per_second=123_456.0,
+    forward_backward_passes=391,
+)
 
 
 def drawn(bar: Bar) -> str:

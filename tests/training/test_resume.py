@@ -8,6 +8,8 @@ import re
 import signal
 import subprocess
 import sys
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +18,11 @@ import torch
 
 from saliencymixplus.engine.cuda_graph import EagerEngine
 from saliencymixplus.engine.digest import code_files
+from saliencymixplus.epoch_row import EpochRow
 from saliencymixplus.errors import UserError
 from saliencymixplus.runs import checkpoint
 from saliencymixplus.runs.checkpoint import CheckpointStore, locked_state, read_checkpoint
+from saliencymixplus.runs.history import read_history, write_history
 from saliencymixplus.settings import RuntimeSettings
 from saliencymixplus.training.signals import Interrupted
 from saliencymixplus.training.trainer import train
@@ -85,6 +89,39 @@ def test_an_interrupt_marks_the_run_and_says_how_to_go_on(
     assert recorder.status == "FINISHED"
     assert recorder.epochs == [1, 2, 3]
     assert "resumed after epoch 1, step 2 of 3 (--no-resume starts over)" in capsys.readouterr().out
+
+
+def test_the_state_folder_has_each_epoch_once_with_its_time(
+    tiny: Path,
+    tmp_path: Path,
+    state: Path,
+    runtime: RuntimeSettings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What tracking reads: settings and history, cut back to the checkpoint before it starts."""
+    seen: list[list[EpochRow]] = []
+
+    def open_tracker(kind: str, *, state: Path, **rest: Any) -> Recorder:
+        assert (state / "settings.json").is_file()
+        seen.append(read_history(state / "history.csv"))
+        return Recorder()
+
+    monkeypatch.setattr("saliencymixplus.training.trainer.open_tracker", open_tracker)
+    stop_at(monkeypatch, 3, 1)
+    with pytest.raises(Interrupted):
+        train(run_settings(), tiny, tmp_path / "run", runtime)
+    (folder,) = (state / "runs").iterdir()
+    done = read_history(folder / "history.csv")
+    assert [row.epoch for row in done] == [1, 2]
+    assert all(row.time_ms and abs(row.time_ms / 1000 - time.time()) < 600 for row in done)
+    # Killed after a third epoch was written down and before its checkpoint.
+    write_history(folder / "history.csv", [*done, replace(done[1], epoch=3)], times=True)
+    train(run_settings(), tiny, tmp_path / "run", runtime)
+    assert seen == [[], done]
+    published = read_history(tmp_path / "run" / "history.csv")
+    assert [replace(row, time_ms=None) for row in done] == published[:2]
+    assert len(published) == 3
+    assert "time_ms" not in (tmp_path / "run" / "history.csv").read_text()
 
 
 def test_no_resume_and_changed_settings_start_over(
@@ -231,21 +268,22 @@ def test_a_full_disk_keeps_the_last_good_checkpoint(
     error: int,
 ) -> None:
     train(run_settings(), tiny, tmp_path / "whole", runtime)
-    usual, calls = os.fsync, []
+    usual = os.fsync
 
     def full(handle: int) -> None:
-        calls.append(handle)
-        if len(calls) > 2:  # the first checkpoint: the file and its folder
+        if list(state.rglob("epoch00001*.pt")):
             raise OSError(error, os.strerror(error))
         usual(handle)
 
     monkeypatch.setattr(os, "fsync", full)
     monkeypatch.setattr("saliencymixplus.engine.loop._SAVING_SHARE", 1e9)
-    with pytest.raises(UserError, match=f"{os.strerror(error)}; the checkpoint of epoch 1 is kept"):
+    with pytest.raises(UserError, match=rf"cannot write .*{os.strerror(error)}"):
         train(run_settings(), tiny, tmp_path / "run", runtime)
     monkeypatch.setattr(os, "fsync", usual)
     (folder,) = (state / "runs").iterdir()
-    assert sorted(p.name[:10] for p in folder.iterdir()) == ["epoch00001", "lock"]
+    assert sorted(p.name[:10] for p in folder.iterdir()) == [
+        "epoch00001", "history.cs", "lock", "settings.j",
+    ]  # fmt: skip
     train(run_settings(), tiny, tmp_path / "run", runtime)
     assert same_weights(tmp_path / "whole", tmp_path / "run")
 

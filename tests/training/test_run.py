@@ -11,8 +11,9 @@ from saliencymixplus.datasets.prepared import load_prepared
 from saliencymixplus.engine.build import initial_model
 from saliencymixplus.engine.randomness import guided_of_epoch
 from saliencymixplus.engine.step import TrainStep
+from saliencymixplus.epoch_row import COLUMNS
 from saliencymixplus.errors import UserError
-from saliencymixplus.runs.history import COLUMNS, read_history
+from saliencymixplus.runs.history import read_history
 from saliencymixplus.runs.read import load_run
 from saliencymixplus.settings import RuntimeSettings
 from saliencymixplus.training.trainer import train
@@ -44,11 +45,11 @@ def test_a_run_leaves_all_that_is_promised(
 
     run = load_run(output)
     assert run.settings == settings
-    assert [row["epoch"] for row in run.history] == [1, 2, 3]
+    assert [row.epoch for row in run.history] == [1, 2, 3]
     assert run.weights == ["last", "best_validation", "best_test"]
-    best = min(run.history, key=lambda row: row["test_top1_error"] or 0.0)
-    assert summary["best_test"]["epoch"] == best["epoch"]
-    assert summary["last"]["top1_error"] == run.history[-1]["test_top1_error"]
+    best = min(run.history, key=lambda row: row.test_top1_error or 0.0)
+    assert summary["best_test"]["epoch"] == best.epoch
+    assert summary["last"]["top1_error"] == run.history[-1].test_top1_error
 
     # The weights give the errors that the history says.
     data = load_prepared(tiny)
@@ -133,11 +134,11 @@ def test_without_mixing_there_are_no_mixed_figures(
     train(run_settings("cutmix", epochs=1, mix_prob=1.0), tiny, tmp_path / "mixed", runtime)
     (plain,) = read_history(tmp_path / "plain" / "history.csv")
     (mixed,) = read_history(tmp_path / "mixed" / "history.csv")
-    assert plain["train_mixed_top1_error"] is None
-    assert plain["mean_lam"] is None
-    assert plain["forward_backward_passes"] == 4
-    assert mixed["train_clean_top1_error"] is None
-    assert 0 < (mixed["mean_lam"] or 0) < 1
+    assert plain.train_mixed_top1_error is None
+    assert plain.mean_lam is None
+    assert plain.forward_backward_passes == 4
+    assert mixed.train_clean_top1_error is None
+    assert 0 < (mixed.mean_lam or 0) < 1
 
 
 def test_a_saliency_pass_every_few_mixed_steps(
@@ -152,10 +153,10 @@ def test_a_saliency_pass_every_few_mixed_steps(
     )
     train(settings, tiny, tmp_path / "run", runtime)
     (row,) = read_history(tmp_path / "run" / "history.csv")
-    assert row["forward_backward_passes"] == 4 + 2  # of four steps the first and the fourth
+    assert row.forward_backward_passes == 4 + 2  # of four steps the first and the fourth
     train(run_settings("saliencymixplus", epochs=1, mix_prob=1.0), tiny, tmp_path / "each", runtime)
     (each,) = read_history(tmp_path / "each" / "history.csv")
-    assert each["forward_backward_passes"] == 8
+    assert each.forward_backward_passes == 8
 
 
 def test_a_loss_that_is_not_finite_ends_the_run(

@@ -21,9 +21,10 @@ from saliencymixplus.engine.randomness import (
 )
 from saliencymixplus.engine.schedule import rate
 from saliencymixplus.engine.state import Progressed, pack, state_of
+from saliencymixplus.epoch_row import COLUMNS, EpochRow
 from saliencymixplus.errors import UserError
 from saliencymixplus.runs.checkpoint import CheckpointStore
-from saliencymixplus.runs.history import Row
+from saliencymixplus.runs.history import write_history
 from saliencymixplus.settings import RunSettings
 from saliencymixplus.tracking import Tracker
 from saliencymixplus.training.progress import Silent
@@ -61,12 +62,11 @@ class Loop:
         while self.progressed.epoch < self.run.training.epochs:
             self._train_epoch(self.progressed.epoch + 1)
 
-    def record(self, row: Row) -> None:
+    def record(self, row: EpochRow) -> None:
         """Give an epoch's figures to the tracker; known ones are left out there."""
-        metrics = {
-            f"{GROUP}/{k}": float(v) for k, v in row.items() if v is not None and k != "epoch"
-        }
-        self.tracker.log_epoch(int(row["epoch"] or 0), metrics)
+        figures = {name: getattr(row, name) for name in COLUMNS if name != "epoch"}
+        metrics = {f"{GROUP}/{k}": float(v) for k, v in figures.items() if v is not None}
+        self.tracker.log_epoch(row.epoch, metrics)
 
     def _train_epoch(self, epoch: int) -> None:
         recipe, done, totals = self.run.training, self.progressed, self.parts.step.totals
@@ -128,13 +128,7 @@ class Loop:
         self.group.sum(values)
         sums = Totals.read(values)
         trained = time.monotonic() - began
-        row: Row = {
-            "epoch": epoch,
-            "learning_rate": rate(self.run.training, epoch * steps - 1, steps),
-            "train_loss": sums.loss,
-            "train_clean_top1_error": sums.clean_top1_error,
-            "train_mixed_top1_error": sums.mixed_top1_error,
-        }
+        errors: dict[str, float | None] = {}
         for split, name in _SPLITS.items():
             if split in self.parts.sources:
                 found = assess(
@@ -145,20 +139,28 @@ class Loop:
                     processes=self.group,
                 )
                 # Statistics that lag behind the first steps may overflow: no reason to stop.
-                row[f"{name}_loss"] = found.loss if math.isfinite(found.loss) else None
-                row[f"{name}_top1_error"] = found.top1_error
-                row[f"{name}_top5_error"] = found.top5_error
-        row |= {
-            "mean_lam": sums.mean_lam,
-            "seconds": time.monotonic() - began,
-            "images_per_second": sums.images / trained,
-            "forward_backward_passes": passes,
-        }
+                errors[f"{name}_loss"] = found.loss if math.isfinite(found.loss) else None
+                errors[f"{name}_top1_error"] = found.top1_error
+                errors[f"{name}_top5_error"] = found.top5_error
+        row = EpochRow(
+            epoch=epoch,
+            learning_rate=rate(self.run.training, epoch * steps - 1, steps),
+            train_loss=sums.loss,
+            train_clean_top1_error=sums.clean_top1_error,
+            train_mixed_top1_error=sums.mixed_top1_error,
+            mean_lam=sums.mean_lam,
+            seconds=time.monotonic() - began,
+            images_per_second=sums.images / trained,
+            forward_backward_passes=passes,
+            time_ms=time.time_ns() // 1_000_000,
+            **errors,
+        )
         done.history.append(row)
         done.epoch, done.step, done.seconds, done.totals = epoch, 0, 0.0, None
         if not self.group.first:
             return
         self._keep_weights(row)
+        write_history(self.folder / "history.csv", done.history, times=True)
         self.record(row)
         self.progress.end(row)
         self._draw_samples(epoch)
@@ -171,7 +173,7 @@ class Loop:
         if self.group.first and epoch in self.run.training.sample_epochs:
             log_samples(self.run, self.meta, self.parts, epoch, self.folder, self.tracker)
 
-    def _keep_weights(self, row: Row) -> None:
+    def _keep_weights(self, row: EpochRow) -> None:
         """Remember the weights of an epoch that is better than all before, or was asked for."""
         done, asked = self.progressed, self.run.training.weights_epochs
         keep = done.epoch in asked
@@ -179,11 +181,11 @@ class Loop:
             ("best_validation", "validation_top1_error"),
             ("best_test", "test_top1_error"),
         ):
-            error = row.get(key)
+            error = getattr(row, key)
             if error is None:
                 continue
             before = done.bests.get(name)
-            if before is None or error < (done.history[before - 1][key] or 0.0):
+            if before is None or error < getattr(done.history[before - 1], key):
                 done.bests[name] = done.epoch
                 keep = True
         if keep:  # copied off the device once, however many reasons there are

@@ -1,6 +1,6 @@
 """What a checkpoint holds, and how a training takes it up again."""
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,8 @@ import saliencymixplus
 from saliencymixplus.engine.build import Assembly
 from saliencymixplus.engine.digest import changed_files, code_files
 from saliencymixplus.engine.optimizer import momentum_of
+from saliencymixplus.epoch_row import EpochRow
 from saliencymixplus.errors import UserError
-from saliencymixplus.runs.history import Row
 
 FORMAT = 1
 
@@ -25,7 +25,7 @@ class Progressed:
     step: int = 0  # steps done in the epoch after them
     seconds: float = 0.0  # spent on that epoch so far
     totals: Tensor | None = None  # of that epoch so far
-    history: list[Row] = field(default_factory=list)
+    history: list[EpochRow] = field(default_factory=list)
     bests: dict[str, int] = field(default_factory=dict)  # best_validation, best_test: epoch
     weights: dict[int, dict[str, Tensor]] = field(default_factory=dict)  # those, and asked for
 
@@ -49,7 +49,7 @@ def pack(progressed: Progressed, parts: Assembly, digest: str) -> dict[str, Any]
         "step": progressed.step,
         "seconds": progressed.seconds,
         "totals": progressed.totals,
-        "history": progressed.history,
+        "history": [asdict(row) for row in progressed.history],
         "bests": progressed.bests,
         "weights": weights,
         "model": state_of(parts.step.local) if average else now,
@@ -94,7 +94,7 @@ def unpack(content: dict[str, Any], parts: Assembly, digest: str, folder: Path) 
         step=content["step"],
         seconds=content["seconds"],
         totals=content["totals"],
-        history=content["history"],
+        history=[EpochRow(**row) for row in content["history"]],
         bests=content["bests"],
         weights={int(epoch): state for epoch, state in content["weights"].items()},
     )

@@ -224,9 +224,9 @@ def _history(runs: Sequence[RunFolder], column: str) -> list[tuple[float, Spread
     by_epoch: dict[float, list[float]] = {}
     for run in runs:
         for row in run.history:
-            value, epoch = row.get(column), row.get("epoch")
-            if value is not None and epoch is not None and np.isfinite(value):
-                by_epoch.setdefault(epoch, []).append(value)
+            value = getattr(row, column)
+            if value is not None:
+                by_epoch.setdefault(row.epoch, []).append(value)
     return [(epoch, spread(values)) for epoch, values in sorted(by_epoch.items())]
 
 

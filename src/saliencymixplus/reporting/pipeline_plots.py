@@ -33,7 +33,7 @@ def write_pipeline_plots(runs: Runs, output: Path) -> None:
 
 def _mean_curve(seeds: Sequence[RunFolder]) -> list[tuple[int, float]]:
     """Mean test error (%) over the seeds after each epoch that all of them have."""
-    curves = [[float(row["test_top1_error"] or 0.0) for row in run.history] for run in seeds]
+    curves = [[float(row.test_top1_error or 0.0) for row in run.history] for run in seeds]
     means = (round(fmean(errors), 4) for errors in zip(*curves, strict=False))
     return list(enumerate(means, start=1))
 

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from saliencymixplus.comparison.load import evaluation_folder
+from saliencymixplus.epoch_row import EpochRow
 from saliencymixplus.errors import UserError
 from saliencymixplus.files import read_json
 from saliencymixplus.mixing import METHODS
-from saliencymixplus.runs.history import Row, read_history
+from saliencymixplus.runs.history import read_history
 
 Cells = Mapping[str, str]  # a line of a CSV table by column
 
@@ -26,7 +27,7 @@ class RunFolder:
     seed: int
     described: Mapping[str, Any]  # settings.json
     summary: Mapping[str, Any]
-    history: Sequence[Row]
+    history: Sequence[EpochRow]
     metrics: Mapping[str, float] = field(default_factory=dict)  # of the evaluation
     tables: Mapping[str, Sequence[Cells]] = field(default_factory=dict)  # of the evaluation
     samples: Sequence[Path] = ()  # grids of mixed samples, by epoch

@@ -1,59 +1,67 @@
-"""history.csv: one row an epoch."""
+"""history.csv: one row per epoch."""
 
 import csv
 import io
+import math
+from collections.abc import Sequence
+from dataclasses import astuple
 from pathlib import Path
 
+from pydantic import TypeAdapter, ValidationError
+
+from saliencymixplus.epoch_row import COLUMNS, EpochRow
 from saliencymixplus.errors import UserError
 from saliencymixplus.files import write_text
 
-Row = dict[str, float | None]
-
-COLUMNS = (
-    "epoch",
-    "learning_rate",
-    "train_loss",
-    "train_clean_top1_error",
-    "train_mixed_top1_error",
-    "validation_loss",
-    "validation_top1_error",
-    "validation_top5_error",
-    "test_loss",
-    "test_top1_error",
-    "test_top5_error",
-    "mean_lam",
-    "seconds",
-    "images_per_second",
-    "forward_backward_passes",
-)
+_ROWS = TypeAdapter(list[EpochRow])
 
 
-def write_history(path: Path, rows: list[Row]) -> None:
-    """Write the rows; a value that an epoch does not have stays empty, as does no whole column."""
-    columns = [name for name in COLUMNS if not rows or name in rows[0]]
+def write_history(path: Path, rows: Sequence[EpochRow], *, times: bool = False) -> None:
+    """Write the rows atomically; a figure that an epoch does not have is an empty cell.
+
+    The columns of a split that the data do not have are left out.
+
+    Args:
+        times: also write ``time_ms``, when each epoch ended. The history.csv in a run's state
+            folder has it: tracking sends every row with its own time, so that a row that is sent
+            again is recognised.
+    """
+    columns = [*COLUMNS, "time_ms"] if times else [*COLUMNS]
+    for split in ("validation", "test"):
+        if rows and getattr(rows[0], f"{split}_top1_error") is None:
+            columns = [name for name in columns if not name.startswith(f"{split}_")]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
     for row in rows:
-        writer.writerow(_text(row.get(name)) for name in columns)
+        writer.writerow(_cell(getattr(row, name)) for name in columns)
     write_text(path, text.getvalue())
 
 
-def read_history(path: Path) -> list[Row]:
-    """The rows of a history.csv.
+def read_history(path: Path) -> list[EpochRow]:
+    """The rows of a history.csv, with or without ``time_ms``.
 
     Raises:
-        UserError: it is missing or holds something else than numbers.
+        UserError: the file is missing, or is not a table of these columns.
     """
     try:
         with path.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
-        return [{k: float(v) if v else None for k, v in row.items()} for row in rows]
-    except (OSError, ValueError, TypeError, csv.Error) as error:
+            lines = list(csv.DictReader(file, strict=True))
+        rows = _ROWS.validate_python([{k: v or None for k, v in line.items()} for line in lines])
+    except ValidationError as error:
+        fault = error.errors(include_url=False)[0]
+        number, *column = fault["loc"]
+        where = f"row {int(number) + 1}, {column[0] if column else 'columns'}"
+        raise UserError(f"cannot read {path}: {where}: {fault['msg']}") from error
+    except (OSError, ValueError, csv.Error) as error:
         raise UserError(f"cannot read {path}: {error}") from error
+    for row in rows:
+        if not all(math.isfinite(value) for value in astuple(row) if value is not None):
+            raise UserError(f"cannot read {path}: a figure of epoch {row.epoch} is not finite")
+    return rows
 
 
-def _text(value: float | None) -> str:
+def _cell(value: float | None) -> str:
     if value is None:
         return ""
     return str(int(value)) if float(value).is_integer() else f"{value:.8g}"

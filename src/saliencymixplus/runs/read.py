@@ -7,10 +7,11 @@ from typing import Any
 from pydantic import ValidationError
 from torch import nn
 
+from saliencymixplus.epoch_row import EpochRow
 from saliencymixplus.errors import UserError, nearest
 from saliencymixplus.files import read_json
 from saliencymixplus.models import create_model
-from saliencymixplus.runs.history import Row, read_history
+from saliencymixplus.runs.history import read_history
 from saliencymixplus.settings import RunSettings
 
 WEIGHTS = ("last", "best_validation", "best_test")
@@ -24,7 +25,7 @@ class Run:
     settings: RunSettings
     digest: str
     data: dict[str, Any]  # digest, name, classes, image_size, mean, std, counts
-    history: list[Row]
+    history: list[EpochRow]
     summary: dict[str, Any]
 
     @property
@@ -82,6 +83,6 @@ def load_run(path: Path) -> Run:
     history, summary = read_history(path / "history.csv"), read_json(path / "summary.json")
     if not isinstance(summary, dict) or not isinstance(summary.get("epochs"), int):
         raise UserError(f"{path / 'summary.json'} is damaged: train again")
-    if [row.get("epoch") for row in history] != list(range(1, summary["epochs"] + 1)):
+    if [row.epoch for row in history] != list(range(1, summary["epochs"] + 1)):
         raise UserError(f"{path / 'history.csv'} does not have every epoch once: train again")
     return Run(path, settings, digest, data, history, summary)

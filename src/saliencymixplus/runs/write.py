@@ -1,8 +1,6 @@
 """Writing a finished run's folder: whole, or not at all."""
 
-import platform
 import shutil
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +8,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-import saliencymixplus
 from saliencymixplus.datasets.prepared import Meta
 from saliencymixplus.engine.build import Assembly
 from saliencymixplus.engine.state import Progressed, state_of
+from saliencymixplus.epoch_row import EpochRow
 from saliencymixplus.files import whole_directory, write_atomically, write_json
 from saliencymixplus.models import parameter_count
-from saliencymixplus.runs.history import Row, write_history
+from saliencymixplus.runs.history import write_history
+from saliencymixplus.runs.provenance import device_text, git_state, versions
 from saliencymixplus.settings import RunSettings
-from saliencymixplus.tracking import Tracker, describe
+from saliencymixplus.workspace import checkout_root
 
 
 def publish(
@@ -28,15 +27,19 @@ def publish(
     digest: str,
     parts: Assembly,
     progressed: Progressed,
-    samples: Path,
-    tracker: Tracker,
+    state: Path,
+    tracking: dict[str, Any],
 ) -> dict[str, Any]:
-    """Write the run's folder ``output`` and return the summary."""
+    """Write the run's folder ``output`` and return the summary.
+
+    Args:
+        state: the run's state folder, of which settings.json and samples/ are copied.
+        tracking: the content of tracking.json.
+    """
     summary = summarise(progressed, parameter_count(parts.step.local), meta)
     weights = {"last": (progressed.epoch, state_of(parts.evaluated))}
     for name, epoch in progressed.bests.items():
-        state = progressed.weights.get(epoch)
-        weights[name] = (epoch, state if state is not None else weights["last"][1])
+        weights[name] = (epoch, progressed.weights.get(epoch, weights["last"][1]))
     for epoch in run.training.weights_epochs:
         if epoch in progressed.weights:
             weights[f"epoch_{epoch:04d}"] = (epoch, progressed.weights[epoch])
@@ -44,18 +47,18 @@ def publish(
         for left in output.parent.glob(pattern):  # by a process that was killed just here
             shutil.rmtree(left, ignore_errors=True)
     with whole_directory(output) as part:
-        write_json(part / "settings.json", _settings(run, meta, digest, parts))
+        shutil.copyfile(state / "settings.json", part / "settings.json")
         write_history(part / "history.csv", progressed.history)
         write_json(part / "summary.json", summary)
-        write_json(part / "tracking.json", tracker.reference)
+        write_json(part / "tracking.json", tracking)
         (part / "weights").mkdir()
-        for name, (epoch, state) in weights.items():
+        for name, (epoch, tensors) in weights.items():
             path = part / "weights" / f"{name}.safetensors"
-            _write_weights(path, state)
+            _write_weights(path, tensors)
             row = progressed.history[epoch - 1]
             write_json(path.with_suffix(".json"), _about(name, row, run, meta, digest, parts))
         (part / "samples").mkdir()
-        for image in sorted(samples.glob("*.png")):
+        for image in sorted((state / "samples").glob("*.png")):
             shutil.copyfile(image, part / "samples" / image.name)
     return summary
 
@@ -64,21 +67,19 @@ def summarise(progressed: Progressed, parameters: int, meta: Meta) -> dict[str, 
     """The end figures: numbers only, as ``dvc metrics`` wants them."""
     rows = progressed.history
     epochs = {"last": progressed.epoch, **progressed.bests}
-    speeds = [row["images_per_second"] for row in rows if row["images_per_second"]]
+    speeds = [row.images_per_second for row in rows]
     return {
         **{name: _errors(rows[epoch - 1]) for name, epoch in epochs.items()},
         "epochs": progressed.epoch,
-        "seconds": round(sum(row["seconds"] or 0.0 for row in rows), 3),
+        "seconds": round(sum(row.seconds for row in rows), 3),
         "images_per_second": round(float(np.median(speeds)), 1) if speeds else 0.0,
-        "forward_backward_passes": round(
-            sum(row["forward_backward_passes"] or 0.0 for row in rows), 3
-        ),
+        "forward_backward_passes": round(sum(row.forward_backward_passes for row in rows), 3),
         "parameters": parameters,
         "train_images": meta.counts["train"],
     }
 
 
-def _errors(row: Row) -> dict[str, float]:
+def _errors(row: EpochRow) -> dict[str, float]:
     """The figures of one epoch; ``top1_error`` and ``top5_error`` are those on the test split."""
     names = {
         "top1_error": "test_top1_error",
@@ -86,15 +87,20 @@ def _errors(row: Row) -> dict[str, float]:
         "validation_top1_error": "validation_top1_error",
         "validation_top5_error": "validation_top5_error",
     }
-    found = {"epoch": row["epoch"], **{name: row.get(key) for name, key in names.items()}}
+    found = {"epoch": row.epoch, **{name: getattr(row, key) for name, key in names.items()}}
     return {name: round(value, 6) for name, value in found.items() if value is not None}
 
 
-def _settings(run: RunSettings, meta: Meta, digest: str, parts: Assembly) -> dict[str, Any]:
-    tags = describe.tags(run, digest)
-    device = parts.step.source.device
-    named = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
-    return {
+def write_settings(
+    path: Path, run: RunSettings, meta: Meta, digest: str, device: torch.device
+) -> None:
+    """Write settings.json: all settings, the data, and where the result comes from.
+
+    A training writes it into its state folder before the first step, so that tracking has it from
+    the start; publishing copies it.
+    """
+    git = git_state(checkout_root())
+    content = {
         "settings": run.model_dump(mode="json"),
         "digest": digest,
         "data": {
@@ -106,23 +112,15 @@ def _settings(run: RunSettings, meta: Meta, digest: str, parts: Assembly) -> dic
             "std": list(meta.std),
             "counts": meta.counts,
         },
-        "versions": {
-            "saliencymixplus": saliencymixplus.__version__,
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "torchvision": version("torchvision"),
-            "numpy": np.__version__,
-        },
-        "device": f"{device.type} ({named})",
-        "git": {
-            "commit": tags.get("mlflow.source.git.commit"),
-            "dirty": tags.get("git.dirty"),
-        },
+        "versions": versions(),
+        "device": device_text(device),
+        "git": {"commit": git.get("commit"), "dirty": git.get("dirty")},
     }
+    write_json(path, content)
 
 
 def _about(
-    name: str, row: Row, run: RunSettings, meta: Meta, digest: str, parts: Assembly
+    name: str, row: EpochRow, run: RunSettings, meta: Meta, digest: str, parts: Assembly
 ) -> dict[str, Any]:
     """What someone who has nothing but the weights needs to know."""
     return {

@@ -2,18 +2,21 @@
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 from saliencymixplus import workspace
 from saliencymixplus.pictures import palette
+from saliencymixplus.runs.provenance import git_state
 from saliencymixplus.settings import RunSettings
 from saliencymixplus.tracking.redact import redact, redact_all
 
-# What decides a result; what the pipeline itself rewrites (tables, data.dvc) does not count.
-_SOURCES = ("src", "cli.py", "params.yaml", "dvc.yaml", "pyproject.toml")
+_GIT = {
+    "commit": "mlflow.source.git.commit",
+    "branch": "mlflow.source.git.branch",
+    "dirty": "git.dirty",
+}
 _DVC = {
     "DVC_STAGE": "dvc.stage",
     "DVC_EXP_NAME": "dvc.experiment",
@@ -63,7 +66,7 @@ def tags(run: RunSettings, identity: str) -> dict[str, str]:
         "settings_digest": identity,
         "mlflow.source.type": "LOCAL",
         "mlflow.source.name": Path(sys.argv[0]).name or "python",
-        **_git(workspace.checkout_root()),
+        **{_GIT[name]: value for name, value in git_state(workspace.checkout_root()).items()},
         **{tag: os.environ[name] for name, tag in _DVC.items() if os.environ.get(name)},
     }
 
@@ -98,29 +101,3 @@ def _colour(run: RunSettings) -> str:
 
 def _text(value: Any) -> str:
     return redact(value if isinstance(value, str) else json.dumps(value))
-
-
-def _git(folder: Path) -> dict[str, str]:
-    commit = _run_git(folder, "rev-parse", "HEAD")
-    if not commit:
-        return {}
-    changes = _run_git(folder, "status", "--porcelain", "--", *_SOURCES)
-    found = {
-        "mlflow.source.git.commit": commit,
-        "git.dirty": "unknown" if changes is None else str(bool(changes)).lower(),
-    }
-    branch = _run_git(folder, "rev-parse", "--abbrev-ref", "HEAD")
-    if branch and branch != "HEAD":
-        found["mlflow.source.git.branch"] = branch
-    return found
-
-
-def _run_git(folder: Path, *arguments: str) -> str | None:
-    """Output of a git command; ``None`` where there is no git or no repository."""
-    try:
-        done = subprocess.run(
-            ["git", *arguments], cwd=folder, capture_output=True, text=True, timeout=10, check=True
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip()

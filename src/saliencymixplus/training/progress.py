@@ -7,7 +7,7 @@ from typing import Literal
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from saliencymixplus.runs.history import Row
+from saliencymixplus.epoch_row import EpochRow
 
 Kind = Literal["auto", "bar", "lines", "none"]
 
@@ -24,7 +24,7 @@ class Silent:
     def step(self, done: int, loss: float | None, images_per_second: float | None) -> None:
         """After a batch; figures are None where the device was not waited for."""
 
-    def end(self, row: Row) -> None:
+    def end(self, row: EpochRow) -> None:
         """After an epoch, with its row of the history."""
 
     def close(self) -> None:
@@ -41,9 +41,9 @@ class Lines(Silent):
     def say(self, text: str) -> None:
         print(text, flush=True)
 
-    def end(self, row: Row) -> None:
-        self._seconds = [*self._seconds[-9:], row["seconds"] or 0.0]
-        left = (self.epochs - int(row["epoch"] or 0)) * _median(self._seconds)
+    def end(self, row: EpochRow) -> None:
+        self._seconds = [*self._seconds[-9:], row.seconds]
+        left = (self.epochs - row.epoch) * _median(self._seconds)
         self.say(f"epoch {summary_line(row, self.epochs)}  {clock(left)} left")
 
 
@@ -86,7 +86,7 @@ class Bar(Silent):
         text = f"loss {loss:.3f}  {self._error}{images_per_second:,.0f} img/s  {clock(left)} left"
         self._bar.update(self._task, text=text)
 
-    def end(self, row: Row) -> None:
+    def end(self, row: EpochRow) -> None:
         self.say(f"epoch {summary_line(row, self.epochs)}")
         self._error = f"error {''.join(_errors(row)[:1])}  "  # the line above has both
 
@@ -103,13 +103,11 @@ def create_progress(kind: Kind, epochs: int) -> Silent:
     return Lines(epochs)
 
 
-def summary_line(row: Row, epochs: int) -> str:
+def summary_line(row: EpochRow, epochs: int) -> str:
     """An epoch in at most 70 characters: loss, top-1 errors, speed."""
-    width = len(str(epochs))
-    speed = row["images_per_second"] or 0.0
     return (
-        f"{int(row['epoch'] or 0):{width}d}/{epochs}  loss {row['train_loss']:.3f}  "
-        f"error {'  '.join(_errors(row))}  {speed:,.0f} img/s"
+        f"{row.epoch:{len(str(epochs))}d}/{epochs}  loss {row.text('train_loss')}  "
+        f"error {'  '.join(_errors(row))}  {row.images_per_second:,.0f} img/s"
     )
 
 
@@ -120,9 +118,9 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minute:02d}:{second:02d}" if hours else f"{minute}:{second:02d}"
 
 
-def _errors(row: Row) -> list[str]:
+def _errors(row: EpochRow) -> list[str]:
     names = {"val": "validation_top1_error", "test": "test_top1_error"}
-    return [f"{short} {row[key]:.2f}%" for short, key in names.items() if row.get(key) is not None]
+    return [f"{short} {row.text(key)}" for short, key in names.items() if row.text(key)]
 
 
 def _median(values: list[float]) -> float:

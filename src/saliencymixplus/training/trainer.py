@@ -19,7 +19,8 @@ from saliencymixplus.runs.checkpoint import (
     read_checkpoint,
     remove_state,
 )
-from saliencymixplus.runs.write import publish
+from saliencymixplus.runs.history import write_history
+from saliencymixplus.runs.write import publish, write_settings
 from saliencymixplus.settings import RunSettings, RuntimeSettings, settings_digest
 from saliencymixplus.tracking import NoneTracker, Status, Tracker, open_tracker
 from saliencymixplus.training.progress import Silent, create_progress
@@ -70,7 +71,12 @@ def train(
 
 
 def state_folder(digest: str) -> Path:
-    """Where the resume state of the run with this digest is.
+    """The state folder of the run with this digest: all that is known of an unfinished training.
+
+    It holds settings.json (from before the first step), history.csv (a row per epoch with the
+    time at which it ended, ``time_ms``; written before the tracker and the checkpoint know of the
+    epoch, and cut back to the checkpoint before the tracker starts), samples/*.png, the
+    checkpoints, and what tracking keeps there. It goes when the run is published.
 
     Experiments of a DVC queue train apart, even where their settings are the same.
     """
@@ -111,6 +117,9 @@ class _Training:
         saved = store.load(self.progress.say)
         progressed = self._take_up(saved, parts, folder)
         meta = self.data.meta
+        write_settings(folder / "settings.json", self.run, meta, self.digest, self.device)
+        # Of epochs after the checkpoint nothing is kept: they are trained again.
+        write_history(folder / "history.csv", progressed.history, times=True)
         described = {"digest": meta.digest, "name": meta.name, "counts": meta.counts}
         tracker = open_tracker(
             self.runtime.tracker,
@@ -136,8 +145,8 @@ class _Training:
                 self.digest,
                 parts,
                 progressed,
-                folder / "samples",
-                tracker,
+                folder,
+                tracker.reference,
             )
             self._hand_over(tracker, parts)
             status = "FINISHED"
