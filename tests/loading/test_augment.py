@@ -10,11 +10,12 @@ import pytest
 import torch
 from torchvision.transforms.v2 import functional as tv
 
-from saliencymixplus.datasets.prepared import load_prepared
+from saliencymixplus.datasets.prepared import OBJECT, UNKNOWN, load_prepared
 from saliencymixplus.loading import batches
 from saliencymixplus.loading.augment import RATIO, SCALE, Augmentation, Boxes, gather, resize, whole
 from saliencymixplus.loading.batches import DeviceData, ShardData, Source
 from saliencymixplus.loading.loader import HostData, _Rows, open_sources
+from tests.helpers import write_rectangles
 
 CPU = torch.device("cpu")
 
@@ -105,6 +106,23 @@ def test_saliency_goes_through_the_same_motion(tiny: Path, kind: str) -> None:
     assert torch.equal(batch.labels, torch.from_numpy(split.labels[:12].copy()))
 
 
+@pytest.mark.parametrize("kind", ["none", "flip", "crop-flip", "resized-crop-flip"])
+@pytest.mark.parametrize("place", [DeviceData, HostData])
+def test_masks_go_through_the_same_motion(tmp_path: Path, kind: str, place: Any) -> None:
+    split = load_prepared(write_rectangles(tmp_path / "data")).split("train")
+    marks = np.array(split.masks)
+    marks[:, 0] = UNKNOWN  # counts as no object
+    split = replace(split, masks=marks, saliency=(marks == OBJECT).astype(np.uint8) * 255)
+    how = Augmentation(kind, (12, 12), (12, 12), 2 if kind.startswith("crop") else 0)
+    more = {"workers": 0} if place is HostData else {}
+    data = place(split, how, (0.0,) * 3, (1.0,) * 3, CPU, saliency=True, masks=True, **more)
+    (inputs,) = data.inputs([torch.arange(24)])
+    batch = data.assemble(inputs, how.draw(24, torch.Generator().manual_seed(1), CPU))
+    assert batch.masks.dtype == torch.uint8
+    assert 0 < batch.masks.sum() < batch.masks.numel()
+    assert torch.equal(batch.masks, (batch.saliency >= 0.5).byte())
+
+
 @pytest.mark.parametrize(
     ("kind", "output"), [("resized-crop", (8, 8)), ("resized-crop", (6, 5)), ("crop", (6, 5))]
 )
@@ -150,7 +168,7 @@ def test_reading_from_the_host_leaves_torchs_own_generator_alone(tiny: Path) -> 
 
 def test_a_worker_is_handed_the_name_of_a_file_and_not_its_content(tiny: Path) -> None:
     split = load_prepared(tiny).split("train")
-    assert len(pickle.dumps(_Rows(split, saliency=True))) < split.images.nbytes / 4
+    assert len(pickle.dumps(_Rows([split.images, split.labels]))) < split.images.nbytes / 4
 
 
 def test_the_host_reads_one_batch_ahead(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,7 +234,7 @@ def test_each_of_several_processes_holds_its_part_of_an_epoch(
         order = torch.randperm(50, generator=torch.Generator().manual_seed(epoch))
         mine = [batch[4:8] for batch in order.split(8)]
         for rows, inputs in zip(mine, source.inputs(mine), strict=True):
-            assert len(source._pixels) == len(source._labels) == 24
+            assert {len(held) for held in source._held.values()} == {24}
             batch = source.assemble(inputs)
             assert torch.equal(batch.labels, torch.from_numpy(split.labels[rows.numpy()]))
             pixels = torch.from_numpy(split.images[rows.numpy()]).permute(0, 3, 1, 2) / 255
@@ -229,7 +247,7 @@ def test_where_the_images_live_follows_from_what_fits(
     tiny: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data, how = load_prepared(tiny), Augmentation("none", (8, 8), (8, 8))
-    needed = sum(batches.bytes_of(data.split(name), saliency=False) for name in data.splits)
+    needed = sum(data.meta.counts.values()) * (8 * 8 * 3 + 8)
     for free, processes, kind in (
         (3 * needed, 2, DeviceData),
         (2 * needed, 2, ShardData),

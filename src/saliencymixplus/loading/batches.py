@@ -1,13 +1,13 @@
 """Batches from uint8 arrays that live on the training device: gathered, augmented, normalised."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from saliencymixplus.datasets.prepared import Split
+from saliencymixplus.datasets.prepared import OBJECT, Split
 from saliencymixplus.loading.augment import Augmentation, Boxes, gather, resize, whole
 
 Inputs = tuple[Tensor, ...]
@@ -20,6 +20,7 @@ class Batch(NamedTuple):
     images: Tensor  # (B, 3, H, W) float32, normalised, channels last
     labels: Tensor  # (B,) int64
     saliency: Tensor | None  # (B, H, W) float32 in [0, 1], moved with the images
+    masks: Tensor | None = None  # (B, H, W) uint8: 1 object, 0 anything else; moved alike
 
 
 class Source:
@@ -38,11 +39,12 @@ class Source:
         device: torch.device,
         *,
         saliency: bool = False,
+        masks: bool = False,
     ) -> None:
         self.split = split
         self.augmentation = augmentation
         self.device = device
-        self.with_saliency = saliency and split.saliency is not None
+        self.arrays = arrays_of(split, saliency=saliency, masks=masks)
         # (x / 255 − mean) / std as one multiplication and one addition.
         deviation = torch.tensor(std, dtype=torch.float64)
         scale = 1.0 / (255.0 * deviation)
@@ -62,31 +64,30 @@ class Source:
         """The batch; ``boxes`` None: whole images, resized to the network's input, not mirrored."""
         raise NotImplementedError
 
-    def _batch(
-        self, pixels: Tensor, labels: Tensor, maps: Tensor | None, rows: Tensor, boxes: Boxes | None
-    ) -> Batch:
-        """Cut ``rows`` (B,) out of ``pixels`` (N, H, W, 3) and ``maps`` (N, H, W)."""
+    def _batch(self, held: Mapping[str, Tensor], rows: Tensor, boxes: Boxes | None) -> Batch:
+        """Cut ``rows`` (B,) out of ``held``, whose keys are those of ``arrays``."""
         how = self.augmentation
         resized = how.resized if boxes is not None else how.output != how.size
         if boxes is None:
             boxes = whole(len(rows), how.size, self.device)
-        chosen = None
-        if resized:
-            images = pixels.index_select(0, rows).permute(0, 3, 1, 2).float()
-            images = resize(images, boxes, how.output)
-            if maps is not None:
-                chosen = resize(maps.index_select(0, rows)[:, None].float(), boxes, how.output)[
-                    :, 0
-                ]
-        else:
-            images = gather(pixels, rows, boxes, how.output).permute(0, 3, 1, 2).float()
-            if maps is not None:
-                chosen = gather(maps, rows, boxes, how.output).float()
+
+        def cut(pixels: Tensor, read: Callable[[Tensor], Tensor] = Tensor.float) -> Tensor:
+            """``read``, which gives float32, of (N, H, W[, 3]), cut to (B, *output[, 3])."""
+            if not resized:
+                return read(gather(pixels, rows, boxes, how.output))
+            chosen = read(pixels.index_select(0, rows))
+            channels = chosen.permute(0, 3, 1, 2) if chosen.ndim == 4 else chosen[:, None]
+            found = resize(channels, boxes, how.output)
+            return found.permute(0, 2, 3, 1) if chosen.ndim == 4 else found[:, 0]
+
+        images = cut(held["images"]).permute(0, 3, 1, 2)
         images = torch.addcmul(self._shift, images, self._scale)
         return Batch(
             images.contiguous(memory_format=torch.channels_last),
-            labels,
-            None if chosen is None else chosen / 255.0,
+            held["labels"].index_select(0, rows),
+            cut(held["saliency"]) / 255.0 if "saliency" in held else None,
+            # Resized, a pixel belongs to the object if at least half of it does.
+            (cut(held["masks"], _is_object) >= 0.5).byte() if "masks" in held else None,
         )
 
 
@@ -102,8 +103,9 @@ class DeviceData(Source):
         device: torch.device,
         *,
         saliency: bool = False,
+        masks: bool = False,
     ) -> None:
-        super().__init__(split, augmentation, mean, std, device, saliency=saliency)
+        super().__init__(split, augmentation, mean, std, device, saliency=saliency, masks=masks)
         self._hold(None)
 
     def inputs(self, batches: Sequence[Tensor]) -> Iterator[Inputs]:
@@ -120,15 +122,11 @@ class DeviceData(Source):
 
     def assemble(self, inputs: Inputs, boxes: Boxes | None = None) -> Batch:
         (rows,) = inputs
-        labels = self._labels.index_select(0, rows)
-        return self._batch(self._pixels, labels, self._maps, rows, boxes)
+        return self._batch(self._held, rows, boxes)
 
     def _hold(self, rows: Tensor | None) -> None:
         """Have these rows of the split on the device; None: all."""
-        self._pixels = _on(self.split.images, rows, self.device)
-        self._labels = _on(self.split.labels, rows, self.device)
-        maps = self.split.saliency if self.with_saliency else None
-        self._maps = None if maps is None else _on(maps, rows, self.device)
+        self._held = {kind: _on(a, rows, self.device) for kind, a in self.arrays.items()}
 
 
 class ShardData(DeviceData):
@@ -147,16 +145,22 @@ class ShardData(DeviceData):
         yield from super().inputs(torch.arange(sum(sizes)).split(sizes))
 
     def _hold(self, rows: Tensor | None) -> None:
-        # The last epoch's go first: both would not fit.
-        self._pixels = self._labels = torch.empty(0, device=self.device)
-        self._maps = None
+        self._held = {}  # the last epoch's go first: both would not fit
         super()._hold(torch.empty(0, dtype=torch.int64) if rows is None else rows)
 
 
-def bytes_of(split: Split, *, saliency: bool) -> int:
-    """What ``DeviceData`` takes on its device."""
-    maps = split.saliency.nbytes if saliency and split.saliency is not None else 0
-    return split.images.nbytes + split.labels.nbytes + maps
+def arrays_of(split: Split, *, saliency: bool, masks: bool) -> dict[str, np.ndarray]:
+    """Of images, labels, saliency and masks those that are wanted and there."""
+    arrays: dict[str, np.ndarray] = {"images": split.images, "labels": split.labels}
+    if saliency and split.saliency is not None:
+        arrays["saliency"] = split.saliency
+    if masks and split.masks is not None:
+        arrays["masks"] = split.masks
+    return arrays
+
+
+def _is_object(masks: Tensor) -> Tensor:
+    return (masks == OBJECT).float()
 
 
 def _on(array: np.ndarray, rows: Tensor | None, device: torch.device) -> Tensor:

@@ -2,7 +2,7 @@
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from saliencymixplus.loading.batches import (
     Inputs,
     ShardData,
     Source,
-    bytes_of,
+    arrays_of,
 )
 
 # Of the free memory; the rest is the network's.
@@ -29,10 +29,9 @@ _SHARE = 0.4
 class _Rows(Dataset[Inputs]):
     """Reads whole batches of a split; an item is a batch of row numbers."""
 
-    def __init__(self, split: Split, saliency: bool) -> None:
-        kept = [split.images, split.labels, *([split.saliency] if saliency else [])]
+    def __init__(self, arrays: Iterable[np.ndarray]) -> None:
         # A memory map is handed to a worker by its name: pickled, it would be copied whole.
-        self._arrays: list[Any] = [_name_of(array) for array in kept]
+        self._arrays: list[Any] = [_name_of(array) for array in arrays]
 
     def __getitem__(self, rows: Tensor) -> Inputs:
         for i, array in enumerate(self._arrays):
@@ -70,12 +69,13 @@ class HostData(Source):
         device: torch.device,
         *,
         saliency: bool = False,
+        masks: bool = False,
         workers: int = 2,
     ) -> None:
-        super().__init__(split, augmentation, mean, std, device, saliency=saliency)
+        super().__init__(split, augmentation, mean, std, device, saliency=saliency, masks=masks)
         self._order = _Order()
         self._loader = DataLoader(
-            _Rows(split, self.with_saliency),
+            _Rows(self.arrays.values()),
             batch_size=None,
             sampler=self._order,
             num_workers=workers,
@@ -86,7 +86,7 @@ class HostData(Source):
         )
 
     def inputs(self, batches: Sequence[Tensor]) -> Iterator[Inputs]:
-        """Raw pixels (B, H, W, 3), labels (B,) and maps (B, H, W), one batch ahead of their use."""
+        """The rows of each of ``arrays``, one batch ahead of their use."""
         self._order.batches = batches
         ahead: deque[Inputs] = deque()
         for batch in self._loader:
@@ -96,9 +96,8 @@ class HostData(Source):
         yield from ahead
 
     def assemble(self, inputs: Inputs, boxes: Boxes | None = None) -> Batch:
-        pixels, labels, *maps = inputs
-        rows = torch.arange(len(labels), device=self.device)
-        return self._batch(pixels, labels, maps[0] if maps else None, rows, boxes)
+        rows = torch.arange(len(inputs[0]), device=self.device)
+        return self._batch(dict(zip(self.arrays, inputs, strict=True)), rows, boxes)
 
 
 def open_sources(
@@ -107,6 +106,7 @@ def open_sources(
     device: torch.device,
     *,
     saliency: bool,
+    masks: bool = False,
     place: str = "auto",
     workers: int = 2,
     processes: int = 1,
@@ -115,6 +115,7 @@ def open_sources(
     """Every split as batches; ``train`` augmented, the others as they are.
 
     Args:
+        saliency, masks: whether the training batches carry their maps.
         place: ``device``; ``shard``: of several processes, each its part of an epoch on its
             device; ``host``; or ``auto``: the first of them for which all splits, or a process's
             parts of them, take less than 40 % of the device's free memory.
@@ -122,7 +123,12 @@ def open_sources(
     """
     splits = {name: prepared.split(name) for name in prepared.splits}
     plain = Augmentation("none", augmentation.size, augmentation.output)
-    needed = sum(bytes_of(s, saliency=saliency and n == "train") for n, s in splits.items())
+    evaluated = [split for name, split in splits.items() if name != "train"]
+    arrays = [
+        *arrays_of(splits["train"], saliency=saliency, masks=masks).values(),
+        *(a for s in evaluated for a in arrays_of(s, saliency=False, masks=False).values()),
+    ]
+    needed = sum(array.nbytes for array in arrays)
     free = free_memory(device)
     if place == "auto":
         fitting = {"device": needed, "shard": needed / processes}
@@ -139,12 +145,14 @@ def open_sources(
     for name, split in splits.items():
         how = augmentation if name == "train" else plain
         common = (split, how, prepared.meta.mean, prepared.meta.std, device)
-        maps = saliency and name == "train"
+        train = name == "train"
         if place == "host":
-            sources[name] = HostData(*common, saliency=maps, workers=workers)
+            sources[name] = HostData(
+                *common, saliency=saliency and train, masks=masks and train, workers=workers
+            )
         else:
             kind = ShardData if place == "shard" else DeviceData
-            sources[name] = kind(*common, saliency=maps)
+            sources[name] = kind(*common, saliency=saliency and train, masks=masks and train)
     return sources
 
 
