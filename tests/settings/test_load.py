@@ -114,6 +114,8 @@ BAD = [
     (MINIMAL + "  training: {gamma: 2}\n", "digits.training.gamma"),
     (MINIMAL + "  training: {warmup_epochs: 200}\n", "warmup_epochs"),
     (MINIMAL + "  training: {mix_prob: 1.5}\n", "digits.training.mix_prob"),
+    (MINIMAL + "  training: {mix_start: -1}\n", "digits.training.mix_start"),
+    (MINIMAL + "  training: {epochs: 3, mix_start: 3}\n", "fewer than `epochs`"),
     (MINIMAL + "  training: {augment: mirror}\n", "digits.training.augment"),
     (MINIMAL + "  training: {precision: fp8}\n", "digits.training.precision"),
     (MINIMAL + "  training: {sample_epochs: [-1]}\n", "digits.training.sample_epochs"),

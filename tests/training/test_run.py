@@ -141,6 +141,18 @@ def test_without_mixing_there_are_no_mixed_figures(
     assert 0 < (mixed.mean_lam or 0) < 1
 
 
+def test_mixing_may_start_later(tiny: Path, tmp_path: Path, runtime: RuntimeSettings) -> None:
+    """Until then the run is that of plain training, and then it mixes."""
+    histories = []
+    for method, more in (("none", {}), ("cutmix", {"mix_start": 2})):
+        train(run_settings(method, mix_prob=1.0, **more), tiny, tmp_path / method, runtime)
+        histories.append(timeless(tmp_path / method))
+    plain, late = histories
+    assert plain[:2] == late[:2]
+    assert late[2]["train_clean_top1_error"] is None
+    assert late[2]["mean_lam"] is not None
+
+
 def test_a_saliency_pass_every_few_mixed_steps(
     tiny: Path, tmp_path: Path, runtime: RuntimeSettings
 ) -> None:

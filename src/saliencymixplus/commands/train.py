@@ -20,9 +20,11 @@ from saliencymixplus.commands.options import (
 )
 
 
-def _recipe(text: str, metavar: str | None = None) -> typer.models.OptionInfo:
+def _recipe(text: str, metavar: str | None = None, *names: str) -> typer.models.OptionInfo:
     """An option of the recipe: what is not given stays as params.yaml has it."""
-    return typer.Option(help=text, metavar=metavar, rich_help_panel=RECIPE, show_default=False)
+    return typer.Option(
+        *names, help=text, metavar=metavar, rich_help_panel=RECIPE, show_default=False
+    )
 
 
 def _how(text: str, *names: str, metavar: str | None = None) -> typer.models.OptionInfo:
@@ -52,7 +54,16 @@ def train(
     epochs: Annotated[int | None, _recipe("Passes over the training images.")] = None,
     batch_size: Annotated[int | None, _recipe("Images a step, over all processes.")] = None,
     learning_rate: Annotated[float | None, _recipe("Peak rate of SGD.")] = None,
-    mix_prob: Annotated[float | None, _recipe("Share of the batches that are mixed.")] = None,
+    mix_prob: Annotated[float | None, _recipe("Fraction of the batches that are mixed.")] = None,
+    mix_start: Annotated[
+        int | None,
+        _recipe(
+            "Epochs without mixing before the first with it.",
+            None,
+            "--mix-start",
+            "--start-mixaugmentation",
+        ),
+    ] = None,
     weight_decay: Annotated[float | None, _recipe("L2 penalty on all weights.")] = None,
     schedule: Annotated[str | None, _recipe("steps or cosine.", "NAME")] = None,
     augment: Annotated[
@@ -96,6 +107,7 @@ def train(
         "training.batch_size": batch_size,
         "training.learning_rate": learning_rate,
         "training.mix_prob": mix_prob,
+        "training.mix_start": mix_start,
         "training.weight_decay": weight_decay,
         "training.schedule": schedule,
         "training.augment": augment,

@@ -75,7 +75,7 @@ class Loop:
             self.meta.counts["train"], recipe.batch_size, self.run.seed, epoch
         )
         steps = len(batches)
-        coins = coins_of_epoch(steps, self._mix_prob(), self.run.seed, epoch)
+        coins = coins_of_epoch(steps, self._mix_prob(epoch), self.run.seed, epoch)
         guided = guided_of_epoch(coins, self.parts.step.mixer.options.get("saliency_every", 1))
         totals.reset(done.totals)
         self._monitor.start()
@@ -99,8 +99,9 @@ class Loop:
         passes = sum(self._passes(*kind) for kind in zip(coins, guided, strict=True))
         self._end_epoch(epoch, steps, passes, began)
 
-    def _mix_prob(self) -> float:
-        return 0.0 if self.parts.step.mixer.method == "none" else self.run.training.mix_prob
+    def _mix_prob(self, epoch: int) -> float:
+        plain = self.parts.step.mixer.method == "none" or epoch <= self.run.training.mix_start
+        return 0.0 if plain else self.run.training.mix_prob
 
     def _look(self, epoch: int, index: int, steps: int, began: float) -> None:
         seen = self._monitor.look(index)

@@ -109,7 +109,8 @@ class TrainingSettings(Section):
     milestones: tuple[Count, ...] = (75, 150, 225)  # epochs; schedule: steps
     gamma: Annotated[float, Field(gt=0, le=1)] = 0.1
     warmup_epochs: NonNegative = 0.0  # linear, from 0 to the full rate
-    mix_prob: Fraction = 0.5  # share of the batches that are mixed
+    mix_prob: Fraction = 0.5  # fraction of the batches that are mixed
+    mix_start: Annotated[int, Field(ge=0)] = 0  # epochs without mixing before the first with it
     augment: Literal["none", "flip", "crop", "crop-flip", "resized-crop-flip"] = "flip"
     crop_padding: Annotated[int, Field(ge=0, le=64)] = 4  # augment: crop, crop-flip
     crop_size: Annotated[int, Field(ge=8, le=1024)] | None = (
@@ -127,6 +128,8 @@ class TrainingSettings(Section):
             raise ValueError("`milestones` must rise")
         if self.warmup_epochs >= self.epochs:
             raise ValueError("`warmup_epochs` must be fewer than `epochs`; 0 is none")
+        if self.mix_start >= self.epochs:
+            raise ValueError("`mix_start` must be fewer than `epochs`: method none never mixes")
         if self.nesterov and self.momentum == 0:
             raise ValueError("`nesterov` needs a `momentum` above 0")
         return self
