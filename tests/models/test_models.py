@@ -6,6 +6,7 @@ import torch
 from saliencymixplus.errors import UserError
 from saliencymixplus.models import create_model, model_names, parameter_count
 from saliencymixplus.models.cifar_resnet import Block
+from saliencymixplus.models.wide_resnet import PreActBlock
 
 # He et al. 2016, table 6, in millions.
 PUBLISHED = {"resnet20": 0.27, "resnet32": 0.46, "resnet44": 0.66, "resnet56": 0.85}
@@ -16,6 +17,50 @@ def test_cifar_resnets_have_the_published_number_of_parameters(name: str, millio
     with torch.device("meta"):
         count = parameter_count(create_model(name, 10, 32))
     assert round(count / 1e6, 2 if millions < 1 else 1) == millions
+
+
+# Zagoruyko and Komodakis 2016, table 4; Xie et al. 2017, table 7 and its authors' code; the mixup
+# papers' PreActResNet-18. In millions, for 10 classes.
+@pytest.mark.parametrize(
+    ("name", "millions"),
+    [
+        ("wrn16_8", 11.0),
+        ("wrn28_8", 23.4),
+        ("wrn28_10", 36.5),
+        ("preact_resnet18", 11.2),
+        ("resnext29_32x4d", 4.8),
+    ],
+)
+def test_networks_of_the_cifar_tables(name: str, millions: float) -> None:
+    with torch.device("meta"):
+        model = create_model(name, 10, 32)
+    assert round(parameter_count(model) / 1e6, 1) == millions
+    model = model.to_empty(device="cpu")
+    first = next(m for m in model.modules() if isinstance(m, torch.nn.Conv2d))
+    assert first.stride == (1, 1)
+    assert model(torch.zeros(2, 3, 32, 32)).shape == (2, 10)
+
+
+def test_pre_activation_blocks_sum_unnormalised_paths() -> None:
+    block = PreActBlock(4, 4, 1)
+    with torch.no_grad():
+        block.conv2.weight.zero_()
+    x = torch.randn(2, 4, 8, 8)
+    assert torch.equal(block(x), x)  # no norm and no ReLU on the shortcut or after the sum
+
+
+def test_timm_networks_by_name() -> None:
+    pytest.importorskip("timm")
+    with torch.device("meta"):
+        assert create_model("timm/resnet10t", 7, 32)(
+            torch.zeros(2, 3, 32, 32, device="meta")
+        ).shape == (2, 7)
+        vit = create_model("timm/vit_tiny_patch16_224", 7, (64, 32))
+        assert vit(torch.zeros(2, 3, 64, 32, device="meta")).shape == (2, 7)
+    with pytest.raises(UserError, match="timm has no model called 'resnet10q'"):
+        create_model("timm/resnet10q", 7, 32)
+    with pytest.raises(UserError, match="small-image stem"):
+        create_model("timm/resnet10t", 7, 32, stem="small")
 
 
 def test_shortcut_a_subsamples_and_pads_with_zeros() -> None:

@@ -1,5 +1,7 @@
-"""Networks by name: the small CIFAR ResNets and every torchvision classifier."""
+"""Networks by name: those of the CIFAR tables, torchvision's classifiers, and timm's networks."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -8,14 +10,32 @@ from torch import nn
 from saliencymixplus.errors import UserError, nearest
 from saliencymixplus.models.cifar_resnet import DEPTHS, CifarResNet
 from saliencymixplus.models.stem import SMALL_UP_TO, small_stem_for
+from saliencymixplus.models.wide_resnet import preact_resnet18, wide_resnet
 
 __all__ = ["create_model", "model_names", "parameter_count"]
 
-_CIFAR = {f"resnet{depth}": depth for depth in DEPTHS}
+_TIMM = "timm/"
+
+
+def _resnext29(num_classes: int) -> nn.Module:
+    from saliencymixplus.models.cifar_resnext import CifarResNeXt
+
+    return CifarResNeXt(32, 4, num_classes)
+
+
+# Networks for small images, by the number of classes; their stem is always the small one.
+_CIFAR: dict[str, Callable[[int], nn.Module]] = {
+    **{f"resnet{depth}": partial(CifarResNet, depth) for depth in DEPTHS},
+    "preact_resnet18": preact_resnet18,
+    "wrn16_8": partial(wide_resnet, 16, 8),
+    "wrn28_8": partial(wide_resnet, 28, 8),
+    "wrn28_10": partial(wide_resnet, 28, 10),
+    "resnext29_32x4d": _resnext29,
+}
 
 
 def model_names() -> list[str]:
-    """Every name that ``create_model`` knows."""
+    """Every name that ``create_model`` knows, but for ``timm/NAME``: timm lists those itself."""
     models = _torchvision_models()
     return [*_CIFAR, *models.list_models(module=models)]
 
@@ -39,7 +59,13 @@ def create_model(
     """
     height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
     if name in _CIFAR:
-        return CifarResNet(_CIFAR[name], num_classes)
+        return _CIFAR[name](num_classes)
+    if name.startswith(_TIMM):
+        if stem == "small":
+            raise UserError(f"{name} has no small-image stem: set model.stem to standard, or auto")
+        model = _build_timm(name, num_classes, height, width)
+        _try(model, name, num_classes, height, width)
+        return model
     if name not in model_names():
         raise UserError(f"no model is called {name!r}: {nearest(name, model_names())}")
     model = _build(name, num_classes, height, width)
@@ -74,6 +100,23 @@ def _build(name: str, num_classes: int, height: int, width: int) -> nn.Module:
         return _torchvision_models().get_model(
             name, weights=None, num_classes=num_classes, **options
         )
+    except (RuntimeError, ValueError, AssertionError) as error:
+        raise _refusal(name, height, width, error) from error
+
+
+def _build_timm(name: str, num_classes: int, height: int, width: int) -> nn.Module:
+    try:
+        import timm
+    except ImportError as error:
+        raise UserError(f"{name} needs timm: pip install 'saliencymixplus[models]'") from error
+    known = name.removeprefix(_TIMM)
+    if not timm.is_model(known):
+        raise UserError(f"timm has no model called {known!r}: {nearest(known, timm.list_models())}")
+    try:
+        try:
+            return timm.create_model(known, num_classes=num_classes, img_size=(height, width))
+        except TypeError:  # networks that take images of any size have no such argument
+            return timm.create_model(known, num_classes=num_classes)
     except (RuntimeError, ValueError, AssertionError) as error:
         raise _refusal(name, height, width, error) from error
 
