@@ -17,7 +17,7 @@ class CifarResNeXt(nn.Module):
         super().__init__()
         self.conv1 = nn.Conv2d(3, 64, 3, 1, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(64)
-        inputs = 64
+        inputs, stages = 64, []
         for number, planes in enumerate((64, 128, 256), start=1):
             stage = nn.Sequential()
             for block in range(3):
@@ -30,7 +30,8 @@ class CifarResNeXt(nn.Module):
                     )
                 stage.append(Bottleneck(inputs, planes, stride, shortcut, groups, width))
                 inputs = outputs
-            setattr(self, f"layer{number}", stage)
+            stages.append(stage)
+        self.layer1, self.layer2, self.layer3 = stages
         self.fc = nn.Linear(inputs, num_classes)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
