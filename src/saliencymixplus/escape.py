@@ -1,0 +1,78 @@
+"""Text from names and files, made safe to show in a terminal, Markdown, HTML, CSV and LaTeX.
+
+A class, a data set or a recipe may be named by somebody else: its name is text everywhere, never
+a terminal command, markup, a spreadsheet formula or a TeX macro.
+"""
+
+import html as _html
+import re
+
+# Controls (escape sequences start with one), direction overrides, line separators, surrogates.
+_INVISIBLE = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]"
+)
+# An underscore inside a word does not emphasise; `](` is what makes a link of brackets.
+_MARKDOWN = re.compile(r"[\\`*|~$]|(?<![^\W_])_|_(?![^\W_])|(?<=\])\(")
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "%": r"\%",
+    "&": r"\&",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    "[": "{[}",  # after \\ a bracket would begin an argument
+    "]": "{]}",
+    "\N{MINUS SIGN}": "$-$",
+    "\N{PLUS-MINUS SIGN}": r"$\pm$",
+    "\N{MULTIPLICATION SIGN}": r"$\times$",
+    "\N{EN DASH}": "--",
+    "\N{DAGGER}": r"\dag{}",
+    "\N{THIN SPACE}": r"\,",
+    "\N{NO-BREAK SPACE}": "~",
+    "\N{HORIZONTAL ELLIPSIS}": r"\ldots{}",
+    "\N{GREEK SMALL LETTER LAMDA}": r"$\lambda$",
+    "\N{GREEK SMALL LETTER EPSILON}": r"$\varepsilon$",
+    "\N{GREEK SMALL LETTER SIGMA}": r"$\sigma$",
+}
+
+
+def visible(text: str) -> str:
+    """Replace control characters and direction marks by their escapes, such as ``\\x1b``."""
+    return _INVISIBLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def markdown(text: str) -> str:
+    """Escape ``text`` for GitHub Markdown, inside a paragraph, a heading or a table's cell."""
+    escaped = _MARKDOWN.sub(lambda found: "\\" + found[0], visible(text))
+    return _html.escape(escaped, quote=False)
+
+
+def html(text: str) -> str:
+    """Escape ``text`` for HTML, in an element or a quoted attribute."""
+    return _html.escape(visible(text))
+
+
+def latex(text: str) -> str:
+    """Escape ``text`` for LaTeX's text mode."""
+    return "".join(_LATEX.get(letter, letter) for letter in visible(text))
+
+
+def csv(text: str) -> str:
+    """Put an apostrophe before what a spreadsheet would take for a formula."""
+    shown = visible(text)
+    return f"'{shown}" if shown.startswith(("=", "+", "-", "@")) and not _is_number(text) else shown
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

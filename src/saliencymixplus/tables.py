@@ -1,0 +1,260 @@
+"""Tables and the numbers in them: built once, shown as Markdown, HTML, CSV, LaTeX or in a terminal.
+
+A cell is a text, a number, None (nothing was measured) or a ``Cell``: a text with the numbers that
+it was made of, which sort it in HTML and fill columns of their own in CSV.
+"""
+
+import csv
+import io
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from saliencymixplus import escape
+
+if TYPE_CHECKING:
+    from rich.table import Table as RichTable
+
+MISSING = "\N{EN DASH}"
+MINUS = "\N{MINUS SIGN}"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A text and the ``values`` in it, in the order of its column's ``parts``."""
+
+    text: str
+    values: tuple[float | None, ...] = ()
+    bold: bool = False
+
+
+Value = str | float | None | Cell
+
+
+def number(value: float | None, digits: int = 2, *, signed: bool = False, unit: str = "") -> str:
+    """``value`` rounded, with a true minus sign; a zero has no sign, NaN and None are a dash."""
+    if value is None or math.isnan(value):
+        return MISSING
+    text = f"{abs(value):,.{digits}f}".replace(",", "\N{THIN SPACE}")
+    zero = not any(digit in text for digit in "123456789") and math.isfinite(value)
+    sign = "" if zero else MINUS if value < 0 else "+" if signed else ""
+    return f"{sign}{text}{unit}"
+
+
+def p_value(p: float | None) -> str:
+    """A p-value with three decimals, a smaller one as ``<0.001``: no bootstrap here is finer."""
+    if p is None or math.isnan(p):
+        return MISSING
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def p_cell(p: float | None) -> Cell:
+    """A p-value that sorts."""
+    return Cell(p_value(p), (p,))
+
+
+def mean_sd(mean: float, sd: float | None, digits: int = 2, unit: str = "") -> Cell:
+    """``12.34 ± 0.56``; the mean alone where there is no standard deviation (one seed)."""
+    text = number(mean, digits)
+    return Cell((text if sd is None else f"{text} ± {number(sd, digits)}") + unit, (mean, sd))
+
+
+def interval(low: float | None, high: float | None, digits: int = 2) -> Cell:
+    """``[11.20, 13.48]``."""
+    if low is None or high is None:
+        return Cell(MISSING, (None, None))
+    return Cell(f"[{number(low, digits)}, {number(high, digits)}]", (low, high))
+
+
+def estimate(
+    value: float, low: float, high: float, digits: int = 2, *, signed: bool = False, unit: str = ""
+) -> Cell:
+    """``−0.52 [−1.10, +0.06]``: a value with its interval."""
+    if not math.isfinite(value):
+        return Cell(MISSING, (None, None, None))
+    bounds = ", ".join(number(bound, digits, signed=signed) for bound in (low, high))
+    return Cell(f"{number(value, digits, signed=signed, unit=unit)} [{bounds}]", (value, low, high))
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: its header, its alignment, how its numbers are written, what its cells hold.
+
+    ``parts`` names the ``values`` of its cells; CSV has a column for each. An empty name stands
+    for the header itself.
+    """
+
+    header: str
+    align: Literal["left", "right"] = "right"
+    format: Callable[[float], str] = number
+    parts: Sequence[str] = ()
+
+    def text(self, value: Value) -> str:
+        """What is shown of a cell."""
+        if value is None:
+            return MISSING
+        if isinstance(value, Cell):
+            return value.text
+        return value if isinstance(value, str) else self.format(value)
+
+
+MEAN_SD = ("", "s.d.")
+INTERVAL = ("low", "high")
+ESTIMATE = ("", "low", "high")
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows under columns. Every text in it is shown as it is, whatever it holds."""
+
+    columns: Sequence[Column]
+    rows: Sequence[Sequence[Value]]
+    title: str = ""
+    notes: Sequence[str] = field(default=())
+
+    def __post_init__(self) -> None:
+        if wrong := {len(row) for row in self.rows} - {len(self.columns)}:
+            raise ValueError(f"rows of {sorted(wrong)} cells under {len(self.columns)} columns")
+
+    def texts(self) -> list[list[str]]:
+        """The cells as they are shown, without the header."""
+        return [
+            [column.text(value) for column, value in zip(self.columns, row, strict=True)]
+            for row in self.rows
+        ]
+
+    def markdown(self) -> str:
+        """GitHub Markdown; the title is left to a heading."""
+        rule = ["---" if column.align == "left" else "---:" for column in self.columns]
+        lines = [[escape.markdown(column.header) for column in self.columns], rule]
+        for row, texts in zip(self.rows, self.texts(), strict=True):
+            cells = [escape.markdown(text) for text in texts]
+            lines.append(
+                [
+                    f"**{cell}**" if isinstance(value, Cell) and value.bold else cell
+                    for cell, value in zip(cells, row, strict=True)
+                ]
+            )
+        return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+    def html(self) -> str:
+        """A ``<table>`` whose cells carry what they are sorted by as ``data-sort``."""
+        head = "".join(
+            f'<th scope="col" class="{column.align}">{escape.html(column.header)}</th>'
+            for column in self.columns
+        )
+        body = "\n".join(
+            f"<tr>{''.join(map(_html_cell, self.columns, row, texts))}</tr>"
+            for row, texts in zip(self.rows, self.texts(), strict=True)
+        )
+        caption = f"<caption>{escape.html(self.title)}</caption>" if self.title else ""
+        return (
+            f"<table>{caption}\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table>"
+        )
+
+    def csv(self) -> str:
+        """Comma-separated values: numbers at six digits, compound cells in several columns."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(
+            escape.csv(f"{column.header} {part}".strip())
+            for column in self.columns
+            for part in column.parts or ("",)
+        )
+        for row in self.rows:
+            writer.writerow(
+                piece
+                for column, value in zip(self.columns, row, strict=True)
+                for piece in _csv_cells(column, value)
+            )
+        return text.getvalue()
+
+    def latex(self, label: str = "") -> str:
+        """A ``table`` environment with booktabs rules."""
+        kinds = "".join("l" if column.align == "left" else "r" for column in self.columns)
+        lines = [[escape.latex(column.header) for column in self.columns]]
+        for row, texts in zip(self.rows, self.texts(), strict=True):
+            cells = [escape.latex(text) for text in texts]
+            lines.append(
+                [
+                    rf"\textbf{{{cell}}}" if isinstance(value, Cell) and value.bold else cell
+                    for cell, value in zip(cells, row, strict=True)
+                ]
+            )
+        head, *body = (" & ".join(line) + r" \\" for line in lines)
+        notes = "".join(" " + escape.latex(note) for note in self.notes)
+        return "\n".join(
+            [
+                r"\begin{table}",
+                r"  \centering",
+                *([rf"  \caption{{{escape.latex(self.title)}.{notes}}}"] if self.title else []),
+                *([rf"  \label{{{label}}}"] if label else []),
+                rf"  \begin{{tabular}}{{{kinds}}}",
+                r"    \toprule",
+                f"    {head}",
+                r"    \midrule",
+                *(f"    {line}" for line in body),
+                r"    \bottomrule",
+                r"  \end{tabular}",
+                r"\end{table}",
+                "",
+            ]
+        )
+
+    def rich(self) -> "RichTable":
+        """For a terminal, by ``rich.console.Console.print``."""
+        from rich import box
+        from rich.table import Table as RichTable
+        from rich.text import Text
+
+        table = RichTable(
+            title=Text(escape.visible(self.title), "italic") if self.title else None,
+            title_justify="left",
+            box=box.SIMPLE_HEAD,
+            padding=(0, 1 if len(self.columns) < 8 else 0, 0, 0),  # to keep to 100 columns
+            collapse_padding=True,
+            pad_edge=False,
+        )
+        for index, column in enumerate(self.columns):
+            header = escape.visible(column.header)
+            table.add_column(
+                # A header wider than its column's figures goes over two lines.
+                Text(header if index == 0 else header.replace(" ", "\n", 1)),
+                justify=column.align,
+                no_wrap=column.align == "right",
+                overflow="fold",
+                vertical="bottom",
+            )
+        for row in self.texts():
+            table.add_row(*(Text(escape.visible(text)) for text in row))
+        return table
+
+
+def _sort_key(value: Value) -> float | None:
+    if isinstance(value, Cell):
+        return next(iter(value.values), None)
+    return None if isinstance(value, str) else value
+
+
+def _html_cell(column: Column, value: Value, text: str) -> str:
+    key = _sort_key(value)
+    sort = "" if key is None or not math.isfinite(key) else f' data-sort="{key:.12g}"'
+    shown = escape.html(text)
+    if isinstance(value, Cell) and value.bold:
+        shown = f"<strong>{shown}</strong>"
+    return f'<td class="{column.align}"{sort}>{shown}</td>'
+
+
+def _csv_cells(column: Column, value: Value) -> list[str]:
+    if column.parts:
+        values = value.values if isinstance(value, Cell) else (value,)
+        found = [part for part in values if not isinstance(part, (str, Cell))]
+        return [_csv_number(part) for part in found] + [""] * (len(column.parts) - len(found))
+    if isinstance(value, Cell):
+        return [_csv_number(value.values[0]) if len(value.values) == 1 else escape.csv(value.text)]
+    return [escape.csv(value) if isinstance(value, str) else _csv_number(value)]
+
+
+def _csv_number(value: float | None) -> str:
+    return "" if value is None or math.isnan(value) else f"{value:.6g}"
