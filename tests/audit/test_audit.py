@@ -13,9 +13,10 @@ from torch import nn
 from saliencymixplus.audit import audit as module
 from saliencymixplus.audit.audit import audit
 from saliencymixplus.audit.figures import epochs_figure, errors_figure
-from saliencymixplus.audit.measure import annotated, batches, measure
-from saliencymixplus.audit.statistics import Estimate
-from saliencymixplus.audit.text import summary_lines, table
+from saliencymixplus.audit.findings import load_findings
+from saliencymixplus.audit.measure import annotated, batches, mix_and_record
+from saliencymixplus.audit.text import metrics_table
+from saliencymixplus.bootstrap import Estimate
 from saliencymixplus.datasets.prepared import load_prepared
 from saliencymixplus.errors import UserError
 from saliencymixplus.mixing import create
@@ -102,7 +103,7 @@ def test_recipes_mix_the_same_batches(rectangles):
     data = load_prepared(rectangles)
     split = data.split("train")
     found = [
-        measure(
+        mix_and_record(
             split, annotated(split), data.meta, create(name), [], images=40, batch_size=8, seed=0
         )
         for name in ("cutmix", "saliencymix")
@@ -153,13 +154,13 @@ def test_numbers_are_printed_with_true_signs_and_zeros_without():
     estimates = {
         name: Estimate(-0.0342, -0.05, -0.0001) for name in ("bias", "area_mean_absolute_error")
     }
-    cells = table(
+    cells = metrics_table(
         {"cutmix": estimates}, {"bias": "Bias", "area_mean_absolute_error": "Area"}, ["cutmix"]
     )
-    assert cells.splitlines()[-1] == "| CutMix | −0.034 [−0.050, 0.000] | −0.034 |"
+    assert cells.markdown().splitlines()[-1] == "| CutMix | −0.034 [−0.050, 0.000] | −0.034 |"
     estimates = {"bias": Estimate(0.1, 0.05, np.nan), "spread": Estimate(np.nan, 0, 0)}
-    cells = table({"cutmix": estimates}, {"bias": "Bias", "spread": "Spread"}, ["cutmix"])
-    assert cells.splitlines()[-1] == "| CutMix | +0.100 [+0.050, –] | – |"
+    cells = metrics_table({"cutmix": estimates}, {"bias": "Bias", "spread": "Spread"}, ["cutmix"])
+    assert cells.markdown().splitlines()[-1] == "| CutMix | +0.100 [+0.050, –] | – |"
 
 
 def test_marks_are_drawn_whole():
@@ -226,7 +227,7 @@ def test_nothing_to_audit_is_an_empty_result_with_its_reason(rectangles, tmp_pat
         assert result["mixes"] == result["differences"] == result["along_training"] == {}
         assert reason in result["skipped"]
         assert reason in (output / "audit.md").read_text()
-        assert [reason in line for line in summary_lines(result)] == [True]
+        assert load_findings(output) == result["skipped"]
 
 
 def test_refusals_say_what_to_do(rectangles, tmp_path, monkeypatch):

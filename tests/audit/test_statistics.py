@@ -6,12 +6,12 @@ import pytest
 from saliencymixplus.audit.figures import errors_figure
 from saliencymixplus.audit.records import Records
 from saliencymixplus.audit.statistics import (
-    Estimate,
     bootstrap_weights,
     differences,
     estimates,
     resampled,
 )
+from saliencymixplus.bootstrap import Estimate
 
 
 def records(lam, true, *, batch=None, area=None, visible_a=1.0, visible_b=1.0, region=0.5):

@@ -13,6 +13,7 @@ from saliencymixplus.comparison.plots import frontier
 from saliencymixplus.comparison.published import Published
 from saliencymixplus.comparison.result import Comparison
 from saliencymixplus.comparison.statistics import paired_bootstrap
+from saliencymixplus.comparison.text import markdown, print_tables
 from saliencymixplus.errors import UserError
 from tests.helpers import write_run
 
@@ -67,7 +68,7 @@ def test_files(runs, tmp_path):
     assert metrics["top1_error"] == pytest.approx(100 * 8 / N, abs=1e-5)
     assert metrics["difference"] == pytest.approx(-100 * 4 / N, abs=1e-5)
     text = (out / "comparison.md").read_text()
-    assert "| cutmix | 13.33±2.36 |" in text
+    assert "| CutMix | 13.33 ± 2.36 |" in text
     assert "### Best on test (optimistic; as published)" in text
     assert "### Best validation epoch" not in text
     for name in ("comparison.png", "pareto.png"):
@@ -76,26 +77,29 @@ def test_files(runs, tmp_path):
 
 def test_terminal_tables_keep_to_their_width(runs, tmp_path, capsys):
     comparison = compare([runs], tmp_path / "out")
-    comparison.print()
+    print_tables(comparison)
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 100
-    assert any("cutmix" in line and "13.33±2.36" in line for line in lines)
+    assert any("CutMix" in line and "13.33 ± 2.36" in line for line in lines)
 
 
 def test_published_figures_stand_beside_best_on_test(runs, tmp_path, capsys):
     (table,) = compare([runs], tmp_path / "out").tables
     rows = [
-        replace(row, name=f"saliencymixplus-{i}-published", published=Published(24.95, 7.0, i == 0))
+        replace(row, name=f"{row.name}-{i}-published", published=Published(24.95, 7.0, i == 0))
         for i, row in enumerate(table.rows)
     ]
-    comparison = Comparison([replace(table, rows=rows)])
-    text = comparison.markdown()
+    names = {row.name: changed.name for row, changed in zip(table.rows, rows, strict=True)}
+    ties = [names[name] for name in table.ties]
+    changed = replace(table, rows=rows, baseline=names[table.baseline], ties=ties)
+    comparison = Comparison([changed])
+    text = markdown(comparison)
     best = text[text.index("### Best on test") :]
     assert "24.95/7.00 |" in best
     assert "24.95/7.00† |" in best
     assert "corrected variant" in best
     assert "24.95" not in text[: text.index("### Best on test")]
-    comparison.print()
+    print_tables(comparison)
     assert max(map(len, capsys.readouterr().out.splitlines())) <= 100
 
 

@@ -91,7 +91,7 @@ def test_one_command_makes_the_table_in_a_fresh_clone(tmp_path: Path) -> None:
     assert "top1_error" in run(str(DVC), "--cd", "ablation", "metrics", "show")
     assert (tmp_path / "mlflow.db").is_file()
     table = (tmp_path / "ablation/comparison/comparison.md").read_text(encoding="utf-8")
-    assert "Difference to saliencymixplus" in table
-    assert re.search(r"(?m)^\| cutmix \|", table)
+    assert "Difference to SaliencyMix+" in table
+    assert re.search(r"(?m)^\| CutMix \|", table)
     # Nothing of the main pipeline's ran, or was needed.
     assert not any((tmp_path / name).exists() for name in ("pipeline", "runs"))

@@ -1,1 +1,1 @@
-"""How true are the labels of mixed images? Assigned λ against the visible objects."""
+"""Label noise: the λ that a method assigns against the objects visible in the mixed image."""

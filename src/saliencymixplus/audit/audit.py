@@ -1,8 +1,7 @@
-"""The label-noise audit of several mixing recipes on one prepared data set, written to a folder."""
+"""The label-noise audit: several mixing recipes on one prepared data set, written to a folder."""
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,11 +10,10 @@ import torch
 from PIL import Image
 
 from saliencymixplus.audit.figures import epochs_figure, errors_figure, scatter_figure
-from saliencymixplus.audit.measure import Worst, annotated, measure
+from saliencymixplus.audit.findings import COMPARED, Estimates, Findings
+from saliencymixplus.audit.measure import Worst, annotated, mix_and_record
 from saliencymixplus.audit.records import Indices, Records, write_csv
 from saliencymixplus.audit.statistics import (
-    Difference,
-    Estimate,
     bootstrap_weights,
     differences,
     estimates,
@@ -34,9 +32,7 @@ from saliencymixplus.settings.schema import MixSettings
 if TYPE_CHECKING:
     from saliencymixplus.runs.read import Run
 
-BASELINE = "cutmix"  # whose labels are the areas
-COMPARED = ("mean_absolute_error", "bias", "no_object", "pixel_mean_absolute_error")
-NOTHING_WRONG = 0.005  # below this error no label is worth a picture (mixup's are exact)
+NOTHING_WRONG = 0.005  # label errors below this are not drawn (mixup's labels are exact)
 
 
 def audit(
@@ -48,21 +44,21 @@ def audit(
     *,
     device: torch.device | str = "cpu",
 ) -> dict[str, Any]:
-    """Compare assigned λ and true share of visible object for every recipe of ``mixes``.
+    """Compare assigned λ with the visible fraction of each object for every recipe of ``mixes``.
 
     Args:
-        prepared: what ``prepare`` wrote, with masks.
-        runs: by the recipe's name, run folders whose last weights give the saliency of methods
-            that need a network; several (seeds) take turns. Where they hold weights of single
-            epochs, these are audited too. A recipe without a run takes the networks of all runs.
-        output: folder for audit.json, audit.csv, audit.md and the pictures.
+        prepared: folder written by ``prepare``.
+        runs: run folders by recipe. Their last weights give the saliency of methods that need a
+            network, several runs (seeds) in turn. Weights of single epochs that they kept are
+            audited too. A recipe without runs uses the networks of all runs.
+        output: folder for audit.json, audit.csv, audit.md and the figures.
 
     Returns:
-        What audit.json holds: ``mixes``, ``differences`` and ``along_training``, numbers only.
-        Without masks or methods that mix they are empty, and ``skipped`` gives the reason.
+        The content of audit.json: ``mixes``, ``differences`` and ``along_training``, numbers only.
+        They are empty if the data have no masks or no method mixes; ``skipped`` says why.
 
     Raises:
-        UserError: a run that is missing or was trained on other data.
+        UserError: a run is missing or was trained on other data.
     """
     start = time.perf_counter()
     data = load_prepared(prepared)
@@ -81,7 +77,7 @@ def audit(
 
     def run_one(name: str, mixer: Mixer, which: str, images: int, worst: Worst | None) -> Records:
         models = [run.model(which).to(device) for run in loaded.get(name, ())]
-        return measure(
+        return mix_and_record(
             split,
             rows,
             data.meta,
@@ -101,70 +97,72 @@ def audit(
         for name, mixer in mixers.items()
     }
     samples = _resampled(records, settings)
-    found = {name: estimates(values) for name, values in samples.items()}
-    gaps = {
-        f"{first}-{second}": differences(samples[first], samples[second])
-        for second in samples
-        for first in samples
-        if first != second
-    }
-    epochs: dict[str, dict[int, dict[str, Estimate]]] = {}
+    epochs: dict[str, dict[int, Estimates]] = {}
     for name in loaded:
         for epoch in _saved_epochs(loaded[name]):
             taken = run_one(name, mixers[name], f"epoch_{epoch:04d}", settings.epoch_images, None)
             epochs.setdefault(name, {})[epoch] = estimates(
                 _resampled({name: taken}, settings)[name]
             )
-
-    result = {
-        "mixes": {
-            name: {"samples": len(records[name])} | _flat(values) for name, values in found.items()
+    found = Findings(
+        {name: estimates(values) for name, values in samples.items()},
+        {
+            (first, second): {
+                metric: gap
+                for metric, gap in differences(samples[first], samples[second]).items()
+                if metric in COMPARED
+            }
+            for first in samples
+            for second in samples
+            if first != second
         },
-        "differences": {
-            f"{first}-{second}": _flat({key: gaps[f"{first}-{second}"][key] for key in COMPARED})
-            for at, second in enumerate(samples)
-            for first in list(samples)[at + 1 :]
+        epochs,
+        {
+            "data": {"name": data.meta.name, "digest": data.meta.digest, "split": split.name},
+            "annotated_images": len(rows),
+            "input_size": size or data.meta.image_size[0],
+            "settings": settings.model_dump(mode="json"),
+            "recipes": {
+                mix.name: mix.model_dump(mode="json") for mix in mixes if mix.name in mixers
+            },
+            "runs": {name: [run.digest for run in runs] for name, runs in loaded.items()},
+            "trained_with": {
+                name: sorted({run.settings.mix.name for run in runs})
+                for name, runs in loaded.items()
+            },
+            "device": str(device),
+            "torch": torch.__version__,
+            "seconds": round(time.perf_counter() - start, 1),
         },
-        "along_training": {
-            name: {f"epoch_{epoch:04d}": _flat(values) for epoch, values in by_epoch.items()}
-            for name, by_epoch in epochs.items()
-        },
-    }
-    details = {
-        "data": {"name": data.meta.name, "digest": data.meta.digest, "split": split.name},
-        "annotated_images": len(rows),
-        "input_size": size or data.meta.image_size[0],
-        "settings": settings.model_dump(mode="json"),
-        "recipes": {mix.name: mix.model_dump(mode="json") for mix in mixes if mix.name in mixers},
-        "runs": {name: [run.digest for run in found] for name, found in loaded.items()},
-        "trained_with": {
-            name: sorted({run.settings.mix.name for run in found}) for name, found in loaded.items()
-        },
-        "device": str(device),
-        "torch": torch.__version__,
-    }
+    )
+    result = found.to_json({name: len(taken) for name, taken in records.items()})
     with whole_directory(output) as part:
         write_json(part / "audit.json", result)
         write_csv(part / "audit.csv", records, split.files)
-        save_figure(scatter_figure(records, found), part / "scatter.png")
-        save_figure(errors_figure(found), part / "errors.png")
-        if epochs:
-            save_figure(epochs_figure(epochs, found), part / "along_training.png")
-        for name, gallery in worst.items():
-            if not gallery.samples or gallery.samples[0][0] < NOTHING_WRONG:
-                continue
-            title = f"{method_label(name)}: the labels furthest from the truth"
-            picture = draw_samples([sample for _, sample in gallery.samples], title=title)
-            Image.fromarray(picture).save(part / f"worst_{name}.png")
-        details["seconds"] = round(time.perf_counter() - start, 1)
-        write_json(part / "details.json", details)
-        baseline = BASELINE if BASELINE in mixers else next(iter(mixers))
-        write_text(part / "audit.md", markdown(found, gaps, epochs, details, baseline))
+        _draw(part, found, records, worst)
+        write_json(part / "details.json", found.details)
+        write_text(part / "audit.md", markdown(found))
     return result
 
 
+def _draw(
+    folder: Path, found: Findings, records: Mapping[str, Records], worst: Mapping[str, Worst]
+) -> None:
+    """The audit's plots, and each recipe's worst labels as a grid of samples."""
+    save_figure(scatter_figure(records, found.estimates), folder / "scatter.png")
+    save_figure(errors_figure(found.estimates), folder / "errors.png")
+    if found.along_training:
+        figure = epochs_figure(found.along_training, found.estimates)
+        save_figure(figure, folder / "along_training.png")
+    for name, gallery in worst.items():
+        if gallery.samples and gallery.samples[0][0] >= NOTHING_WRONG:
+            title = f"{method_label(name)}: the labels furthest from the truth"
+            picture = draw_samples([sample for _, sample in gallery.samples], title=title)
+            Image.fromarray(picture).save(folder / f"worst_{name}.png")
+
+
 def _nothing_to_audit(split: Split, rows: Indices, mixers: Mapping[str, Mixer]) -> str:
-    """Why there is nothing to audit; empty if there is something."""
+    """The reason why nothing can be audited; empty if something can."""
     if not mixers:
         return "none of the methods mixes images"
     if split.masks is None:
@@ -178,7 +176,7 @@ def _nothing_to_audit(split: Split, rows: Indices, mixers: Mapping[str, Mixer]) 
 
 
 def _write_skipped(output: Path, reason: str) -> dict[str, Any]:
-    """Write an empty result, so that a pipeline on such data goes on to its report."""
+    """Write an empty result, so that a pipeline on such data still reaches its report."""
     result = {"mixes": {}, "differences": {}, "along_training": {}, "skipped": reason}
     with whole_directory(output) as part:
         write_json(part / "audit.json", result)
@@ -189,7 +187,7 @@ def _write_skipped(output: Path, reason: str) -> dict[str, Any]:
 def _resampled(
     records: Mapping[str, Records], settings: AuditSettings
 ) -> dict[str, dict[str, np.ndarray]]:
-    """Metrics of every recipe under the same draws of batches."""
+    """Metrics of every recipe, all with the same bootstrap draws."""
     count = max(int(found.batch.max()) for found in records.values()) + 1
     weights = bootstrap_weights(count, settings.resamples, settings.seed)
     return {name: resampled(found, weights) for name, found in records.items()}
@@ -200,7 +198,7 @@ def _runs_for(name: str, folders: Sequence[Path], data: Prepared) -> "list[Run]"
 
     if not folders:
         raise UserError(
-            f"auditing {name} takes the saliency of a trained network: train it first, "
+            f"auditing {name} needs the saliency of a trained network: train it first, "
             "or name a run"
         )
     found = [load_run(folder) for folder in folders]
@@ -211,7 +209,7 @@ def _runs_for(name: str, folders: Sequence[Path], data: Prepared) -> "list[Run]"
 
 
 def _input_size(runs: "Sequence[Run]") -> int | None:
-    """Side that the networks were trained on; every recipe is audited at the same."""
+    """Side of the networks' input, at which every recipe is audited; None without networks."""
     sizes = {run.settings.training.crop_size for run in runs}
     if len(sizes) > 1:
         raise UserError(
@@ -221,16 +219,6 @@ def _input_size(runs: "Sequence[Run]") -> int | None:
 
 
 def _saved_epochs(runs: "Sequence[Run]") -> list[int]:
-    """Epochs whose weights every run kept."""
+    """Epochs of which every run kept the weights."""
     names = set.intersection(*({*run.weights} for run in runs))
     return sorted(int(name.removeprefix("epoch_")) for name in names if name.startswith("epoch_"))
-
-
-def _flat(values: Mapping[str, Estimate | Difference]) -> dict[str, float]:
-    """metric, metric_low, metric_high (and metric_p_value); what has no meaning is left out."""
-    result = {}
-    for name, estimate in values.items():
-        for key, value in asdict(estimate).items():
-            if np.isfinite(value):
-                result[name if key == "value" else f"{name}_{key}"] = float(value)
-    return result

@@ -1,4 +1,4 @@
-"""Figures of the label-noise audit: λ against the truth, the errors, the course in training."""
+"""Figures of the label-noise audit: λ against the truth, label errors, errors along training."""
 
 from collections.abc import Mapping
 
@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from saliencymixplus.audit.records import Records
-from saliencymixplus.audit.statistics import Estimate
+from saliencymixplus.bootstrap import Estimate
 from saliencymixplus.pictures.style import (
     REFERENCE,
     TEXT,
@@ -22,7 +22,7 @@ Estimates = Mapping[str, Mapping[str, Estimate]]  # recipe -> metric -> estimate
 
 
 def scatter_figure(records: Mapping[str, Records], found: Estimates) -> Figure:
-    """One square per recipe: each mixed sample's assigned λ over its true λ, and the diagonal."""
+    """One panel per recipe: assigned λ against true λ of every mixed sample, and the diagonal."""
     styles = method_styles(records)
     columns = min(4, len(records))
     rows = -(-len(records) // columns)
@@ -32,7 +32,7 @@ def scatter_figure(records: Mapping[str, Records], found: Estimates) -> Figure:
         axes.set_visible(False)
     for at, (axes, (name, taken)) in enumerate(zip(cells, records.items(), strict=False)):
         axes.plot((0, 1), (0, 1), color=REFERENCE, linewidth=1, zorder=1)
-        # Many points: smaller and fainter, so that where they crowd is seen.
+        # Many points are drawn fainter, to show their density.
         axes.scatter(
             taken.true_lam,
             taken.lam,
@@ -81,14 +81,14 @@ def errors_figure(found: Estimates) -> Figure:
     _dots(right, found, "no_object")
     middle.axvline(0, color=REFERENCE, linewidth=1, zorder=0)
     for axes in (left, right):
-        # From 0 on, with a little room on both sides, so that marks at the ends are whole.
+        # From 0, with room on both sides so that no marker is cut off.
         furthest = axes.get_xlim()[1]
         axes.set_xlim(-0.03 * furthest, 1.03 * furthest)
     right.xaxis.set_major_formatter(PercentFormatter(1, decimals=None))
     right.xaxis.set_major_locator(MaxNLocator(5))
     finish_axes(left, x="mean |λ − λ*|  (hollow: area label)", title="Label error", grid="x")
     finish_axes(middle, x="mean λ − λ*  (right: too much for a)", title="Bias", grid="x")
-    finish_axes(right, x="share of pasted regions", title="No object pasted", grid="x")
+    finish_axes(right, x="fraction of pasted regions", title="No object pasted", grid="x")
     left.set_yticks(range(len(found)), [style.label for style in method_styles(found).values()])
     left.set_ylim(len(found) - 0.5, -0.5)
     return fig
@@ -97,7 +97,7 @@ def errors_figure(found: Estimates) -> Figure:
 def epochs_figure(
     epochs: Mapping[str, Mapping[int, Mapping[str, Estimate]]], found: Estimates
 ) -> Figure:
-    """The label error over the saved epochs; recipes without a network as level lines."""
+    """The label error over the saved epochs; recipes without a network are level lines."""
     fig, axes = figure(6.4, 3.6)
     styles = method_styles(found)
     for name, style in styles.items():
@@ -115,7 +115,7 @@ def epochs_figure(
             axes.plot(at, [v.value for v in values], **style.line(), marker=style.marker)
         else:
             level = found[name]["mean_absolute_error"].value
-            # The mark at the end: two recipes may have one colour, but not one mark as well.
+            # Two recipes may share a colour, but then not their marker.
             axes.plot(
                 (0, 1),
                 (level, level),
@@ -151,7 +151,7 @@ def _dots(axes: Axes, found: Estimates, metric: str, hollow: str | None = None) 
             )
         if not np.isfinite(estimate.value):
             continue
-        # A percentile interval need not hold the estimate: draw no bar backwards.
+        # A percentile interval need not contain the estimate; error bars cannot be negative.
         reach = [
             [max(estimate.value - estimate.low, 0.0)],
             [max(estimate.high - estimate.value, 0.0)],

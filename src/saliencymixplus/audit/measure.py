@@ -1,4 +1,4 @@
-"""Mixing real images with masks and noting, for each, what the label says and what is so."""
+"""Mix annotated images and record, for each result, its label and the visible objects."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from saliencymixplus.audit.records import Indices, Records, joined
-from saliencymixplus.audit.visible_share import OBJECT, truth
+from saliencymixplus.audit.visible_fraction import OBJECT, truth
 from saliencymixplus.datasets.prepared import Meta, Split
 from saliencymixplus.errors import UserError
 from saliencymixplus.loading.inputs import Inputs, inputs
@@ -30,12 +30,12 @@ class Worst:
         del self.samples[self.size :]
 
     def admits(self, error: float) -> bool:
-        """Whether a sample with this error would stay."""
+        """Whether a sample with this error would be kept."""
         return len(self.samples) < self.size or error > self.samples[-1][0]
 
 
 def annotated(split: Split) -> Indices:
-    """Positions of the images whose mask marks an object; none without masks."""
+    """Positions of the images whose mask marks an object; empty without masks."""
     if split.masks is None:
         return np.zeros(0, np.int64)
     flat = split.masks.reshape(len(split.masks), -1)
@@ -47,10 +47,10 @@ def annotated(split: Split) -> Indices:
 
 
 def batches(rows: Indices, images: int, batch_size: int, seed: int) -> Iterator[list[int]]:
-    """At least one batch and about ``images`` positions: every pass through ``rows`` is shuffled.
+    """Yield batches of positions, about ``images`` in total; each pass over ``rows`` is shuffled.
 
-    No image is twice in a batch, no batch has a single image, and no two batches of a pass differ
-    in size by more than one.
+    There is at least one batch. No batch has an image twice or a single image, and the batches of
+    a pass differ in size by at most one.
     """
     generator = np.random.default_rng(seed)
     left = max(images, 2)
@@ -62,7 +62,7 @@ def batches(rows: Indices, images: int, batch_size: int, seed: int) -> Iterator[
             yield part.tolist()
 
 
-def measure(
+def mix_and_record(
     split: Split,
     rows: Indices,
     meta: Meta,
@@ -76,10 +76,10 @@ def measure(
     device: torch.device | str = "cpu",
     worst: Worst | None = None,
 ) -> Records:
-    """Mix about ``images`` of the annotated images ``rows`` and compare label and truth.
+    """Mix about ``images`` of the annotated images ``rows``; one record per mixed image.
 
-    The batches depend on ``seed`` alone, so that every mixer sees the same. A mixer that takes a
-    network's saliency uses ``models`` in turn, batch by batch.
+    The batches depend on ``seed`` alone, so that every mixer sees the same ones. A mixer that
+    needs a network's saliency uses ``models`` in turn, batch by batch.
     """
     parts: list[Records] = []
     generator = torch.Generator().manual_seed(seed)
@@ -100,7 +100,7 @@ def measure(
 
 
 def record(mixed: MixedBatch, batch: Inputs, rows: Indices, number: int = 0) -> Records:
-    """One row per mixed sample; ``rows`` are the batch's positions in its split."""
+    """One entry per mixed image; ``rows`` are the positions of the batch in its split."""
     assert batch.masks is not None
     seen = truth(mixed, batch.masks)
     labels = batch.labels.cpu().numpy()

@@ -1,4 +1,4 @@
-"""What the audit notes of every mixed sample, as columns, and the table of it on the disk."""
+"""The audit's record of every mixed sample, as columns, and audit.csv."""
 
 import csv
 from collections.abc import Mapping, Sequence
@@ -18,19 +18,19 @@ Indices = NDArray[np.int64]
 class Records:
     """One entry per mixed sample in every column, all of length n."""
 
-    batch: Indices  # number of the batch that it was mixed in
+    batch: Indices  # number of the batch it was mixed in
     image_a: Indices  # position in the split
     image_b: Indices
     label_a: Indices
     label_b: Indices
     lam: Numbers  # assigned to the sample
     effective_lam: Numbers  # what reaches the gradient: the batch mean where the loss averages λ
-    area_lam: Numbers  # 1 − share of pixels taken from b
+    area_lam: Numbers  # 1 − fraction of pixels taken from b
     visible_a: Numbers  # v_a
     visible_b: Numbers  # v_b
     true_lam: Numbers  # v_a / (v_a + v_b)
     true_pixel_lam: Numbers  # by object pixels
-    region: Numbers  # share of pixels that is b's
+    region: Numbers  # fraction of pixels taken from b
 
     def __len__(self) -> int:
         return len(self.lam)

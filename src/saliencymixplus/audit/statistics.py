@@ -1,20 +1,20 @@
 """Errors of the assigned λ, with bootstrap intervals and paired differences between recipes.
 
-The bootstrap draws whole batches with replacement (Efron and Tibshirani 1993), as weights: many
-methods draw one box for a batch, whose samples are then no independent evidence. Every recipe
-mixes the same batches and is weighed alike, which makes differences between recipes paired. All
-resamples are one matrix product.
+The bootstrap draws whole batches with replacement, as weights: many methods draw one box per
+batch, whose samples are then not independent. Every recipe mixes the same batches with the same
+weights, which makes differences between recipes paired. All resamples are one matrix product.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from saliencymixplus import bootstrap
 from saliencymixplus.audit.records import Numbers, Records
+from saliencymixplus.bootstrap import Difference, Estimate
 
-#: metric -> what it is, for tables
+# Metric: its description in tables.
 METRICS = {
     "mean_absolute_error": "mean |λ − λ*|",
     "bias": "mean λ − λ* (above 0: too much for a)",
@@ -22,30 +22,14 @@ METRICS = {
     "area_mean_absolute_error": "mean |area λ − λ*| of the same samples",
     "area_gap": "mean |λ − λ*| − mean |area λ − λ*| (below 0: truer than the area)",
     "effective_mean_absolute_error": "mean |λ − λ*| of the λ that reaches the gradient",
-    "spread": "s.d. of λ*: roughly what the best constant label would be off by",
-    "no_object": "share of pasted regions without any object pixel of b",
-    "hidden_object": "share of mixed images that hide a's object wholly",
-    "nothing_visible": "share of mixed images that show no object at all: λ* is undefined there",
+    "spread": "s.d. of λ*: about the error of the best constant label",
+    "no_object": "fraction of pasted regions without any object pixel of b",
+    "hidden_object": "fraction of mixed images that hide a's object completely",
+    "nothing_visible": "fraction of mixed images that show no object, where λ* is undefined",
     "pixel_mean_absolute_error": "mean |λ − λ*| where λ* counts object pixels",
     "pixel_bias": "mean λ − λ* where λ* counts object pixels",
     "pixel_correlation": "correlation of λ and λ* where λ* counts object pixels",
 }
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A metric with the percentile bootstrap's 95 % interval; NaN where it has no meaning."""
-
-    value: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
-class Difference(Estimate):
-    """A recipe's metric minus a baseline's, with the two-sided bootstrap p-value."""
-
-    p_value: float
 
 
 def bootstrap_weights(batches: int, resamples: int, seed: int) -> NDArray[np.float64]:
@@ -89,31 +73,16 @@ def resampled(records: Records, weights: NDArray[np.float64]) -> dict[str, Numbe
 
 
 def estimates(samples: Mapping[str, Numbers]) -> dict[str, Estimate]:
-    """The interval of every metric that ``resampled`` gave."""
-    return {name: Estimate(*_interval(values)) for name, values in samples.items()}
+    """Every metric of ``resampled`` with its interval."""
+    return {name: bootstrap.estimate(values[0], values[1:]) for name, values in samples.items()}
 
 
 def differences(
     samples: Mapping[str, Numbers], baseline: Mapping[str, Numbers]
 ) -> dict[str, Difference]:
     """Every metric minus the baseline's, resample by resample."""
-    result = {}
-    for name, values in samples.items():
-        gap = values - baseline[name]
-        draws = gap[1:][np.isfinite(gap[1:])]
-        # One more draw on either side: no p-value is exactly 0 (Davison and Hinkley 1997).
-        tail = min((draws <= 0).sum(), (draws >= 0).sum()) + 1
-        p = min(1.0, 2.0 * float(tail) / (len(draws) + 1)) if len(draws) else np.nan
-        result[name] = Difference(*_interval(gap), p)
-    return result
-
-
-def _interval(values: Numbers) -> tuple[float, float, float]:
-    draws = values[1:][np.isfinite(values[1:])]
-    if not np.isfinite(values[0]) or not len(draws):
-        return (np.nan, np.nan, np.nan)
-    low, high = np.quantile(draws, (0.025, 0.975))
-    return float(values[0]), float(low), float(high)
+    gaps = {name: values - baseline[name] for name, values in samples.items()}
+    return {name: bootstrap.difference(gap[0], gap[1:]) for name, gap in gaps.items()}
 
 
 def _mean(values: Numbers, weights: NDArray[np.float64]) -> Numbers:

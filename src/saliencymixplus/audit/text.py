@@ -1,14 +1,16 @@
-"""The label-noise audit in words and tables (Markdown)."""
+"""The label-noise audit in words and tables."""
 
-import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from saliencymixplus.audit.statistics import METRICS, Difference, Estimate
+from saliencymixplus import escape
+from saliencymixplus.audit.findings import Differences, Estimates, Findings
+from saliencymixplus.audit.statistics import METRICS
+from saliencymixplus.bootstrap import Estimate
 from saliencymixplus.pictures.style import method_label
+from saliencymixplus.tables import ESTIMATE, Cell, Column, Table, Value, estimate, number, p_cell
 
-MINUS = "\N{MINUS SIGN}"
-MISSING = "–"
+Block = str | Table  # a paragraph or heading in Markdown, or a table
 _COLUMNS = {
     "mean_absolute_error": "Label error",
     "area_mean_absolute_error": "Area label's error",
@@ -22,225 +24,224 @@ _PIXEL_COLUMNS = {
     "pixel_bias": "Bias",
     "pixel_correlation": "Correlation",
 }
-_SHARES = {"no_object", "hidden_object", "nothing_visible"}
-_SIGNED = {"bias", "pixel_bias", "area_gap"}  # may be of either sign: a plus is printed as well
-# Without interval, for the width of a page.
-_BARE = {"area_mean_absolute_error", "correlation", "spread"}
+_EPOCH_COLUMNS = ("mean_absolute_error", "correlation", "no_object")
+_COMPARED = ("mean_absolute_error", "pixel_mean_absolute_error", "no_object")
+_FRACTIONS = {"no_object", "hidden_object", "nothing_visible"}  # shown in percent
+_SIGNED = {"bias", "pixel_bias", "area_gap"}  # shown with a plus too
+_BARE = {"area_mean_absolute_error", "correlation", "spread"}  # without interval, for the width
 
 
-def markdown(
-    found: Mapping[str, Mapping[str, Estimate]],
-    gaps: Mapping[str, Mapping[str, Difference]],
-    epochs: Mapping[str, Mapping[int, Mapping[str, Estimate]]],
-    details: Mapping[str, Any],
-    baseline: str,
-) -> str:
-    """The page audit.md: what was measured, which label is truer and by how much."""
-    data, settings = details["data"], details["settings"]
-    ranked = sorted(found, key=lambda name: found[name]["mean_absolute_error"].value)
-    parts = [
-        f"# Label-noise audit: {data['name']}",
-        f"{settings['images']} mixed images of each recipe, from the "
-        f"{details['annotated_images']} annotated images of the {data['split']} split, at "
-        f"{details['input_size']} pixels without augmentation. λ is the weight that a label gives "
-        "to image a; the true λ* = v_a / (v_a + v_b), where v is the share of an image's own "
-        "object that is still visible in the mixed image. Brackets: 95 % bootstrap intervals "
-        f"({settings['resamples']} resamples of batches of {settings['batch_size']}).",
-        _repeats(settings["images"], details["annotated_images"]),
-        _borrowed(details.get("trained_with", {})),
-        verdict(found, gaps, baseline),
-        "## Labels against the visible share of each object",
-        table(found, _COLUMNS, ranked),
-        "Label error: mean |λ − λ*|. Area label's error: the same, had the label been the share "
-        "of pixels. Bias: mean λ − λ*. No object pasted: pasted regions without one object pixel "
-        "of b. Spread: s.d. of λ*. An error is "
-        "to be read beside the spread: a method whose λ* hardly varies is off by little whatever "
-        "it does, and mixup, which shows all of both objects, is right by construction. Every "
-        "interval is under All metrics.",
-        "## Labels against visible object pixels",
-        table(found, _PIXEL_COLUMNS, ranked),
-        "Here λ* counts pixels: a's visible object pixels over those of both, so that a larger "
-        "object weighs more, and one that was shrunk (resizemix) less.",
-    ]
-    averaged = [
-        name
-        for name in found
-        if details["recipes"][name]["options"].get("reduction") == "batch_mean"
-    ]
-    if averaged:
-        lines = [
-            f"{method_label(name)}: {_cell(found[name]['effective_mean_absolute_error'])}"
-            for name in averaged
-        ]
-        parts += [
-            "## Labels that reach the gradient",
-            "A loss that averages λ over the batch gives every sample the batch's mean. Label "
-            f"error of that mean: {'; '.join(lines)}.",
-        ]
-    parts += [f"## Differences from {method_label(baseline)}", _differences(gaps, baseline, ranked)]
-    if epochs:
-        parts += ["## Along training", *_epochs(epochs)]
-    parts += ["## All metrics", _all(found, ranked)]
-    return "\n\n".join(part for part in parts if part) + "\n"
-
-
-def summary_lines(result: Mapping[str, Any]) -> list[str]:
-    """What audit.json says of each recipe, truest first, in lines that fit a terminal."""
-    if "skipped" in result:
-        return [f"nothing to audit: {result['skipped']}"]
-    lines = [f"{'':<26}label error  [95 % interval]     bias  correlation  no object"]
-    mixes = result["mixes"]
-    for name in sorted(mixes, key=lambda name: mixes[name]["mean_absolute_error"]):
-        found = mixes[name]
-        error, low, high, bias, correlation, none = (
-            found.get(key, math.nan)
-            for key in (
-                "mean_absolute_error",
-                "mean_absolute_error_low",
-                "mean_absolute_error_high",
-                "bias",
-                "correlation",
-                "no_object",
-            )
-        )
-        lines.append(
-            f"{method_label(name):<26}{error:11.3f}  [{low:.3f}, {high:.3f}]   "
-            f"{bias:+7.3f}  {correlation:11.3f}  {none:8.1%}"
-        )
-    return lines
-
-
-def _repeats(images: int, annotated: int) -> str:
-    """What the intervals leave out where images are mixed several times."""
-    if images <= annotated:
-        return ""
+def markdown(found: Findings) -> str:
+    """The page audit.md."""
+    blocks = [f"# Label-noise audit: {escape.markdown(found.details['data']['name'])}"]
     return (
-        f"Every image comes up about {images / annotated:.1f} times, in other mixes. "
-        "The intervals say how far new mixes of these images would differ; for other images they "
-        "are too narrow."
+        "\n\n".join(
+            block if isinstance(block, str) else block.markdown()
+            for block in [*blocks, *report(found)]
+        )
+        + "\n"
     )
 
 
-def _borrowed(trained_with: Mapping[str, list[str]]) -> str:
-    """Which recipes were audited with networks that others had trained."""
-    lines = [
-        f"{method_label(name)}: {', '.join(method_label(other) for other in others)}"
-        for name, others in trained_with.items()
-        if others != [name]
+def report(found: Findings) -> list[Block]:
+    """What was measured, the verdict and all tables, headings at the second level."""
+    names = sorted(found.estimates, key=lambda n: found.estimates[n]["mean_absolute_error"].value)
+    baseline = escape.markdown(method_label(found.baseline))
+    blocks: list[Block] = [
+        _measured(found.details),
+        _repeats(found.details),
+        _borrowed(found.details.get("trained_with", {})),
+        escape.markdown(verdict(found)),
+        "## Labels against the visible fraction of each object",
+        metrics_table(found.estimates, _COLUMNS, names),
+        "Label error: mean |λ − λ\\*|. Area label's error: what it would be if the label were the "
+        "fraction of pixels. Bias: mean λ − λ\\*. No object pasted: pasted regions without any "
+        "object pixel of b. Spread: standard deviation of λ\\*. Read an error beside the spread: "
+        "if λ\\* hardly varies, any sensible label is nearly right, and mixup, which shows all of "
+        "both objects, is right by construction. All intervals are listed under All metrics.",
+        "## Labels against visible object pixels",
+        metrics_table(found.estimates, _PIXEL_COLUMNS, names),
+        "Here λ\\* is a's fraction of all visible object pixels, so that a larger object weighs "
+        "more and a shrunk one (ResizeMix) less.",
+        *_averaged(found),
     ]
-    return f"Networks trained with another recipe: {'; '.join(lines)}." if lines else ""
+    if len(names) > 1:
+        blocks += [
+            f"## Differences from {baseline}",
+            _differences(found, [name for name in names if name != found.baseline]),
+            "Paired by batch; p: two-sided bootstrap, not adjusted for the number of recipes.",
+        ]
+    if found.along_training:
+        blocks.append("## Along training")
+        for name, by_epoch in found.along_training.items():
+            blocks += [f"### {escape.markdown(method_label(name))}", _epochs(by_epoch)]
+    blocks += ["## All metrics", _all(found.estimates, names)]
+    return [block for block in blocks if block]
 
 
-def verdict(
-    found: Mapping[str, Mapping[str, Estimate]],
-    gaps: Mapping[str, Mapping[str, Difference]],
-    baseline: str,
-) -> str:
-    """One paragraph: whose label is truer than the baseline's, and by how much."""
+def verdict(found: Findings) -> str:
+    """One paragraph: which labels are truer than the baseline's, and by how much."""
     truer: list[str] = []
-    falser: list[str] = []
+    worse: list[str] = []
     alike: list[str] = []
-    for name in found:
-        if name == baseline:
-            continue
-        gap = gaps[f"{name}-{baseline}"]["mean_absolute_error"]
-        text = f"{method_label(name)} ({_cell(gap, sign=True)})"
-        (truer if gap.high < 0 else falser if gap.low > 0 else alike).append(text)
-    error = found[baseline]["mean_absolute_error"]
-    sentences = [f"{method_label(baseline)}'s labels are off by {_cell(error)} on average."]
-    for names, what in ((truer, "Truer"), (falser, "Further off"), (alike, "Not told apart")):
+    for name in found.estimates:
+        if name != found.baseline:
+            gap = found.differences[name, found.baseline]["mean_absolute_error"]
+            text = f"{method_label(name)} ({_estimate(gap, signed=True).text})"
+            (truer if gap.high < 0 else worse if gap.low > 0 else alike).append(text)
+    error = _estimate(found.estimates[found.baseline]["mean_absolute_error"]).text
+    sentences = [f"{method_label(found.baseline)}'s labels are off by {error} on average."]
+    for names, what in (
+        (truer, "Closer to the truth"),
+        (worse, "Further from it"),
+        (alike, "No difference can be told for"),
+    ):
         if names:
             sentences.append(f"{what}: {', '.join(names)}.")
     return " ".join(sentences)
 
 
-def table(
-    found: Mapping[str, Mapping[str, Estimate]],
-    columns: Mapping[str, str],
-    names: list[str],
-) -> str:
-    """A Markdown table of estimates with intervals, a row per recipe."""
-    lines = [
-        "| Recipe | " + " | ".join(columns.values()) + " |",
-        "|---|" + "---:|" * len(columns),
+def summary_table(result: Mapping[str, Any]) -> Table:
+    """The main numbers of audit.json for a terminal, smallest label error first."""
+    columns = [
+        Column("Recipe", "left"),
+        Column("Label error", parts=ESTIMATE),
+        Column("Bias", format=lambda value: number(value, 3, signed=True)),
+        Column("Correlation", format=lambda value: number(value, 3)),
+        Column("No object", format=_percent),
     ]
-    for name in names:
-        cells = [
-            _number(found[name][metric].value)
-            if metric in _BARE
-            else _cell(found[name][metric], metric in _SHARES, metric in _SIGNED)
-            for metric in columns
-        ]
-        lines.append(f"| {method_label(name)} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+    mixes = result["mixes"]
+    rows: list[list[Value]] = []
+    for name in sorted(mixes, key=lambda name: mixes[name]["mean_absolute_error"]):
+        metrics = mixes[name]
+        error = [metrics["mean_absolute_error" + end] for end in ("", "_low", "_high")]
+        others = [metrics.get(key) for key in ("bias", "correlation", "no_object")]
+        rows.append([method_label(name), _estimate(Estimate(*error)), *others])
+    return Table(columns, rows, "Label error with its 95 % interval")
 
 
-def _differences(
-    gaps: Mapping[str, Mapping[str, Difference]], baseline: str, names: list[str]
-) -> str:
-    metrics = ("mean_absolute_error", "pixel_mean_absolute_error", "no_object")
-    lines = [
-        "| Recipe | Label error | p | Label error, by pixels | p | No object pasted | p |",
-        "|---|" + "---:|" * 6,
-    ]
-    for name in names:
-        if name != baseline:
-            row = [gaps[f"{name}-{baseline}"][metric] for metric in metrics]
-            cells = [
-                part
-                for metric, gap in zip(metrics, row, strict=True)
-                for part in (_cell(gap, metric in _SHARES, sign=True), _p(gap.p_value))
-            ]
-            lines.append(f"| {method_label(name)} | " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n\nPaired by batch; p: two-sided bootstrap, uncorrected."
-
-
-def _epochs(epochs: Mapping[str, Mapping[int, Mapping[str, Estimate]]]) -> list[str]:
-    columns = {key: _COLUMNS[key] for key in ("mean_absolute_error", "correlation", "no_object")}
-    parts = []
-    for name, by_epoch in epochs.items():
-        lines = [f"| {method_label(name)}, epoch | " + " | ".join(columns.values()) + " |"]
-        lines.append("|---:|" + "---:|" * len(columns))
-        for epoch, values in sorted(by_epoch.items()):
-            cells = [_cell(values[metric], metric in _SHARES) for metric in columns]
-            lines.append(f"| {epoch} | " + " | ".join(cells) + " |")
-        parts.append("\n".join(lines))
-    return parts
-
-
-def _all(found: Mapping[str, Mapping[str, Estimate]], names: list[str]) -> str:
-    lines = ["| Metric | " + " | ".join(method_label(name) for name in names) + " |"]
-    lines.append("|---|" + "---:|" * len(names))
-    for metric, meaning in METRICS.items():
-        cells = [_cell(found[name][metric], metric in _SHARES, metric in _SIGNED) for name in names]
-        # A bar in a cell would end it.
-        lines.append(f"| {meaning.replace('|', '∣')} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
-
-
-def _cell(estimate: Estimate, share: bool = False, sign: bool = False) -> str:
-    """``value [low, high]``, a share in percent."""
-    scale, digits, unit = (100, 1, " %") if share else (1, 3, "")
-    if not math.isfinite(estimate.value):
-        return MISSING
-    value, low, high = (
-        _number(scale * number, digits, sign)
-        for number in (estimate.value, estimate.low, estimate.high)
+def metrics_table(
+    found: Mapping[str, Estimates], columns: Mapping[str, str], names: Sequence[str]
+) -> Table:
+    """Estimates with intervals: a row per recipe, a column per metric."""
+    return Table(
+        [Column("Recipe", "left"), *(_column(metric, text) for metric, text in columns.items())],
+        [
+            [method_label(name), *(_metric_cell(found[name][m], m, m in _BARE) for m in columns)]
+            for name in names
+        ],
     )
-    return f"{value}{unit} [{low}, {high}]"
 
 
-def _number(value: float, digits: int = 3, sign: bool = False) -> str:
-    """Rounded, with a true minus; a zero has no sign."""
-    if not math.isfinite(value):
-        return MISSING
-    text = f"{abs(value):.{digits}f}"
-    if float(text) == 0:
-        return text
-    return (MINUS if value < 0 else "+" if sign else "") + text
+def _measured(details: Mapping[str, Any]) -> str:
+    data, settings = details["data"], details["settings"]
+    return (
+        f"{settings['images']} mixed images per recipe, made from the "
+        f"{details['annotated_images']} annotated images of the {data['split']} split at "
+        f"{details['input_size']} pixels, without augmentation. λ is the weight of image a's "
+        "label; the true λ\\* = v_a / (v_a + v_b), where v is the fraction of an image's object "
+        "that is still visible after mixing. Brackets: 95 % bootstrap intervals "
+        f"({settings['resamples']} resamples of batches of {settings['batch_size']})."
+    )
 
 
-def _p(value: float) -> str:
-    if not math.isfinite(value):
-        return MISSING
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+def _repeats(details: Mapping[str, Any]) -> str:
+    """What the intervals leave out where images are mixed several times."""
+    images, annotated = details["settings"]["images"], details["annotated_images"]
+    if images <= annotated:
+        return ""
+    return (
+        f"Every image is used about {images / annotated:.1f} times, each time in another mix. The "
+        "intervals cover new mixes of these images; for other images they are too narrow."
+    )
+
+
+def _borrowed(trained_with: Mapping[str, Sequence[str]]) -> str:
+    """The recipes that were audited with networks trained by others."""
+    lines = [
+        f"{method_label(name)}: {', '.join(map(method_label, others))}"
+        for name, others in trained_with.items()
+        if list(others) != [name]
+    ]
+    text = f"Networks trained with another recipe: {'; '.join(lines)}." if lines else ""
+    return escape.markdown(text)
+
+
+def _averaged(found: Findings) -> list[Block]:
+    """For recipes whose loss averages λ over the batch: the error of that mean."""
+    lines = [
+        f"{method_label(name)}: "
+        + _estimate(found.estimates[name]["effective_mean_absolute_error"]).text
+        for name in found.estimates
+        if found.details["recipes"][name]["options"].get("reduction") == "batch_mean"
+    ]
+    if not lines:
+        return []
+    return [
+        "## Labels that reach the gradient",
+        "A loss that averages λ over the batch gives every sample the batch's mean. Label error of "
+        f"that mean: {escape.markdown('; '.join(lines))}.",
+    ]
+
+
+def _differences(found: Findings, names: Sequence[str]) -> Table:
+    columns = [Column("Recipe", "left")]
+    for header in ("Label error", "Label error, by pixels", "No object pasted"):
+        columns += [Column(header, parts=ESTIMATE), Column("p")]
+    rows: list[list[Value]] = []
+    for name in names:
+        gaps: Differences = found.differences[name, found.baseline]
+        row: list[Value] = [method_label(name)]
+        for metric in _COMPARED:
+            row.append(_estimate(gaps[metric], metric in _FRACTIONS, signed=True))
+            row.append(p_cell(gaps[metric].p_value))
+        rows.append(row)
+    return Table(columns, rows)
+
+
+def _epochs(by_epoch: Mapping[int, Estimates]) -> Table:
+    columns = [Column("Epoch", format=_whole)]
+    columns += [_column(metric, _COLUMNS[metric], bare=False) for metric in _EPOCH_COLUMNS]
+    rows: list[list[Value]] = [
+        [epoch, *(_metric_cell(values[metric], metric) for metric in _EPOCH_COLUMNS)]
+        for epoch, values in sorted(by_epoch.items())
+    ]
+    return Table(columns, rows)
+
+
+def _all(found: Mapping[str, Estimates], names: Sequence[str]) -> Table:
+    columns = [Column("Metric", "left")]
+    columns += [Column(method_label(name), parts=ESTIMATE) for name in names]
+    return Table(
+        columns,
+        [
+            [text, *(_metric_cell(found[name][metric], metric) for name in names)]
+            for metric, text in METRICS.items()
+        ],
+    )
+
+
+def _column(metric: str, header: str, bare: bool | None = None) -> Column:
+    alone = metric in _BARE if bare is None else bare
+    return Column(header, format=lambda value: number(value, 3), parts=() if alone else ESTIMATE)
+
+
+def _metric_cell(found: Estimate, metric: str, bare: bool = False) -> Value:
+    if bare:
+        return found.value
+    return _estimate(found, metric in _FRACTIONS, signed=metric in _SIGNED)
+
+
+def _estimate(found: Estimate, percent: bool = False, *, signed: bool = False) -> Cell:
+    """``0.123 [0.101, 0.145]``, fractions in percent."""
+    scale, digits, unit = (100, 1, " %") if percent else (1, 3, "")
+    value, low, high = (scale * bound for bound in (found.value, found.low, found.high))
+    return estimate(value, low, high, digits, signed=signed, unit=unit)
+
+
+def _percent(value: float) -> str:
+    return number(100 * value, 1, unit=" %")
+
+
+def _whole(value: float) -> str:
+    return number(value, 0)

@@ -59,7 +59,7 @@ def bench(
 
     settings = settings_for(section, device=device, compile=compile_, rounds=rounds, mixes=mixes)
     result = measure(settings, typer.echo)
-    Console(width=100).print(table(result))
+    Console(width=100).print(table(result).rich())
     if output:
         write_json(output, result)
         typer.echo(f"figures: {output}")

@@ -34,10 +34,11 @@ def compare(
     folders = runs or loaded.run_folders(experiment, loaded.top.methods)
 
     from saliencymixplus.comparison.compare import compare as measure
+    from saliencymixplus.comparison.text import print_tables
 
     folder = output or project_path("reports", experiment)
     check_folder(folder / "metrics", "../comparison.json")
-    measure(folders, folder, baseline=baseline).print()
+    print_tables(measure(folders, folder, baseline=baseline))
     typer.echo(f"comparison: {folder}")
 
 

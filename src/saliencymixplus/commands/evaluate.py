@@ -69,8 +69,10 @@ def audit(
     section = loaded.experiment(experiment)
     mixes = [loaded.mix(name) for name in mix_aug or loaded.top.methods]
 
+    from rich.console import Console
+
     from saliencymixplus.audit.audit import audit as measure
-    from saliencymixplus.audit.text import summary_lines
+    from saliencymixplus.audit.text import summary_table
     from saliencymixplus.datasets.cache import prepared as find_prepared
     from saliencymixplus.engine.device import choose_device
     from saliencymixplus.mixing import create
@@ -90,6 +92,8 @@ def audit(
         target,
         device=choose_device(device),
     )
-    for line in summary_lines(result):
-        typer.echo(line)
+    if "skipped" in result:
+        typer.echo(f"nothing to audit: {result['skipped']}")
+    else:
+        Console(width=100).print(summary_table(result).rich())
     typer.echo(f"audit: {target}")

@@ -1,4 +1,4 @@
-"""Runs side by side: errors over seeds, paired differences to a baseline, cost."""
+"""Compare runs: errors over seeds, paired differences to a baseline, cost."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -6,8 +6,14 @@ from pathlib import Path
 from saliencymixplus.comparison.load import RunResult, find_runs, load_results
 from saliencymixplus.comparison.published import published
 from saliencymixplus.comparison.recipes import groups, names_of, order, refuse_doubles
-from saliencymixplus.comparison.result import WEIGHTS, Comparison, Errors, Row, Table
-from saliencymixplus.comparison.statistics import paired_bootstrap, summarise
+from saliencymixplus.comparison.result import (
+    WEIGHTS,
+    Comparison,
+    Errors,
+    ResultRow,
+    ResultTable,
+)
+from saliencymixplus.comparison.statistics import ErrorDifference, over_seeds, paired_bootstrap
 from saliencymixplus.errors import UserError, nearest
 from saliencymixplus.files import whole_directory, write_json, write_text
 
@@ -20,16 +26,16 @@ def compare(
     evaluations: Mapping[Path, Path] | None = None,
     resamples: int = 10_000,
 ) -> Comparison:
-    """Compare finished, evaluated runs; writes comparison.{md,json,png}, pareto.png, metrics.
+    """Compare finished, evaluated runs and write the result to ``output``.
 
     Args:
         run_dirs: run folders, or folders that hold some.
-        output: folder for comparison.md, comparison.json, metrics/RECIPE.json,
+        output: folder for comparison.md, .json, .csv and .tex, metrics/RECIPE.json,
             comparison.png and pareto.png.
         baseline: the recipe that the others are compared with, by its name in params.yaml. A
             table that does not have it takes its first recipe and says so.
         evaluations: run folder to evaluation folder, where it is not ``evaluation_folder``.
-        resamples: of the bootstrap.
+        resamples: draws of the bootstrap.
 
     Raises:
         UserError: runs are missing, unfinished or not evaluated (all are named), the same
@@ -43,9 +49,12 @@ def compare(
     comparison = Comparison([_table(group, baseline, resamples) for group in groups(results)])
 
     from saliencymixplus.comparison.plots import error_bars, pareto
+    from saliencymixplus.comparison.text import csv_table, latex, markdown
     from saliencymixplus.pictures.style import save_figure
 
-    write_text(output / "comparison.md", comparison.markdown())
+    write_text(output / "comparison.md", markdown(comparison))
+    write_text(output / "comparison.csv", csv_table(comparison).csv())
+    write_text(output / "comparison.tex", latex(comparison))
     write_json(output / "comparison.json", comparison.to_json())
     with whole_directory(output / "metrics") as folder:
         for name, figures in comparison.metrics().items():
@@ -55,7 +64,7 @@ def compare(
     return comparison
 
 
-def _table(group: Sequence[RunResult], baseline: str, resamples: int) -> Table:
+def _table(group: Sequence[RunResult], baseline: str, resamples: int) -> ResultTable:
     recipes: dict[str, list[RunResult]] = {}
     for result in group:
         recipes.setdefault(result.recipe, []).append(result)
@@ -71,7 +80,9 @@ def _table(group: Sequence[RunResult], baseline: str, resamples: int) -> Table:
     if reference is None:
         reference = next(iter(methods))
         if len(methods) > 1:
-            notes.append(f"No run has the baseline {baseline!r}: differences are to {reference}.")
+            notes.append(
+                f"No run has the baseline {baseline!r}: differences are to {reference} instead."
+            )
     rows = [
         _row(name, runs, None if name == reference else methods[reference], resamples, notes)
         for name, runs in methods.items()
@@ -79,7 +90,7 @@ def _table(group: Sequence[RunResult], baseline: str, resamples: int) -> Table:
     devices = sorted({result.device for result in group if result.device})
     if len(devices) > 1:
         notes.append(
-            f"Trained on different devices ({', '.join(devices)}): seconds differ by that."
+            f"Trained on different devices ({', '.join(devices)}): do not compare seconds."
         )
     first = group[0]
     experiments = list(dict.fromkeys(str(result.settings["experiment"]) for result in group))
@@ -88,15 +99,17 @@ def _table(group: Sequence[RunResult], baseline: str, resamples: int) -> Table:
     title = f"{dataset} · {model}"
     if experiments != [dataset]:
         title = f"{experiment}: {title}"
-    return Table(
+    return ResultTable(
         title=title,
         experiment=experiment,
         dataset=dataset,
         model=model,
         test_images=len(first.predictions.labels),
+        classes=first.predictions.logits.shape[1],
         devices=devices,
         baseline=reference,
         rows=rows,
+        ties=_ties(methods, resamples),
         notes=notes,
     )
 
@@ -107,7 +120,7 @@ def _row(
     reference: Sequence[RunResult] | None,
     resamples: int,
     notes: list[str],
-) -> Row:
+) -> ResultRow:
     errors = {}
     for which in WEIGHTS:
         if not all(which in run.predictions.ranks for run in runs):
@@ -116,38 +129,64 @@ def _row(
         top5 = [100 * float(run.predictions.wrong(which, 5).mean()) for run in runs]
         difference = None
         if reference and all(which in run.predictions.ranks for run in reference):
-            ours, theirs = _paired(name, runs, reference, notes)
-            difference = paired_bootstrap(
-                [run.predictions.wrong(which) for run in ours],
-                [run.predictions.wrong(which) for run in theirs],
-                resamples=resamples,
-            )
-        errors[which] = Errors(summarise(top1), summarise(top5), difference, top1)
+            difference = _difference(name, which, runs, reference, resamples, notes)
+        errors[which] = Errors(over_seeds(top1), over_seeds(top5), difference, top1)
     keys = [key for key in runs[0].metrics if all(key in run.metrics for run in runs)]
-    figures = [published(run.settings) for run in runs]
-    return Row(
+    return ResultRow(
         name=name,
         mix=runs[0].mix,
         seeds=[run.seed for run in runs],
         errors=errors,
-        seconds=summarise([float(run.summary["seconds"]) for run in runs]),
-        passes=summarise([float(run.summary["forward_backward_passes"]) for run in runs]),
-        metrics={key: summarise([run.metrics[key] for run in runs]) for key in keys},
-        published=figures[0],
+        seconds=over_seeds([float(run.summary["seconds"]) for run in runs]),
+        passes=over_seeds([float(run.summary["forward_backward_passes"]) for run in runs]),
+        metrics={key: over_seeds([run.metrics[key] for run in runs]) for key in keys},
+        published=published(runs[0].settings),
         runs=[run.path.as_posix() for run in runs],
     )
+
+
+def _difference(
+    name: str,
+    which: str,
+    runs: Sequence[RunResult],
+    reference: Sequence[RunResult],
+    resamples: int,
+    notes: list[str],
+) -> ErrorDifference:
+    ours, theirs = _paired(name, runs, reference, notes)
+    return paired_bootstrap(
+        [run.predictions.wrong(which) for run in ours],
+        [run.predictions.wrong(which) for run in theirs],
+        resamples=resamples,
+    )
+
+
+def _ties(methods: Mapping[str, Sequence[RunResult]], resamples: int) -> list[str]:
+    """The row with the lowest mean error of the last weights, and those not told from it."""
+    if len(methods) < 2:
+        return []
+    means = {
+        name: sum(float(run.predictions.wrong().mean()) for run in runs) / len(runs)
+        for name, runs in methods.items()
+    }
+    lowest, *others = sorted(means, key=means.__getitem__)
+    return [lowest] + [
+        name
+        for name in others
+        if not _difference(name, "last", methods[name], methods[lowest], resamples, []).significant
+    ]
 
 
 def _paired(
     name: str, runs: Sequence[RunResult], reference: Sequence[RunResult], notes: list[str]
 ) -> tuple[list[RunResult], list[RunResult]]:
-    """The runs of both sides with equal seeds; without any, in the order of their seeds."""
+    """Pair the runs with equal seeds; if no seed is common, in the order of their seeds."""
     other = {run.seed: run for run in reference}
     common = [run for run in runs if run.seed in other]
     if common:
         pairs = common, [other[run.seed] for run in common]
         unpaired = {run.seed for run in runs} ^ set(other)
-        note = f"{name}: compared over the seeds both have; without seed {_listed(unpaired)}."
+        note = f"{name}: compared over the common seeds, without seed {_listed(unpaired)}."
         used = bool(unpaired)
     else:
         count = min(len(runs), len(reference))

@@ -1,4 +1,4 @@
-"""A comparison as pictures: error bars per method, and error against training time."""
+"""Plots of a comparison: error bars per method, and error against the cost of training."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from saliencymixplus.comparison.result import Comparison, Errors, Table
+from saliencymixplus.comparison.result import Comparison, ResultTable
 from saliencymixplus.comparison.statistics import Summary
 from saliencymixplus.pictures.style import (
     REFERENCE,
@@ -19,13 +19,12 @@ from saliencymixplus.pictures.style import (
     method_styles,
 )
 
-# Where in a method's row each kind of weights stands, how it is drawn, what it is called.
+# Kind of weights: its offset within a method's row, what it is called, how it is drawn.
 _KINDS: dict[str, tuple[float, str, dict[str, Any]]] = {
     "last": (-0.2, "last epoch", {"markersize": 8}),
     "best_validation": (0.05, "best validation epoch", {"markersize": 6, "fillstyle": "none"}),
     "best_test": (0.27, "best on test (optimistic)", {"markersize": 6, "alpha": 0.45}),
 }
-# From each point on, the best error that its cost can buy.
 _FRONTIER: dict[str, Any] = {
     "drawstyle": "steps-post",
     "linestyle": "--",
@@ -36,7 +35,7 @@ _FRONTIER: dict[str, Any] = {
 
 
 def error_bars(comparison: Comparison) -> Figure:
-    """Top-1 error of each method with its 95 % interval over seeds; a panel a table."""
+    """Top-1 error of each method with its 95 % interval over seeds, one panel per table."""
     counts = [len(table.rows) for table in comparison.tables]
     fig, grid = figure_grid(
         len(counts), 1, 7.2, sum(1.3 + 0.62 * n for n in counts) + 0.4, height_ratios=counts
@@ -47,7 +46,7 @@ def error_bars(comparison: Comparison) -> Figure:
     return fig
 
 
-def _error_panel(axes: Axes, table: Table) -> None:
+def _error_panel(axes: Axes, table: ResultTable) -> None:
     styles = method_styles([row.name for row in table.rows])
     for place, row in enumerate(table.rows):
         style = styles[row.name]
@@ -66,9 +65,10 @@ def _error_panel(axes: Axes, table: Table) -> None:
                 linewidth=2,
                 linestyle=":",
             )
-    axes.set_yticks(range(len(table.rows)), [styles[row.name].label for row in table.rows])
+    axes.set_yticks(range(len(table.rows)), [row.label for row in table.rows])
     axes.set_ylim(len(table.rows) - 0.45, -0.55)
-    finish_axes(axes, x="Top-1 error (%)", title=_title(table), grid="x")
+    axes.set_xlim(left=max(axes.get_xlim()[0], 0.0))
+    finish_axes(axes, x="Top-1 error (%)", title=table.title, grid="x")
 
 
 def _bar(axes: Axes, summary: Summary, y: float, style: MethodStyle, look: dict[str, Any]) -> None:
@@ -103,7 +103,10 @@ def _error_legend(comparison: Comparison) -> list[Line2D]:
 
 
 def pareto(comparison: Comparison) -> Figure:
-    """Top-1 error of the last epoch against training time; a line joins what nothing beats."""
+    """Top-1 error of the last epoch against passes through the network, with the Pareto front.
+
+    Passes are counted, so that unlike seconds they do not depend on what else the machine did.
+    """
     count = len(comparison.tables)
     fig, grid = figure_grid(count, 1, 8.4, 4.2 * count)
     for table, (axes,) in zip(comparison.tables, grid, strict=True):
@@ -111,53 +114,47 @@ def pareto(comparison: Comparison) -> Figure:
     return fig
 
 
-def _pareto_panel(axes: Axes, table: Table) -> None:
+def _pareto_panel(axes: Axes, table: ResultTable) -> None:
     styles = method_styles([row.name for row in table.rows])
     points = []
     for row in table.rows:
-        errors: Errors = row.errors["last"]
-        style = styles[row.name]
+        error = row.errors["last"].top1_error
         axes.errorbar(
-            [row.seconds.mean],
-            [errors.top1_error.mean],
-            xerr=None if row.seconds.sd is None else [row.seconds.sd],
-            yerr=None if errors.top1_error.sd is None else [errors.top1_error.sd],
+            [row.passes.mean],
+            [error.mean],
+            yerr=None if error.sd is None else [[min(error.sd, error.mean)], [error.sd]],
             linewidth=1.2,
             capsize=2,
             zorder=3,
-            label=f"{style.label} ({row.passes.mean:.3g} passes)",
+            label=f"{row.label} ({row.seconds.mean:.3g} s)",
             linestyle="none",
-            **style.points(),
+            **styles[row.name].points(),
         )
-        points.append((row.seconds.mean, errors.top1_error.mean))
+        points.append((row.passes.mean, error.mean))
     best = frontier(points)
     if len(best) > 1:
         axes.plot(*zip(*best, strict=True), color=REFERENCE, **_FRONTIER)
-    seconds = [x for x, _ in points]
-    if max(seconds) > 5 * min(seconds) > 0:
+    passes = [x for x, _ in points]
+    if max(passes) > 5 * min(passes) > 0:
         axes.set_xscale("log")
     else:
         axes.set_xlim(left=0)
         axes.xaxis.set_major_locator(MaxNLocator(6))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    axes.set_ylim(bottom=max(axes.get_ylim()[0], 0.0))
     axes.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
-    device = f" on {', '.join(table.devices)}" if table.devices else ""
     finish_axes(
         axes,
-        x=f"Training time (s){device}",
+        x="Forward/backward passes of training",
         y="Top-1 error, last epoch (%)",
-        title=f"{_title(table)}: mean ± s.d. over seeds",
+        title=f"{table.title}: mean ± s.d. over seeds",
     )
 
 
 def frontier(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """The points (cost, error) that no other beats in one and equals in the other, by cost."""
+    """The points (cost, error) that no other point dominates, in the order of their cost."""
     best: list[tuple[float, float]] = []
     for cost, error in sorted(points):
         if not best or error < best[-1][1]:
             best.append((cost, error))
     return best
-
-
-def _title(table: Table) -> str:
-    return table.title

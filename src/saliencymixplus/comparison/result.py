@@ -1,10 +1,14 @@
-"""The tables of a comparison: what they hold, and how they are written."""
+"""What a comparison found, as it is kept in comparison.json."""
 
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from saliencymixplus.comparison.published import Published
-from saliencymixplus.comparison.statistics import Difference, Summary
+from saliencymixplus.comparison.statistics import ErrorDifference, Summary
+from saliencymixplus.errors import UserError
+from saliencymixplus.files import read_json
+from saliencymixplus.pictures.style import method_label
 
 WEIGHTS = {
     "last": "Last epoch",
@@ -15,58 +19,73 @@ WEIGHTS = {
 
 @dataclass(frozen=True)
 class Errors:
-    """Errors in percent with one kind of weights; ``difference``: top-1, to the baseline."""
+    """Errors in percent of one kind of weights; ``difference`` is of top-1, to the baseline."""
 
     top1_error: Summary
     top5_error: Summary
-    difference: Difference | None
+    difference: ErrorDifference | None
     per_seed_top1_error: list[float]
 
 
 @dataclass(frozen=True)
-class Row:
-    """A mixing recipe over its seeds. ``name`` tells recipes apart, ``mix`` is its own name."""
+class ResultRow:
+    """A mixing recipe over its seeds."""
 
-    name: str
-    mix: str
+    name: str  # the recipe's, with what else differs where two rows share it
+    mix: str  # the recipe's name in params.yaml
     seeds: list[int]
-    errors: dict[str, Errors]  # by kind of weights: last, best_validation, best_test
+    errors: dict[str, Errors]  # by kind of weights, a key of WEIGHTS
     seconds: Summary  # of training
     passes: Summary  # forward and backward passes of one batch each, in training
-    metrics: dict[str, Summary]  # every figure of the evaluations
+    metrics: dict[str, Summary]  # every metric that all of the row's evaluations have
     published: Published | None
     runs: list[str]
 
+    @property
+    def label(self) -> str:
+        """The name that is printed, e.g. ``SaliencyMix+ (epochs=5)``."""
+        return method_label(self.mix) + self.name.removeprefix(self.mix)
+
 
 @dataclass(frozen=True)
-class Table:
-    """What was trained on one data set with one network."""
+class ResultTable:
+    """The recipes that were trained on one data set with one network.
+
+    ``ties``: names of the rows whose top-1 error with the last weights cannot be told from the
+    lowest mean's, in the order of their means; the lowest is the first. Empty for a single row.
+    """
 
     title: str
     experiment: str
     dataset: str
     model: str
     test_images: int
+    classes: int
     devices: list[str]
     baseline: str
-    rows: list[Row]
+    rows: list[ResultRow]
+    ties: list[str]
     notes: list[str] = field(default_factory=list)
+
+    def row(self, name: str) -> ResultRow:
+        """The row of that name."""
+        return next(row for row in self.rows if row.name == name)
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """All tables; ``markdown`` and ``print`` show them, ``metrics`` is what `dvc metrics` reads."""
+    """All tables. ``comparison.text`` renders them, ``metrics`` is what `dvc metrics` reads."""
 
-    tables: list[Table]
+    tables: list[ResultTable]
 
     def to_json(self) -> dict[str, Any]:
         """Everything, as plain values."""
         return asdict(self)
 
     def metrics(self) -> dict[str, dict[str, float]]:
-        """File stem → figures of a recipe; means over seeds, errors in percent.
+        """File stem to metrics of a recipe: means over seeds, errors in percent.
 
-        A recipe is a file of its own so that `dvc metrics show` prints it as a line.
+        Each recipe has a file of its own so that `dvc metrics show` prints it as a line.
         """
         several = len(self.tables) > 1
         return {
@@ -75,31 +94,35 @@ class Comparison:
             for row in table.rows
         }
 
-    def markdown(self) -> str:
-        """The tables as GitHub Markdown."""
-        from saliencymixplus.comparison.text import markdown
 
-        return markdown(self)
+def load_comparison(path: Path) -> Comparison:
+    """Read a comparison.json.
 
-    def print(self, width: int = 100) -> None:
-        """The tables, for a terminal of at most ``width`` columns."""
-        from saliencymixplus.comparison.text import print_tables
+    Raises:
+        UserError: it is missing, damaged or of another version.
+    """
+    from pydantic import TypeAdapter, ValidationError
 
-        print_tables(self, width)
+    try:
+        return TypeAdapter(Comparison).validate_python(read_json(path))
+    except ValidationError as error:
+        raise UserError(
+            f"{path} is damaged or of another version: run `python cli.py compare` again"
+        ) from error
 
 
-def _flat(row: Row) -> dict[str, float]:
-    figures: dict[str, float] = {}
+def _flat(row: ResultRow) -> dict[str, float]:
+    metrics: dict[str, float] = {}
     for which, errors in row.errors.items():
         prefix = "" if which == "last" else f"{which}_"
-        figures[f"{prefix}top1_error"] = errors.top1_error.mean
+        metrics[f"{prefix}top1_error"] = errors.top1_error.mean
         if which == "last":
-            figures["top5_error"] = errors.top5_error.mean
+            metrics["top5_error"] = errors.top5_error.mean
             if errors.difference is not None:
-                figures["difference"] = errors.difference.difference
-                figures["p_value"] = errors.difference.p_value
+                metrics["difference"] = errors.difference.difference
+                metrics["p_value"] = errors.difference.p_value
     for name in ("nll", "ece", "mean_corruption_error"):
         if name in row.metrics:
-            figures[name] = row.metrics[name].mean
-    figures["seconds"] = row.seconds.mean
-    return {key: round(value, 6) for key, value in figures.items()}
+            metrics[name] = row.metrics[name].mean
+    metrics["seconds"] = row.seconds.mean
+    return {key: round(value, 6) for key, value in metrics.items()}

@@ -1,4 +1,4 @@
-"""Is a difference more than chance: intervals over seeds, paired bootstrap over test images."""
+"""Statistics over seeds and test images: intervals, and paired differences of errors."""
 
 import math
 from collections.abc import Sequence
@@ -7,12 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from saliencymixplus import bootstrap
+
 Wrong = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
 class Summary:
-    """Figures of one quantity over seeds; ``sd``, ``low`` and ``high`` need two seeds."""
+    """One quantity over ``n`` seeds; ``sd``, ``low`` and ``high`` are None for a single seed."""
 
     n: int
     mean: float
@@ -22,11 +24,11 @@ class Summary:
 
 
 @dataclass(frozen=True)
-class Difference:
+class ErrorDifference:
     """A paired difference of errors in percentage points; negative is better than the baseline.
 
-    ``low``, ``high``, ``p_value``: bootstrap over test images. ``seeds_p_value``: paired t-test
-    over seeds, None below two seeds or where every seed shows the same difference.
+    ``low``, ``high`` and ``p_value`` come from a bootstrap over test images. ``seeds_p_value`` is
+    a paired t-test over seeds; None for a single seed, or if every seed has the same difference.
     """
 
     seeds: int
@@ -37,8 +39,22 @@ class Difference:
     p_value: float
     seeds_p_value: float | None
 
+    @property
+    def weaker_p_value(self) -> float:
+        """The larger p-value.
 
-def summarise(values: Sequence[float], confidence: float = 0.95) -> Summary:
+        The bootstrap knows nothing of how training varies with its seed, and the t-test nothing
+        of how few the test images are: a difference has to pass both.
+        """
+        return max(self.p_value, self.seeds_p_value or 0.0)
+
+    @property
+    def significant(self) -> bool:
+        """Whether both tests reject "no difference" at 5 %."""
+        return self.weaker_p_value < 0.05
+
+
+def over_seeds(values: Sequence[float], confidence: float = 0.95) -> Summary:
     """Mean, sample standard deviation (n − 1) and Student's t interval of the mean."""
     from scipy import stats
 
@@ -60,21 +76,20 @@ def paired_bootstrap(
     resamples: int = 10_000,
     confidence: float = 0.95,
     seed: int = 0,
-) -> Difference:
-    """Compare two methods on the same test images (Efron & Tibshirani 1993, chapters 13 and 16).
+) -> ErrorDifference:
+    """Compare two methods on the same test images.
 
     For each image the difference of the errors is averaged over the seeds; then images are drawn
-    with replacement. The interval (percentiles) and the p-value (two-sided, from the share of
-    resamples on the other side of zero, ties counted on both) say how much of the difference is
-    owed to these test images. They do not cover the randomness of training:
-    ``seeds_p_value`` does.
+    with replacement. The interval and the p-value say how much of the difference is due to these
+    test images. They do not cover the randomness of training: ``seeds_p_value`` does.
 
     Args:
-        method, baseline: one (N,) array a seed, true where the image is wrong; entry k of both
-            had the same seed.
+        method, baseline: one boolean array ``(N,)`` per seed, true where the prediction is wrong;
+            entry k of both has the same seed.
+        resamples: bootstrap draws.
 
     Raises:
-        ValueError: no seed, unequal numbers of seeds or of images.
+        ValueError: no seed, or unequal numbers of seeds or of images.
     """
     from scipy import stats
 
@@ -91,20 +106,18 @@ def paired_bootstrap(
     rng = np.random.default_rng(seed)
     # Whole numbers as long as they are compared with zero.
     draws = rng.multinomial(images, counts / images, size=resamples) @ values
-    low, high = np.quantile(draws, [(1 - confidence) / 2, (1 + confidence) / 2])
-    at_least = min(int((draws <= 0).sum()), int((draws >= 0).sum()))
-    p_value = min(1.0, 2 * (at_least + 1) / (resamples + 1))
+    found = bootstrap.difference(float(per_image.sum()), draws, confidence)
     per_seed = 100 * (a - b).mean(axis=1)
     seeds_p: float | None = None
     if seeds > 1 and np.ptp(per_seed) > 0:
         seeds_p = float(stats.ttest_1samp(per_seed, 0.0).pvalue)
     scale = 100 / (seeds * images)
-    return Difference(
+    return ErrorDifference(
         seeds=seeds,
         images=images,
-        difference=float(per_image.sum() * scale),
-        low=float(low * scale),
-        high=float(high * scale),
-        p_value=p_value,
+        difference=found.value * scale,
+        low=found.low * scale,
+        high=found.high * scale,
+        p_value=found.p_value,
         seeds_p_value=seeds_p,
     )

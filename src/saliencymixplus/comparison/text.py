@@ -1,183 +1,218 @@
-"""A comparison as text: GitHub Markdown, and tables for a terminal."""
+"""A comparison as tables: for Markdown, the terminal, a spreadsheet and a paper."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 
-from rich import box
 from rich.console import Console
-from rich.table import Table as RichTable
 
-from saliencymixplus.comparison.result import WEIGHTS, Comparison, Errors, Row, Table
-from saliencymixplus.comparison.statistics import Difference, Summary
-
-MISSING = "–"
-MINUS = "\N{MINUS SIGN}"
-LEGEND = (
-    "Errors in percent: mean ± standard deviation over seeds, [95 % interval of the mean, "
-    "Student's t]. Difference: top-1 error less the baseline's on the same images, in percentage "
-    "points, negative is better, with the 95 % interval and p of a paired bootstrap over test "
-    "images; p (seeds) is a paired t-test over seeds. No p-value is adjusted for the number of "
-    "methods."
+from saliencymixplus import escape
+from saliencymixplus.comparison.result import WEIGHTS, Comparison, Errors, ResultRow, ResultTable
+from saliencymixplus.comparison.statistics import Summary
+from saliencymixplus.comparison.verdict import verdict
+from saliencymixplus.tables import (
+    ESTIMATE,
+    INTERVAL,
+    MEAN_SD,
+    Cell,
+    Column,
+    Table,
+    Value,
+    estimate,
+    interval,
+    mean_sd,
+    number,
+    p_cell,
 )
-CORRECTED = "† the published recipe with the corrected variant of the method"
+
+FEW_CLASSES = 10  # up to here a top-5 error says little
+LEGEND = (
+    "Errors in percent: mean ± standard deviation over seeds, with the 95 % interval of the mean "
+    "(Student's t). Difference: top-1 error minus the baseline's on the same images, in percentage "
+    "points (negative is better), with the 95 % interval and p-value of a paired bootstrap over "
+    "test images; p (seeds) is a paired t-test over seeds. The p-values are not adjusted for the "
+    "number of methods."
+)
+CORRECTED = "† the published training recipe with the corrected variant of the method"
 
 
 def markdown(comparison: Comparison) -> str:
-    """Headings, one table per kind of weights, one for the cost, notes and the legend."""
-    parts = ["# Comparison", ""]
+    """The page comparison.md."""
+    parts = ["# Comparison"]
     for table in comparison.tables:
-        parts += [f"## {table.title}", "", _scope(table), ""]
-        for which in WEIGHTS:
-            header, rows = _error_cells(table, which)
-            if rows:
-                parts += [f"### {WEIGHTS[which]}", "", *_markdown_table(header, rows), ""]
-        header, rows = _cost_cells(table)
-        parts += ["### Cost", "", *_markdown_table(header, rows), ""]
-        parts += [f"- {note}" for note in _notes(table)]
-        parts += [""] if _notes(table) else []
-    return "\n".join([*parts, LEGEND, ""])
+        parts += [f"## {escape.markdown(table.title)}", escape.markdown(scope(table))]
+        parts += [escape.markdown(verdict(table))]
+        for found in tables(table):
+            parts += [f"### {found.title}", found.markdown()]
+        parts.append("\n".join(f"- {escape.markdown(note)}" for note in notes(table)))
+    return "\n\n".join(part for part in [*parts, LEGEND] if part) + "\n"
 
 
 def print_tables(comparison: Comparison, width: int = 100) -> None:
     """The same for a terminal, at most ``width`` columns wide."""
-    console = Console()
-    console = Console(width=min(width, console.width) if console.is_terminal else width)
+    console = Console(highlight=False)
+    width = min(width, console.width) if console.is_terminal else width
+    console = Console(width=width, highlight=False, markup=False)
     for table in comparison.tables:
-        console.print(f"\n[bold]{table.title}[/bold]  {_scope(table)}", highlight=False)
-        for which in WEIGHTS:
-            header, rows = _error_cells(table, which)
-            if rows:
-                console.print(_rich_table(WEIGHTS[which], header, rows))
-        console.print(_rich_table("Cost", *_cost_cells(table)))
-        for note in _notes(table):
-            console.print(f"- {note}", highlight=False, markup=False)
-    console.print(f"\n{LEGEND}", highlight=False, markup=False, style="dim")
+        console.print()
+        console.print(escape.visible(table.title), style="bold", end="  ")
+        console.print(escape.visible(scope(table)))
+        for found in tables(table):
+            console.print(found.rich())
+        for line in (verdict(table), *(f"- {note}" for note in notes(table))):
+            if line:
+                console.print(escape.visible(line))
+    console.print()
+    console.print(LEGEND, style="dim")
 
 
-def figure_text(summary: Summary, digits: int = 2) -> str:
-    """``12.34±0.56``; without a standard deviation where there is one seed."""
-    mean = f"{summary.mean:.{digits}f}"
-    return mean if summary.sd is None else f"{mean}±{summary.sd:.{digits}f}"
+def latex(comparison: Comparison) -> str:
+    """One booktabs table per data set and network: the errors of the last epoch."""
+    parts = ["% Needs \\usepackage{booktabs}.\n"]
+    for number_, table in enumerate(comparison.tables, start=1):
+        found = errors_table(table, "last")
+        if found is not None:
+            titled = Table(
+                found.columns, found.rows, f"{table.title} {scope(table)}", notes=(LEGEND,)
+            )
+            parts.append(titled.latex(label=f"tab:comparison-{number_}"))
+    return "\n".join(parts)
 
 
-def difference_text(difference: Difference) -> str:
-    """``−0.52 [−1.10, +0.06]``."""
-    return (
-        f"{_signed(difference.difference)} [{_signed(difference.low)}, {_signed(difference.high)}]"
-    )
+def csv_table(comparison: Comparison) -> Table:
+    """Every number of the comparison: a row per table, kind of weights and method."""
+    columns = [
+        *(Column(name, "left") for name in ("data", "network", "weights", "method", "label")),
+        Column("seeds", "left"),
+        Column("test images"),
+        Column("top-1 error", parts=("mean", "s.d.", "low", "high")),
+        Column("top-5 error", parts=("mean", "s.d.", "low", "high")),
+        Column("baseline", "left"),
+        Column("difference", parts=ESTIMATE),
+        Column("p"),
+        Column("p (seeds)"),
+        Column("published", parts=("top-1 error", "top-5 error")),
+        Column("seconds", parts=("mean", "s.d.")),
+        Column("passes"),
+    ]
+    rows = [
+        _csv_row(table, row, which, errors)
+        for table in comparison.tables
+        for row in table.rows
+        for which, errors in row.errors.items()
+    ]
+    return Table(columns, rows)
 
 
-def p_text(p: float | None) -> str:
-    """Three decimals; a smaller one as a bound, for the bootstrap cannot tell it better."""
-    if p is None:
-        return MISSING
-    return "<0.001" if p < 0.001 else f"{p:.3f}"
+def tables(table: ResultTable) -> Iterator[Table]:
+    """Errors for every kind of weights that the runs have, then the cost; titled."""
+    for which in WEIGHTS:
+        if (found := errors_table(table, which)) is not None:
+            yield found
+    yield cost_table(table)
 
 
-def _error_cells(table: Table, which: str) -> tuple[list[str], list[list[str]]]:
-    """Header and rows of the errors with one kind of weights; no rows if no run has them."""
+def errors_table(table: ResultTable, which: str) -> Table | None:
+    """Errors with one kind of weights; None if no run has them."""
     rows = [row for row in table.rows if which in row.errors]
+    if not rows:
+        return None
     paired = any(row.errors[which].difference is not None for row in rows)
     over_seeds = any(row.errors[which].top1_error.n > 1 for row in rows)
     published = which == "best_test" and any(row.published for row in rows)
-    header = ["Method", "Top-1 error"]
-    header += ["95\N{NO-BREAK SPACE}% interval"] if over_seeds else []
-    header += ["Top-5 error"]
-    header += [f"Difference to {table.baseline}", "p"] if paired else []
-    header += ["p (seeds)"] if paired and over_seeds else []
-    header += ["Published"] if published else []
+    top5 = table.classes > FEW_CLASSES
+    columns = [Column("Method", "left"), Column("Top-1 error", parts=MEAN_SD)]
+    columns += [Column("95\N{NO-BREAK SPACE}% interval", parts=INTERVAL)] if over_seeds else []
+    columns += [Column("Top-5 error", parts=MEAN_SD)] if top5 else []
+    if paired:
+        baseline = table.row(table.baseline).label
+        columns += [Column(f"Difference to {baseline}", parts=ESTIMATE), Column("p")]
+        columns += [Column("p (seeds)")] if over_seeds else []
+    columns += [Column("Published")] if published else []
     cells = []
     for row in rows:
         errors = row.errors[which]
-        line = [row.name, figure_text(errors.top1_error)]
+        line: list[Value] = [row.label, _mean(errors.top1_error)]
         line += [_interval(errors.top1_error)] if over_seeds else []
-        line += [figure_text(errors.top5_error)]
-        if paired:
-            line += _difference_cells(errors, over_seeds)
+        line += [_mean(errors.top5_error)] if top5 else []
+        line += _difference_cells(errors, over_seeds) if paired else []
         line += [_published(row)] if published else []
         cells.append(line)
-    return header, cells
+    return Table(columns, cells, WEIGHTS[which])
 
 
-def _difference_cells(errors: Errors, over_seeds: bool) -> list[str]:
-    found = errors.difference
-    if found is None:
-        return [MISSING] * (3 if over_seeds else 2)
-    cells = [difference_text(found), p_text(found.p_value)]
-    return [*cells, p_text(found.seeds_p_value)] if over_seeds else cells
-
-
-def _cost_cells(table: Table) -> tuple[list[str], list[list[str]]]:
-    header = ["Method", "Seeds", "Seconds", "Forward/backward passes"]
-    cells = [
-        [
-            row.name,
-            ", ".join(map(str, row.seeds)),
-            figure_text(row.seconds, 1),
-            f"{row.passes.mean:,.0f}".replace(",", "\N{THIN SPACE}"),
-        ]
+def cost_table(table: ResultTable) -> Table:
+    """Seconds and passes of training."""
+    columns = [
+        Column("Method", "left"),
+        Column("Seeds", "left"),
+        Column("Training seconds", parts=MEAN_SD),
+        Column("Forward/backward passes", format=lambda passes: number(passes, 0)),
+    ]
+    rows: list[list[Value]] = [
+        [row.label, _seeds(row), mean_sd(row.seconds.mean, row.seconds.sd, 1), row.passes.mean]
         for row in table.rows
     ]
-    return header, cells
+    return Table(columns, rows, "Cost")
 
 
-def _scope(table: Table) -> str:
+def scope(table: ResultTable) -> str:
+    """``(10,000 test images, NVIDIA H100)``."""
     devices = f", {', '.join(table.devices)}" if table.devices else ""
-    return f"({table.test_images} test images{devices})"
+    return f"({number(table.test_images, 0)} test images{devices})"
 
 
-def _notes(table: Table) -> list[str]:
-    notes = list(table.notes)
-    if any(row.published and not row.published.exact for row in table.rows):
-        notes.append(CORRECTED)
-    return notes
+def notes(table: ResultTable) -> list[str]:
+    """What a reader of the tables has to know."""
+    corrected = any(row.published and not row.published.exact for row in table.rows)
+    return [*table.notes, *([CORRECTED] if corrected else [])]
 
 
-def _published(row: Row) -> str:
+def _difference_cells(errors: Errors, over_seeds: bool) -> list[Value]:
+    found = errors.difference
+    if found is None:
+        return [None] * (3 if over_seeds else 2)
+    cells: list[Value] = [
+        estimate(found.difference, found.low, found.high, signed=True),
+        p_cell(found.p_value),
+    ]
+    return [*cells, p_cell(found.seeds_p_value)] if over_seeds else cells
+
+
+def _csv_row(table: ResultTable, row: ResultRow, which: str, errors: Errors) -> list[Value]:
+    found, published = errors.difference, row.published if which == "best_test" else None
+    return [
+        table.dataset,
+        table.model,
+        which,
+        row.name,
+        row.label,
+        _seeds(row),
+        table.test_images,
+        *(Cell("", (s.mean, s.sd, s.low, s.high)) for s in (errors.top1_error, errors.top5_error)),
+        table.baseline,
+        None if found is None else Cell("", (found.difference, found.low, found.high)),
+        None if found is None else found.p_value,
+        None if found is None else found.seeds_p_value,
+        None if published is None else Cell("", (published.top1_error, published.top5_error)),
+        Cell("", (row.seconds.mean, row.seconds.sd)),
+        row.passes.mean,
+    ]
+
+
+def _seeds(row: ResultRow) -> str:
+    return ", ".join(map(str, row.seeds))
+
+
+def _mean(summary: Summary) -> Cell:
+    return mean_sd(summary.mean, summary.sd)
+
+
+def _interval(summary: Summary) -> Cell:
+    """The interval of an error, which is not below zero."""
+    return interval(None if summary.low is None else max(summary.low, 0.0), summary.high)
+
+
+def _published(row: ResultRow) -> Value:
     if row.published is None:
-        return MISSING
+        return None
     mark = "" if row.published.exact else "†"
     return f"{row.published.top1_error:.2f}/{row.published.top5_error:.2f}{mark}"
-
-
-def _interval(summary: Summary) -> str:
-    if summary.low is None or summary.high is None:
-        return MISSING
-    return f"[{max(summary.low, 0):.2f}, {summary.high:.2f}]"
-
-
-def _signed(value: float) -> str:
-    text = f"{abs(value):.2f}"
-    if float(text) == 0:
-        return text
-    return (MINUS if value < 0 else "+") + text
-
-
-def _markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    align = ["---"] + ["---:"] * (len(header) - 1)
-    lines = [header, align, *rows]
-    return ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]
-
-
-def _rich_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> RichTable:
-    table = RichTable(
-        title=title,
-        title_justify="left",
-        title_style="italic",
-        box=box.SIMPLE_HEAD,
-        padding=(0, 1 if len(header) < 8 else 0, 0, 0),  # to keep to 100 columns
-        collapse_padding=True,
-        pad_edge=False,
-    )
-    for index, name in enumerate(header):
-        left = index == 0
-        table.add_column(
-            # A header wider than its column's figures goes over two lines.
-            name if left else name.replace(" ", "\n", 1),
-            justify="left" if left else "right",
-            no_wrap=not left,
-            overflow="fold",
-            vertical="bottom",
-        )
-    for row in rows:
-        table.add_row(*(cell.replace("[", r"\[") for cell in row))
-    return table

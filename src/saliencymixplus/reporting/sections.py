@@ -8,6 +8,7 @@ from typing import Any
 from saliencymixplus.files import read_json
 from saliencymixplus.pictures.style import method_label
 from saliencymixplus.reporting.run_data import Runs, Spread, metric
+from saliencymixplus.tables import p_value
 
 Picture = str  # a path relative to the page
 Copy = Callable[[Path, str], Picture | None]
@@ -177,7 +178,7 @@ def _verdicts(folder: Path) -> list[str]:
             p = max(gap["p_value"], gap.get("seeds_p_value") or 0.0)
             line += (
                 f": {gap['difference']:+.2f} points [{gap['low']:+.2f}, {gap['high']:+.2f}] "
-                f"against {method_label(table['baseline'])}, p {_p(p)}"
+                f"against {method_label(table['baseline'])}, p {p_value(p)}"
             )
             line += ", which may be chance." if p >= 0.05 else "."
         else:
@@ -253,7 +254,3 @@ def _summary(found: Mapping[str, Any]) -> str:
 
 def _count(number: int, what: str) -> str:
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
-
-
-def _p(value: float) -> str:
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from saliencymixplus.audit.visible_share import truth
+from saliencymixplus.audit.visible_fraction import truth
 from saliencymixplus.mixing import METHODS, MixedBatch, create
 
 

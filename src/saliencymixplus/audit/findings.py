@@ -1,0 +1,125 @@
+"""What an audit found, and its way to audit.json and back."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from saliencymixplus.audit.statistics import METRICS
+from saliencymixplus.bootstrap import Difference, Estimate
+from saliencymixplus.errors import UserError
+from saliencymixplus.files import read_json
+
+COMPARED = ("mean_absolute_error", "bias", "no_object", "pixel_mean_absolute_error")
+BASELINE = "cutmix"  # whose labels are the areas
+Estimates = Mapping[str, Estimate]  # by metric
+Differences = Mapping[str, Difference]
+
+
+@dataclass(frozen=True)
+class Findings:
+    """Label errors of every recipe.
+
+    Attributes:
+        estimates: by recipe, then metric.
+        differences: by ``(recipe, other)``, then metric of ``COMPARED``: recipe minus other.
+        along_training: by recipe, then epoch, then metric; recipes whose runs kept weights.
+        details: data, settings, recipes and networks of the audit, as in details.json.
+    """
+
+    estimates: Mapping[str, Estimates]
+    differences: Mapping[tuple[str, str], Differences]
+    along_training: Mapping[str, Mapping[int, Estimates]]
+    details: Mapping[str, Any]
+
+    @property
+    def baseline(self) -> str:
+        """The recipe that the others are compared with: CutMix, or else the first."""
+        return BASELINE if BASELINE in self.estimates else next(iter(self.estimates))
+
+    def to_json(self, samples: Mapping[str, int]) -> dict[str, Any]:
+        """What audit.json holds, numbers only; ``samples`` are counted by recipe."""
+        names = list(self.estimates)
+        return {
+            "mixes": {
+                name: {"samples": samples[name]} | _flat(found)
+                for name, found in self.estimates.items()
+            },
+            "differences": {
+                f"{first}-{second}": _flat(self.differences[first, second])
+                for at, second in enumerate(names)
+                for first in names[at + 1 :]
+            },
+            "along_training": {
+                name: {f"epoch_{epoch:04d}": _flat(found) for epoch, found in by_epoch.items()}
+                for name, by_epoch in self.along_training.items()
+            },
+        }
+
+
+def load_findings(folder: Path) -> Findings | str:
+    """Read what ``audit`` wrote to ``folder``; if it audited nothing, the reason.
+
+    Raises:
+        UserError: a file is missing, damaged or of another version.
+    """
+    result = read_json(folder / "audit.json")
+    try:
+        if "skipped" in result:
+            return str(result["skipped"])
+        found = {name: _estimates(flat) for name, flat in result["mixes"].items()}
+        return Findings(
+            found,
+            {
+                (first, second): _differences(result["differences"], first, second)
+                for first in found
+                for second in found
+                if first != second
+            },
+            {
+                name: {
+                    int(epoch.removeprefix("epoch_")): _estimates(flat)
+                    for epoch, flat in by_epoch.items()
+                }
+                for name, by_epoch in result["along_training"].items()
+            },
+            read_json(folder / "details.json"),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(
+            f"{folder / 'audit.json'} is damaged or of another version: run `python cli.py audit` "
+            "again"
+        ) from error
+
+
+def _flat(found: Mapping[str, Estimate]) -> dict[str, float]:
+    """metric, metric_low, metric_high (and metric_p_value); undefined numbers are left out."""
+    return {
+        name if key == "value" else f"{name}_{key}": float(value)
+        for name, estimate in found.items()
+        for key, value in asdict(estimate).items()
+        if math.isfinite(value)
+    }
+
+
+def _estimates(flat: Mapping[str, Any]) -> dict[str, Estimate]:
+    return {metric: Estimate(*_numbers(flat, metric, "", "_low", "_high")) for metric in METRICS}
+
+
+def _differences(
+    flat: Mapping[str, Mapping[str, Any]], first: str, second: str
+) -> dict[str, Difference]:
+    swapped = f"{first}-{second}" not in flat
+    found = flat[f"{second}-{first}" if swapped else f"{first}-{second}"]
+    result = {}
+    for metric in COMPARED:
+        value, low, high, p = _numbers(found, metric, "", "_low", "_high", "_p_value")
+        result[metric] = (
+            Difference(-value, -high, -low, p) if swapped else Difference(value, low, high, p)
+        )
+    return result
+
+
+def _numbers(flat: Mapping[str, Any], metric: str, *ends: str) -> list[float]:
+    return [float(flat.get(metric + end, math.nan)) for end in ends]

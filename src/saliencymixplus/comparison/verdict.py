@@ -1,0 +1,67 @@
+"""A comparison in words that say no more than its tests allow."""
+
+from collections.abc import Sequence
+
+from saliencymixplus.comparison.result import ResultRow, ResultTable
+from saliencymixplus.tables import estimate, mean_sd, number, p_value
+
+
+def verdict(table: ResultTable, which: str = "last") -> str:
+    """What the errors with the weights ``which`` show; empty if there are not two rows with them.
+
+    Better or worse than the baseline is only said where both tests reject "no difference" at 5 %;
+    methods that cannot be told from the lowest mean share the first place.
+    """
+    rows = [row for row in table.rows if which in row.errors]
+    if len(rows) < 2:
+        return ""
+    sentences = [_lowest(table), *_against_baseline(table, rows, which), _caution(rows, which)]
+    return " ".join(sentence for sentence in sentences if sentence)
+
+
+def _lowest(table: ResultTable) -> str:
+    if len(table.ties) < 2:
+        lowest = table.row(table.ties[0])
+        error = lowest.errors["last"].top1_error
+        return f"{lowest.label} has the lowest top-1 error: {mean_sd(error.mean, error.sd).text} %."
+    names = [table.row(name).label for name in table.ties]
+    if len(names) == len(table.rows):
+        return f"No difference can be told between {_listed(names)}: all share the lowest error."
+    return f"{_listed(names)} share the lowest top-1 error: no difference between them can be told."
+
+
+def _against_baseline(table: ResultTable, rows: Sequence[ResultRow], which: str) -> list[str]:
+    better: list[str] = []
+    worse: list[str] = []
+    alike: list[str] = []
+    for row in rows:
+        found = row.errors[which].difference
+        if found is None:
+            continue
+        size = estimate(found.difference, found.low, found.high, signed=True).text
+        text = f"{row.label} ({size} points, p {p_value(found.weaker_p_value)})"
+        kind = alike if not found.significant else better if found.difference < 0 else worse
+        kind.append(text)
+    baseline = table.row(table.baseline).label
+    sentences = []
+    if better:
+        sentences.append(f"Better than {baseline}: {', '.join(better)}.")
+    if worse:
+        sentences.append(f"Worse than {baseline}: {', '.join(worse)}.")
+    if alike and len(table.ties) < len(table.rows):
+        sentences.append(f"No difference to {baseline} can be told for {', '.join(alike)}.")
+    return sentences
+
+
+def _caution(rows: Sequence[ResultRow], which: str) -> str:
+    seeds = min(row.errors[which].top1_error.n for row in rows)
+    if seeds == 1:
+        return (
+            "There is one seed: the p-values cover the choice of test images, not how much "
+            "training varies from seed to seed."
+        )
+    return f"{number(seeds, 0)} seeds tell large differences only." if seeds < 5 else ""
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
