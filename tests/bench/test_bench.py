@@ -221,7 +221,7 @@ def test_a_ratio_is_taken_between_rounds_side_by_side(monkeypatch: pytest.Monkey
 
 def test_a_cheaper_saliency_pass_is_measured_as_such() -> None:
     """Recipes keep their options, and half of the steps without a pass take half of its work."""
-    cheap = {"every": {"saliency_every": 2}, "share": {"saliency_share": 0.5}}
+    cheap = {"every": {"saliency_every": 2}, "share": {"saliency_fraction": 0.5}}
     mixes = [recipe("none"), recipe("saliencymixplus")]
     mixes += [recipe("saliencymixplus", name, **options) for name, options in cheap.items()]
     result = bench(replace(SMALL, mixes=tuple(mixes)), say=str)
@@ -243,17 +243,17 @@ def test_time_is_the_mean_over_steps_with_and_without_a_pass(
             function()
             return next(self.timings)
 
-    guided: list[bool] = []
+    use_saliency: list[bool] = []
     usual = EagerEngine.run
 
     def run(self: EagerEngine, *given: Any, **how: Any) -> None:
-        guided.append(how["guided"])
+        use_saliency.append(how["use_saliency"])
         usual(self, *given, **how)
 
     monkeypatch.setattr(EagerEngine, "run", run)
     cpu, every = torch.device("cpu"), recipe("saliencymixplus", saliency_every=4)
     found, _ = measure(SMALL, every, Told(cpu), cpu, torch.float32, str, lambda: None)
-    assert guided == [True, True, False]  # the first step, then those that are measured
+    assert use_saliency == [True, True, False]  # the first step, then those that are measured
     assert found["ms"] == pytest.approx(10 / 4 + 6 * 3 / 4)
     assert found["ratio_to_plain"] == pytest.approx(2 / 4 + 1.2 * 3 / 4)
     assert (found["plain_ms"], found["mixing_ms"]) == (5.0, 0.5)

@@ -125,8 +125,8 @@ def test_a_plain_step_is_recorded_once_guided_or_not(tiny: Path) -> None:
     parts, fake = parts_for(tiny, "saliencymixplus"), FakeCapturer()
     engine = GraphEngine(parts.step, fake)
     (inputs,) = parts.sources["train"].inputs([torch.arange(8)])
-    for mix, guided in ((False, True), (False, False), (True, True), (True, False)):
-        engine.run(inputs, mix, guided=guided, epoch=1, index=0)
+    for mix, use_saliency in ((False, True), (False, False), (True, True), (True, False)):
+        engine.run(inputs, mix, use_saliency=use_saliency, epoch=1, index=0)
     assert fake.captures == 3
 
 
@@ -217,7 +217,7 @@ def test_what_calls_opencv_is_run_eagerly(tiny: Path, monkeypatch: pytest.Monkey
     cuda = torch.device("cuda")
     engine, why = graph.create_engine(parts.step, "auto", cuda)
     assert isinstance(engine, EagerEngine)
-    assert "OpenCV" in why
+    assert "on the CPU" in why
     parts.step.plain = replace(parts.step.plain, mixer=mixing.create("cutmix"))
     assert isinstance(graph.create_engine(parts.step, "auto", cuda)[0], GraphEngine)
     assert isinstance(graph.create_engine(parts.step, "eager", cuda)[0], EagerEngine)

@@ -29,7 +29,7 @@ RECIPES: list[tuple[str, dict[str, Any]]] = [
     ("saliencymixplus", {"variant": "published"}),
     ("saliencymixplus", {"position": "mass", "smoothing": 1.0}),
     ("saliencymixplus", {"position": "sampled", "saliency_resolution": 0.5}),
-    ("saliencymixplus", {"saliency_share": 0.5, "saliency_mode": "train"}),
+    ("saliencymixplus", {"saliency_fraction": 0.5, "saliency_mode": "train"}),
     ("mixup", {"lam0": "sample"}),
 ]
 pytestmark = pytest.mark.skipif(

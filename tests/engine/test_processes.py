@@ -16,7 +16,7 @@ from saliencymixplus.datasets.prepared import load_prepared
 from saliencymixplus.engine import build as assembly
 from saliencymixplus.engine.distributed import Processes
 from saliencymixplus.engine.optimizer import momentum_of, set_rate
-from saliencymixplus.engine.randomness import batches_of_epoch, coins_of_epoch
+from saliencymixplus.engine.randomness import batches_of_epoch, mix_flags_of_epoch
 from saliencymixplus.engine.schedule import rate
 from saliencymixplus.errors import UserError
 from saliencymixplus.loading.augment import Boxes
@@ -101,13 +101,13 @@ def test_mixed_steps_are_the_average_of_the_processes(
     ]
     for epoch in range(1, run.training.epochs + 1):
         batches = batches_of_epoch(50, 16, run.seed, epoch)
-        coins = coins_of_epoch(len(batches), 0.7, run.seed, epoch)
+        mix_flags = mix_flags_of_epoch(len(batches), 0.7, run.seed, epoch)
         for index, batch in enumerate(batches):
             for group, parts in zip(groups, both, strict=True):
                 number = (epoch - 1) * len(batches) + index
                 set_rate(parts.step.optimiser, rate(run.training, number, len(batches)))
                 (inputs,) = parts.step.source.inputs([group.part(batch)])
-                parts.engine.run(inputs, coins[index], epoch=epoch, index=index)
+                parts.engine.run(inputs, mix_flags[index], epoch=epoch, index=index)
             states = [
                 [*p.step.local.parameters(), *momentum_of(p.step.local, p.step.optimiser).values()]
                 for p in both

@@ -88,16 +88,16 @@ def test_both_passes_of_a_step_are_under_autocast(tiny: Path) -> None:
         assert seen == [within, within]
 
 
-@pytest.mark.parametrize("guided", [True, False])
-def test_a_step_takes_its_saliency_pass_only_if_told_to(tiny: Path, guided: bool) -> None:
+@pytest.mark.parametrize("use_saliency", [True, False])
+def test_a_step_takes_its_saliency_pass_only_if_told_to(tiny: Path, use_saliency: bool) -> None:
     cpu = torch.device("cpu")
     run = run_settings("saliencymixplus")
     parts = assemble(run, load_prepared(tiny), RuntimeSettings(device="cpu"), cpu, say=str)
     passes: list[bool] = []
     parts.step.twin.register_forward_pre_hook(lambda module, given: passes.append(True))
     (inputs,) = parts.sources["train"].inputs([torch.arange(16)])
-    parts.engine.run(inputs, True, guided=guided, epoch=1, index=0)
-    assert len(passes) == guided
+    parts.engine.run(inputs, True, use_saliency=use_saliency, epoch=1, index=0)
+    assert len(passes) == use_saliency
 
 
 @pytest.mark.parametrize(

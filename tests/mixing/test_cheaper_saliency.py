@@ -44,7 +44,7 @@ def test_how_many_images_get_a_map(batch_size: int, share: float, expected: int)
 def test_partners_stay_among_those_with_a_map() -> None:
     for seed in range(20):
         source = torch.Generator().manual_seed(seed)
-        partner = draws.partners(9, "full", generator=source, device=CPU, share=0.5).tolist()
+        partner = draws.partners(9, "full", generator=source, device=CPU, fraction=0.5).tolist()
         for first, last in ((0, 4), (4, 9)):
             place, visited = first, []
             for _ in range(last - first):
@@ -58,7 +58,7 @@ def test_a_share_of_the_batch_is_mapped_and_the_rest_is_cutmix() -> None:
     seen: list[int] = []
     model = network()
     model.register_forward_pre_hook(lambda module, given: seen.append(len(given[0])))
-    mixer = mixing.create("saliencymixplus", saliency_share=0.5)
+    mixer = mixing.create("saliencymixplus", saliency_fraction=0.5)
     draw = mixer.draw(8, 10, 14, generator=torch.Generator().manual_seed(1))
     mixed = mixer(images, labels, model=model, draw=draw)
     assert seen == [4]
@@ -74,7 +74,7 @@ def test_a_share_of_the_batch_is_mapped_and_the_rest_is_cutmix() -> None:
 
 def test_a_share_needs_full_pairs() -> None:
     with pytest.raises(ValueError, match="pairs: full"):
-        mixing.create("saliencymixplus", saliency_share=0.5, pairs="half")
+        mixing.create("saliencymixplus", saliency_fraction=0.5, pairs="half")
 
 
 def test_an_unguided_step_takes_no_saliency_pass() -> None:
@@ -84,7 +84,7 @@ def test_an_unguided_step_takes_no_saliency_pass() -> None:
     seen: list[int] = []
     model = network()
     model.register_forward_pre_hook(lambda module, given: seen.append(len(given[0])))
-    step = mixing.backward(model, mixer, images, labels, draw=draw, guided=False)
+    step = mixing.backward(model, mixer, images, labels, draw=draw, use_saliency=False)
     assert seen == [8]
     other = network()
     cutmix = mixing.create("cutmix", box="sample", box_size="exact")
@@ -95,7 +95,7 @@ def test_an_unguided_step_takes_no_saliency_pass() -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "options", "guided", "expected"),
+    ("method", "options", "use_saliency", "expected"),
     [
         ("none", {}, True, 1),
         ("cutmix", {}, True, 1),
@@ -106,20 +106,20 @@ def test_an_unguided_step_takes_no_saliency_pass() -> None:
         ("saliencymixplus", {"clean_gradient": 1.0, "saliency_mode": "train"}, True, 2),
         ("saliencymixplus", {"variant": "published"}, True, 1.5),
         ("saliencymixplus", {"saliency_resolution": 0.5}, True, 1.25),
-        ("saliencymixplus", {"saliency_share": 0.5}, True, 1.5),
+        ("saliencymixplus", {"saliency_fraction": 0.5}, True, 1.5),
         ("saliencymixplus", {"position": "random", "label": "area"}, True, 1),
     ],
 )
 def test_passes_are_those_that_the_network_sees(
-    method: str, options: dict[str, Any], guided: bool, expected: float
+    method: str, options: dict[str, Any], use_saliency: bool, expected: float
 ) -> None:
     mixer = mixing.create(method, **options)
-    assert mixing.passes(mixer, guided=guided) == expected
+    assert mixing.passes(mixer, use_saliency=use_saliency) == expected
     pixels: list[int] = []
     model = network()
     model.register_forward_pre_hook(lambda module, given: pixels.append(given[0].numel()))
     images, labels = batch()
-    mixing.backward(model, mixer, images, labels, guided=guided)
+    mixing.backward(model, mixer, images, labels, use_saliency=use_saliency)
     assert sum(pixels) == expected * images.numel()
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from saliencymixplus import mixing
-from saliencymixplus.mixing.options import describe
+from saliencymixplus.mixing.options import as_json, describe
 
 
 def test_published_saliencymixplus_is_every_quirk() -> None:
@@ -24,7 +24,7 @@ def test_published_saliencymixplus_is_every_quirk() -> None:
         "smoothing": 0.0,
         "saliency_weights": "current",
         "saliency_resolution": 1.0,
-        "saliency_share": 1.0,
+        "saliency_fraction": 1.0,
         "saliency_every": 1,
         "alpha": 1.0,
     }
@@ -61,7 +61,7 @@ def test_resolved_options_are_json_and_resolve_to_themselves(method: str) -> Non
     assert json.loads(json.dumps(options)) == options
     assert None not in options.values()
     assert mixing.resolve_options(method, options) == options
-    assert mixing.create(method, **options).options == options
+    assert as_json(mixing.create(method, **options).options) == options
     assert set(describe(mixing.METHODS[method].options)) == set(options)
 
 
@@ -77,9 +77,9 @@ def test_resolved_options_are_json_and_resolve_to_themselves(method: str) -> Non
         *[(name, {"alpha": 0.0}, "between") for name in ("cutmix", "mixup", "fmix", "gridmix")],
         *[(f"saliencymix{plus}", {"alpha": 0.0}, "between") for plus in ("", "plus")],
         ("cutmix", {"clean_gradient": -0.5}, "between"),
-        ("saliencymixplus", {"alpha": "1"}, "no number"),
-        ("saliencymixplus", {"smoothing": float("nan")}, "no number"),
-        ("saliencymixplus", {"clean_gradient": True}, "no number"),
+        ("saliencymixplus", {"alpha": "1"}, "not a number"),
+        ("saliencymixplus", {"smoothing": float("nan")}, "not a number"),
+        ("saliencymixplus", {"clean_gradient": True}, "not a number"),
         ("saliencymixplus", {"saliency_resolution": 1.5}, "between"),
         ("gridmix", {"cells": 2.5}, "whole"),
         ("resizemix", {"smallest": 0.9, "largest": 0.2}, "above"),
@@ -92,8 +92,8 @@ def test_a_wrong_option_is_one_line(method: str, options: dict[str, Any], messag
 
 
 def test_a_range_may_be_one_value() -> None:
-    assert mixing.create("resizemix", smallest=0.4, largest=0.4).options["largest"] == 0.4
-    assert mixing.create("smoothmix", narrowest=0.4, widest=0.4).options["widest"] == 0.4
+    assert mixing.create("resizemix", smallest=0.4, largest=0.4).options.largest == 0.4
+    assert mixing.create("smoothmix", narrowest=0.4, widest=0.4).options.widest == 0.4
 
 
 def test_needs() -> None:

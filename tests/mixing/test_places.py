@@ -9,7 +9,7 @@ from torch import nn
 from saliencymixplus import mixing
 from saliencymixplus.mixing import positions
 from saliencymixplus.mixing.boxes import BoxSize, box_around
-from saliencymixplus.mixing.maps import prepare
+from saliencymixplus.mixing.maps import scaled_to_peak
 
 NOWHERE = torch.full((1, 2), -1)
 
@@ -27,7 +27,7 @@ def spot(row: int, column: int, height: int = 9, width: int = 12) -> torch.Tenso
 def test_the_heaviest_window_is_whole_and_holds_the_spot(
     sides: tuple[int, int], place: tuple[int, int], size: BoxSize
 ) -> None:
-    maps = prepare(spot(*place))
+    maps = scaled_to_peak(spot(*place))
     centre = positions.heaviest(maps, torch.tensor([sides]), size, NOWHERE)
     ((r0, c0, r1, c1),) = box_around(centre, torch.tensor([sides]), 9, 12, size).tolist()
     whole = sides if size == "exact" else tuple(side // 2 * 2 for side in sides)
@@ -39,7 +39,7 @@ def test_the_heaviest_window_is_whole_and_holds_the_spot(
 
 @pytest.mark.parametrize("uniform", [0.0, 0.5, 1.0 - 2.0**-24])
 def test_a_sampled_pixel_is_salient(uniform: float) -> None:
-    maps = prepare(spot(3, 7))
+    maps = scaled_to_peak(spot(3, 7))
     assert positions.sampled(maps, torch.tensor([uniform]), NOWHERE).tolist() == [[3, 7]]
 
 

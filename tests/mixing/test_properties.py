@@ -83,7 +83,7 @@ def test_pixels_labels_and_shares(method: str, options: Any, size: Any, seed: in
         assert (sides >= 0).all()
         share = sides.prod(1) / (size[1] * size[2])
         torch.testing.assert_close(share, 1 - mixed.area_lam, atol=1e-6, rtol=0)
-    if count > 1 and mixing.create(method, **options).options["pairs"] != "permutation":
+    if count > 1 and mixing.create(method, **options).options.pairs != "permutation":
         assert (mixed.index_a != mixed.index_b).all()
 
 
@@ -108,8 +108,8 @@ def test_permuting_the_batch_permutes_the_result(
     method: str, options: Any, size: Any, seed: int
 ) -> None:
     mixer = mixing.create(method, **options)
-    drawn_for_all = mixer.options.get("box") in ("batch", "place")
-    if mixer.options.get("pairs") in ("half", "greedy") or drawn_for_all:
+    drawn_for_all = getattr(mixer.options, "box", "") in ("batch", "place")
+    if mixer.options.pairs in ("half", "greedy") or drawn_for_all:
         # Who is paired, or whose draw or saliency decides, depends on the order by definition.
         return
     images, labels, saliency = inputs(size, seed)

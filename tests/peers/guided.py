@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from saliencymixplus import mixing
-from saliencymixplus.mixing.methods.guidedsr import shares
+from saliencymixplus.mixing.maps import sum_to_one
 from tests.peers.common import Case, close, equal, tensor
 
 
@@ -24,7 +24,7 @@ def check_guided(case: Case, method: str, saliency: Tensor | None) -> None:
 def _recorded(case: Case, mixed: mixing.MixedBatch) -> None:
     assert mixed.saliency is not None
     assert mixed.mask is not None
-    normalised = shares(mixed.saliency)
+    normalised = sum_to_one(mixed.saliency)
     if "normalised" in case:
         close(normalised, case["normalised"], "normalised maps")
     apart = (normalised[:, None] - normalised).flatten(2).norm(dim=2)

@@ -3,14 +3,16 @@
 import torch
 
 from saliencymixplus import mixing
+from saliencymixplus.mixing.batch import Batch
 from saliencymixplus.mixing.methods.guidedsr import saliency_maps
 from tests.peers.common import Case, close, tensor
 from tests.peers.guided import check_guided
 
 
 def check(case: Case) -> None:
-    mixer = mixing.create("guidedsr", variant="published")
-    maps = saliency_maps(tensor(case, "images"), mixer.choice)
+    options = mixing.create("guidedsr", variant="published").options
+    batch = Batch(tensor(case, "images"), tensor(case, "labels"))
+    maps = saliency_maps(batch, options)
     # A constant image's map is about 35, the others' below 1.
     close(maps, case["saliency"], "saliency", atol=1e-6, rtol=1e-6)
     for saliency in (None, tensor(case, "saliency")):

@@ -39,7 +39,7 @@ def test_the_recipes_cover_all_that_was_published_otherwise() -> None:
     covered = set().union(*(changed(name, "saliencymixplus") for name in ONE_OPTION))
     assert quirks <= covered
     ideas = {"label", "position"}
-    cheaper = {"saliency_resolution", "saliency_share", "saliency_every"}
+    cheaper = {"saliency_resolution", "saliency_fraction", "saliency_every"}
     assert covered - quirks == ideas | cheaper
 
 

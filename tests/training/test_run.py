@@ -9,7 +9,7 @@ import torch
 
 from saliencymixplus.datasets.prepared import load_prepared
 from saliencymixplus.engine.build import initial_model
-from saliencymixplus.engine.randomness import guided_of_epoch
+from saliencymixplus.engine.randomness import saliency_flags_of_epoch
 from saliencymixplus.engine.step import TrainStep
 from saliencymixplus.epoch_row import COLUMNS
 from saliencymixplus.errors import UserError
@@ -157,7 +157,7 @@ def test_a_saliency_pass_every_few_mixed_steps(
     tiny: Path, tmp_path: Path, runtime: RuntimeSettings
 ) -> None:
     """Every third of an epoch's mixed steps takes one, the first to begin with."""
-    assert guided_of_epoch([True, False, True, True, False, True], 3) == [
+    assert saliency_flags_of_epoch([True, False, True, True, False, True], 3) == [
         True, False, False, False, True, True,
     ]  # fmt: skip
     settings = run_settings(

@@ -90,7 +90,12 @@ def mix_and_record(
         if mixer.needs_saliency and saliency is None:
             raise UserError(f"{mixer.method} needs stored saliency maps: run `prepare` again")
         mixed = mixer(
-            batch.images, batch.labels, generator=generator, model=model, saliency=saliency
+            batch.images,
+            batch.labels,
+            generator=generator,
+            model=model,
+            saliency=saliency,
+            masks=batch.masks if mixer.needs_masks else None,
         )
         records = record(mixed, batch, np.asarray(chosen), number)
         parts.append(records)
@@ -105,7 +110,7 @@ def record(mixed: MixedBatch, batch: Inputs, rows: Indices, number: int = 0) -> 
     seen = truth(mixed, batch.masks)
     labels = batch.labels.cpu().numpy()
     a, b = mixed.index_a.cpu().numpy(), mixed.index_b.cpu().numpy()
-    lam = mixed.lam.double().cpu().numpy()
+    lam = mixed.label_fraction.double().cpu().numpy()
     averaged = getattr(mixed, "reduction", "per_sample") == "batch_mean"
     return Records(
         batch=np.full(len(lam), number),

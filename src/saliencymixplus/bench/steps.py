@@ -105,11 +105,11 @@ def measure(
     mixed = mix.method != "none"
     indices = iter(range(10**9))
 
-    def run(guided: bool = True) -> None:
-        engine.run(inputs, mixed, guided=guided, epoch=1, index=next(indices))
+    def run(use_saliency: bool = True) -> None:
+        engine.run(inputs, mixed, use_saliency=use_saliency, epoch=1, index=next(indices))
 
-    def unguided() -> None:
-        run(guided=False)
+    def without_saliency() -> None:
+        run(use_saliency=False)
 
     began = time.perf_counter()
     run()
@@ -118,11 +118,11 @@ def measure(
     first = time.perf_counter() - began
     timing, flops = clock.compare(run, plain), step_flops(step, inputs, mixed)
     ms, ratio = timing.ms, timing.ratio
-    every = mixer.options.get("saliency_every", 1) if mixer.needs_model else 1
+    every = mixer.options.saliency_every if mixer.needs_model else 1
     if every > 1:  # the mean over the steps with and without a saliency pass
-        rest, other = 1 - 1 / every, clock.compare(unguided, plain)
+        rest, other = 1 - 1 / every, clock.compare(without_saliency, plain)
         ms, ratio = ms / every + rest * other.ms, ratio / every + rest * other.ratio
-        flops = flops / every + rest * step_flops(step, inputs, mixed, guided=False)
+        flops = flops / every + rest * step_flops(step, inputs, mixed, use_saliency=False)
     figures = {
         "method": mix.name,
         "engine": why,
@@ -137,10 +137,10 @@ def measure(
     return figures, run
 
 
-def step_flops(step: TrainStep, inputs: Inputs, mix: bool, *, guided: bool = True) -> float:
+def step_flops(step: TrainStep, inputs: Inputs, mix: bool, *, use_saliency: bool = True) -> float:
     """Floating-point operations of the matrix products and convolutions of a step."""
     with FlopCounter() as counter:
-        replace(step, compiled=None)(inputs, mix, guided=guided)
+        replace(step, compiled=None)(inputs, mix, use_saliency=use_saliency)
     return float(counter.flops)
 
 

@@ -1,5 +1,6 @@
 """Options that several commands share, and how they become settings."""
 
+import pkgutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -43,6 +44,12 @@ Prepared = Annotated[
     typer.Option(help="A folder that `prepare` wrote. Default: found, or created now."),
 ]
 Tracker = Annotated[str, typer.Option(metavar="NAME", help="mlflow or none.")]
+
+
+def method_names() -> list[str]:
+    """The mixing methods, by the names of their files: importing them takes seconds (torch)."""
+    folder = Path(__file__).parents[1] / "mixing" / "methods"
+    return [file.name for file in pkgutil.iter_modules([str(folder)]) if file.name[0] != "_"]
 
 
 def _seed(value: int) -> int:

@@ -16,6 +16,7 @@ from saliencymixplus.commands.options import (
     Prepared,
     Seed,
     load,
+    method_names,
     runtime,
 )
 
@@ -37,8 +38,7 @@ def train(
         str,
         typer.Option(
             metavar="NAME",
-            help="none, cutmix, saliencymix, saliencymixplus, mixup, resizemix, fmix, gridmix, "
-            "smoothmix, guidedsr or a recipe under `mix:` in params.yaml.",
+            help=f"{', '.join(method_names())} or a recipe under `mix:` in params.yaml.",
         ),
     ] = "saliencymixplus",
     experiment: Experiment = "digits",

@@ -77,7 +77,7 @@ def assemble(
     )
     average = WeightAverage(local, recipe.weight_average) if recipe.weight_average else None
     salient = local
-    if average and mixer.options.get("saliency_weights") == "average":
+    if average and mixer.options.saliency_weights == "average":
         salient = average.model
     totals = Totals(device)
     plain = Pieces(
@@ -154,5 +154,5 @@ def _check(run: RunSettings, meta: Meta, mixer: mixing.Mixer, processes: Process
         raise UserError("training.batch_size must be at least 2 for each process")
     if mixer.needs_saliency and not meta.has_saliency:
         raise UserError(f"{meta.name} was prepared without saliency maps: run `prepare` again")
-    if mixer.options.get("saliency_weights") == "average" and not recipe.weight_average:
+    if mixer.options.saliency_weights == "average" and not recipe.weight_average:
         raise UserError("saliency_weights: average needs training.weight_average, such as 0.999")

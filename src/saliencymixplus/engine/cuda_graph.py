@@ -68,12 +68,12 @@ class EagerEngine:
         self._seen: set[Kind] = set()
 
     def run(
-        self, inputs: Inputs, mix: bool, *, guided: bool = True, epoch: int, index: int
+        self, inputs: Inputs, mix: bool, *, use_saliency: bool = True, epoch: int, index: int
     ) -> None:
         """One step of ``epoch``; ``index`` counts from 0 within it."""
-        began, kind = time.perf_counter(), _kind(inputs, mix, guided)
+        began, kind = time.perf_counter(), _kind(inputs, mix, use_saliency)
         self.step.streams.start(epoch, index)
-        self.step(inputs, mix, guided=guided)
+        self.step(inputs, mix, use_saliency=use_saliency)
         if kind not in self._seen:
             self._seen.add(kind)
             if self.step.compiles(inputs):
@@ -97,13 +97,13 @@ class GraphEngine:
         self._recorded: dict[Kind, tuple[Inputs, Callable[[], None]]] = {}
 
     def run(
-        self, inputs: Inputs, mix: bool, *, guided: bool = True, epoch: int, index: int
+        self, inputs: Inputs, mix: bool, *, use_saliency: bool = True, epoch: int, index: int
     ) -> None:
         """One step of ``epoch``; ``index`` counts from 0 within it."""
-        kind = _kind(inputs, mix, guided)
+        kind = _kind(inputs, mix, use_saliency)
         if kind not in self._recorded:
             began = time.perf_counter()
-            self._recorded[kind] = self._record(inputs, mix, guided, epoch, index)
+            self._recorded[kind] = self._record(inputs, mix, use_saliency, epoch, index)
             how = "compiled and captured" if self.step.compiles(inputs) else "captured"
             self.say(f"{_describe(kind)}: {how} in {time.perf_counter() - began:.1f} s")
         buffers, replay = self._recorded[kind]
@@ -113,12 +113,12 @@ class GraphEngine:
         replay()
 
     def _record(
-        self, inputs: Inputs, mix: bool, guided: bool, epoch: int, index: int
+        self, inputs: Inputs, mix: bool, use_saliency: bool, epoch: int, index: int
     ) -> tuple[Inputs, Callable[[], None]]:
         buffers = tuple(t.clone() for t in inputs)
 
         def once() -> None:
-            self.step(buffers, mix, guided=guided)
+            self.step(buffers, mix, use_saliency=use_saliency)
 
         # Rehearsals train: whatever they change is put back, so that they leave no trace.
         kept = [t.detach().clone() for t in self.step.state()]
@@ -138,19 +138,19 @@ class GraphEngine:
 Engine = EagerEngine | GraphEngine
 
 
-def _kind(inputs: Inputs, mix: bool, guided: bool) -> Kind:
-    return (mix, guided or not mix, tuple(tuple(t.shape) for t in inputs))
+def _kind(inputs: Inputs, mix: bool, use_saliency: bool) -> Kind:
+    return (mix, use_saliency or not mix, tuple(tuple(t.shape) for t in inputs))
 
 
 def _describe(kind: Kind) -> str:
-    mix, guided, shapes = kind
-    name = "plain step" if not mix else "mixed step" if guided else "mixed step without saliency"
+    mix, use_saliency, shapes = kind
+    name = ("mixed" if mix else "plain") + " step" + ("" if use_saliency else " without saliency")
     return f"{name} of {shapes[0][0]} images"
 
 
 def capturable(mixer: mixing.Mixer) -> bool:
-    """False where a step calls the CPU: the published SaliencyMix, which hands floats to OpenCV."""
-    return mixer.options.get("saliency_map") != "float_bytes"
+    """False where a step calls the CPU."""
+    return mixer.options.on_device
 
 
 def create_engine(
@@ -161,7 +161,7 @@ def create_engine(
     if choice == "eager" or device.type != "cuda":
         return eager, "eager (whole-step graphs need CUDA)" if choice == "graph" else "eager"
     if not capturable(step.mixer):
-        return eager, "eager (this method's saliency is computed by OpenCV)"
+        return eager, "eager (this method computes on the CPU)"
     if step.world > 1:
         return eager, "eager (steps are not captured over several processes)"
     return GraphEngine(step, CudaCapturer(device), say), "whole-step CUDA graphs"

@@ -83,7 +83,7 @@ class Totals:
 def _credit(mixed: MixedBatch, predicted: Tensor) -> Tensor:
     """(M,): λ if the first label was predicted, 1 − λ if the second, 1 if both are the same."""
     return _share(mixed.labels_a, predicted, mixed.lam) + _share(
-        mixed.labels_b, predicted, 1.0 - mixed.lam
+        mixed.labels_b, predicted, mixed.weight_b
     )
 
 

@@ -16,8 +16,8 @@ from saliencymixplus.engine.loss_monitor import Monitor
 from saliencymixplus.engine.optimizer import set_rate
 from saliencymixplus.engine.randomness import (
     batches_of_epoch,
-    coins_of_epoch,
-    guided_of_epoch,
+    mix_flags_of_epoch,
+    saliency_flags_of_epoch,
 )
 from saliencymixplus.engine.schedule import rate
 from saliencymixplus.engine.state import Progressed, pack, state_of
@@ -75,8 +75,9 @@ class Loop:
             self.meta.counts["train"], recipe.batch_size, self.run.seed, epoch
         )
         steps = len(batches)
-        coins = coins_of_epoch(steps, self._mix_prob(epoch), self.run.seed, epoch)
-        guided = guided_of_epoch(coins, self.parts.step.mixer.options.get("saliency_every", 1))
+        mix_flags = mix_flags_of_epoch(steps, self._mix_prob(epoch), self.run.seed, epoch)
+        every = self.parts.step.mixer.options.saliency_every
+        use_saliency = saliency_flags_of_epoch(mix_flags, every)
         totals.reset(done.totals)
         self._monitor.start()
         self.progress.begin(epoch, steps, done.step)
@@ -88,7 +89,7 @@ class Loop:
             if self.parts.step.average:
                 self.parts.step.average.set_step(total_step)
             self.parts.engine.run(
-                inputs, coins[index], guided=guided[index], epoch=epoch, index=index
+                inputs, mix_flags[index], use_saliency=use_saliency[index], epoch=epoch, index=index
             )
             self._look(epoch, index, steps, began)
             if time.monotonic() - self._saved > _OLDEST and self.group.world == 1:
@@ -96,7 +97,7 @@ class Loop:
         _, bad = self._monitor.wait()
         if bad is not None:
             raise self._not_finite(epoch, bad, steps)
-        passes = sum(self._passes(*kind) for kind in zip(coins, guided, strict=True))
+        passes = sum(self._passes(*kind) for kind in zip(mix_flags, use_saliency, strict=True))
         self._end_epoch(epoch, steps, passes, began)
 
     def _mix_prob(self, epoch: int) -> float:
@@ -167,8 +168,8 @@ class Loop:
         self._draw_samples(epoch)
         self._save_if_due(last=epoch == self.run.training.epochs)
 
-    def _passes(self, mix: bool, guided: bool) -> float:
-        return mixing.passes(self.parts.step.mixer, guided=guided) if mix else 1.0
+    def _passes(self, mix: bool, use_saliency: bool) -> float:
+        return mixing.passes(self.parts.step.mixer, use_saliency=use_saliency) if mix else 1.0
 
     def _draw_samples(self, epoch: int) -> None:
         if self.group.first and epoch in self.run.training.sample_epochs:

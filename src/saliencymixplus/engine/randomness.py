@@ -35,18 +35,18 @@ def batches_of_epoch(count: int, batch_size: int, seed: int, epoch: int) -> list
     return batches[:-1] if len(batches) > 1 and len(batches[-1]) == 1 else batches
 
 
-def coins_of_epoch(steps: int, probability: float, seed: int, epoch: int) -> list[bool]:
+def mix_flags_of_epoch(steps: int, probability: float, seed: int, epoch: int) -> list[bool]:
     """For each step of ``epoch``: is its batch mixed?"""
     chance = torch.rand(steps, generator=generator_for(seed, "coin", epoch), dtype=torch.float64)
     return (chance < probability).tolist()
 
 
-def guided_of_epoch(coins: Sequence[bool], every: int) -> list[bool]:
+def saliency_flags_of_epoch(mix_flags: Sequence[bool], every: int) -> list[bool]:
     """For each step of an epoch: if it is mixed, does it take its saliency pass?
 
     Every ``every``-th of its mixed steps does, the first one to begin with.
     """
-    before = [0, *accumulate(coins)][:-1]
+    before = [0, *accumulate(mix_flags)][:-1]
     return [count % every == 0 for count in before]
 
 

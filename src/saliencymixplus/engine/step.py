@@ -79,8 +79,8 @@ class TrainStep:
     rank: int = 0
     world: int = 1
 
-    def __call__(self, inputs: Inputs, mix: bool, *, guided: bool = True) -> None:
-        """Train on one batch; ``guided``: a mixed step takes its saliency pass, if it has one."""
+    def __call__(self, inputs: Inputs, mix: bool, *, use_saliency: bool = True) -> None:
+        """Train on one batch; ``use_saliency``: with the method's saliency pass, if it has one."""
         count = len(inputs[0])
         use = self.compiled if self.compiled and self.compiles(inputs) else self.plain
         # Drawn for the whole batch, so that each image gets the same crop on any number of
@@ -99,7 +99,7 @@ class TrainStep:
             generator=self.streams.mix,
             saliency=batch.saliency if self.mixer.needs_saliency else None,
             mix=mix,
-            guided=guided,
+            use_saliency=use_saliency,
             saliency_model=use.saliency_model,
             autocast=self.autocast,
         )

@@ -1,23 +1,35 @@
-"""What mixing a batch gives: images, two labels, λ, and how they came about."""
+"""What goes into the mixing of a batch and what comes out: images, two labels, their weights."""
 
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 Reduction = Literal["per_sample", "batch_mean"]
 
 
 @dataclass(frozen=True)
-class Sources:
-    """The two images of every pair, and the batch's saliency where the method uses it."""
+class Batch:
+    """The batch of B images as the caller gave it, for the hooks ``maps`` and ``pair``."""
 
-    a: Tensor  # (M, C, H, W)
-    b: Tensor  # (M, C, H, W)
-    index_b: Tensor  # (M,) int64: which image of the batch ``b`` is; ``a`` is the first M
-    saliency: Tensor | None = None  # (B, H, W): of the whole batch
+    images: Tensor  # (B, C, H, W)
+    labels: Tensor  # (B,) integers or (B, K) float
+    model: nn.Module | None = None
+    masks: Tensor | None = None  # (B, H, W)
+
+
+@dataclass(frozen=True)
+class Sources:
+    """The M pairs of images, and what belongs to the whole batch of B."""
+
+    a: Tensor  # (M, C, H, W): the first M images of the batch
+    b: Tensor  # (M, C, H, W): the images ``index_b``
+    index_b: Tensor  # (M,) int64
+    labels: Tensor  # (B,) integers or (B, K) float
+    saliency: Tensor | None = None  # (B, H, W), smoothed where the options say so
+    masks: Tensor | None = None  # (B, H, W) integers: 0 background, 1 object, 2 unknown
 
     @property
     def height(self) -> int:
@@ -30,13 +42,15 @@ class Sources:
 
 @dataclass(frozen=True)
 class Blend:
-    """What a method makes of its sources."""
+    """What a method makes of its sources. A first dimension of 1 stands for all M."""
 
     images: Tensor  # (M, C, H, W)
-    mask: Tensor  # (M, 1, H, W) or (1, 1, H, W): weight of the second source at each pixel
-    lam: Tensor | None = None  # (M,) or (1,): label share of the first source; None: area share
-    boxes: Tensor | None = None  # (M, 4) or (1, 4)
-    source_boxes: Tensor | None = None  # (M, 4) or (1, 4)
+    mask: Tensor  # (M or 1, 1, H, W): weight of the second source at each pixel
+    lam: Tensor | None = None  # (M or 1,): weight of the first label; None: 1 − mean of ``mask``
+    lam_b: Tensor | None = None  # (M or 1,): weight of the second label; None: 1 − λ
+    boxes: Tensor | None = None  # (M or 1, 4)
+    source_boxes: Tensor | None = None  # (M or 1, 4)
+    aux: Tensor | None = None  # for the method's ``forward``
     reduction: Reduction = "per_sample"
 
 
@@ -45,26 +59,41 @@ class MixedBatch:
     """A mixed batch of M images.
 
     ``boxes`` are (M, 4) ``r0, c0, r1, c1`` in pixels, half open, in the first source; the second
-    gives the same place unless ``source_boxes`` says another.
+    source is cut at the same place unless ``source_boxes`` says otherwise.
     """
 
     images: Tensor  # (M, C, H, W), dtype and memory format of the input
-    labels_a: Tensor  # (M,) int64 or (M, K) float
+    labels_a: Tensor  # (M,) integers or (M, K) float
     labels_b: Tensor
-    lam: Tensor  # (M,) float32 in [0, 1]: the label share of the first source
+    lam: Tensor  # (M,) float32 in [0, 1]: weight of the first label
     index_a: Tensor  # (M,) int64: which images of the batch were mixed
     index_b: Tensor
-    area_lam: Tensor  # (M,) float32: 1 − share of the pixels taken from the second source
+    area_lam: Tensor  # (M,) float32: 1 − fraction of the pixels taken from the second source
+    lam_b: Tensor | None = None  # (M,) float32: weight of the second label; None: 1 − λ
     mask: Tensor | None = None  # (M, 1, H, W) float32: weight of the second source at each pixel
     boxes: Tensor | None = None
     source_boxes: Tensor | None = None
     saliency: Tensor | None = None  # (B, H, W): the maps used, of the whole input batch
+    aux: Tensor | None = None  # for the method's ``forward``
     reduction: Reduction = "per_sample"
 
+    @property
+    def weight_b(self) -> Tensor:
+        """(M,) float32: weight of the second label, 1 − λ unless the method gives its own."""
+        return 1.0 - self.lam if self.lam_b is None else self.lam_b
+
+    @property
+    def label_fraction(self) -> Tensor:
+        """(M,) float32: the first label's part of both weights; λ where they sum to 1."""
+        return self.lam if self.lam_b is None else self.lam / (self.lam + self.lam_b)
+
     def losses(self, logits: Tensor) -> Tensor:
-        """λᵢ·CE(zᵢ, aᵢ) + (1 − λᵢ)·CE(zᵢ, bᵢ) for logits (M, K), unreduced: (M,) float32."""
+        """λᵢ·CE(zᵢ, aᵢ) + (1 − λᵢ)·CE(zᵢ, bᵢ) for logits (M, K), unreduced: (M,) float32.
+
+        ``lam_b``, where there is one, takes the place of 1 − λ.
+        """
         first, second = self._cross_entropies(logits)
-        return self.lam * first + (1.0 - self.lam) * second
+        return self.lam * first + self.weight_b * second
 
     def loss(self, logits: Tensor) -> Tensor:
         """The mean loss of the batch, a scalar.
@@ -75,14 +104,13 @@ class MixedBatch:
         if self.reduction == "per_sample":
             return self.losses(logits).mean()
         first, second = self._cross_entropies(logits)
-        return (self.lam * first.mean() + (1.0 - self.lam) * second.mean()).mean()
+        return (self.lam * first.mean() + self.weight_b * second.mean()).mean()
 
     def soft_labels(self, num_classes: int) -> Tensor:
-        """Label distributions (M, K) float32: λ on the first label, 1 − λ on the second."""
-        lam = self.lam[:, None]
+        """Labels (M, K) float32: λ on the first class, 1 − λ (or ``lam_b``) on the second."""
         first = _distribution(self.labels_a, num_classes)
         second = _distribution(self.labels_b, num_classes)
-        return lam * first + (1.0 - lam) * second
+        return self.lam[:, None] * first + self.weight_b[:, None] * second
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> "MixedBatch":
         """The same batch on another device."""

@@ -9,16 +9,16 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Draw:
-    """All that chance decides in one mixing of a batch of B images into M.
+    """All random numbers of one mixing of B images into M.
 
-    The first source of mixed image i is always image i; ``index_b[i]`` is the second. Where N is
-    1 instead of M, the number holds for the whole batch.
+    The first source of mixed image i is always image i; ``index_b[i]`` is the second. N is M, or 1
+    where one draw holds for the whole batch.
     """
 
     index_b: Tensor  # (M,) int64
-    lam0: Tensor | None = (
-        None  # (N,) float64 (float32 on MPS): share of the first source, in [0, 1]
-    )
+    # (N,) float64 (float32 on MPS), in [0, 1]: weight of the first source
+    lam0: Tensor | None = None
+    lam1: Tensor | None = None  # a second one, where the method takes two
     centre: Tensor | None = None  # (N, 2) int64: row and column of a pixel
     uniform: Tensor | None = None  # (N, 2) float32 in [0, 1): further choices of the method
     noise: Tensor | None = None  # (N, …) float32: what the method's docstring says
@@ -37,16 +37,16 @@ class Draw:
 
 
 def mixed_size(batch_size: int, pairs: str) -> int:
-    """Number of mixed images that a batch gives; a single image is its own partner."""
+    """Number of mixed images from a batch; a single image is its own partner."""
     return max(batch_size // 2, 1) if pairs == "half" else batch_size
 
 
-def mapped_size(batch_size: int, share: float) -> int:
-    """How many images of a batch, the first ones, are given a saliency map.
+def mapped_size(batch_size: int, fraction: float) -> int:
+    """How many images of a batch, the first ones, get a saliency map.
 
-    Never all but one, which would be left without a partner.
+    Never all but one: that one would have no partner.
     """
-    count = min(batch_size, max(2, round(share * batch_size)))
+    count = min(batch_size, max(2, round(fraction * batch_size)))
     return batch_size if count >= batch_size - 1 else count
 
 
@@ -56,14 +56,14 @@ def partners(
     *,
     generator: torch.Generator | None,
     device: torch.device,
-    share: float = 1.0,
+    fraction: float = 1.0,
 ) -> Tensor:
     """Index (M,) of each image's partner.
 
     ``full`` draws a uniformly random cycle through the batch (Sattolo 1986): every other image is
     equally likely, oneself impossible unless alone. Sorting random keys needs no host
-    synchronisation, unlike ``torch.randperm`` in a CUDA graph. Where only a ``share`` of the
-    images has saliency maps (``mapped_size``), these have a cycle of their own.
+    synchronisation, unlike ``torch.randperm`` in a CUDA graph. Where only a ``fraction`` of
+    the images has saliency maps (``mapped_size``), these have a cycle of their own.
     """
     size = mixed_size(batch_size, pairs)
     keys = uniform((size,), generator=generator, device=device)
@@ -71,7 +71,7 @@ def partners(
         return keys.argsort()
     if pairs == "half":
         return keys.argsort() + (batch_size // 2)
-    first = mapped_size(size, share)
+    first = mapped_size(size, fraction)
     order = keys[:first].argsort()
     before = order.roll(1)
     if first < size:

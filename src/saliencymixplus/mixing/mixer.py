@@ -9,10 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from saliencymixplus.mixing import draws
-from saliencymixplus.mixing.batch import MixedBatch, Sources, memory_format, select
+from saliencymixplus.mixing.batch import Batch, MixedBatch, Sources, memory_format, select
 from saliencymixplus.mixing.draws import Draw
-from saliencymixplus.mixing.options import as_json, resolve
-from saliencymixplus.mixing.registry import Method, find
+from saliencymixplus.mixing.method import Method
+from saliencymixplus.mixing.options import Options
+from saliencymixplus.mixing.registry import settle
 from saliencymixplus.mixing.saliency import gradient_saliency, smooth
 
 
@@ -20,30 +21,41 @@ class Mixer:
     """One mixing method with all its options fixed. Holds no state.
 
     ``clean_gradient`` and ``saliency_weights`` take effect in ``mixing.backward`` only, and
-    ``saliency_every`` through its ``guided``.
+    ``saliency_every`` through its ``use_saliency``.
 
     Attributes:
         method: its name in ``METHODS``.
-        options: every option, resolved, as JSON values.
-        needs_model: it takes the saliency of a network: pass ``model`` (or ``saliency``).
-        needs_saliency: it takes stored saliency maps: pass ``saliency``.
+        options: every option, resolved: the method's options dataclass.
+        needs: what it takes besides images and labels, see ``registry``.
     """
 
     def __init__(self, method: str, **options: Any) -> None:
-        self._method = find(method)
-        self.choice = resolve(self._method.options, options)
-        self.method = method
-        self.options = as_json(self.choice)
-        self.needs_model: bool = self._method.needs_model(self.choice)
-        self.needs_saliency: bool = self._method.needs_saliency(self.choice)
+        self._method, self.options = settle(method, options)
+        self.method = self._method.name
+        self.needs = self.options.needs
         self._mix: Callable[..., dict[str, Any]] = _mix
         self._loss: Callable[[MixedBatch, Tensor], Tensor] = MixedBatch.loss
+
+    @property
+    def needs_model(self) -> bool:
+        """Whether it looks at the images through a network: pass ``model`` (or ``saliency``)."""
+        return not self.needs.isdisjoint(("gradient_saliency", "network"))
+
+    @property
+    def needs_saliency(self) -> bool:
+        """Whether it takes stored saliency maps: pass ``saliency``."""
+        return "stored_saliency" in self.needs
+
+    @property
+    def needs_masks(self) -> bool:
+        """Whether it takes object masks: pass ``masks``."""
+        return "masks" in self.needs
 
     def compiled(self, **how: Any) -> "Mixer":
         """The same mixer, whose arithmetic goes through ``torch.compile(…, **how)``.
 
-        Its random numbers, its maps and greedy partners don't: a draw with a generator cannot be
-        compiled, and partners chosen one after the other take long to.
+        Random numbers, maps and greedy partners stay as they are: a draw with a generator cannot
+        be compiled, and a sequential choice of partners takes too long to compile.
         """
         found = copy.copy(self)
         found._mix = torch.compile(_mix, **how)
@@ -55,7 +67,7 @@ class Mixer:
         return self._loss(mixed, logits)
 
     def __repr__(self) -> str:
-        chosen = ", ".join(f"{name}={value!r}" for name, value in self.options.items())
+        chosen = ", ".join(f"{name}={value!r}" for name, value in vars(self.options).items())
         return f"Mixer({self.method!r}{', ' if chosen else ''}{chosen})"
 
     def draw(
@@ -72,18 +84,20 @@ class Mixer:
         source: dict[str, Any] = {"generator": generator, "device": where}
         if self._method.apply is None:
             return Draw(torch.arange(batch_size, device=where))
-        share = self.options.get("saliency_share", 1.0)
-        index_b = draws.partners(batch_size, self.options["pairs"], share=share, **source)
-        count = index_b.shape[0] if self.choice.per_sample else 1
+        options = self.options
+        fraction = options.saliency_fraction
+        index_b = draws.partners(batch_size, options.pairs, fraction=fraction, **source)
+        count = index_b.shape[0] if options.per_sample else 1
         noise = None
         if self._method.noise is not None:
-            noise = draws.normal((count, *self._method.noise(self.choice, height, width)), **source)
+            noise = draws.normal((count, *self._method.noise(options, height, width)), **source)
         return Draw(
             index_b=index_b,
-            lam0=draws.beta(self.options.get("alpha", 1.0), count, **source),
+            lam0=draws.beta(options.alpha, count, **source),
             centre=draws.centres(count, height, width, **source),
             uniform=draws.uniform((count, 2), **source),
             noise=noise,
+            lam1=draws.beta(options.alpha, count, **source) if self._method.second_lam0 else None,
         )
 
     def __call__(
@@ -94,6 +108,7 @@ class Mixer:
         generator: torch.Generator | None = None,
         model: nn.Module | None = None,
         saliency: Tensor | None = None,
+        masks: Tensor | None = None,
         draw: Draw | None = None,
     ) -> MixedBatch:
         """Mix a batch.
@@ -103,73 +118,98 @@ class Mixer:
             labels: (B,) int64 or (B, K) float.
             generator: of the random numbers; on the CPU or on the images' device.
             model: the network, where ``needs_model``.
-            saliency: (B, H, W) maps; where given, they replace the method's own.
+            saliency: (B, H, W) maps; they replace the method's own.
+            masks: (B, H, W) object masks, where ``needs_masks``: 0 background, 1 object, 2 unknown.
             draw: the random numbers, instead of drawing them.
 
         Raises:
-            ValueError: shapes that do not fit, or a model or map that is missing.
+            ValueError: shapes that do not fit, or a missing model, map or mask.
         """
-        self._check(images, labels, saliency, model)
+        self._check(images, labels, saliency, masks, model)
         batch_size, _, height, width = images.shape
         if draw is None:
             draw = self.draw(batch_size, height, width, generator=generator, device=images.device)
         if self._method.apply is None:
             return _unmixed(images, labels, draw)
-        if saliency is None and self.needs_model:
+        if saliency is None and "gradient_saliency" in self.needs:
             assert model is not None
             saliency, _ = gradient_saliency(model, images, labels, **self.saliency_options())
         # Half precision would lose the boxes' arithmetic and the maps' small values.
         with torch.autocast(images.device.type, enabled=False), torch.no_grad():
-            if saliency is None and self._method.maps is not None:
-                saliency = self._method.maps(images, self.choice)
+            method, options, batch = self._method, self.options, Batch(images, labels, model, masks)
+            if saliency is None and method.maps is not None:
+                saliency = method.maps(batch, options)
             if saliency is not None:
-                sigma = self.options.get("smoothing", 0.0)
-                taps = self.options.get("smoothing_taps", 0)
-                saliency = smooth(saliency.detach(), sigma, taps)
-            if saliency is not None and self._method.pair is not None:
-                partners = self._method.pair(saliency, self.options["pairs"])
+                saliency = smooth(saliency.detach(), options.smoothing, options.smoothing_taps)
+            if method.pair is not None:
+                partners = method.pair(batch, saliency, options)
                 draw = draw if partners is None else replace(draw, index_b=partners)
-            found = self._mix(self._method, self.choice, images, labels, saliency, draw)
+            found = self._mix(method, options, images, labels, saliency, masks, draw)
         return MixedBatch(**found, index_b=draw.index_b, saliency=saliency)
 
+    def forward(self, model: nn.Module, mixed: MixedBatch) -> tuple[Any, MixedBatch]:
+        """The mixed forward pass: what the network returns, and the batch to take its loss of.
+
+        ``model(mixed.images)`` and ``mixed``, except for methods that mix inside the network or
+        take their label from this pass.
+        """
+        if self._method.forward is None:
+            return model(mixed.images), mixed
+        return self._method.forward(model, mixed, self.options)
+
     def saliency_options(self) -> dict[str, Any]:
-        """How ``gradient_saliency`` is to be called."""
+        """Keyword arguments for ``gradient_saliency``."""
         return {
-            "mode": self.options["saliency_mode"],
-            "batch_norm": self.options["batch_norm"],
-            "resolution": self.options["saliency_resolution"],
-            "share": self.options["saliency_share"],
+            "mode": self.options.saliency_mode,
+            "batch_norm": self.options.batch_norm,
+            "resolution": self.options.saliency_resolution,
+            "fraction": self.options.saliency_fraction,
+            "aggregate": self._method.aggregate,
         }
 
     def _check(
-        self, images: Tensor, labels: Tensor, saliency: Tensor | None, model: nn.Module | None
+        self,
+        images: Tensor,
+        labels: Tensor,
+        saliency: Tensor | None,
+        masks: Tensor | None,
+        model: nn.Module | None,
     ) -> None:
         if images.ndim != 4 or images.shape[0] == 0:
             raise ValueError(f"images must be (B, C, H, W) with B ≥ 1, not {tuple(images.shape)}")
         if labels.ndim not in (1, 2) or labels.shape[0] != images.shape[0]:
             raise ValueError(
                 f"labels {tuple(labels.shape)} do not fit images {tuple(images.shape)}: "
-                "give (B,) indices or (B, K) shares"
+                "give (B,) class indices or (B, K) distributions"
             )
-        if saliency is not None:
+        for name, maps in (("saliency", saliency), ("masks", masks)):
             expected = (images.shape[0], *images.shape[2:])
-            if tuple(saliency.shape) != expected:
-                raise ValueError(f"saliency must be {expected}, not {tuple(saliency.shape)}")
-        elif self.needs_model and not images.is_floating_point():
+            if maps is not None and tuple(maps.shape) != expected:
+                raise ValueError(f"{name} must be {expected}, not {tuple(maps.shape)}")
+        if self.needs_masks and masks is None:
+            raise ValueError(f"{self.method} takes object masks: pass masks=")
+        if saliency is not None:
+            return
+        if self.needs_model and not images.is_floating_point():
             raise ValueError(
                 f"{self.method} takes the gradient of images: give floats, not {images.dtype}, "
                 "or saliency="
             )
-        elif self.needs_model and model is None:
+        if self.needs_model and model is None:
             raise ValueError(
                 f"{self.method} takes the network's saliency: pass model= or saliency="
             )
-        elif self.needs_saliency:
+        if self.needs_saliency:
             raise ValueError(f"{self.method} takes stored saliency maps: pass saliency=")
 
 
 def create(method: str, **options: Any) -> Mixer:
-    """A mixer; options that are left out or None are as its variant says.
+    """A mixer by the name of a method or of one of its presets.
+
+    Args:
+        method: a key of ``METHODS``, a preset such as ``"saliencymix-published"``, or a display
+            name such as ``"SaliencyMix+"``.
+        options: the method's options; omitted ones and None are as its variant has them.
 
     Raises:
         ValueError: an unknown method, option or value; one line with the nearest name.
@@ -197,17 +237,19 @@ def collate(
 
 def _mix(
     method: Method,
-    choice: Any,
+    options: Options,
     images: Tensor,
     labels: Tensor,
     saliency: Tensor | None,
+    masks: Tensor | None,
     draw: Draw,
 ) -> dict[str, Any]:
     """The fields of the mixed batch; nothing in it waits for the device."""
     assert method.apply is not None
     height, width = images.shape[2:]
     b = select(images, draw.index_b)
-    blend = method.apply(Sources(images[: draw.size], b, draw.index_b, saliency), draw, choice)
+    sources = Sources(images[: draw.size], b, draw.index_b, labels, saliency, masks)
+    blend = method.apply(sources, draw, options)
     mask = blend.mask.float()
     area_lam = 1.0 - mask.mean((1, 2, 3))
     lam = area_lam if blend.lam is None else blend.lam.float()
@@ -216,11 +258,13 @@ def _mix(
         "labels_a": labels[: draw.size],
         "labels_b": labels.index_select(0, draw.index_b),
         "lam": lam.expand(draw.size).contiguous(),
+        "lam_b": None if blend.lam_b is None else blend.lam_b.float().expand(draw.size),
         "index_a": torch.arange(draw.size, device=images.device),
         "area_lam": area_lam.expand(draw.size).contiguous(),
         "mask": mask.expand(draw.size, 1, height, width),
         "boxes": _rows(blend.boxes, draw.size),
         "source_boxes": _rows(blend.source_boxes, draw.size),
+        "aux": blend.aux,
         "reduction": blend.reduction,
     }
 

@@ -1,12 +1,14 @@
 """Options of the mixing methods: frozen dataclasses, their ranges, and how they are resolved."""
 
 import math
+import warnings
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields
 from typing import Any, ClassVar, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from saliencymixplus.errors import nearest
 
+Need = Literal["gradient_saliency", "network", "stored_saliency", "masks"]
 Scope = Literal["batch", "sample"]
 Pairs = Literal["full", "half", "permutation"]
 OptionsT = TypeVar("OptionsT", bound="Options")
@@ -19,28 +21,140 @@ def number(default: float, low: float, high: float) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Options of a method. The defaults are those of its default variant.
+    """Options of a method; its dataclass fields are what the user can set.
 
-    ``PUBLISHED`` holds what ``variant: published`` changes; a method without that option
-    leaves it empty.
+    The properties are what the mixer asks of every method. A field of the same name makes one
+    settable. Field defaults are those of the default variant.
     """
 
+    # What ``variant: published`` changes; empty for a method without that option.
     PUBLISHED: ClassVar[Mapping[str, Any]] = {}
 
     @property
-    def per_sample(self) -> bool:
-        """Whether λ₀ and the place are drawn for each sample, not once a batch."""
+    def needs(self) -> frozenset[Need]:
+        """What the caller has to provide; see ``registry``."""
+        return frozenset()
+
+    @property
+    def on_device(self) -> bool:
+        """Whether a step stays on the device and can be captured in a CUDA graph."""
         return True
+
+    @property
+    def per_sample(self) -> bool:
+        """Whether λ₀ and the place are drawn for each sample instead of once per batch."""
+        return True
+
+    @property
+    def alpha(self) -> float:
+        """λ₀ ~ Beta(alpha, alpha); 1 is uniform."""
+        return 1.0
+
+    @property
+    def pairs(self) -> str:
+        """How partners are chosen; see ``MixingOptions``."""
+        return "full"
+
+    @property
+    def clean_gradient(self) -> float:
+        """Weight of the unmixed batch's gradient, added by ``mixing.backward``."""
+        return 0.0
+
+    @property
+    def smoothing(self) -> float:
+        """σ in pixels of a Gaussian blur of the saliency maps; 0: none."""
+        return 0.0
+
+    @property
+    def smoothing_taps(self) -> int:
+        """Width in pixels of that blur's kernel; 0: up to 3σ on either side."""
+        return 0
+
+    @property
+    def saliency_mode(self) -> Literal["eval", "train"]:
+        """Mode of the network in the saliency pass."""
+        return "eval"
+
+    @property
+    def batch_norm(self) -> Literal["untouched", "updated"]:
+        """Whether a train-mode saliency pass updates batch-norm statistics."""
+        return "untouched"
+
+    @property
+    def saliency_weights(self) -> Literal["current", "average"]:
+        """Weights of the network in the saliency pass: its own or their moving average."""
+        return "current"
+
+    @property
+    def saliency_resolution(self) -> float:
+        """Side of the saliency pass's images, as a fraction of the training images'."""
+        return 1.0
+
+    @property
+    def saliency_fraction(self) -> float:
+        """Fraction of the batch that goes through the saliency pass."""
+        return 1.0
+
+    @property
+    def saliency_every(self) -> int:
+        """One saliency pass in this many mixed steps."""
+        return 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class MixingOptions(Options):
-    """What every method that mixes two images can be told."""
+    """Options of every method that mixes two images.
 
-    # full: a random partner that is never oneself; permutation: any (about one sample a batch
-    # is its own partner, as in the papers' code); half: the first half with the second.
+    Args:
+        pairs: ``full``: a random partner, never the image itself. ``permutation``: a random
+            permutation, in which about one image per batch is its own partner, as in the papers'
+            code. ``half``: the first half of the batch with the second.
+        clean_gradient: weight of the unmixed batch's gradient, added to the mixed one's by
+            ``mixing.backward``.
+    """
+
     pairs: Pairs = "full"
-    clean_gradient: float = number(0.0, 0.0, 100.0)  # weight of the unmixed batch's gradient
+    clean_gradient: float = number(0.0, 0.0, 100.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GradientSaliencyOptions(MixingOptions):
+    """Options of every method that takes the network's gradient saliency.
+
+    Images without a map (``saliency_fraction``, ``saliency_every``) get zeros.
+
+    Args:
+        smoothing: σ in pixels of a Gaussian blur of the maps; 0: none.
+        saliency_mode: mode of the network in the saliency pass, ``eval`` or ``train``.
+        batch_norm: with ``saliency_mode: train``, whether the pass updates the batch-norm
+            statistics.
+        saliency_weights: ``average`` uses the moving average of the weights; in a training it
+            needs ``training.weight_average``.
+        saliency_resolution: side of the saliency pass's images as a fraction of the training
+            images'; the pass costs its square.
+        saliency_fraction: fraction of the batch that goes through the saliency pass, below 1
+            only with ``pairs: full``.
+        saliency_every: one saliency pass in this many mixed steps.
+    """
+
+    smoothing: float = number(0.0, 0.0, 64.0)
+    saliency_mode: Literal["eval", "train"] = "eval"
+    batch_norm: Literal["untouched", "updated"] = "untouched"
+    saliency_weights: Literal["current", "average"] = "current"
+    saliency_resolution: float = number(1.0, 0.1, 1.0)
+    saliency_fraction: float = number(1.0, 0.05, 1.0)
+    saliency_every: int = number(1, 1, 1000)
+
+    def __post_init__(self) -> None:
+        if self.saliency_fraction < 1 and self.pairs != "full":
+            raise ValueError(f"saliency_fraction: {self.saliency_fraction} needs pairs: full")
+
+    @property
+    def needs(self) -> frozenset[Need]:
+        return frozenset({"gradient_saliency"})
+
+
+_RENAMED = {"saliency_share": "saliency_fraction"}  # version 0.1's names, still accepted
 
 
 def resolve(kind: type[OptionsT], given: Mapping[str, Any]) -> OptionsT:
@@ -52,6 +166,9 @@ def resolve(kind: type[OptionsT], given: Mapping[str, Any]) -> OptionsT:
     known = {spec.name: spec for spec in fields(kind)}
     chosen: dict[str, Any] = {}
     for name, value in given.items():
+        if name in _RENAMED:
+            warnings.warn(f"{name} is now called {_RENAMED[name]}", FutureWarning, stacklevel=2)
+            name = _RENAMED[name]
         if name not in known:
             hint = nearest(str(name), known) if known else "this method has none"
             raise ValueError(f"no option is called {name!r}: {hint}")
@@ -83,14 +200,15 @@ def _checked(spec: "Field[Any]", hint: Any, value: Any) -> Any:
     if get_origin(hint) is Literal:
         allowed = [str(choice) for choice in get_args(hint)]
         if value not in allowed:
-            raise ValueError(f"{spec.name}: {value!r} is no choice: {nearest(str(value), allowed)}")
+            hint = nearest(str(value), allowed)
+            raise ValueError(f"{spec.name}: {value!r} is not one of its values: {hint}")
         return value
     low, high = spec.metadata["low"], spec.metadata["high"]
     assert spec.default is not MISSING
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ValueError(f"{spec.name}: {value!r} is no number between {low:g} and {high:g}")
+        raise ValueError(f"{spec.name}: {value!r} is not a number between {low:g} and {high:g}")
     if not low <= value <= high:
         raise ValueError(f"{spec.name}: {value!r} is not between {low:g} and {high:g}")
     if hint is int and value != int(value):
-        raise ValueError(f"{spec.name}: {value!r} is no whole number")
+        raise ValueError(f"{spec.name}: {value!r} is not a whole number")
     return hint(value)

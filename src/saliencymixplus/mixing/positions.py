@@ -27,10 +27,10 @@ def sampled(maps: Maps, uniform: Tensor, fallback: Tensor) -> Tensor:
         uniform: (N,) in [0, 1), the draw.
         fallback: (N, 2) int64, taken where the map is zero or not finite.
     """
-    cumulated = maps.shares.flatten(1).cumsum(1)
+    cumulated = maps.values.flatten(1).cumsum(1)
     target = uniform[:, None] * cumulated[:, -1:]
     index = (cumulated <= target).sum(1).clamp_max(cumulated.shape[1] - 1)
-    return pixel(index, maps.shares.shape[2], maps.usable, fallback)
+    return pixel(index, maps.values.shape[2], maps.usable, fallback)
 
 
 def heaviest(maps: Maps, sides: Tensor, size: BoxSize, fallback: Tensor) -> Tensor:
@@ -42,7 +42,7 @@ def heaviest(maps: Maps, sides: Tensor, size: BoxSize, fallback: Tensor) -> Tens
         size: how the box lies around its centre, see ``box_around``.
         fallback: (N, 2) int64, taken where the map is zero or not finite.
     """
-    clean = maps.shares
+    clean = maps.values
     height, width = clean.shape[1:]
     before = torch.div(sides, 2, rounding_mode="floor")
     after = before if size == "halves" else sides - before

@@ -1,89 +1,119 @@
-"""The registry of mixing methods. Adding one is a function and a line here."""
+"""The registry of mixing methods: every file in ``mixing/methods`` that declares a ``METHOD``.
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+Adding a method means adding ``methods/NAME.py``, and nothing else::
+
+    @dataclass(frozen=True, kw_only=True)
+    class NameOptions(MixingOptions):
+        alpha: float = number(1.0, 0.05, 100.0)
+
+    def name(sources: Sources, draw: Draw, options: NameOptions) -> Blend:
+        ...
+        return Blend(images, mask)
+
+    METHOD = Method(
+        name="name", label="Name", year=2024, summary="…", paper="arXiv:…",
+        options=NameOptions, apply=name,
+    )
+
+The mixer draws the random numbers, checks the input, selects the partners, calls ``apply`` under
+``no_grad`` without autocast, and fills in the rest of the ``MixedBatch``.
+
+**Options** are a frozen dataclass whose fields are ``Literal``s or ``number(default, low, high)``.
+Its base class ``Options`` names the ones that the mixer itself reads (``pairs``, ``alpha``,
+``smoothing``, ``clean_gradient``, the ``saliency_…`` group): declare a field of that name to let
+users set it. Methods that take the network's gradient saliency derive from
+``GradientSaliencyOptions``. Two properties may be overridden:
+
+``per_sample``
+    Whether λ₀, centre, uniform and noise are drawn for each sample (N = M) or once (N = 1).
+``needs``
+    What the caller has to provide, a frozenset of
+
+    * ``"gradient_saliency"``: ``model``, whose input gradient becomes ``Sources.saliency`` (its
+      channels combined by ``aggregate``);
+    * ``"network"``: ``model``, handed to the hook ``maps`` (activation maps, attention);
+    * ``"stored_saliency"``: ``saliency=`` (B, H, W), computed beforehand from the image;
+    * ``"masks"``: ``masks=`` (B, H, W), which become ``Sources.masks``.
+
+**apply(sources, draw, options) → Blend** gets the M pairs of images, and labels, saliency and masks
+of the whole batch of B (index them by ``sources.index_b`` for the second image; the first is image
+i itself). It returns the mixed images, the second image's weight at each pixel, and where they
+differ from the pixel fraction the label weights: ``lam`` of the first label and, if the two need
+not sum to 1, ``lam_b`` of the second. It must neither wait for the device nor branch on tensors,
+so that a step can be compiled and captured in a CUDA graph. It must give finite results for maps
+that are zero or not finite: steps without a saliency pass hand zeros.
+
+**Hooks**, all optional (``Method`` gives their signatures): ``maps`` computes the method's own
+saliency, ``pair`` chooses partners, ``noise`` asks for normal numbers, ``forward`` replaces
+``model(mixed.images)``, with ``Blend.aux`` to hand tensors to it. ``recipes`` names presets.
+
+A method may import from another one's file or from a shared helper, ``methods/_NAME.py``: what a
+file imports from ``methods/`` counts as part of the method when a run is resumed.
+"""
+
+import importlib
+import pkgutil
+from collections.abc import Mapping
 from typing import Any
 
-from torch import Tensor
-
 from saliencymixplus.errors import nearest
-from saliencymixplus.mixing.batch import Blend, Sources
-from saliencymixplus.mixing.draws import Draw
-from saliencymixplus.mixing.methods.cutmix import CutMixOptions, cutmix
-from saliencymixplus.mixing.methods.fmix import FMixOptions, fmix, spectrum_noise
-from saliencymixplus.mixing.methods.gridmix import GridMixOptions, cell_noise, gridmix
-from saliencymixplus.mixing.methods.guidedsr import (
-    GuidedSROptions,
-    farthest_first,
-    guidedsr,
-    saliency_maps,
-)
-from saliencymixplus.mixing.methods.mixup import MixupOptions, mixup
-from saliencymixplus.mixing.methods.resizemix import ResizeMixOptions, resizemix
-from saliencymixplus.mixing.methods.saliencymix import SaliencyMixOptions, saliencymix
-from saliencymixplus.mixing.methods.saliencymixplus import SaliencyMixPlusOptions, saliencymixplus
-from saliencymixplus.mixing.methods.smoothmix import SmoothMixOptions, smoothmix
+from saliencymixplus.mixing import methods
+from saliencymixplus.mixing.method import Method
 from saliencymixplus.mixing.options import Options, as_json, resolve
 
-Apply = Callable[[Sources, Draw, Any], Blend]
+
+def _found() -> dict[str, Method]:
+    """Every method by name: plain training first, then by year and name."""
+    found: list[Method] = []
+    for file in pkgutil.iter_modules(methods.__path__):
+        if file.name.startswith("_"):
+            continue
+        method: Method = importlib.import_module(f"{methods.__name__}.{file.name}").METHOD
+        if method.name != file.name:
+            raise ImportError(f"methods/{file.name}.py declares the method {method.name!r}")
+        found.append(method)
+    found.sort(key=lambda method: (method.year is None, method.year or 0, method.name))
+    return {method.name: method for method in found}
 
 
-@dataclass(frozen=True)
-class Method:
-    """A mixing method: its function, its options and what it needs."""
-
-    summary: str
-    options: type[Options]
-    apply: Apply | None  # None: the batch stays as it is
-    needs_model: Callable[[Any], bool] = lambda options: False
-    needs_saliency: Callable[[Any], bool] = lambda options: False  # a stored map, (B, H, W)
-    maps: Callable[..., Tensor] | None = None  # (images, options) -> own saliency (B, H, W)
-    pair: Callable[..., Tensor | None] | None = None  # (saliency, pairs) -> partners (B,)
-    noise: Callable[..., tuple[int, ...]] | None = None  # (options, H, W) -> shape per sample
+METHODS: dict[str, Method] = _found()
 
 
-METHODS: dict[str, Method] = {
-    "none": Method("plain training", Options, None),
-    "cutmix": Method("a random box of one image in another", CutMixOptions, cutmix),
-    "saliencymix": Method(
-        "CutMix with the box on the most salient pixel of a stored map",
-        SaliencyMixOptions,
-        saliencymix,
-        needs_saliency=lambda options: options.saliency_map == "stored",
-    ),
-    "saliencymixplus": Method(
-        "boxes and labels by the network's own gradient saliency",
-        SaliencyMixPlusOptions,
-        saliencymixplus,
-        needs_model=lambda options: options.position != "random" or options.label != "area",
-    ),
-    "mixup": Method("convex combination of two images", MixupOptions, mixup),
-    "resizemix": Method("the whole second image, shrunk", ResizeMixOptions, resizemix),
-    "fmix": Method("masks of random shape", FMixOptions, fmix, noise=spectrum_noise),
-    "gridmix": Method("cells of a grid", GridMixOptions, gridmix, noise=cell_noise),
-    "smoothmix": Method("a blob with soft edges", SmoothMixOptions, smoothmix),
-    "guidedsr": Method(
-        "pixels weighed by spectral-residual saliency",
-        GuidedSROptions,
-        guidedsr,
-        maps=saliency_maps,
-        pair=farthest_first,
-    ),
-}
+PRESETS: dict[str, Method] = {name: m for m in METHODS.values() for name in m.recipes}
+_LABELS = {method.label.lower(): method.name for method in METHODS.values()}
 
 
-def find(method: str) -> Method:
-    """The method of that name; ``ValueError`` with the nearest name otherwise."""
-    if method not in METHODS:
-        hint = nearest(str(method), METHODS)
-        raise ValueError(f"no mixing method is called {method!r}: {hint}")
-    return METHODS[method]
+def plain_name(name: str) -> str:
+    """The name of a method or preset: itself, or that of a label such as "SaliencyMix+"."""
+    return _LABELS.get(name.lower(), name.lower())
 
 
-def resolve_options(method: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Every option of ``method`` with its value; None and what is left out: as the variant says.
+def find(name: str) -> tuple[Method, dict[str, Any]]:
+    """A method, with the options that a preset of that name sets.
+
+    Raises:
+        ValueError: there is none; one line with the nearest name.
+    """
+    plain = plain_name(str(name))
+    if plain in PRESETS:
+        return PRESETS[plain], dict(PRESETS[plain].recipes[plain])
+    if plain not in METHODS:
+        hint = nearest(str(name), {*METHODS, *PRESETS})
+        raise ValueError(f"no mixing method is called {name!r}: {hint}")
+    return METHODS[plain], {}
+
+
+def settle(name: str, options: Mapping[str, Any]) -> tuple[Method, Options]:
+    """A method or preset with all its options; omitted ones and None as the preset has them."""
+    method, preset = find(name)
+    omitted = {key: value for key, value in preset.items() if options.get(key) is None}
+    return method, resolve(method.options, {**options, **omitted})
+
+
+def resolve_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Every option of a method or preset with its value; omitted ones as its variant has them.
 
     Raises:
         ValueError: an unknown method, option or value; one line with the nearest name.
     """
-    return as_json(resolve(find(method).options, options))
+    return as_json(settle(name, options)[1])

@@ -17,6 +17,22 @@ from saliencymixplus.mixing.draws import mapped_size
 Autocast = Callable[[], AbstractContextManager[object]]
 
 
+def absolute_sum(gradient: Tensor) -> Tensor:
+    """Σ |g| over the channels of (B, C, H, W): (B, H, W), at least float32."""
+    return gradient.abs().to(torch.promote_types(gradient.dtype, torch.float32)).sum(1)
+
+
+def absolute_mean(gradient: Tensor) -> Tensor:
+    """Mean |g| over the channels of (B, C, H, W): (B, H, W), at least float32."""
+    return absolute_sum(gradient) / gradient.shape[1]
+
+
+def root_mean_square(gradient: Tensor) -> Tensor:
+    """√(mean g²) over the channels of (B, C, H, W): (B, H, W), at least float32."""
+    gradient = gradient.to(torch.promote_types(gradient.dtype, torch.float32))
+    return gradient.square().mean(1).sqrt()
+
+
 def gradient_saliency(
     model: nn.Module,
     images: Tensor,
@@ -25,7 +41,8 @@ def gradient_saliency(
     mode: Literal["eval", "train"] = "eval",
     batch_norm: Literal["untouched", "updated"] = "untouched",
     resolution: float = 1.0,
-    share: float = 1.0,
+    fraction: float = 1.0,
+    aggregate: Callable[[Tensor], Tensor] = absolute_sum,
     autocast: Autocast = nullcontext,
     parameters: Sequence[Tensor] = (),
 ) -> tuple[Tensor, tuple[Tensor | None, ...]]:
@@ -41,15 +58,16 @@ def gradient_saliency(
         mode: how dropout and batch normalisation behave in this pass.
         batch_norm: ``untouched`` leaves every buffer of the model as it was.
         resolution: the pass sees images of this scale; the map is scaled back. Costs resolution².
-        share: of the batch, its first images, that go through the pass (``draws.mapped_size``);
-            the maps of the others are zero: mixing falls back to area shares. Costs this share.
+        fraction: of the batch, its first images, that goes through the pass
+            (``draws.mapped_size``); the maps of the others are zero. Costs this fraction.
+        aggregate: makes a map (B, H, W) of the gradient (B, C, H, W).
         parameters: also return ∂ mean CE / ∂ each of these, from the same pass.
 
     Returns:
         The map (B, H, W) in float32 or the images' wider dtype, and the parameters' gradients.
     """
     batch_size, _, height, width = images.shape
-    count = mapped_size(batch_size, share)
+    count = mapped_size(batch_size, fraction)
     inputs, labels = images[:count].detach(), labels[:count]
     if resolution != 1.0:
         small = (max(1, round(height * resolution)), max(1, round(width * resolution)))
@@ -63,7 +81,7 @@ def gradient_saliency(
         gradients = torch.autograd.grad(
             loss, [inputs, *parameters], allow_unused=bool(parameters), materialize_grads=False
         )
-    saliency = gradients[0].abs().to(torch.promote_types(images.dtype, torch.float32)).sum(1)
+    saliency = aggregate(gradients[0])
     if resolution != 1.0:
         maps = F.interpolate(saliency[:, None], size=(height, width), mode="bilinear")
         saliency = maps[:, 0]

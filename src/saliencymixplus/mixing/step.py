@@ -30,9 +30,10 @@ def backward(
     *,
     generator: torch.Generator | None = None,
     saliency: Tensor | None = None,
+    masks: Tensor | None = None,
     draw: Draw | None = None,
     mix: bool = True,
-    guided: bool = True,
+    use_saliency: bool = True,
     saliency_model: nn.Module | None = None,
     autocast: Autocast | None = None,
     parameters: Iterable[nn.Parameter] | None = None,
@@ -47,12 +48,13 @@ def backward(
         images: (B, C, H, W); labels: (B,) int64 or (B, K) float.
         saliency: (B, H, W) maps, where the mixer needs stored ones; given to a mixer that needs
             the model, they replace its saliency pass.
-        mix: False takes a plain step with the cross-entropy of the batch as it is.
-        guided: False mixes without a saliency pass, with boxes anywhere and area labels, where
-            the method would take one: for ``saliency_every``.
+        masks: (B, H, W) object masks, where the mixer needs them.
+        mix: False takes a plain step with the cross-entropy of the unmixed batch.
+        use_saliency: False replaces the saliency pass by maps of zeros, so that boxes fall
+            anywhere and labels follow areas: for ``saliency_every``.
         saliency_model: for the saliency pass: a compiled ``input_only`` network, say, or with
-            ``saliency_weights: average`` the weights' moving average (default: ``model`` itself,
-            unwrapped).
+            ``saliency_weights: average`` the moving average of the weights (default: ``model``
+            itself, unwrapped).
         autocast: makes the context of the forward passes.
         parameters: whose gradients the clean pass adds (default: those of ``model``).
 
@@ -68,14 +70,24 @@ def backward(
         return Step(loss.detach(), logits.detach(), None)
     local = _unwrapped(model)
     trained = [p for p in (parameters or local.parameters()) if p.requires_grad]
-    if mixer.needs_model and saliency is None and not guided:
+    if mixer.needs_model and saliency is None and not use_saliency:
         saliency = torch.zeros(len(images), *images.shape[2:], device=images.device)
     saliency = _before_mixing(
         mixer, local, saliency_model, images, labels, saliency, context, trained
     )
-    mixed = mixer(images, labels, generator=generator, saliency=saliency, draw=draw)
+    # Methods with their own maps of the network take them while mixing.
+    network = saliency_model if saliency_model is not None else local
+    mixed = mixer(
+        images,
+        labels,
+        generator=generator,
+        model=network if "network" in mixer.needs else None,
+        saliency=saliency,
+        masks=masks,
+        draw=draw,
+    )
     with context():
-        logits = model(mixed.images)
+        logits, mixed = mixer.forward(model, mixed)
     loss = mixer.loss(mixed, logits)
     loss.backward()
     return Step(loss.detach(), logits.detach(), mixed)
@@ -92,8 +104,8 @@ def _before_mixing(
     trained: Sequence[nn.Parameter],
 ) -> Tensor | None:
     """The saliency pass and the clean gradient, in one pass where the two are the same."""
-    weight: float = mixer.options["clean_gradient"]
-    if mixer.needs_model and saliency is None:
+    weight, options = mixer.options.clean_gradient, mixer.options
+    if "gradient_saliency" in mixer.needs and saliency is None:
         settings = mixer.saliency_options()
         if one_pass(mixer):
             saliency, gradients = gradient_saliency(
@@ -101,15 +113,14 @@ def _before_mixing(
             )
             _accumulate(trained, gradients, weight)
             return saliency
-        if saliency_model is None and mixer.options["saliency_weights"] == "average":
+        if saliency_model is None and options.saliency_weights == "average":
             raise ValueError("saliency_weights: average needs the average as saliency_model")
         # A compiled module has a length, which most networks cannot tell: no `or`.
         source = local if saliency_model is None else saliency_model
         saliency, _ = gradient_saliency(source, images, labels, autocast=context, **settings)
     if weight > 0:
         # Beside the mixed pass, this one moves the batch-norm statistics only if it is told to.
-        norm = mixer.options.get("batch_norm", "untouched")
-        with pass_mode(local, "train", norm):
+        with pass_mode(local, "train", options.batch_norm):
             with context():
                 logits = local(images)
             loss = cross_entropy(logits, labels)
@@ -121,28 +132,28 @@ def _before_mixing(
 def one_pass(mixer: Mixer) -> bool:
     """Whether the saliency pass of a step gives its clean gradient too, as published."""
     options = mixer.options
-    return bool(
-        mixer.needs_model
-        and options["clean_gradient"] > 0
-        and options["saliency_mode"] == "train"
-        and options["saliency_weights"] == "current"
-        and options["saliency_resolution"] == options["saliency_share"] == 1.0
+    return (
+        "gradient_saliency" in mixer.needs
+        and options.clean_gradient > 0
+        and options.saliency_mode == "train"
+        and options.saliency_weights == "current"
+        and options.saliency_resolution == options.saliency_fraction == 1.0
     )
 
 
-def passes(mixer: Mixer, *, guided: bool = True) -> float:
-    """Passes of a whole batch at full resolution through the network that a mixed step takes.
+def passes(mixer: Mixer, *, use_saliency: bool = True) -> float:
+    """Forward-backward passes of a whole batch at full resolution in one mixed step.
 
-    One with a gradient of the images alone counts as one, though it costs a third less.
+    One with the gradient of the images alone counts as one, though it costs a third less.
     """
     if mixer.method == "none":
         return 1.0
     options = mixer.options
-    clean = 1.0 if options["clean_gradient"] > 0 else 0.0
+    clean = 1.0 if options.clean_gradient > 0 else 0.0
     saliency = 0.0
-    if mixer.needs_model and guided and not one_pass(mixer):
-        saliency = options["saliency_share"] * options["saliency_resolution"] ** 2
-    return (0.5 if options["pairs"] == "half" else 1.0) + clean + saliency
+    if mixer.needs_model and use_saliency and not one_pass(mixer):
+        saliency = options.saliency_fraction * options.saliency_resolution**2
+    return (0.5 if options.pairs == "half" else 1.0) + clean + saliency
 
 
 def _accumulate(

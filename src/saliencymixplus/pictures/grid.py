@@ -44,6 +44,7 @@ class Sample:
     name_b: str
     lam: float
     area_lam: float
+    lam_b: float | None = None  # weight of the second label where it is not 1 − λ
     saliency_a: NDArray[np.float32] | None = None  # (H, W)
     saliency_b: NDArray[np.float32] | None = None
     box: Box | None = None  # in a
@@ -52,6 +53,12 @@ class Sample:
     object_a: NDArray[np.bool_] | None = None  # annotated object, outlined
     object_b: NDArray[np.bool_] | None = None
     note: str = ""
+
+    @property
+    def weights(self) -> str:
+        """λ, with the second label's weight where it is not 1 − λ."""
+        second = "" if self.lam_b is None else f" + {self.lam_b:.2f}"
+        return f"λ {self.lam:.2f}{second}"
 
 
 def mixed_grid(
@@ -124,6 +131,7 @@ def samples_of(
             name_b=_name(classes, names[second[i]]),
             lam=float(mixed.lam[j]),
             area_lam=float(mixed.area_lam[j]),
+            lam_b=None if mixed.lam_b is None else float(mixed.lam_b[j]),
             saliency_a=None if maps_a is None else maps_a[i],
             saliency_b=None if maps_b is None else maps_b[i],
             box=None if boxes is None else boxes[i],
@@ -208,7 +216,7 @@ def _captions(
         for i, line in enumerate(fit(name, room, _TEXT)):
             draw.text((left + column * pitch, top + i * _LINE), line, colour, font(_TEXT))
     right = left + 2 * span * pitch
-    draw.text((right, top), f"λ {sample.lam:.2f}", INK, font(_TEXT, bold=True))
+    draw.text((right, top), sample.weights, INK, font(_TEXT, bold=True))
     draw.text((right, top + _LINE), f"area {sample.area_lam:.2f}", GREY, font(_TEXT))
     if sample.note:
         draw.text((left, top + 2 * _LINE), sample.note, INK, font(_TEXT))

@@ -22,6 +22,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from saliencymixplus.files import write_atomically
+from saliencymixplus.mixing import METHODS
 from saliencymixplus.pictures import palette
 
 DPI = 150
@@ -47,13 +48,10 @@ class MethodStyle:
         return {"color": self.colour, "marker": self.marker, "markersize": 7}
 
 
-_KNOWN = {name: MethodStyle(*look) for name, look in palette.METHODS.items()}
-
-
 def method_style(name: str) -> MethodStyle:
     """The style of a recipe by its name in params.yaml; the same for a name in every figure."""
-    if name in _KNOWN:
-        return _KNOWN[name]
+    if name in palette.LOOKS:
+        return MethodStyle(_label(name), *palette.LOOKS[name])
     return _spare(name, zlib.crc32(name.encode()))
 
 
@@ -66,7 +64,7 @@ def method_styles(names: Iterable[str]) -> dict[str, MethodStyle]:
         style = method_style(name)
         code = zlib.crc32(name.encode())
         for step in range(len(palette.SPARE_COLOURS) * len(palette.SPARE_MARKERS)):
-            if name in _KNOWN or (style.colour, style.marker) not in taken:
+            if name in palette.LOOKS or (style.colour, style.marker) not in taken:
                 break
             style = _spare(name, code + step + 1)
         taken.add((style.colour, style.marker))
@@ -82,7 +80,11 @@ def method_label(name: str) -> str:
 def _spare(name: str, code: int) -> MethodStyle:
     colours, markers = palette.SPARE_COLOURS, palette.SPARE_MARKERS
     marker = code // len(colours) % len(markers)
-    return MethodStyle(name, colours[code % len(colours)], markers[marker])
+    return MethodStyle(_label(name), colours[code % len(colours)], markers[marker])
+
+
+def _label(name: str) -> str:
+    return METHODS[name].label if name in METHODS else name
 
 
 def figure(width: float = 6.4, height: float = 4.0) -> tuple[Figure, Axes]:

@@ -72,10 +72,10 @@ def draw_gallery(rows: Sequence[Row], *, note: str = "") -> Pixels:
             left = _MARGIN + _LABEL + i * pitch
             panel = sample_panels(sample, size, maps=False)[2]
             canvas.paste(Image.fromarray(panel), (left, top))
-            text = f"λ {sample.lam:.2f}"
-            draw.text((left, top + size[0] + 1), text, INK, font(11, bold=True))
-            area = f"area {sample.area_lam:.2f}"
-            draw.text((left + 50, top + size[0] + 1), area, GREY, font(11))
+            draw.text((left, top + size[0] + 1), sample.weights, INK, font(11, bold=True))
+            if sample.lam_b is None:  # two weights leave no room for a third number
+                area = f"area {sample.area_lam:.2f}"
+                draw.text((left + 50, top + size[0] + 1), area, GREY, font(11))
     if note:
         draw.text((_MARGIN, height - _MARGIN - 14), note, GREY, font(11))
     return np.asarray(canvas)

@@ -13,7 +13,7 @@ from saliencymixplus.errors import UserError
 from saliencymixplus.files import write_atomically
 from saliencymixplus.loading.inputs import Inputs, inputs
 from saliencymixplus.mixing import MixedBatch, create, gradient_saliency
-from saliencymixplus.mixing.methods.saliencymix import fine_grained_of_floats
+from saliencymixplus.mixing.methods.saliencymix import SaliencyMixOptions, fine_grained_of_floats
 from saliencymixplus.pictures.grid import draw_samples, samples_of
 from saliencymixplus.pictures.style import method_label
 from saliencymixplus.reporting.gallery import Row, draw_gallery
@@ -115,6 +115,8 @@ def _mix(mix: MixSettings, batch: Inputs, model: nn.Module | None, seed: int) ->
     mixer = create(mix.method, **mix.options)
     if mixer.needs_saliency and batch.saliency is None:
         raise UserError(f"{mix.name} needs stored saliency maps: run `prepare` again")
+    if mixer.needs_masks and batch.masks is None:
+        raise UserError(f"{mix.name} needs object masks, which these data do not have")
     count, _, height, width = batch.images.shape
     draw = mixer.draw(count, height, width, generator=torch.Generator().manual_seed(seed))
     if mix.method != "none":
@@ -122,7 +124,7 @@ def _mix(mix: MixSettings, batch: Inputs, model: nn.Module | None, seed: int) ->
         partner = torch.arange(1, count + 1)[: draw.size] % count
         draw = replace(draw, index_b=partner)
     saliency = batch.saliency if mixer.needs_saliency else None
-    if mixer.options.get("saliency_map") == "float_bytes":
+    if isinstance(mixer.options, SaliencyMixOptions) and not mixer.options.on_device:
         saliency = fine_grained_of_floats(batch.images)  # the same boxes, with maps to show
     return mixer(
         batch.images,
@@ -130,6 +132,7 @@ def _mix(mix: MixSettings, batch: Inputs, model: nn.Module | None, seed: int) ->
         draw=draw,
         model=model if mixer.needs_model else None,
         saliency=saliency,
+        masks=batch.masks if mixer.needs_masks else None,
     )
 
 

@@ -75,16 +75,21 @@ class Params:
         return self.sections[name]
 
     def mix(self, name: str) -> MixSettings:
-        """The mixing recipe ``name``: a section of ``mix:``, or a method with its defaults."""
-        from saliencymixplus.mixing import METHODS, resolve_options
+        """The mixing recipe ``name``: a section of ``mix:``, a method or one of its presets."""
+        from saliencymixplus.mixing import METHODS, PRESETS, create
+        from saliencymixplus.mixing.options import as_json
+        from saliencymixplus.mixing.registry import plain_name
 
+        if name not in self.top.mix:
+            name = plain_name(name)
         section = dict(self.top.mix.get(name, {}))
         method = section.pop("method", name)
-        if not isinstance(method, str) or method not in METHODS:
-            known = {*METHODS, *self.top.mix}
-            raise UserError(f"there is no mixing method {method!r}: {nearest(str(method), known)}")
+        if plain_name(str(method)) not in {*METHODS, *PRESETS}:
+            hint = nearest(str(method), {*METHODS, *PRESETS, *self.top.mix})
+            raise UserError(f"there is no mixing method {method!r}: {hint}")
         try:
-            return MixSettings(name=name, method=method, options=resolve_options(method, section))
+            mixer = create(method, **section)
+            return MixSettings(name=name, method=mixer.method, options=as_json(mixer.options))
         except (TypeError, ValueError) as error:
             raise UserError(f"{self.path.name}: mix.{name}: {error}") from error
 

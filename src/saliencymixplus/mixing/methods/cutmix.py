@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from saliencymixplus.mixing.batch import Blend, Sources, paste
 from saliencymixplus.mixing.boxes import BoxSize, box_around, box_mask, box_sides
 from saliencymixplus.mixing.draws import Draw
+from saliencymixplus.mixing.method import Method
 from saliencymixplus.mixing.options import MixingOptions, Scope, number
 
 
@@ -34,3 +35,15 @@ def cutmix(sources: Sources, draw: Draw, options: CutMixOptions) -> Blend:
     boxes = box_around(draw.centre, sides, height, width, options.box_size)
     mask = box_mask(boxes, height, width)
     return Blend(paste(sources, mask), mask, boxes=boxes)
+
+
+METHOD = Method(
+    name="cutmix",
+    label="CutMix",
+    year=2019,
+    summary="a random box of one image in another",
+    paper="ICCV 2019, arXiv:1905.04899",
+    options=CutMixOptions,
+    apply=cutmix,
+    recipes={"cutmix-published": {"pairs": "permutation"}},
+)

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from saliencymixplus.mixing.batch import Blend, Sources, blend, paste
 from saliencymixplus.mixing.draws import Draw
+from saliencymixplus.mixing.method import Method
 from saliencymixplus.mixing.options import MixingOptions, Scope, number
 
 
@@ -118,3 +119,16 @@ def soft_highest(values: Tensor, count: Tensor, soft: Tensor) -> Tensor:
     edge = 1.0 - beyond / (2 * soft - 1).clamp_min(1)[:, None]
     inside = torch.where(beyond < 2 * soft[:, None], edge, 0.0)
     return torch.where(beyond < 0, 1.0, inside).view_as(values)
+
+
+METHOD = Method(
+    name="fmix",
+    label="FMix",
+    year=2020,
+    summary="masks of random shape",
+    paper="arXiv:2002.12047",
+    options=FMixOptions,
+    apply=fmix,
+    recipes={"fmix-published": {"variant": "published"}},
+    noise=spectrum_noise,
+)

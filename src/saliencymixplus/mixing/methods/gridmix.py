@@ -11,6 +11,7 @@ import torch
 
 from saliencymixplus.mixing.batch import Blend, Sources, paste
 from saliencymixplus.mixing.draws import Draw
+from saliencymixplus.mixing.method import Method
 from saliencymixplus.mixing.options import MixingOptions, Scope, number
 
 
@@ -44,3 +45,15 @@ def gridmix(sources: Sources, draw: Draw, options: GridMixOptions) -> Blend:
     columns = torch.arange(width, device=second.device) * options.cells // width
     mask = second[:, rows][:, :, columns][:, None]
     return Blend(paste(sources, mask), mask)
+
+
+METHOD = Method(
+    name="gridmix",
+    label="GridMix",
+    year=2021,
+    summary="cells of a grid",
+    paper="Pattern Recognition 109, 2021",
+    options=GridMixOptions,
+    apply=gridmix,
+    noise=cell_noise,
+)

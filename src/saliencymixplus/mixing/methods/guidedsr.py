@@ -20,9 +20,10 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from saliencymixplus.mixing.batch import Blend, Sources, blend
+from saliencymixplus.mixing.batch import Batch, Blend, Sources, blend
 from saliencymixplus.mixing.draws import Draw
-from saliencymixplus.mixing.maps import prepare
+from saliencymixplus.mixing.maps import sum_to_one
+from saliencymixplus.mixing.method import Method
 from saliencymixplus.mixing.options import MixingOptions, number
 from saliencymixplus.mixing.spectral import grey, released_residual, spectral_residual
 
@@ -42,41 +43,39 @@ class GuidedSROptions(MixingOptions):
     smoothing_taps: int = number(0, 0, 127)  # width of its kernel; 0: to 3σ
 
 
-def saliency_maps(images: Tensor, options: GuidedSROptions) -> Tensor:
-    """Spectral-residual magnitude (B, H, W) of images (B, C, H, W)."""
+def saliency_maps(batch: Batch, options: GuidedSROptions) -> Tensor:
+    """Spectral-residual magnitude (B, H, W) of the images."""
     if options.residual == "released":
-        return released_residual(images)
-    height, width = images.shape[2:]
+        return released_residual(batch.images)
+    height, width = batch.images.shape[2:]
     size = (min(height, _LARGEST), min(width, _LARGEST))
-    return spectral_residual(grey(images), size=size, squared=False)
+    return spectral_residual(grey(batch.images), size=size, squared=False)
 
 
 def guidedsr(sources: Sources, draw: Draw, options: GuidedSROptions) -> Blend:
-    """λ is the first image's mean weight; half of each pixel where neither map says anything."""
+    """λ is the first image's mean weight; each pixel is averaged where both maps are zero."""
     assert sources.saliency is not None
-    weights = shares(sources.saliency)
+    weights = sum_to_one(sources.saliency)
     first, second = weights[: draw.size], weights.index_select(0, sources.index_b)
     total = first + second
     weight = torch.where(total > 0, second / torch.where(total > 0, total, 1.0), 0.5)[:, None]
     return Blend(blend(sources.a, sources.b, weight), weight)
 
 
-def shares(saliency: Tensor) -> Tensor:
-    """Maps (B, H, W) that sum to 1; uniform where a map is zero or not finite."""
-    maps = prepare(saliency)
-    shares = maps.shares / maps.shares.sum((1, 2), keepdim=True)
-    return shares.masked_fill(~maps.usable[:, None, None], 1.0 / shares[0].numel())
+def pair(batch: Batch, saliency: Tensor | None, options: GuidedSROptions) -> Tensor | None:
+    """The paper's pairing, if the options ask for it."""
+    assert saliency is not None
+    return farthest_first(sum_to_one(saliency)) if options.pairs == "greedy" else None
 
 
-def farthest_first(saliency: Tensor, pairs: str) -> Tensor | None:
-    """The paper's pairing: index (B,) of each image's partner, one cycle through the batch.
+def farthest_first(maps: Tensor) -> Tensor:
+    """Index (B,) of each image's partner: one greedy cycle through maps (B, H, W) that sum to 1.
 
-    It starts with the two maps farthest apart (ℓ₂) and goes on to the farthest one not yet taken.
-    Each link depends on the one before: B short steps on the device, without synchronisation.
+    It starts with the two maps that are farthest apart (ℓ₂) and continues to the farthest one not
+    yet taken. Each link depends on the one before: B short steps on the device, without
+    synchronisation.
     """
-    if pairs != "greedy":
-        return None
-    maps = shares(saliency).flatten(1)
+    maps = maps.flatten(1)
     count = maps.shape[0]
     # Not by matrix products, whose rounding would decide between maps about equally far apart.
     distance = torch.cdist(maps, maps, compute_mode="donot_use_mm_for_euclid_dist")
@@ -93,3 +92,20 @@ def farthest_first(saliency: Tensor, pairs: str) -> Tensor | None:
         partner = partner.scatter(0, current, following)
         current = following
     return partner
+
+
+METHOD = Method(
+    name="guidedsr",
+    label="Guided-SR",
+    year=2023,
+    summary="pixels weighed by spectral-residual saliency",
+    paper="AAAI 2023, arXiv:2306.16612",
+    options=GuidedSROptions,
+    apply=guidedsr,
+    recipes={
+        "guidedsr-published": {"variant": "published"},
+        "guidedsr-random-pairs": {"variant": "published", "pairs": "permutation"},
+    },
+    maps=saliency_maps,
+    pair=pair,
+)

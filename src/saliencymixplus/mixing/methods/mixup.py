@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from saliencymixplus.mixing.batch import Blend, Sources, blend
 from saliencymixplus.mixing.draws import Draw
+from saliencymixplus.mixing.method import Method
 from saliencymixplus.mixing.options import MixingOptions, Scope, number
 
 
@@ -29,3 +30,14 @@ def mixup(sources: Sources, draw: Draw, options: MixupOptions) -> Blend:
     weight = (1.0 - draw.lam0).float()[:, None, None, None]
     mask = weight.expand(-1, 1, sources.height, sources.width)
     return Blend(blend(sources.a, sources.b, weight), mask, draw.lam0)
+
+
+METHOD = Method(
+    name="mixup",
+    label="mixup",
+    year=2018,
+    summary="convex combination of two images",
+    paper="ICLR 2018, arXiv:1710.09412",
+    options=MixupOptions,
+    apply=mixup,
+)

@@ -22,6 +22,7 @@ from torch import Tensor
 from saliencymixplus.mixing.batch import Blend, Sources
 from saliencymixplus.mixing.boxes import box_mask
 from saliencymixplus.mixing.draws import Draw, scale
+from saliencymixplus.mixing.method import Method
 from saliencymixplus.mixing.options import MixingOptions, number
 
 
@@ -139,3 +140,15 @@ def _within(start: Tensor, end: Tensor, side: int) -> Tensor:
     """Pixel centres along one side as places in the source, −1 … 1: (N, side) float32."""
     pixels = torch.arange(side, device=start.device) - start[:, None]
     return (2.0 * pixels + 1.0) / (end - start).clamp_min(1)[:, None] - 1.0
+
+
+METHOD = Method(
+    name="resizemix",
+    label="ResizeMix",
+    year=2020,
+    summary="the whole second image, shrunk",
+    paper="arXiv:2012.11101",
+    options=ResizeMixOptions,
+    apply=resizemix,
+    recipes={"resizemix-published": {"variant": "published"}},
+)

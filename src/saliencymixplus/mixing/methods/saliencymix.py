@@ -14,7 +14,8 @@ from torch import Tensor
 from saliencymixplus.mixing.batch import Blend, Sources, paste
 from saliencymixplus.mixing.boxes import BoxSize, box_around, box_mask, box_sides
 from saliencymixplus.mixing.draws import Draw
-from saliencymixplus.mixing.options import MixingOptions, Scope, number
+from saliencymixplus.mixing.method import Method
+from saliencymixplus.mixing.options import MixingOptions, Need, Scope, number
 from saliencymixplus.mixing.positions import peak
 
 
@@ -42,6 +43,14 @@ class SaliencyMixOptions(MixingOptions):
     @property
     def per_sample(self) -> bool:
         return self.box == "sample"
+
+    @property
+    def on_device(self) -> bool:
+        return self.saliency_map == "stored"  # float_bytes calls OpenCV
+
+    @property
+    def needs(self) -> frozenset[Need]:
+        return frozenset({"stored_saliency"} if self.saliency_map == "stored" else ())
 
 
 def saliencymix(sources: Sources, draw: Draw, options: SaliencyMixOptions) -> Blend:
@@ -84,3 +93,15 @@ def fine_grained_of_floats(images: Tensor) -> Tensor:
             raise RuntimeError("OpenCV could not compute the fine-grained saliency of an image")
         maps.append(torch.from_numpy(saliency))
     return torch.stack(maps).to(images.device)
+
+
+METHOD = Method(
+    name="saliencymix",
+    label="SaliencyMix",
+    year=2021,
+    summary="CutMix with the box on the most salient pixel of a stored map",
+    paper="ICLR 2021, arXiv:2006.01791",
+    options=SaliencyMixOptions,
+    apply=saliencymix,
+    recipes={"saliencymix-published": {"variant": "published"}},
+)

@@ -17,12 +17,13 @@ from saliencymixplus.mixing import positions
 from saliencymixplus.mixing.batch import Blend, Reduction, Sources, paste
 from saliencymixplus.mixing.boxes import BoxSize, box_around, box_mask, box_sides
 from saliencymixplus.mixing.draws import Draw
-from saliencymixplus.mixing.maps import Maps, prepare, share_inside
-from saliencymixplus.mixing.options import MixingOptions, Scope, number
+from saliencymixplus.mixing.maps import Maps, fraction_inside, scaled_to_peak
+from saliencymixplus.mixing.method import Method
+from saliencymixplus.mixing.options import GradientSaliencyOptions, Need, Scope, number
 
 
 @dataclass(frozen=True, kw_only=True)
-class SaliencyMixPlusOptions(MixingOptions):
+class SaliencyMixPlusOptions(GradientSaliencyOptions):
     """The defaults are the corrected variant; ``variant: published`` is the code's every quirk."""
 
     PUBLISHED: ClassVar[Mapping[str, Any]] = {
@@ -40,34 +41,27 @@ class SaliencyMixPlusOptions(MixingOptions):
     lam0: Scope = "sample"  # one λ₀, so one box size, for the batch or for each sample
     box_size: BoxSize = "exact"
     reduction: Reduction = "per_sample"  # batch_mean: only the mean of λ reaches the gradient
-    batch_norm: Literal["untouched", "updated"] = "untouched"  # statistics in a train-mode pass
-    saliency_mode: Literal["eval", "train"] = "eval"  # of the network in the saliency pass
     position: Literal["peak", "mass", "sampled", "random"] = "peak"
     label: Literal["saliency", "area"] = "saliency"
-    smoothing: float = number(0.0, 0.0, 64.0)  # σ in pixels of a Gaussian over the map
-    saliency_weights: Literal["current", "average"] = "current"
-    # Three ways to a cheaper saliency pass; where there is no map, boxes and labels are CutMix's.
-    saliency_resolution: float = number(1.0, 0.1, 1.0)  # side of the saliency pass's image
-    saliency_share: float = number(1.0, 0.05, 1.0)  # part of the batch that goes through the pass
-    saliency_every: int = number(1, 1, 1000)  # mixed steps for one with a saliency pass
-
-    def __post_init__(self) -> None:
-        if self.saliency_share < 1 and self.pairs != "full":
-            raise ValueError(f"saliency_share: {self.saliency_share} needs pairs: full")
 
     @property
     def per_sample(self) -> bool:
         return self.lam0 == "sample"
 
+    @property
+    def needs(self) -> frozenset[Need]:
+        used = self.position != "random" or self.label != "area"
+        return super().needs if used else frozenset()
+
 
 def saliencymixplus(sources: Sources, draw: Draw, options: SaliencyMixPlusOptions) -> Blend:
-    """λ = p_a / (p_a + p_b); area shares where a map is zero or not finite."""
+    """λ = p_a / (p_a + p_b); area fractions where a map is zero or not finite."""
     assert draw.lam0 is not None
     assert draw.centre is not None
     height, width = sources.height, sources.width
     sides = box_sides(draw.lam0, height, width).expand(draw.size, 2)
     centre = draw.centre.expand(draw.size, 2)
-    maps = None if sources.saliency is None else prepare(sources.saliency)
+    maps = None if sources.saliency is None else scaled_to_peak(sources.saliency)
     if options.position != "random":
         assert maps is not None
         centre = _centre(maps, sources.index_b, sides, centre, draw, options)
@@ -76,22 +70,22 @@ def saliencymixplus(sources: Sources, draw: Draw, options: SaliencyMixPlusOption
     lam = None
     if options.label == "saliency":
         assert maps is not None
-        lam = label_share(maps.shares, sources.index_b, mask.float())
-    return Blend(paste(sources, mask), mask, lam, boxes, reduction=options.reduction)
+        lam = label_weight(maps.values, sources.index_b, mask.float())
+    return Blend(paste(sources, mask), mask, lam, boxes=boxes, reduction=options.reduction)
 
 
-def label_share(shares: Tensor, index_b: Tensor, weight: Tensor) -> Tensor:
-    """λ = p_a / (p_a + p_b), (M,); the area share where a map is unusable or both p are 0.
+def label_weight(values: Tensor, index_b: Tensor, mask: Tensor) -> Tensor:
+    """λ = p_a / (p_a + p_b), (M,); the area fraction where a map is unusable or both p are 0.
 
     Args:
-        shares: (B, H, W), see ``maps.prepare``.
+        values: (B, H, W), see ``scaled_to_peak``.
         index_b: (M,): the second source of each pair; the first ones are the first M.
-        weight: (M, 1, H, W), 1 inside the box.
+        mask: (M, 1, H, W), 1 inside the box.
     """
-    p_a = 1.0 - share_inside(shares[: index_b.shape[0]], weight)
-    p_b = share_inside(shares.index_select(0, index_b), weight)
+    p_a = 1.0 - fraction_inside(values[: index_b.shape[0]], mask)
+    p_b = fraction_inside(values.index_select(0, index_b), mask)
     lam = p_a / (p_a + p_b)
-    return torch.where(lam.isnan(), 1.0 - weight.mean((1, 2, 3)), lam)
+    return torch.where(lam.isnan(), 1.0 - mask.mean((1, 2, 3)), lam)
 
 
 def _centre(
@@ -104,9 +98,21 @@ def _centre(
 ) -> Tensor:
     if options.position == "peak":
         peak, usable = maps.peak.index_select(0, index_b), maps.usable.index_select(0, index_b)
-        return positions.pixel(peak, maps.shares.shape[2], usable, fallback)
+        return positions.pixel(peak, maps.values.shape[2], usable, fallback)
     second = Maps(*(values.index_select(0, index_b) for values in maps))
     if options.position == "mass":
         return positions.heaviest(second, sides, options.box_size, fallback)
     assert draw.uniform is not None
     return positions.sampled(second, draw.uniform[:, 0].expand(draw.size), fallback)
+
+
+METHOD = Method(
+    name="saliencymixplus",
+    label="SaliencyMix+",
+    year=None,
+    summary="boxes and labels by the network's own gradient saliency",
+    paper="Noise-Minimized Image Mixing Method with Saliency Map in Data Augmentation",
+    options=SaliencyMixPlusOptions,
+    apply=saliencymixplus,
+    recipes={"saliencymixplus-published": {"variant": "published"}},
+)

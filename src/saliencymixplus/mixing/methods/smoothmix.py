@@ -11,6 +11,7 @@ from torch import Tensor
 
 from saliencymixplus.mixing.batch import Blend, Sources, blend
 from saliencymixplus.mixing.draws import Draw
+from saliencymixplus.mixing.method import Method
 from saliencymixplus.mixing.options import MixingOptions, Scope, number
 
 
@@ -46,3 +47,14 @@ def _bell(centre: Tensor, sigma: Tensor, side: int) -> Tensor:
     """exp(−(x − centre)² / 2σ²) along one side, (N, side)."""
     distance = torch.arange(side, device=centre.device) - centre[:, None]
     return torch.exp(-0.5 * (distance / (sigma * side)[:, None]) ** 2)
+
+
+METHOD = Method(
+    name="smoothmix",
+    label="SmoothMix",
+    year=2020,
+    summary="a blob with soft edges",
+    paper="CVPR Workshops 2020",
+    options=SmoothMixOptions,
+    apply=smoothmix,
+)

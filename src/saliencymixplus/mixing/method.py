@@ -1,0 +1,41 @@
+"""The contract between the mixer and a mixing method; ``registry`` says how to add one."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor, nn
+
+from saliencymixplus.mixing.batch import Batch, Blend, MixedBatch, Sources
+from saliencymixplus.mixing.draws import Draw
+from saliencymixplus.mixing.options import Options
+from saliencymixplus.mixing.saliency import absolute_sum
+
+Apply = Callable[[Sources, Draw, Any], Blend]
+
+
+@dataclass(frozen=True)
+class Method:
+    """A mixing method. Hooks are functions at module level, so that a mixer can be pickled."""
+
+    name: str  # its file's name; in settings, on the command line and in run folders
+    label: str  # in figures and tables, e.g. "CutMix"
+    year: int | None  # of publication, the order of lists; 0: plain training, None: undated, last
+    summary: str  # a few words for lists
+    paper: str  # arXiv number, venue or URL
+    options: type[Options]
+    apply: Apply | None  # None: the batch stays as it is
+    # Maps (B, H, W) of the method's own, unless the caller gives saliency=.
+    maps: Callable[[Batch, Any], Tensor] | None = None
+    # Partners (M,) int64 in place of the drawn ones; None keeps those.
+    pair: Callable[[Batch, Tensor | None, Any], Tensor | None] | None = None
+    # (options, H, W) → shape of the standard normal numbers drawn per sample.
+    noise: Callable[[Any, int, int], tuple[int, ...]] | None = None
+    # The mixed forward pass where it is more than model(mixed.images): it may mix activations or
+    # return the batch with another label.
+    forward: Callable[[nn.Module, MixedBatch, Any], tuple[Any, MixedBatch]] | None = None
+    # How a gradient (B, C, H, W) becomes a map (B, H, W).
+    aggregate: Callable[[Tensor], Tensor] = absolute_sum
+    second_lam0: bool = False  # also draw ``Draw.lam1``
+    # Name → options that differ: presets known to `create` and --mix-aug.
+    recipes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
