@@ -1,12 +1,13 @@
 """Small drawing parts for pictures of samples: crisp scaling, heat maps, outlines, fitted text."""
 
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
+
+from saliencymixplus.pictures.fonts import font
 
 Pixels = NDArray[np.uint8]  # (H, W, 3)
 
@@ -16,15 +17,6 @@ COLOUR_A = (31, 99, 178)  # whatever belongs to image a
 COLOUR_B = (224, 102, 10)  # whatever belongs to image b: its name, the pasted region
 COLOUR_OBJECT = (0, 200, 190)  # the outline of an annotated object
 PANEL = 132  # longest side of a panel in pixels
-
-
-@lru_cache(maxsize=16)
-def font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
-    """DejaVu Sans, which matplotlib brings along: it has λ, and looks the same on every machine."""
-    import matplotlib
-
-    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
-    return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name, size)
 
 
 @lru_cache(maxsize=1)
@@ -131,7 +123,7 @@ def draw_outline(
 
 def fit(text: str, width: int, size: int, lines: int = 2) -> list[str]:
     """Break ``text`` at spaces into at most ``lines`` of ``width`` pixels; shorten what is left."""
-    face = font(size)
+    face = font(size, text=text)
     result: list[str] = []
     words = text.split()
     while words and len(result) < lines:

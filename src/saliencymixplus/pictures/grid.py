@@ -21,11 +21,11 @@ from saliencymixplus.pictures.drawing import (
     draw_box,
     draw_outline,
     fit,
-    font,
     heat,
     panel_size,
     scaled,
 )
+from saliencymixplus.pictures.fonts import font, shown_name
 
 WIDTH = 1400  # pixels; the grid is never wider
 _GAP, _BLOCK_GAP, _MARGIN, _TEXT, _LINE = 4, 22, 12, 12, 15
@@ -165,7 +165,7 @@ def draw_samples(samples: Sequence[Sample], *, title: str = "", width: int = WID
     canvas = Image.new("RGB", (whole, top + _LINE + down * row + _MARGIN), "white")
     draw = ImageDraw.Draw(canvas)
     if title:
-        draw.text((_MARGIN, 8), title, INK, font(15, bold=True))
+        draw.text((_MARGIN, 8), title, INK, font(15, bold=True, text=title))
     draw.text((_MARGIN, top - 20), legend, GREY, font(11))
     for across_index in range(across):
         for i, head in enumerate(heads):
@@ -214,7 +214,9 @@ def _captions(
     room = pitch * span - _GAP
     for name, colour, column in ((sample.name_a, COLOUR_A, 0), (sample.name_b, COLOUR_B, span)):
         for i, line in enumerate(fit(name, room, _TEXT)):
-            draw.text((left + column * pitch, top + i * _LINE), line, colour, font(_TEXT))
+            draw.text(
+                (left + column * pitch, top + i * _LINE), line, colour, font(_TEXT, text=name)
+            )
     right = left + 2 * span * pitch
     draw.text((right, top), sample.weights, INK, font(_TEXT, bold=True))
     draw.text((right, top + _LINE), f"area {sample.area_lam:.2f}", GREY, font(_TEXT))
@@ -247,4 +249,4 @@ def _numpy(values: Tensor | None, index: Tensor) -> NDArray[np.float32] | None:
 def _name(classes: Sequence[str], label: Tensor) -> str:
     index = int(label)
     name = classes[index] if index < len(classes) else str(index)
-    return name.replace("_", " ")
+    return shown_name(name.replace("_", " "), f"class {index}")

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -24,6 +25,7 @@ from matplotlib.figure import Figure
 from saliencymixplus.files import write_atomically
 from saliencymixplus.mixing import METHODS
 from saliencymixplus.pictures import palette
+from saliencymixplus.pictures.fonts import use_fonts_that_show
 
 DPI = 150
 TEXT = "#222222"
@@ -79,8 +81,10 @@ def method_label(name: str) -> str:
 
 def _spare(name: str, code: int) -> MethodStyle:
     colours, markers = palette.SPARE_COLOURS, palette.SPARE_MARKERS
-    marker = code // len(colours) % len(markers)
-    return MethodStyle(_label(name), colours[code % len(colours)], markers[marker])
+    marker = markers[code // len(colours) % len(markers)]
+    # Plain training is grey everywhere, also "none (epochs=5)" beside "none (epochs=9)".
+    grey = palette.LOOKS["none"][0] if name.startswith("none (") else ""
+    return MethodStyle(_label(name), grey or colours[code % len(colours)], marker)
 
 
 def _label(name: str) -> str:
@@ -124,8 +128,18 @@ def finish_axes(
 
 def png_bytes(fig: Figure, *, dpi: int = DPI) -> bytes:
     """The figure as a PNG; equal figures give equal bytes (no time stamp, no version)."""
+    use_fonts_that_show(fig)
     buffer = io.BytesIO()
     fig.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def svg_bytes(fig: Figure) -> bytes:
+    """The figure as an SVG whose letters are outlines; equal figures give equal bytes."""
+    use_fonts_that_show(fig)
+    buffer = io.BytesIO()
+    with rc_context({"svg.hashsalt": "saliencymixplus", "svg.fonttype": "path"}):
+        fig.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     return buffer.getvalue()
 
 

@@ -13,9 +13,9 @@ from saliencymixplus.pictures.drawing import (
     INK,
     Pixels,
     fit,
-    font,
     panel_size,
 )
+from saliencymixplus.pictures.fonts import font
 from saliencymixplus.pictures.grid import Sample, sample_panels
 
 _LABEL, _GAP, _MARGIN, _LINE = 128, 10, 12, 15
@@ -55,7 +55,7 @@ def draw_gallery(rows: Sequence[Row], *, note: str = "") -> Pixels:
             top = _MARGIN + k * (size[0] + _LINE + 4)
             canvas.paste(Image.fromarray(pixels), (left, top))
             label = "".join(fit(name, pitch - _GAP, 11, lines=1))
-            draw.text((left, top + size[0] + 1), label, colour, font(11))
+            draw.text((left, top + size[0] + 1), label, colour, font(11, text=name))
     for k, name in enumerate(("image a", "image b")):
         draw.text((_MARGIN, _MARGIN + k * (size[0] + _LINE + 4)), name, GREY, font(12))
     for at, row in enumerate(rows):
