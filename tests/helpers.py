@@ -1,5 +1,6 @@
 """Functions that several test files share; fixtures are in conftest.py."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -143,17 +144,49 @@ def write_run(
     measured = root / "evaluations" / "tiny" / mix / f"seed{seed}"
     for path in (folder, measured):
         path.mkdir(parents=True)
+    run = run_settings(mix, seed, **settings)
+    digest = hashlib.sha256(f"{mix}{seed}".encode()).hexdigest()[:16]
+    data = {
+        "digest": "0" * 64,
+        "name": "halves",
+        "classes": [f"class {i}" for i in range(10)],
+        "image_size": [SIZE, SIZE],
+        "mean": [0.5] * 3,
+        "std": [0.25] * 3,
+        "counts": {"train": 50, "test": len(wrong)},
+    }
     described = {
-        "settings": run_settings(mix, seed, **settings).model_dump(mode="json"),
-        "digest": f"{mix}{seed}",
-        "data": {"name": "halves", "digest": "0" * 64},
+        "settings": run.model_dump(mode="json"),
+        "digest": digest,
+        "data": data,
         "device": "cpu",
     }
-    summary = {"seconds": seconds, "forward_backward_passes": 100 + seed}
+    epochs = run.training.epochs
+    error = 100 * float(np.mean(wrong))
+    summary = {
+        "last": {"epoch": epochs, "top1_error": error, "top5_error": error},
+        "epochs": epochs,
+        "seconds": seconds,
+        "images_per_second": 100.0,
+        "forward_backward_passes": 100 + seed,
+        "parameters": 75290,
+        "train_images": 50,
+    }
+    header = (
+        "epoch,learning_rate,train_loss,test_top1_error,"
+        "seconds,images_per_second,forward_backward_passes\n"
+    )
+    rows = [f"{epoch + 1},0.1,2.5,{error:g},1,100,4\n" for epoch in range(epochs)]
     (folder / "settings.json").write_text(json.dumps(described))
     (folder / "summary.json").write_text(json.dumps(summary))
-    provenance = {"run": {"digest": f"{mix}{seed}"}}
-    (measured / "evaluation.json").write_text(json.dumps(provenance))
+    (folder / "tracking.json").write_text(json.dumps({"tracker": "none"}))
+    (folder / "history.csv").write_text(header + "".join(rows))
+    about = {
+        "run": {"digest": digest, "data": "0" * 64},
+        "test_images": len(wrong),
+        "images_of_costly_parts": len(wrong),
+    }
+    (measured / "evaluation.json").write_text(json.dumps(about))
     (measured / "metrics.json").write_text(json.dumps({"nll": 0.5 + seed}))
     wrong = np.asarray(wrong)
     better = wrong.copy()

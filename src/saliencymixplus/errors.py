@@ -13,6 +13,19 @@ class UserError(Exception):
     exit_code = 1
 
 
+def one_line(reason: object, longest: int = 200) -> str:
+    """What a library says went wrong, in one short line that a terminal only prints.
+
+    Such texts may span lines and quote what a file holds: megabytes, or escape sequences.
+    """
+    text = " ".join(str(reason).split())
+    text = text if len(text) <= longest else text[:longest] + "…"
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
+        for letter in text
+    )
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """A hint after a misspelt ``name``: the nearest known one, or all of them."""
     names = sorted(known)

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import socket
+import stat
 import sys
 import time
 import uuid
@@ -14,8 +15,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from saliencymixplus.errors import UserError
+from saliencymixplus.errors import UserError, one_line
+from saliencymixplus.plain_values import parse_json
 
+LARGEST = 256 * 2**20  # bytes of a JSON file; the file names of a million images are 60 MB
 # After so long no writer is still at it, on whatever machine it runs.
 _STALE = 7 * 24 * 3600.0
 
@@ -62,18 +65,36 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def read_json(path: Path) -> Any:
-    """Read a JSON file.
+def read_json(path: Path, largest: int = LARGEST) -> Any:
+    """Read a JSON file of at most ``largest`` bytes, within the limits of ``plain_values``.
 
     Raises:
-        UserError: the file is missing, unreadable or no JSON.
+        UserError: the file is missing, unreadable, too large or not such JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return parse_json(read_limited(path, largest))
+    except ValueError as error:
+        raise UserError(f"cannot read {path}: {one_line(error)}") from error
+
+
+def read_limited(path: Path, largest: int) -> bytes:
+    """The bytes of a regular file (or a link to one), of which there are at most ``largest``.
+
+    Raises:
+        UserError: the file is missing, unreadable, larger, or a pipe or device, which may not end.
+    """
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise UserError(f"cannot read {path}: it is not a file")
+        with path.open("rb") as file:
+            content = file.read(largest + 1)
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist") from error
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise UserError(f"cannot read {path}: {error}") from error
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
+    if len(content) > largest:
+        raise UserError(f"cannot read {path}: it is larger than {largest / 2**20:,.0f} MiB")
+    return content
 
 
 @contextmanager

@@ -44,7 +44,7 @@ def run_of(classes, weights=("last",), crop_size=None):
             training=SimpleNamespace(crop_size=crop_size),
             mix=SimpleNamespace(name="saliencymixplus"),
         ),
-        data={"classes": classes},
+        data=SimpleNamespace(classes=classes),
         digest="0" * 16,
         weights=list(weights),
         model=model,

@@ -15,6 +15,7 @@ from saliencymixplus.evaluation import evaluate as suite
 from saliencymixplus.evaluation.classifier import PixelClassifier, predict
 from saliencymixplus.evaluation.evaluate import evaluate
 from saliencymixplus.evaluation.predictions import load_predictions
+from saliencymixplus.evaluation.read import default_output
 from saliencymixplus.runs.read import load_run
 from saliencymixplus.settings import RuntimeSettings
 from saliencymixplus.settings.evaluation import EvaluationSettings
@@ -211,3 +212,12 @@ def test_results_go_to_the_trainings_run(trained, tmp_path, monkeypatch):
 def state(tmp_path, monkeypatch):
     """A state folder of the test's own."""
     monkeypatch.setenv("SALIENCYMIXPLUS_STATE", str(tmp_path / "state"))
+
+
+def test_evaluating_by_hand_leaves_the_pipelines_folders_alone(tmp_path):
+    (tmp_path / "dvc.yaml").touch()
+    run = tmp_path / "runs/digits/none/seed0"
+    assert default_output(run) == tmp_path / "outputs/evaluations/digits/none/seed0"
+    assert default_output(tmp_path / "outputs/digits/x") == tmp_path / "outputs/digits/x/evaluation"
+    (tmp_path / "dvc.yaml").unlink()  # runs/ is only a name there
+    assert default_output(run) == run / "evaluation"

@@ -277,7 +277,7 @@ def test_a_device_that_is_not_there(
 
 
 def test_a_folder_that_is_no_run(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no finished run"):
+    with pytest.raises(UserError, match="not a finished run"):
         load_run(tmp_path)
 
 

@@ -203,7 +203,7 @@ def _runs_for(name: str, folders: Sequence[Path], data: Prepared) -> "list[Run]"
         )
     found = [load_run(folder) for folder in folders]
     for folder, run in zip(folders, found, strict=True):
-        if list(run.data["classes"]) != data.meta.classes:
+        if run.data.classes != data.meta.classes:
             raise UserError(f"{folder} was trained on other classes than {data.path} holds")
     return found
 

@@ -11,7 +11,7 @@ from saliencymixplus.commands.data import download, prepare
 from saliencymixplus.commands.evaluate import audit, evaluate
 from saliencymixplus.commands.preview import preview
 from saliencymixplus.commands.train import sync, train
-from saliencymixplus.errors import UserError
+from saliencymixplus.errors import UserError, one_line
 
 app = typer.Typer(
     name="saliencymixplus",
@@ -59,5 +59,5 @@ def main() -> None:
 
 
 def _fail(message: str, code: int) -> int:
-    typer.echo(f"error: {' '.join(message.split())}", err=True)
+    typer.echo(f"error: {one_line(message, longest=4000)}", err=True)
     return code

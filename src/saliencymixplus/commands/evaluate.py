@@ -25,7 +25,12 @@ HEADLINES = ("top1_error", "top5_error", "nll", "ece", "mean_corruption_error")
 
 def evaluate(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")],
-    output: Annotated[Path | None, typer.Option(help="Default: RUN/evaluation.")] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            help="Default: RUN/evaluation; for a run of the pipeline below outputs/evaluations/."
+        ),
+    ] = None,
     prepared: Prepared = None,
     device: Device = "auto",
     tracker: Tracker = "mlflow",
@@ -38,10 +43,11 @@ def evaluate(
 
     from saliencymixplus.datasets.cache import prepared as find_prepared
     from saliencymixplus.evaluation.evaluate import evaluate as measure
+    from saliencymixplus.evaluation.read import default_output
     from saliencymixplus.runs.read import load_run
 
     trained = load_run(run)
-    folder = output or run / "evaluation"
+    folder = output or default_output(run)
     check_folder(folder, "evaluation.json")
     data = prepared or find_prepared(trained.settings, trained.settings.experiment)
     metrics = measure(run, data, folder, settings, how)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from saliencymixplus.comparison.load import RunResult, find_runs, load_results
+from saliencymixplus.comparison.load import RunResult, load_results
 from saliencymixplus.comparison.published import published
 from saliencymixplus.comparison.recipes import groups, names_of, order, refuse_doubles
 from saliencymixplus.comparison.result import (
@@ -16,6 +16,7 @@ from saliencymixplus.comparison.result import (
 from saliencymixplus.comparison.statistics import ErrorDifference, over_seeds, paired_bootstrap
 from saliencymixplus.errors import UserError, nearest
 from saliencymixplus.files import whole_directory, write_json, write_text
+from saliencymixplus.runs.read import find_runs
 
 
 def compare(

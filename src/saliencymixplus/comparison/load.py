@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from saliencymixplus.errors import UserError
-from saliencymixplus.evaluation.predictions import Predictions, load_predictions
-from saliencymixplus.files import read_json
+from saliencymixplus.evaluation.predictions import Predictions
+from saliencymixplus.evaluation.read import evaluation_folder, load_evaluation
+from saliencymixplus.runs.read import load_run
 
-RUNS, EVALUATIONS = "runs", "evaluations"
 # Keys of the settings that decide no weight (where the data came from is in their digest).
 _INDIFFERENT = ("seed", "download.", "training.sample_epochs", "training.weights_epochs")
 
@@ -54,32 +54,6 @@ class RunResult:
         return {key: value for key, value in flat.items() if not key.startswith(_INDIFFERENT)}
 
 
-def evaluation_folder(run_dir: Path) -> Path:
-    """Where a run's evaluation is: ``evaluations/…`` for the pipeline's ``runs/…``, or inside."""
-    inside = run_dir / "evaluation"
-    parts = list(run_dir.parts)
-    if inside.is_dir() or RUNS not in parts:
-        return inside
-    last = len(parts) - 1 - parts[::-1].index(RUNS)
-    beside = Path(*parts[:last], EVALUATIONS, *parts[last + 1 :])
-    return beside if beside.is_dir() else inside
-
-
-def find_runs(paths: Sequence[Path]) -> list[Path]:
-    """Every path that is a run, or that holds none; for the others the runs below, sorted."""
-    found: list[Path] = []
-    for path in paths:
-        below = [path] if (path / "settings.json").is_file() else []
-        # Half-written folders begin with a dot.
-        below = below or sorted(
-            file.parent
-            for file in path.rglob("settings.json")
-            if not any(part.startswith(".") for part in file.relative_to(path).parts)
-        )
-        found += below or [path]
-    return list(dict.fromkeys(found))
-
-
 def load_results(
     run_dirs: Sequence[Path], evaluations: Mapping[Path, Path] | None = None
 ) -> list[RunResult]:
@@ -118,24 +92,18 @@ def _flattened(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _load(run_dir: Path, folder: Path) -> RunResult:
-    if not run_dir.is_dir():
-        raise UserError(f"{run_dir} does not exist")
-    if not (run_dir / "settings.json").is_file():
-        raise UserError(f"{run_dir} holds no finished run (no settings.json)")
-    if not (run_dir / "summary.json").is_file():
-        raise UserError(f"{run_dir} is not finished (no summary.json)")
+    run = load_run(run_dir)
     if not (folder / "predictions.npz").is_file():
         raise UserError(f"{run_dir} is not evaluated (no {folder / 'predictions.npz'})")
-    described = read_json(run_dir / "settings.json")
-    provenance = read_json(folder / "evaluation.json")
-    if provenance["run"]["digest"] != described["digest"]:
+    evaluation = load_evaluation(folder)
+    if evaluation.about.run.digest != run.digest:
         raise UserError(f"{folder} is the evaluation of another training than {run_dir}")
     return RunResult(
         path=run_dir,
-        settings=described["settings"],
-        data=described["data"],
-        device=str(described.get("device", "")),
-        summary=read_json(run_dir / "summary.json"),
-        metrics=read_json(folder / "metrics.json"),
-        predictions=load_predictions(folder / "predictions.npz"),
+        settings=run.settings.model_dump(mode="json"),
+        data=run.data.model_dump(),
+        device=run.device,
+        summary=run.summary.model_dump(),
+        metrics=evaluation.metrics,
+        predictions=evaluation.predictions(),
     )

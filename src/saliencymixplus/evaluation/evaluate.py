@@ -105,7 +105,7 @@ def write_report(report: Report, folder: Path) -> None:
 
 
 def _check_same_data(run: Run, data: Prepared, run_dir: Path, prepared: Path) -> None:
-    trained_on = run.data["digest"]
+    trained_on = run.data.digest
     if trained_on != data.meta.digest:
         raise UserError(
             f"{run_dir} was trained on other data (digest {trained_on}) than {prepared} holds "

@@ -1,7 +1,10 @@
 """What a run predicted for each test image, kept compactly so that any two runs can be paired."""
 
 import io
+import math
+import re
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,13 +13,30 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from saliencymixplus.errors import UserError
+from saliencymixplus.errors import UserError, one_line
 from saliencymixplus.files import write_atomically
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 HALF_MAX = 65504.0  # the largest float16
+LARGEST = 8 * 2**30  # bytes of all arrays; 50,000 images of 20,000 classes are 2 GB
+# What zipfile and numpy raise on damaged bytes; RuntimeError: encrypted, or of a later version.
+_DAMAGED = (
+    OSError,
+    KeyError,
+    ValueError,
+    EOFError,
+    RuntimeError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+_MEMBER = re.compile(r"(labels|logits)\.npy|(rank)_(?:last|best_validation|best_test)\.npy")
+_LAYOUT: dict[str, tuple[type[np.generic], int]] = {
+    "labels": (np.int32, 1),
+    "logits": (np.float16, 2),
+    "rank": (np.uint16, 1),
+}
 
 
 @dataclass(frozen=True)
@@ -63,21 +83,50 @@ def save_predictions(predictions: Predictions, path: Path) -> None:
 
 
 def load_predictions(path: Path) -> Predictions:
-    """Read what ``save_predictions`` wrote.
+    """Read what ``save_predictions`` wrote; sizes are checked before anything is allocated.
 
     Raises:
         UserError: the file is missing or damaged.
     """
     try:
+        with zipfile.ZipFile(path) as archive:
+            _check_sizes(archive)
         with np.load(path, allow_pickle=False) as content:
             arrays = dict(content.items())
-        ranks = {
-            name.removeprefix("rank_"): found
-            for name, found in arrays.items()
-            if name.startswith("rank_")
-        }
-        return Predictions(arrays["labels"], ranks, arrays["logits"])
+        labels, logits = arrays.pop("labels"), arrays.pop("logits")
+        ranks = {name.removeprefix("rank_"): found for name, found in arrays.items()}
+        if labels.shape != (len(logits),) or not len(labels) or "last" not in ranks:
+            raise ValueError("labels, logits and ranks are not of the same images")
+        if any(found.shape != labels.shape for found in ranks.values()):
+            raise ValueError("labels, logits and ranks are not of the same images")
+        if labels.min() < 0 or labels.max() >= logits.shape[1]:
+            raise ValueError("a label beyond the classes")
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist: run `python cli.py evaluate` first") from error
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path} is damaged ({error}): evaluate the run again") from error
+    except _DAMAGED as error:
+        raise UserError(f"{path} is damaged ({one_line(error)}): evaluate the run again") from error
+    return Predictions(labels, ranks, logits)
+
+
+def _check_sizes(archive: zipfile.ZipFile) -> None:
+    """Refuse arrays of a name, type or size that no evaluation writes.
+
+    Raises:
+        ValueError: there is one.
+    """
+    if sum(member.file_size for member in archive.infolist()) > LARGEST:
+        raise ValueError(f"it unpacks to more than {LARGEST / 2**30:.0f} GiB")
+    for member in archive.infolist():
+        match = _MEMBER.fullmatch(member.filename)
+        if not match:
+            raise ValueError(f"it holds {member.filename[:80]!r}")
+        with archive.open(member) as file:
+            version = np.lib.format.read_magic(file)
+            if version != (1, 0):
+                raise ValueError(f"{member.filename} has a header of version {version}")
+            shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+        kind, dimensions = _LAYOUT[match[1] or match[2]]
+        if dtype != kind or len(shape) != dimensions:
+            raise ValueError(f"{member.filename} is {dtype} {shape}")
+        if math.prod(shape) * dtype.itemsize > member.file_size:
+            raise ValueError(f"{member.filename} is cut short")

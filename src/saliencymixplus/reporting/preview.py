@@ -161,7 +161,7 @@ def _network(
         from saliencymixplus.runs.read import load_run
 
         trained = load_run(run)
-        if list(trained.data["classes"]) != list(classes):
+        if trained.data.classes != list(classes):
             raise UserError(f"{run} was trained on other classes than these data have")
         return trained.model(which), str(run)
     from saliencymixplus.models import create_model

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from saliencymixplus.comparison.load import evaluation_folder
 from saliencymixplus.epoch_row import EpochRow
 from saliencymixplus.errors import UserError
+from saliencymixplus.evaluation.read import evaluation_folder
 from saliencymixplus.files import read_json
 from saliencymixplus.mixing import METHODS
 from saliencymixplus.runs.history import read_history

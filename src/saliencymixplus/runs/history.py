@@ -10,9 +10,10 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from saliencymixplus.epoch_row import COLUMNS, EpochRow
-from saliencymixplus.errors import UserError
-from saliencymixplus.files import write_text
+from saliencymixplus.errors import UserError, one_line
+from saliencymixplus.files import read_limited, write_text
 
+LARGEST = 64 * 2**20  # bytes
 _ROWS = TypeAdapter(list[EpochRow])
 
 
@@ -42,19 +43,19 @@ def read_history(path: Path) -> list[EpochRow]:
     """The rows of a history.csv, with or without ``time_ms``.
 
     Raises:
-        UserError: the file is missing, or is not a table of these columns.
+        UserError: the file is missing, too large, or not a table of these columns.
     """
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            lines = list(csv.DictReader(file, strict=True))
+        text = io.StringIO(read_limited(path, LARGEST).decode(), newline="")
+        lines = list(csv.DictReader(text, strict=True))
         rows = _ROWS.validate_python([{k: v or None for k, v in line.items()} for line in lines])
     except ValidationError as error:
         fault = error.errors(include_url=False)[0]
         number, *column = fault["loc"]
         where = f"row {int(number) + 1}, {column[0] if column else 'columns'}"
-        raise UserError(f"cannot read {path}: {where}: {fault['msg']}") from error
-    except (OSError, ValueError, csv.Error) as error:
-        raise UserError(f"cannot read {path}: {error}") from error
+        raise UserError(f"cannot read {path}: {one_line(where)}: {fault['msg']}") from error
+    except (ValueError, csv.Error) as error:
+        raise UserError(f"cannot read {path}: {one_line(error)}") from error
     for row in rows:
         if not all(math.isfinite(value) for value in astuple(row) if value is not None):
             raise UserError(f"cannot read {path}: a figure of epoch {row.epoch} is not finite")

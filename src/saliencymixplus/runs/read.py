@@ -1,52 +1,55 @@
-"""Reading a finished run's folder: settings, history, summary, weights."""
+"""The one reader of a finished run's folder: settings, history, summary, weights."""
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from pydantic import ValidationError
 from torch import nn
 
 from saliencymixplus.epoch_row import EpochRow
-from saliencymixplus.errors import UserError, nearest
-from saliencymixplus.files import read_json
+from saliencymixplus.errors import UserError, nearest, one_line
 from saliencymixplus.models import create_model
+from saliencymixplus.runs.folder import DataFacts, GitFacts, RunFile, Summary, read_record
 from saliencymixplus.runs.history import read_history
 from saliencymixplus.settings import RunSettings
 
 WEIGHTS = ("last", "best_validation", "best_test")
+_EPOCH = re.compile(r"epoch_\d{4,7}")
 
 
 @dataclass(frozen=True)
 class Run:
-    """A finished training."""
+    """A finished training: everything in its folder but the weights, which ``model`` reads."""
 
     path: Path
     settings: RunSettings
     digest: str
-    data: dict[str, Any]  # digest, name, classes, image_size, mean, std, counts
+    data: DataFacts
     history: list[EpochRow]
-    summary: dict[str, Any]
+    summary: Summary
+    device: str
+    versions: dict[str, str]
+    git: GitFacts
 
     @property
     def input_size(self) -> tuple[int, int]:
         """(H, W) of the network's input."""
         side = self.settings.training.crop_size
-        height, width = self.data["image_size"]
-        return (side, side) if side else (height, width)
+        return (side, side) if side else self.data.image_size
 
     @property
     def weights(self) -> list[str]:
-        """Which weights there are: ``last``, ``best_…``, and of single epochs ``epoch_0001`` …"""
+        """Names of the weights there are: ``last``, ``best_…``, then ``epoch_0001`` and so on."""
         kept = {path.stem for path in (self.path / "weights").glob("*.safetensors")}
-        epochs = sorted(name for name in kept if name.startswith("epoch_"))
+        epochs = sorted(name for name in kept if _EPOCH.fullmatch(name))
         return [*(which for which in WEIGHTS if which in kept), *epochs]
 
     def model(self, which: str = "last") -> nn.Module:
         """The trained network on the CPU, in evaluation mode.
 
         Raises:
-            UserError: there are no such weights, or they are damaged.
+            UserError: there are no such weights, or they are damaged or of another network.
         """
         from safetensors import SafetensorError
         from safetensors.torch import load_file
@@ -55,34 +58,63 @@ class Run:
             hint = nearest(which, self.weights) if self.weights else "train it again"
             raise UserError(f"{self.path} has no weights {which!r}: {hint}")
         settings = self.settings.model
-        classes = len(self.data["classes"])
+        classes = len(self.data.classes)
         model = create_model(settings.name, classes, self.input_size, settings.stem)
         path = self.path / "weights" / f"{which}.safetensors"
         try:
             model.load_state_dict(load_file(path))
         except (SafetensorError, OSError, RuntimeError) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise UserError(f"{path} is damaged or of another model: {reason}") from error
+            raise UserError(f"{path} is damaged or of another model: {one_line(error)}") from error
         return model.eval()
 
 
 def load_run(path: Path) -> Run:
-    """Read the folder that ``train`` wrote.
+    """Read and validate the folder that ``train`` wrote.
 
     Raises:
-        UserError: it is missing, unfinished or damaged.
+        UserError: it is missing, unfinished, damaged, or anything in it is not what a training
+            writes; the line names the file.
     """
-    if not (path / "settings.json").is_file():
-        raise UserError(f"{path} is no finished run (it has no settings.json): train it first")
-    content = read_json(path / "settings.json")
-    try:
-        settings = RunSettings.model_validate(content["settings"])
-        digest, data = content["digest"], content["data"]
-    except (KeyError, TypeError, ValidationError) as error:
-        raise UserError(f"{path / 'settings.json'} is of another version: train again") from error
-    history, summary = read_history(path / "history.csv"), read_json(path / "summary.json")
-    if not isinstance(summary, dict) or not isinstance(summary.get("epochs"), int):
-        raise UserError(f"{path / 'summary.json'} is damaged: train again")
-    if [row.epoch for row in history] != list(range(1, summary["epochs"] + 1)):
-        raise UserError(f"{path / 'history.csv'} does not have every epoch once: train again")
-    return Run(path, settings, digest, data, history, summary)
+    if not path.exists():
+        raise UserError(f"{path} does not exist: train it first")
+    for name in ("settings.json", "summary.json", "history.csv"):
+        if not (path / name).is_file():
+            raise UserError(f"{path} is not a finished run (it has no {name}): train it first")
+    described = read_record(path / "settings.json", RunFile)
+    summary = read_record(path / "summary.json", Summary)
+    history = read_history(path / "history.csv")
+    epochs = [row.epoch for row in history]
+    promised = described.settings.training.epochs
+    if not promised == summary.epochs == len(epochs) or epochs != list(range(1, promised + 1)):
+        raise UserError(
+            f"{path / 'history.csv'} does not have every epoch once, as many as settings.json and "
+            "summary.json say: train again"
+        )
+    return Run(
+        path=path,
+        settings=described.settings,
+        digest=described.digest,
+        data=described.data,
+        history=history,
+        summary=summary,
+        device=described.device,
+        versions=described.versions,
+        git=described.git,
+    )
+
+
+def find_runs(paths: Sequence[Path]) -> list[Path]:
+    """The run folders among and below ``paths``, sorted; a path that holds none stays, to be named.
+
+    Folders whose name begins with a dot are half-written.
+    """
+    found: list[Path] = []
+    for path in paths:
+        below = [path] if (path / "settings.json").is_file() else []
+        below = below or sorted(
+            file.parent
+            for file in path.rglob("settings.json")
+            if not any(part.startswith(".") for part in file.relative_to(path).parts)
+        )
+        found += below or [path]
+    return list(dict.fromkeys(found))

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import reprlib
 import typing
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -161,6 +162,11 @@ def explain(error: ValidationError, where: str, model: type[BaseModel] | None = 
     return f"{where}: {key or where}: {message}"
 
 
+# What is wrong may be a megabyte long.
+_shortened = reprlib.Repr()
+_shortened.maxstring = _shortened.maxother = 80
+
+
 class _SettingError(Exception):
     """A setting that is wrong, before it is known who set it."""
 
@@ -234,7 +240,7 @@ def _first_fault(error: ValidationError, model: type[BaseModel] | None) -> tuple
     elif first["type"] == "too_short":
         message = "empty: name at least one"
     elif first["type"] != "missing" and not isinstance(first["input"], dict):
-        message += f", not {first['input']!r}"
+        message += f", not {_shortened.repr(first['input'])}"
     more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
     return ".".join(str(part) for part in first["loc"] if part != "[key]"), message + more
 

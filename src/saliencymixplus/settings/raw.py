@@ -7,7 +7,10 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from saliencymixplus.errors import UserError
+from saliencymixplus.errors import UserError, one_line
+from saliencymixplus.plain_values import DEEPEST, check_plain
+
+MOST_SETTINGS = 100_000  # values in params.yaml or in one --set
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -17,15 +20,17 @@ def read_yaml(path: Path) -> dict[str, Any]:
         UserError: the file is missing, unreadable, not YAML or not a mapping.
     """
     try:
-        content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise UserError(
             f"{path} does not exist: run from the repository, or give --params"
         ) from error
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"cannot read {path}: {error}") from error
-    except (YAMLError, ValueError, RecursionError) as error:
-        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    try:
+        content = _parsed(text)
+    except ValueError as error:
+        raise UserError(f"{path} is not valid YAML: {one_line(error)}") from error
     if not isinstance(content, dict):
         raise UserError(f"{path} must hold a mapping of keys to values")
     return content
@@ -35,13 +40,14 @@ def apply_override(raw: dict[str, Any], override: str) -> None:
     """Set one key of ``raw`` from ``section.key=value``; raises ``UserError`` if it is not that."""
     key, separator, text = override.partition("=")
     parts = key.split(".")
-    if not separator or not all(parts):
-        raise UserError(f"--set {override!r}: write section.key=value")
+    if not separator or not all(parts) or len(parts) > DEEPEST:
+        raise UserError(f"--set {_short(override)}: write section.key=value")
     try:
-        value = YAML(typ="safe", pure=True).load(text) if text else None
-    except (YAMLError, ValueError, RecursionError) as error:
-        raise UserError(f"--set {override!r}: the value is not valid YAML") from error
-    set_value(raw, parts, value, f"--set {override!r}")
+        value = _parsed(text) if text else None
+    except ValueError as error:
+        reason = one_line(error)
+        raise UserError(f"--set {_short(override)}: not a valid YAML value: {reason}") from error
+    set_value(raw, parts, value, f"--set {_short(override)}")
 
 
 def set_value(raw: dict[str, Any], parts: Sequence[str], value: object, origin: str) -> None:
@@ -52,3 +58,19 @@ def set_value(raw: dict[str, Any], parts: Sequence[str], value: object, origin: 
         if not isinstance(section, dict):
             raise UserError(f"{origin}: {part!r} is a value, not a section")
     section[parts[-1]] = value
+
+
+def _parsed(text: str) -> Any:
+    """The YAML value of ``text``; raises ``ValueError`` if it is none, or beyond our limits."""
+    try:
+        value = YAML(typ="safe", pure=True).load(text)
+    except YAMLError as error:
+        raise ValueError(str(error)) from error
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    check_plain(value, MOST_SETTINGS)
+    return value
+
+
+def _short(override: str) -> str:
+    return repr(override if len(override) <= 100 else override[:100] + "…")

@@ -8,6 +8,7 @@ from typing import Any
 from saliencymixplus import workspace
 from saliencymixplus.errors import UserError
 from saliencymixplus.files import read_json, write_json
+from saliencymixplus.runs.folder import TrackingFile, read_record
 from saliencymixplus.settings import RunSettings
 from saliencymixplus.tracking.base import NoneTracker, Tracker
 from saliencymixplus.tracking.journal import Journal
@@ -88,15 +89,15 @@ def reopen(run_dir: Path, kind: str = "mlflow") -> Tracker:
     Raises:
         UserError: ``run_dir`` holds no readable tracking.json.
     """
-    reference = read_json(run_dir / _POINTER)
-    if kind == "none" or reference.get("tracker") != "mlflow":
+    reference = read_record(run_dir / _POINTER, TrackingFile)
+    if kind == "none" or reference.tracker != "mlflow" or reference.attempt is None:
         return NoneTracker()
-    journal = _added_journal(reference["attempt"])
+    journal = _added_journal(reference.attempt)
     if journal is None:
         return NoneTracker()
     from saliencymixplus.tracking.journaled import JournaledTracker
 
-    journal.set_header(**{key: value for key, value in reference.items() if key != "tracker"})
+    journal.set_header(**reference.model_dump(exclude={"tracker"}))
     return JournaledTracker(journal, ends_run=False)
 
 

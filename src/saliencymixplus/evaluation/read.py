@@ -1,0 +1,143 @@
+"""The one reader of an evaluation's folder: figures, tables, predictions."""
+
+import csv
+import io
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, RootModel
+
+from saliencymixplus.errors import UserError, one_line
+from saliencymixplus.evaluation.predictions import Predictions, load_predictions
+from saliencymixplus.files import read_limited
+from saliencymixplus.runs.folder import Amount, Count, Digest, Record, Text, read_record
+
+AGAIN = "evaluate the run again"
+RUNS, EVALUATIONS = "runs", "evaluations"  # folders of the pipeline
+BY_HAND = "outputs/evaluations"
+INSIDE = "evaluation"
+LARGEST_TABLE = 256 * 2**20  # bytes; confusion.csv has a line for each test image
+_WORDS = {
+    "actual",
+    "attack",
+    "class",
+    "corruption",
+    "family",
+    "kind",
+    "most_taken_for",
+    "predicted",
+    "scaling",
+}  # columns that hold words; all others hold numbers
+Cells = Mapping[str, str]  # one line of a table, by column
+MetricName = Annotated[str, Field(pattern=r"^[A-Za-z][\w.-]{0,99}$")]
+
+
+class EvaluatedRun(Record):
+    """Which training was evaluated, on which data."""
+
+    digest: Digest
+    data: Digest
+
+
+class EvaluationFile(Record):
+    """evaluation.json: how the figures came about."""
+
+    run: EvaluatedRun
+    device: Text = ""
+    torch: Text = ""
+    test_images: Count
+    images_of_costly_parts: Count
+    skipped: dict[Text, Text] = {}
+    seconds: dict[Text, Amount] = {}
+
+
+class Metrics(RootModel[dict[MetricName, Annotated[float, Field(allow_inf_nan=False)]]]):
+    """metrics.json: flat names to numbers."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What was measured of one run."""
+
+    path: Path
+    about: EvaluationFile
+    metrics: Mapping[str, float]
+
+    def predictions(self) -> Predictions:
+        """What the run predicted for each test image; raises as ``load_predictions``."""
+        return load_predictions(self.path / "predictions.npz")
+
+    def tables(self) -> dict[str, list[Cells]]:
+        """The lines of every CSV table by its name; a number's cell is a finite number, or empty.
+
+        Raises:
+            UserError: a table is damaged.
+        """
+        return {path.stem: read_table(path) for path in sorted(self.path.glob("*.csv"))}
+
+
+def load_evaluation(path: Path) -> Evaluation:
+    """Read and validate the folder that ``evaluate`` wrote.
+
+    Raises:
+        UserError: it is missing or damaged; the line names the file.
+    """
+    if not (path / "evaluation.json").is_file():
+        raise UserError(f"{path} is not an evaluation (no evaluation.json): {AGAIN}")
+    about = read_record(path / "evaluation.json", EvaluationFile, AGAIN)
+    metrics = read_record(path / "metrics.json", Metrics, AGAIN).root
+    return Evaluation(path, about, metrics)
+
+
+def default_output(run_dir: Path) -> Path:
+    """Where ``evaluate`` by hand writes: inside the run, unless the run's folder belongs to DVC.
+
+    A file that appears in ``runs/…`` or ``evaluations/…`` makes stages of the pipeline stale: the
+    evaluation of such a run goes to ``outputs/evaluations/…``.
+    """
+    return _beside(run_dir, BY_HAND) or run_dir / INSIDE
+
+
+def evaluation_folder(run_dir: Path) -> Path:
+    """Where a run's evaluation is: the pipeline's if there is one, else the one made by hand."""
+    places = [_beside(run_dir, EVALUATIONS), _beside(run_dir, BY_HAND), run_dir / INSIDE]
+    known = [place for place in places if place]
+    return next((place for place in known if place.is_dir()), known[0])
+
+
+def read_table(path: Path) -> list[Cells]:
+    """The lines of one CSV table of an evaluation.
+
+    Raises:
+        UserError: it cannot be read, a line has too few or too many cells, or a cell of a column
+            of numbers is neither empty nor a finite number.
+    """
+    try:
+        text = read_limited(path, LARGEST_TABLE).decode()
+        table = csv.reader(io.StringIO(text, newline=""))
+        header = next(table, [])
+        if len(set(header)) < len(header):
+            raise ValueError("the first line names a column twice")
+        lines: list[Cells] = [dict(zip(header, cells, strict=True)) for cells in table]
+        for line in lines:
+            for name, cell in line.items():
+                if name not in _WORDS and cell and not math.isfinite(float(cell)):
+                    raise ValueError(f"{name} is {cell[:20]}")
+    except (ValueError, csv.Error) as error:
+        raise UserError(f"{path} is damaged ({one_line(error)}): {AGAIN}") from error
+    return lines
+
+
+def _beside(run_dir: Path, folder: str) -> Path | None:
+    """The place in ``folder`` for a run of a pipeline's ``runs/…``; None for any other run."""
+    parts = run_dir.parts if RUNS in run_dir.parts else run_dir.absolute().parts
+    if RUNS not in parts:
+        return None
+    last = len(parts) - 1 - parts[::-1].index(RUNS)
+    root = Path(*parts[:last])
+    if not (root / "dvc.yaml").is_file() and not (root / EVALUATIONS).is_dir():
+        return None
+    return root.joinpath(folder, *parts[last + 1 :])

@@ -1,0 +1,137 @@
+"""What the files of a run folder may hold, checked where they enter.
+
+People share run folders, so that every file in one is input: nothing in it is used before it has
+passed the models below, names become paths only after ``settings.names`` has allowed them, and
+sizes are bounded before anything is parsed or allocated.
+"""
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from saliencymixplus.errors import UserError, one_line
+from saliencymixplus.files import read_json
+from saliencymixplus.settings import RunSettings
+from saliencymixplus.settings.load import explain
+from saliencymixplus.settings.names import Name
+
+LARGEST_JSON = 16 * 2**20  # bytes; the names of 50,000 classes are 2 MB
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # a terminal obeys these
+
+
+def _printable(text: str) -> str:
+    if _CONTROL.search(text):
+        raise ValueError("it has control characters")
+    return text
+
+
+Text = Annotated[str, Field(max_length=1000), AfterValidator(_printable)]
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{16,64}$")]
+Number = Annotated[float, Field(allow_inf_nan=False)]
+Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Percent = Annotated[float, Field(ge=0, le=100)]
+Count = Annotated[int, Field(ge=0, le=10**12)]
+Epoch = Annotated[int, Field(ge=1, le=10**6)]
+Side = Annotated[int, Field(ge=1, le=4096)]
+Split = Literal["train", "val", "test"]
+
+
+class Record(BaseModel):
+    """One JSON file, or a part of one; keys that later versions add are ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class DataFacts(Record):
+    """The prepared data that a run was trained on."""
+
+    digest: Digest
+    name: Text
+    classes: Annotated[list[Annotated[str, Field(max_length=1000)]], Field(max_length=50_000)]
+    image_size: tuple[Side, Side]  # (H, W) as prepared
+    mean: tuple[Number, Number, Number]
+    std: tuple[Amount, Amount, Amount]
+    counts: dict[Split, Count]
+
+
+class GitFacts(Record):
+    """The code that trained it; empty outside a repository."""
+
+    commit: Text | None = None
+    dirty: Text | None = None
+
+
+class RunFile(Record):
+    """settings.json."""
+
+    settings: RunSettings
+    digest: Digest
+    data: DataFacts
+    versions: dict[Text, Text] = {}
+    device: Text = "an unnamed device"
+    git: GitFacts = GitFacts()
+
+
+class EpochErrors(Record):
+    """Errors after one epoch in percent; ``top1_error`` and ``top5_error`` are on the test split.
+
+    Validation errors are None where the data have no validation split.
+    """
+
+    epoch: Epoch
+    top1_error: Percent
+    top5_error: Percent
+    validation_top1_error: Percent | None = None
+    validation_top5_error: Percent | None = None
+
+
+class Summary(Record):
+    """summary.json: the end figures of a training."""
+
+    last: EpochErrors
+    best_validation: EpochErrors | None = None
+    best_test: EpochErrors | None = None
+    epochs: Epoch
+    seconds: Amount
+    images_per_second: Amount
+    forward_backward_passes: Amount
+    parameters: Count
+    train_images: Count
+
+
+class TrackingFile(Record):
+    """tracking.json: where a run was recorded. It never decides which server is spoken to."""
+
+    tracker: Literal["mlflow", "none"]
+    attempt: Name | None = None
+    uri: Text | None = None
+    experiment: Name | None = None
+    run_name: Text | None = None
+    run_id: Annotated[str, Field(pattern=r"^[0-9A-Za-z_-]{1,100}$")] | None = None
+    created: Count | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.tracker == "mlflow" and self.attempt is None:
+            raise ValueError("`attempt` is missing")
+        return self
+
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def read_record(path: Path, model: type[Model], remedy: str = "train again") -> Model:
+    """Read and validate one JSON file of a run or evaluation folder.
+
+    Raises:
+        UserError: it is missing, not JSON, too large, or not what ``model`` describes; the line
+            ends with ``remedy``.
+    """
+    content: Any = read_json(path, LARGEST_JSON)
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        reason = one_line(explain(error, "", model).removeprefix(": "))
+        raise UserError(f"{path} is damaged or of another version ({reason}): {remedy}") from error
