@@ -272,6 +272,7 @@ S, SUM, T, M, EV = (
     "metrics.json",
     "evaluation.json",
 )
+HEADER = b"epoch,learning_rate,train_loss,seconds,images_per_second,forward_backward_passes\n"
 DEEP = b"[" * 100_000 + b"]" * 100_000
 HAND_MADE = [
     # Names that become paths.
@@ -367,6 +368,8 @@ HAND_MADE = [
             b"\xff\xfe",
             b"epoch\n1\n",
             b"epoch,epoch\n1,1\n",
+            HEADER + b"1,1,nan,1,1,1\n",
+            HEADER + b"1,1,1,1,1,1,1,1\n",
             b"epoch,train_loss\n1,1,1\n",
             b"epoch,train_loss\n1\x00,1\n",
             b'epoch,train_loss\n"1,1\n',
