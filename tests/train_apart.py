@@ -19,11 +19,10 @@ from torch import nn
 from saliencymixplus import files
 from saliencymixplus.engine import build as assembly
 from saliencymixplus.engine.cuda_graph import EagerEngine
-from saliencymixplus.engine.loop import Loop
 from saliencymixplus.runs import checkpoint
 from saliencymixplus.runs import write as publish
 from saliencymixplus.settings import RunSettings, RuntimeSettings
-from saliencymixplus.training import trainer
+from saliencymixplus.training import hooks, trainer
 
 
 def without_batch_norm(name: str, classes: int, size: Any, stem: str) -> nn.Module:
@@ -86,9 +85,9 @@ def kill_at(point: str, number: int) -> None:
         "writing": (Path, "write_bytes", half),  # a checkpoint, half of it
         "written": (files.os, "fsync", dies),  # before it gets its name
         "sweeping": (checkpoint, "_sync_folder", dies),  # before the old ones go
-        "logging": (Loop, "record", dies),
+        "logging": (hooks.Records, "log", dies),
         "publishing": (publish, "_write_weights", dies),
-        "published": (trainer._Training, "_hand_over", dies),
+        "published": (trainer, "_hand_over", dies),
         "removing": (trainer, "remove_state", dies),
     }
     owner, name, fatal = points[point]

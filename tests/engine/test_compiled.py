@@ -9,7 +9,8 @@ import torch
 
 from saliencymixplus import mixing
 from saliencymixplus.datasets.prepared import load_prepared
-from saliencymixplus.engine.build import Assembly, assemble
+from saliencymixplus.engine.build import assemble
+from saliencymixplus.engine.context import Assembly
 from saliencymixplus.settings import RuntimeSettings
 from saliencymixplus.training.trainer import train
 from tests.helpers import run_settings, timeless

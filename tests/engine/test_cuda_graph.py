@@ -12,7 +12,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from saliencymixplus import mixing
 from saliencymixplus.datasets.prepared import load_prepared
 from saliencymixplus.engine import cuda_graph as graph
-from saliencymixplus.engine.build import Assembly, assemble
+from saliencymixplus.engine.build import assemble
+from saliencymixplus.engine.context import Assembly
 from saliencymixplus.engine.cuda_graph import CudaCapturer, EagerEngine, GraphEngine, capturable
 from saliencymixplus.settings import RuntimeSettings
 from saliencymixplus.training.trainer import train
@@ -121,7 +122,7 @@ def test_compile_time_is_said(tiny: Path) -> None:
     ]
 
 
-def test_a_plain_step_is_recorded_once_guided_or_not(tiny: Path) -> None:
+def test_a_plain_step_is_captured_once_with_saliency_or_without(tiny: Path) -> None:
     parts, fake = parts_for(tiny, "saliencymixplus"), FakeCapturer()
     engine = GraphEngine(parts.step, fake)
     (inputs,) = parts.sources["train"].inputs([torch.arange(8)])
@@ -142,11 +143,11 @@ def test_a_replay_leaves_earlier_inputs_alone(tiny: Path) -> None:
 def test_recording_leaves_no_trace(tiny: Path) -> None:
     parts = parts_for(tiny, "saliencymixplus", weight_average=0.9)
     engine = GraphEngine(parts.step, FakeCapturer())
-    assert parts.step.average is not None
-    parts.step.average.set_step(3)
+    assert parts.step.ema is not None
+    parts.step.ema.set_step(3)
     before = [t.clone() for t in parts.step.state()]
     (inputs,) = parts.sources["train"].inputs([torch.arange(8)])
-    engine._record(inputs, True, True, 1, 0)
+    engine._capture(inputs, True, True, 1, 0)
     for now, then in zip(parts.step.state(), before, strict=True):
         assert torch.equal(now, then)
     parts.step.streams.start(1, 0)

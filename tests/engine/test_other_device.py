@@ -15,8 +15,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from saliencymixplus import mixing
 from saliencymixplus.datasets.prepared import Split
-from saliencymixplus.engine.epoch_metrics import Totals
-from saliencymixplus.engine.optimizer import WeightAverage
+from saliencymixplus.engine.ema import EMA
+from saliencymixplus.engine.epoch_metrics import EpochMetrics
 from saliencymixplus.engine.step import Pieces, TrainStep
 from saliencymixplus.loading.augment import Augmentation
 from saliencymixplus.loading.batches import DeviceData
@@ -75,7 +75,7 @@ class NoStreams:
     augment = mix = None
 
 
-class NoOptimiser:
+class NoOptimizer:
     """A fused step has no version without numbers."""
 
     def zero_grad(self, set_to_none: bool) -> None:
@@ -86,18 +86,18 @@ class NoOptimiser:
 
 
 def step_for(method: str, options: dict[str, Any], augment: str) -> TrainStep:
-    mixer, local, totals = mixing.create(method, **options), network(), Totals(CUDA)
+    mixer, local, metrics = mixing.create(method, **options), network(), EpochMetrics(CUDA)
     source = source_for(mixer, augment)
     return TrainStep(
         local=local,
-        plain=Pieces(local, mixing.input_only(local), mixer, source.assemble, totals.add),
-        optimiser=NoOptimiser(),  # type: ignore[arg-type]
+        plain=Pieces(local, mixing.input_only(local), mixer, source.assemble, metrics.add),
+        optimizer=NoOptimizer(),  # type: ignore[arg-type]
         source=source,
         streams=NoStreams(),  # type: ignore[arg-type]
-        totals=totals,
+        metrics=metrics,
         autocast=lambda: torch.autocast("cuda", dtype=torch.bfloat16),
         batch_size=8,
-        average=WeightAverage(local, 0.9),
+        ema=EMA(local, 0.9),
     )
 
 
@@ -111,7 +111,7 @@ def test_a_step_stays_on_its_device(
     inputs = (torch.arange(8, device=CUDA),)
     for mix in (False, method != "none"):
         step(inputs, mix)
-    assert step.totals.values.device == CUDA
+    assert step.metrics.sums.device == CUDA
 
 
 @pytest.mark.filterwarnings("ignore:.*CUDA is not available", "ignore:.*data pointer of FakeTensor")

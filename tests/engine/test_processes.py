@@ -15,9 +15,9 @@ from torch import nn
 from saliencymixplus.datasets.prepared import load_prepared
 from saliencymixplus.engine import build as assembly
 from saliencymixplus.engine.distributed import Processes
-from saliencymixplus.engine.optimizer import momentum_of, set_rate
+from saliencymixplus.engine.optimizer import momentum_of, set_lr
 from saliencymixplus.engine.randomness import batches_of_epoch, mix_flags_of_epoch
-from saliencymixplus.engine.schedule import rate
+from saliencymixplus.engine.schedule import lr_at
 from saliencymixplus.errors import UserError
 from saliencymixplus.loading.augment import Boxes
 from saliencymixplus.settings import RunSettings, RuntimeSettings
@@ -105,11 +105,11 @@ def test_mixed_steps_are_the_average_of_the_processes(
         for index, batch in enumerate(batches):
             for group, parts in zip(groups, both, strict=True):
                 number = (epoch - 1) * len(batches) + index
-                set_rate(parts.step.optimiser, rate(run.training, number, len(batches)))
+                set_lr(parts.step.optimizer, lr_at(run.training, number, len(batches)))
                 (inputs,) = parts.step.source.inputs([group.part(batch)])
                 parts.engine.run(inputs, mix_flags[index], epoch=epoch, index=index)
             states = [
-                [*p.step.local.parameters(), *momentum_of(p.step.local, p.step.optimiser).values()]
+                [*p.step.local.parameters(), *momentum_of(p.step.local, p.step.optimizer).values()]
                 for p in both
             ]
             with torch.no_grad():

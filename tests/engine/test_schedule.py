@@ -10,7 +10,7 @@ from torch.optim.lr_scheduler import (
     SequentialLR,
 )
 
-from saliencymixplus.engine.schedule import rate
+from saliencymixplus.engine.schedule import lr_at
 from saliencymixplus.settings import TrainingSettings
 
 STEPS = 7
@@ -32,7 +32,7 @@ def sgd() -> torch.optim.SGD:
 
 def test_steps_as_torch_and_as_published() -> None:
     settings = TrainingSettings(epochs=9, milestones=(3, 5, 20), learning_rate=0.1)
-    ours = [rate(settings, i, STEPS) for i in range(9 * STEPS)]
+    ours = [lr_at(settings, i, STEPS) for i in range(9 * STEPS)]
     milestones = [m * STEPS for m in settings.milestones]
     assert ours == pytest.approx(follow(MultiStepLR(sgd(), milestones, 0.1), 9 * STEPS))
     # The published code: lr · 0.1 ^ (number of milestones ≤ epoch, counted from 0).
@@ -43,21 +43,21 @@ def test_steps_as_torch_and_as_published() -> None:
 def test_cosine_with_warm_up_as_torch() -> None:
     settings = TrainingSettings(epochs=6, schedule="cosine", warmup_epochs=2, learning_rate=0.1)
     total, warmup = 6 * STEPS, 2 * STEPS
-    optimiser = sgd()
+    optimizer = sgd()
     torchs = SequentialLR(
-        optimiser,
+        optimizer,
         [
-            LinearLR(optimiser, 1 / warmup, 1.0, warmup - 1),
-            CosineAnnealingLR(optimiser, total - warmup),
+            LinearLR(optimizer, 1 / warmup, 1.0, warmup - 1),
+            CosineAnnealingLR(optimizer, total - warmup),
         ],
         [warmup],
     )
-    ours = [rate(settings, i, STEPS) for i in range(total)]
+    ours = [lr_at(settings, i, STEPS) for i in range(total)]
     assert ours == pytest.approx(follow(torchs, total), abs=1e-12)
 
 
 def test_warm_up_reaches_the_full_rate_and_never_zero() -> None:
     settings = TrainingSettings(epochs=5, warmup_epochs=0.5, learning_rate=0.2, milestones=(4,))
-    rates = [rate(settings, i, 8) for i in range(8)]
+    rates = [lr_at(settings, i, 8) for i in range(8)]
     assert rates[:4] == pytest.approx([0.05, 0.1, 0.15, 0.2])
     assert rates[4:] == [0.2] * 4

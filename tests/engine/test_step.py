@@ -1,4 +1,4 @@
-"""One step of a training: its passes, its optimiser, the weights' average, and what is counted."""
+"""One step of a training: its passes, its optimizer, the weights' average, and what is counted."""
 
 import copy
 from contextlib import nullcontext
@@ -12,8 +12,8 @@ import torch
 
 from saliencymixplus.datasets.prepared import load_prepared
 from saliencymixplus.engine.build import assemble
-from saliencymixplus.engine.epoch_metrics import EpochTotals, Totals
-from saliencymixplus.engine.optimizer import create_optimiser, momentum_of, set_rate
+from saliencymixplus.engine.epoch_metrics import EpochAverages, EpochMetrics
+from saliencymixplus.engine.optimizer import create_optimizer, momentum_of, set_lr
 from saliencymixplus.mixing import Step, create
 from saliencymixplus.settings import RuntimeSettings, TrainingSettings
 from tests.helpers import run_settings
@@ -24,10 +24,10 @@ def test_train_error_weighs_both_labels_by_lambda() -> None:
     images, labels = torch.rand(4, 3, 8, 8), torch.tensor([0, 1, 2, 0])
     mixed = mixer(images, labels, generator=torch.Generator().manual_seed(0))
     logits = torch.eye(3)[labels]  # always right about the first source
-    totals = Totals(torch.device("cpu"))
-    totals.add(Step(torch.tensor(2.0), logits, mixed), labels)
-    totals.add(Step(torch.tensor(1.0), logits[[1, 1, 2, 0]], None), labels)
-    read = Totals.read(totals.values)
+    metrics = EpochMetrics(torch.device("cpu"))
+    metrics.add(Step(torch.tensor(2.0), logits, mixed), labels)
+    metrics.add(Step(torch.tensor(1.0), logits[[1, 1, 2, 0]], None), labels)
+    read = EpochMetrics.averages(metrics.sums)
     same = mixed.labels_a == mixed.labels_b
     expected = torch.where(same, 1.0, mixed.lam).mean().item()
     assert read.mixed_top1_error == pytest.approx(100 * (1 - expected))
@@ -37,28 +37,28 @@ def test_train_error_weighs_both_labels_by_lambda() -> None:
 
 
 def test_totals_go_on_with_an_epoch_and_name_its_first_bad_step() -> None:
-    totals = Totals(torch.device("cpu"))
-    assert Totals.read(totals.values) == EpochTotals(0.0, None, None, None, 0)
+    metrics = EpochMetrics(torch.device("cpu"))
+    assert EpochMetrics.averages(metrics.sums) == EpochAverages(0.0, None, None, None, 0)
     logits, labels = torch.eye(3)[[0, 1, 2, 0]], torch.tensor([0, 1, 2, 1])
     for loss in (1.0, float("inf"), float("nan")):
-        totals.add(Step(torch.tensor(loss), logits, None), labels)
-    assert totals.bad_step == 1
-    totals.reset()
-    assert totals.bad_step == -1
+        metrics.add(Step(torch.tensor(loss), logits, None), labels)
+    assert metrics.bad_step == 1
+    metrics.reset()
+    assert metrics.bad_step == -1
     for _ in range(2):
-        totals.add(Step(torch.tensor(float("nan")), logits, None), labels)
-    assert totals.bad_step == 0
-    totals.reset()
-    totals.add(Step(torch.tensor(2.0), logits, None), labels)
-    kept = totals.values.clone()
-    totals.reset(kept)
-    totals.add(Step(torch.tensor(4.0), logits[:2], None), labels[:2])
-    read = Totals.read(totals.values)
+        metrics.add(Step(torch.tensor(float("nan")), logits, None), labels)
+    assert metrics.bad_step == 0
+    metrics.reset()
+    metrics.add(Step(torch.tensor(2.0), logits, None), labels)
+    kept = metrics.sums.clone()
+    metrics.reset(kept)
+    metrics.add(Step(torch.tensor(4.0), logits[:2], None), labels[:2])
+    read = EpochMetrics.averages(metrics.sums)
     assert read.images == 6
     assert read.loss == pytest.approx((4 * 2.0 + 2 * 4.0) / 6)
     assert read.clean_top1_error == pytest.approx(100 / 6)
-    totals.add(Step(torch.tensor(float("inf")), logits, None), labels)
-    assert totals.bad_step == 2
+    metrics.add(Step(torch.tensor(float("inf")), logits, None), labels)
+    assert metrics.bad_step == 2
 
 
 def test_soft_labels_are_counted_as_the_hard_ones_they_stand_for() -> None:
@@ -66,9 +66,9 @@ def test_soft_labels_are_counted_as_the_hard_ones_they_stand_for() -> None:
     logits, errors = torch.randn(6, 3, generator=torch.Generator().manual_seed(0)), []
     for given in (labels, torch.eye(3)[labels]):
         mixed = create("mixup")(images, given, generator=torch.Generator().manual_seed(0))
-        totals = Totals(torch.device("cpu"))
-        totals.add(Step(torch.tensor(1.0), logits, mixed), given)
-        errors.append(Totals.read(totals.values).mixed_top1_error)
+        metrics = EpochMetrics(torch.device("cpu"))
+        metrics.add(Step(torch.tensor(1.0), logits, mixed), given)
+        errors.append(EpochMetrics.averages(metrics.sums).mixed_top1_error)
     assert errors[0] == pytest.approx(errors[1])
     assert 0 < errors[0] < 100
 
@@ -77,7 +77,7 @@ def test_both_passes_of_a_step_are_under_autocast(tiny: Path) -> None:
     cpu, run = torch.device("cpu"), run_settings("saliencymixplus")
     step = assemble(run, load_prepared(tiny), RuntimeSettings(device="cpu"), cpu, say=str).step
     seen: list[bool] = []
-    for network in (step.local, step.twin):
+    for network in (step.local, step.saliency_model):
         network.register_forward_pre_hook(
             lambda module, given: seen.append(torch.is_autocast_enabled("cpu"))
         )
@@ -94,7 +94,7 @@ def test_a_step_takes_its_saliency_pass_only_if_told_to(tiny: Path, use_saliency
     run = run_settings("saliencymixplus")
     parts = assemble(run, load_prepared(tiny), RuntimeSettings(device="cpu"), cpu, say=str)
     passes: list[bool] = []
-    parts.step.twin.register_forward_pre_hook(lambda module, given: passes.append(True))
+    parts.step.saliency_model.register_forward_pre_hook(lambda module, given: passes.append(True))
     (inputs,) = parts.sources["train"].inputs([torch.arange(16)])
     parts.engine.run(inputs, True, use_saliency=use_saliency, epoch=1, index=0)
     assert len(passes) == use_saliency
@@ -109,21 +109,21 @@ def test_a_step_takes_its_saliency_pass_only_if_told_to(tiny: Path, use_saliency
     ],
     ids=str,
 )
-def test_the_optimiser_steps_as_torchs_own_does(recipe: dict[str, Any]) -> None:
+def test_the_optimizer_steps_as_torchs_own_does(recipe: dict[str, Any]) -> None:
     settings = TrainingSettings(learning_rate=0.3, weight_decay=0.05, **recipe)
     model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Linear(4, 2))
     model[1].bias.requires_grad_(False)
     other = copy.deepcopy(model)
     trained = [p for p in other.parameters() if p.requires_grad]
     theirs = torch.optim.SGD(trained, lr=0.3, weight_decay=0.05, **recipe)
-    ours = create_optimiser(model, settings)
+    ours = create_optimizer(model, settings)
     for rate in (0.3, 0.3, 0.1):
-        set_rate(ours, rate)
+        set_lr(ours, rate)
         theirs.param_groups[0]["lr"] = rate
-        for network, optimiser in ((model, ours), (other, theirs)):
-            optimiser.zero_grad()
+        for network, optimizer in ((model, ours), (other, theirs)):
+            optimizer.zero_grad()
             network(torch.ones(2, 3)).square().sum().backward()
-            optimiser.step()
+            optimizer.step()
     torch.testing.assert_close(model.state_dict(), other.state_dict())
     momentum = {"0.weight", "0.bias", "1.weight"} if recipe["momentum"] else set()
     assert momentum_of(model, ours).keys() == momentum
@@ -134,7 +134,7 @@ def test_weight_average_is_what_its_formula_says(tiny: Path) -> None:
     parts = assemble(
         run, load_prepared(tiny), RuntimeSettings(device="cpu"), torch.device("cpu"), say=str
     )
-    average = parts.step.average
+    average = parts.step.ema
     assert average is not None
     expected = {k: v.clone() for k, v in parts.step.local.state_dict().items()}
     for index, inputs in enumerate(parts.sources["train"].inputs(torch.arange(48).split(16))):

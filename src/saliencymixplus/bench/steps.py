@@ -26,9 +26,9 @@ from saliencymixplus.engine.device import (
     device_settings,
     use_threads_for,
 )
-from saliencymixplus.engine.epoch_metrics import Totals
+from saliencymixplus.engine.epoch_metrics import EpochMetrics
 from saliencymixplus.engine.flops import FlopCounter, forward_flops
-from saliencymixplus.engine.optimizer import create_optimiser
+from saliencymixplus.engine.optimizer import create_optimizer
 from saliencymixplus.engine.randomness import Streams
 from saliencymixplus.engine.step import Pieces, TrainStep
 from saliencymixplus.loading.batches import DeviceData, Inputs
@@ -173,16 +173,16 @@ def _training(
     torch.manual_seed(0)
     local: nn.Module = create_model(settings.model, settings.classes, settings.image_size).train()
     local = local.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    totals = Totals(device)
-    plain = Pieces(local, mixing.input_only(local), mixer, source.assemble, totals.add)
+    metrics = EpochMetrics(device)
+    plain = Pieces(local, mixing.input_only(local), mixer, source.assemble, metrics.add)
     step = TrainStep(
         local=local,
         plain=plain,
         compiled=plain.compiled() if settings.compile else None,
-        optimiser=create_optimiser(local, recipe),
+        optimizer=create_optimizer(local, recipe),
         source=source,
         streams=Streams(0, device),
-        totals=totals,
+        metrics=metrics,
         autocast=autocast_for(dtype, device),
         batch_size=settings.batch_size,
     )

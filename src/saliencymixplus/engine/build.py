@@ -1,45 +1,28 @@
-"""Putting a training together: data, network, optimiser, step, engine."""
+"""Assembling a training: data, network, optimizer, step, engine."""
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from contextlib import nullcontext
 
 import torch
 from torch import nn
 
 from saliencymixplus import mixing
 from saliencymixplus.datasets.prepared import Meta, Prepared
-from saliencymixplus.engine.cuda_graph import Engine, create_engine
+from saliencymixplus.engine.context import Assembly
+from saliencymixplus.engine.cuda_graph import create_engine
 from saliencymixplus.engine.device import autocast_for, choose_dtype, use_threads_for
 from saliencymixplus.engine.distributed import Processes
-from saliencymixplus.engine.epoch_metrics import Totals
+from saliencymixplus.engine.ema import EMA
+from saliencymixplus.engine.epoch_metrics import EpochMetrics
 from saliencymixplus.engine.flops import forward_flops
-from saliencymixplus.engine.optimizer import WeightAverage, create_optimiser
+from saliencymixplus.engine.optimizer import create_optimizer
 from saliencymixplus.engine.randomness import Streams, seed_of
 from saliencymixplus.engine.step import Pieces, TrainStep
 from saliencymixplus.errors import UserError
 from saliencymixplus.loading.augment import Augmentation
-from saliencymixplus.loading.batches import Source
 from saliencymixplus.loading.loader import open_sources
 from saliencymixplus.models import create_model
 from saliencymixplus.settings import RunSettings, RuntimeSettings, TrainingSettings
-
-
-@dataclass
-class Assembly:
-    """What a training works with."""
-
-    sources: dict[str, Source]
-    step: TrainStep
-    engine: Engine
-    autocast: Callable[[], AbstractContextManager[object]]
-    eval_autocast: Callable[[], AbstractContextManager[object]]
-    eval_batch_size: int
-
-    @property
-    def evaluated(self) -> nn.Module:
-        """The network that is evaluated and kept: the weights' average, where there is one."""
-        return self.step.average.model if self.step.average else self.step.local
 
 
 def assemble(
@@ -50,7 +33,10 @@ def assemble(
     processes: Processes = Processes(),  # noqa: B008
     say: Callable[[str], None] = print,
 ) -> Assembly:
-    """Build everything; the weights depend on the seed and the network alone.
+    """Build everything that a training runs; the initial weights depend on seed and network only.
+
+    Args:
+        say: told where the data are and which engine runs.
 
     Raises:
         UserError: settings that do not fit each other, the data or the device.
@@ -62,8 +48,8 @@ def assemble(
     dtype = choose_dtype(recipe.precision, device)
     autocast = autocast_for(dtype, device)
     local = initial_model(run, meta, augmentation.output)
-    share = recipe.batch_size // processes.world
-    use_threads_for(device, 3 * forward_flops(local, share, augmentation.output))
+    batch_size = recipe.batch_size // processes.world
+    use_threads_for(device, 3 * forward_flops(local, batch_size, augmentation.output))
     local = local.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     sources = open_sources(
         prepared,
@@ -75,46 +61,46 @@ def assemble(
         processes=processes.world,
         say=say,
     )
-    average = WeightAverage(local, recipe.weight_average) if recipe.weight_average else None
+    ema = EMA(local, recipe.weight_average) if recipe.weight_average else None
     salient = local
-    if average and mixer.options.saliency_weights == "average":
-        salient = average.model
-    totals = Totals(device)
+    if ema and mixer.options.saliency_weights == "average":
+        salient = ema.model
+    metrics = EpochMetrics(device)
     plain = Pieces(
         model=processes.wrap(local, device),
         saliency_model=mixing.input_only(salient),
         mixer=mixer,
         assemble=sources["train"].assemble,
-        count=totals.add,
+        count=metrics.add,
     )
     step = TrainStep(
         local=local,
         plain=plain,
         compiled=plain.compiled() if runtime.compile else None,
-        optimiser=create_optimiser(local, recipe),
+        optimizer=create_optimizer(local, recipe),
         source=sources["train"],
         streams=Streams(run.seed, device, processes.rank),
-        totals=totals,
+        metrics=metrics,
         autocast=autocast,
-        batch_size=share,
-        average=average,
+        batch_size=batch_size,
+        ema=ema,
         rank=processes.rank,
         world=processes.world,
     )
     engine, why = create_engine(step, runtime.engine, device, say)
     name = "bf16" if dtype == torch.bfloat16 else "fp32"
     say(f"engine: {why}, {name}, {device}{', compiled' if runtime.compile else ''}")
-    # Without gradients a larger batch fits, and small images need it to keep a GPU busy. A CPU's
-    # caches hold no more than a small one.
+    # Without gradients a larger batch fits in memory, and small images need it to keep a GPU busy.
+    # On a CPU a larger one would not fit in the caches.
     larger = 1 if device.type == "cpu" else 8 if max(augmentation.output) <= 64 else 2
-    # On the CPU the errors are those that the saved weights give in full precision; on a GPU
-    # that would take a good part of an epoch's time.
+    # On the CPU evaluation is in full precision, as the saved weights give it; on a GPU that would
+    # take a large part of an epoch's time.
     exact = nullcontext if device.type == "cpu" else autocast
     return Assembly(sources, step, engine, autocast, exact, larger * recipe.batch_size)
 
 
 def initial_model(run: RunSettings, meta: Meta, size: tuple[int, int]) -> nn.Module:
-    """The untrained network on the CPU; torch's own generator is left as it was."""
+    """The untrained network on the CPU; torch's global generator is left untouched."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed_of(run.seed, "weights"))
         return create_model(run.model.name, len(meta.classes), size, run.model.stem).train()
@@ -148,7 +134,7 @@ def _check(run: RunSettings, meta: Meta, mixer: mixing.Mixer, processes: Process
     if recipe.batch_size % processes.world:
         raise UserError(
             f"training.batch_size {recipe.batch_size} does not divide by {processes.world} "
-            "processes: it is the size over all of them"
+            "processes: it is the total over all of them"
         )
     if recipe.batch_size // processes.world < 2:
         raise UserError("training.batch_size must be at least 2 for each process")

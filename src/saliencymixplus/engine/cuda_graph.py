@@ -1,4 +1,4 @@
-"""Whole-step CUDA graphs: a step is recorded once for each of its kinds, then replayed."""
+"""Engines that run the training step: eagerly, or captured once per kind in a CUDA graph."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -12,7 +12,7 @@ from saliencymixplus.loading.batches import Inputs
 
 Kind = tuple[bool, bool, tuple[tuple[int, ...], ...]]
 Say = Callable[[str], object]
-_REHEARSALS = 3  # before recording: cuDNN picks its algorithms, the compiler compiles
+_REHEARSALS = 3  # before capturing: cuDNN picks its algorithms, the compiler compiles
 
 
 def _silent(text: str) -> None:
@@ -20,26 +20,29 @@ def _silent(text: str) -> None:
 
 
 class Capturer(Protocol):
-    """Records what a function does on the device."""
+    """Captures what a function does on the device."""
 
     def rehearse(self, function: Callable[[], None]) -> None:
-        """Run it outside of a recording."""
+        """Run it without capturing, as a warm-up."""
 
     def capture(
         self, function: Callable[[], None], generators: Sequence[torch.Generator]
     ) -> Callable[[], None]:
-        """Record it, without running it; returns what replays it with the generators' state."""
+        """Capture it without running it.
+
+        Returns a function that replays it, drawing from the ``generators`` as they then are.
+        """
 
 
 class CudaCapturer:
-    """Records into CUDA graphs that share one pool of memory."""
+    """Captures CUDA graphs that share one memory pool."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
         self._pool = torch.cuda.graph_pool_handle()
 
     def rehearse(self, function: Callable[[], None]) -> None:
-        """On a side stream, as capturing needs it."""
+        """Run it on a side stream, as torch asks for before a capture."""
         stream = torch.cuda.Stream(self.device)
         stream.wait_stream(torch.cuda.current_stream(self.device))
         with torch.cuda.stream(stream):
@@ -52,14 +55,14 @@ class CudaCapturer:
         graph = torch.cuda.CUDAGraph()
         for generator in generators:
             graph.register_generator_state(generator)
-        # Other threads go on: a loader's, for one, pins memory meanwhile.
+        # Other threads keep running, such as a loader's that pins memory.
         with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
             function()
         return graph.replay
 
 
 class EagerEngine:
-    """Runs every step as it is written; ``say`` is told how long compiling took."""
+    """Calls the step; ``say`` is told how long compiling took."""
 
     name = "eager"
 
@@ -81,12 +84,12 @@ class EagerEngine:
 
 
 class GraphEngine:
-    """Records each kind of step when it first comes up: plain, mixed, mixed without a saliency
-    pass, each with its batch size.
+    """Captures each kind of step when it first occurs: plain, mixed, and mixed without a saliency
+    pass, each per batch size.
 
-    A replay reads the buffers that the recording read: inputs are copied there, the learning rate
-    and the weights' average are device tensors, and the generators get a new seed on the host.
-    ``say`` is told how long recording took.
+    A replay reads the addresses that the capture read: inputs are copied there, the learning rate
+    and the moving average's decay are device tensors, and the generators are seeded on the host.
+    ``say`` is told how long capturing took.
     """
 
     name = "graph"
@@ -94,25 +97,25 @@ class GraphEngine:
     def __init__(self, step: TrainStep, capturer: Capturer, say: Say = _silent) -> None:
         self.step, self.say = step, say
         self.capturer = capturer
-        self._recorded: dict[Kind, tuple[Inputs, Callable[[], None]]] = {}
+        self._captured: dict[Kind, tuple[Inputs, Callable[[], None]]] = {}
 
     def run(
         self, inputs: Inputs, mix: bool, *, use_saliency: bool = True, epoch: int, index: int
     ) -> None:
         """One step of ``epoch``; ``index`` counts from 0 within it."""
         kind = _kind(inputs, mix, use_saliency)
-        if kind not in self._recorded:
+        if kind not in self._captured:
             began = time.perf_counter()
-            self._recorded[kind] = self._record(inputs, mix, use_saliency, epoch, index)
+            self._captured[kind] = self._capture(inputs, mix, use_saliency, epoch, index)
             how = "compiled and captured" if self.step.compiles(inputs) else "captured"
             self.say(f"{_describe(kind)}: {how} in {time.perf_counter() - began:.1f} s")
-        buffers, replay = self._recorded[kind]
+        buffers, replay = self._captured[kind]
         for buffer, value in zip(buffers, inputs, strict=True):
             buffer.copy_(value, non_blocking=True)
         self.step.streams.start(epoch, index)
         replay()
 
-    def _record(
+    def _capture(
         self, inputs: Inputs, mix: bool, use_saliency: bool, epoch: int, index: int
     ) -> tuple[Inputs, Callable[[], None]]:
         buffers = tuple(t.clone() for t in inputs)
@@ -120,13 +123,13 @@ class GraphEngine:
         def once() -> None:
             self.step(buffers, mix, use_saliency=use_saliency)
 
-        # Rehearsals train: whatever they change is put back, so that they leave no trace.
+        # Rehearsals train: what they change is restored afterwards.
         kept = [t.detach().clone() for t in self.step.state()]
         for _ in range(_REHEARSALS):
             self.step.streams.start(epoch, index)
             self.capturer.rehearse(once)
-        # The gradients of the recording live in its own memory.
-        self.step.optimiser.zero_grad(set_to_none=True)
+        # The gradients of the capture live in the graph's own memory.
+        self.step.optimizer.zero_grad(set_to_none=True)
         streams = self.step.streams
         replay = self.capturer.capture(once, [streams.augment, streams.mix])
         with torch.no_grad():
@@ -149,14 +152,14 @@ def _describe(kind: Kind) -> str:
 
 
 def capturable(mixer: mixing.Mixer) -> bool:
-    """False where a step calls the CPU."""
+    """False if a step calls the CPU."""
     return mixer.options.on_device
 
 
 def create_engine(
     step: TrainStep, choice: str, device: torch.device, say: Say = _silent
 ) -> tuple[Engine, str]:
-    """The engine, and in a few words why this one."""
+    """The engine for ``choice`` (auto, eager or graph), and in a few words why this one."""
     eager = EagerEngine(step, say)
     if choice == "eager" or device.type != "cuda":
         return eager, "eager (whole-step graphs need CUDA)" if choice == "graph" else "eager"

@@ -1,4 +1,4 @@
-"""Sums over an epoch, kept on the device so that no step waits for them."""
+"""Training metrics of an epoch, summed on the device so that no step waits for them."""
 
 from dataclasses import dataclass
 
@@ -20,37 +20,42 @@ _KEYS = (
 
 
 @dataclass(frozen=True)
-class EpochTotals:
-    """What an epoch's training steps came to; None where there was no such batch."""
+class EpochAverages:
+    """Training averages of one epoch; None if no such batch occurred."""
 
     loss: float
-    clean_top1_error: float | None  # percent, of the plain batches
-    mixed_top1_error: float | None  # percent, of the mixed ones, weighted by λ
+    clean_top1_error: float | None  # percent, of the unmixed batches
+    mixed_top1_error: float | None  # percent, of the mixed ones, both labels weighted by λ
     mean_lam: float | None
     images: int
 
 
-class Totals:
-    """Sums of losses, errors and λ over steps."""
+class EpochMetrics:
+    """Sums of losses, errors and λ over the steps of an epoch.
+
+    Attributes:
+        sums: (8,) float64 (float32 on MPS), in the order of ``_KEYS``.
+        bad_step: scalar, the first step of the epoch (from 0) with a loss that is not finite;
+            −1: none.
+    """
 
     def __init__(self, device: torch.device) -> None:
         dtype = torch.float32 if device.type == "mps" else torch.float64
-        self.values = torch.zeros(len(_KEYS), dtype=dtype, device=device)
-        # The first step (within the epoch, from 0) whose loss was not finite; −1: none.
+        self.sums = torch.zeros(len(_KEYS), dtype=dtype, device=device)
         self.bad_step = torch.full((), -1.0, dtype=dtype, device=device)
 
-    def reset(self, values: Tensor | None = None) -> None:
-        """Start an epoch, or go on with one from its ``values``."""
-        self.values.zero_()
-        if values is not None:
-            self.values.copy_(values)
+    def reset(self, sums: Tensor | None = None) -> None:
+        """Start an epoch, or resume one from its ``sums``."""
+        self.sums.zero_()
+        if sums is not None:
+            self.sums.copy_(sums)
         self.bad_step.fill_(-1.0)
 
     @torch.no_grad()
     def add(self, step: Step, labels: Tensor) -> None:
-        """Count one step; on the device alone."""
-        sums, count = dict(zip(_KEYS, self.values, strict=True)), float(len(step.logits))
-        # What isn't finite minus itself is NaN.
+        """Count one step, without waiting for the device."""
+        sums, count = dict(zip(_KEYS, self.sums, strict=True)), float(len(step.logits))
+        # inf − inf and nan − nan are NaN, which differs from 0.
         bad = (step.loss - step.loss).ne(0) & (self.bad_step < 0)
         torch.where(bad, sums["steps"], self.bad_step, out=self.bad_step)
         predicted = step.logits.argmax(1)
@@ -60,18 +65,18 @@ class Totals:
             sums["clean_wrong"].add_((predicted != labels).sum())
             sums["clean_images"].add_(count)
         else:
-            right = _credit(step.mixed, predicted).sum(dtype=self.values.dtype)
+            right = _credit(step.mixed, predicted).sum(dtype=self.sums.dtype)
             sums["mixed_wrong"].add_(count - right)
             sums["mixed_images"].add_(count)
             sums["lam"].add_(step.mixed.lam.sum())
         sums["steps"].add_(1.0)
 
     @staticmethod
-    def read(values: Tensor) -> EpochTotals:
-        """The averages; waits for the device."""
+    def averages(values: Tensor) -> EpochAverages:
+        """The averages from ``sums``; waits for the device."""
         sums = dict(zip(_KEYS, values.tolist(), strict=True))
         mixed, clean = sums["mixed_images"], sums["clean_images"]
-        return EpochTotals(
+        return EpochAverages(
             loss=sums["loss"] / max(1.0, sums["images"]),
             clean_top1_error=100 * sums["clean_wrong"] / clean if clean else None,
             mixed_top1_error=100 * sums["mixed_wrong"] / mixed if mixed else None,
@@ -82,12 +87,12 @@ class Totals:
 
 def _credit(mixed: MixedBatch, predicted: Tensor) -> Tensor:
     """(M,): λ if the first label was predicted, 1 − λ if the second, 1 if both are the same."""
-    return _share(mixed.labels_a, predicted, mixed.lam) + _share(
+    return _weight_if_hit(mixed.labels_a, predicted, mixed.lam) + _weight_if_hit(
         mixed.labels_b, predicted, mixed.weight_b
     )
 
 
-def _share(labels: Tensor, predicted: Tensor, weight: Tensor) -> Tensor:
+def _weight_if_hit(labels: Tensor, predicted: Tensor, weight: Tensor) -> Tensor:
     if labels.ndim == 2:
         return weight * labels.gather(1, predicted[:, None])[:, 0]
     return torch.where(labels == predicted, weight, 0.0)

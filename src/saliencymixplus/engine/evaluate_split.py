@@ -1,4 +1,4 @@
-"""Loss and errors of a network on a whole split, as after every epoch."""
+"""Loss and errors of a network on a whole split, as measured after every epoch."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -14,7 +14,7 @@ from saliencymixplus.loading.batches import Source
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Of one split; the errors in percent."""
+    """Mean loss and errors (percent) on one split."""
 
     loss: float
     top1_error: float
@@ -22,7 +22,7 @@ class Accuracy:
 
 
 @torch.no_grad()
-def assess(
+def evaluate_split(
     model: nn.Module,
     source: Source,
     *,
@@ -30,9 +30,9 @@ def assess(
     autocast: Callable[[], AbstractContextManager[object]],
     processes: Processes,
 ) -> Accuracy:
-    """Evaluate ``model`` in evaluation mode; the device is waited for once, at the end.
+    """Evaluate ``model`` in evaluation mode, waiting for the device once, at the end.
 
-    Each process takes its share of the images; the sums are added up over all of them.
+    Each process evaluates its part of the images; the sums are added up over all processes.
     """
     dtype = torch.float32 if source.device.type == "mps" else torch.float64
     sums = torch.zeros(4, dtype=dtype, device=source.device)

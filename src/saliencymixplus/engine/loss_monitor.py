@@ -1,33 +1,33 @@
-"""Looking at the running totals without making the device wait."""
+"""Watching the running loss without making the host wait for the device."""
 
 import torch
 
-from saliencymixplus.engine.epoch_metrics import Totals
+from saliencymixplus.engine.epoch_metrics import EpochMetrics
 
-_EVERY = 20  # steps between two looks on a GPU
+_EVERY = 20  # steps between two copies from a GPU
 
 
-class Monitor:
-    """The latest loss, and the first step whose loss was not finite.
+class LossMonitor:
+    """The mean loss of the epoch so far, and the first step whose loss was not finite.
 
-    On the CPU every look is current. On a GPU the totals are copied in the background and read
-    once they have arrived, some steps late.
+    On the CPU both are current. On a GPU they are copied in the background and read once they have
+    arrived, some steps late.
     """
 
-    def __init__(self, totals: Totals) -> None:
-        self.totals = totals
-        self.asynchronous = totals.values.device.type == "cuda"
+    def __init__(self, metrics: EpochMetrics) -> None:
+        self.metrics = metrics
+        self.asynchronous = metrics.sums.device.type == "cuda"
         self._host = torch.zeros(3, dtype=torch.float64)
         self._event: torch.cuda.Event | None = None
         if self.asynchronous:
             self._host = self._host.pin_memory()
 
     def start(self) -> None:
-        """A new epoch: what is still on its way belongs to the old one."""
+        """Start an epoch: a copy that is still on its way belongs to the one before."""
         self._event = None
 
     def look(self, index: int) -> tuple[float, int | None] | None:
-        """(mean loss so far, first bad step or None) after step ``index``, if it can be known."""
+        """(mean loss, first bad step or None) after step ``index``; None if not yet known."""
         if not self.asynchronous:
             return _read(self._now())
         found = None
@@ -40,11 +40,11 @@ class Monitor:
         return found
 
     def wait(self) -> tuple[float, int | None]:
-        """The same, at once: waits for the device."""
+        """The same, current; waits for the device."""
         return _read(self._now().cpu())
 
     def _now(self) -> torch.Tensor:
-        return torch.stack([*self.totals.values[:2], self.totals.bad_step])
+        return torch.stack([*self.metrics.sums[:2], self.metrics.bad_step])
 
 
 def _read(values: torch.Tensor) -> tuple[float, int | None]:

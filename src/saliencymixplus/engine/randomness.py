@@ -1,6 +1,7 @@
-"""Random numbers without a hidden state: every stream is seeded anew for every step.
+"""Random numbers without hidden state: every stream is seeded anew for every step.
 
-So a resumed run needs no generator's state, and what one part draws never shifts another's.
+A resumed run therefore needs no generator's state, and what one part draws never shifts another's
+numbers.
 """
 
 import hashlib
@@ -25,10 +26,10 @@ def generator_for(
 
 
 def batches_of_epoch(count: int, batch_size: int, seed: int, epoch: int) -> list[Tensor]:
-    """The row numbers of each batch of ``epoch``, (B,) int64, in an order of (seed, epoch) only.
+    """The row numbers of each batch of ``epoch``, (B,) int64; the order depends on (seed, epoch).
 
-    The last batch holds what is left; a single image is left out, for batch normalisation and
-    mixing need two.
+    The last batch holds the remainder. A remainder of one image is dropped: batch normalisation
+    and mixing need two.
     """
     order = torch.randperm(count, generator=generator_for(seed, "order", epoch))
     batches = list(order.split(batch_size))
@@ -36,24 +37,24 @@ def batches_of_epoch(count: int, batch_size: int, seed: int, epoch: int) -> list
 
 
 def mix_flags_of_epoch(steps: int, probability: float, seed: int, epoch: int) -> list[bool]:
-    """For each step of ``epoch``: is its batch mixed?"""
-    chance = torch.rand(steps, generator=generator_for(seed, "coin", epoch), dtype=torch.float64)
-    return (chance < probability).tolist()
+    """Whether each step of ``epoch`` mixes its batch."""
+    draws = torch.rand(steps, generator=generator_for(seed, "coin", epoch), dtype=torch.float64)
+    return (draws < probability).tolist()
 
 
 def saliency_flags_of_epoch(mix_flags: Sequence[bool], every: int) -> list[bool]:
-    """For each step of an epoch: if it is mixed, does it take its saliency pass?
+    """Whether each step of an epoch takes a saliency pass, if it mixes.
 
-    Every ``every``-th of its mixed steps does, the first one to begin with.
+    Every ``every``-th mixed step does, starting with the first.
     """
-    before = [0, *accumulate(mix_flags)][:-1]
-    return [count % every == 0 for count in before]
+    mixed_before = [0, *accumulate(mix_flags)][:-1]
+    return [count % every == 0 for count in mixed_before]
 
 
 class Streams:
     """The generators of a training step: augmentation, mixing, and torch's own (dropout).
 
-    The augmentation is drawn for the whole batch by every process; mixing and dropout differ.
+    Every process draws the augmentation of the whole batch; mixing and dropout differ by rank.
     """
 
     def __init__(self, seed: int, device: torch.device, rank: int = 0) -> None:
@@ -66,7 +67,7 @@ class Streams:
             self._global.append(torch.cuda.default_generators[device.index or 0])
 
     def start(self, epoch: int, step: int) -> None:
-        """Put every stream at its place for this step."""
+        """Seed every generator for this step."""
         self.augment.manual_seed(seed_of(self.seed, "augment", epoch, step))
         self.mix.manual_seed(seed_of(self.seed, "mix", epoch, step, self.rank))
         value = seed_of(self.seed, "model", epoch, step, self.rank)

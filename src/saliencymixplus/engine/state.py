@@ -1,112 +1,111 @@
-"""What a checkpoint holds, and how a training takes it up again."""
+"""What a checkpoint holds, and how a training resumes from it."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 
 import saliencymixplus
-from saliencymixplus.engine.build import Assembly
+from saliencymixplus.engine.context import TrainingContext, TrainingState, copied, state_of
 from saliencymixplus.engine.digest import changed_files, code_files
 from saliencymixplus.engine.optimizer import momentum_of
 from saliencymixplus.epoch_row import EpochRow
 from saliencymixplus.errors import UserError
 
-FORMAT = 1
 
-
-@dataclass
-class Progressed:
-    """How far a training is. Nothing here is a generator's state: see ``randomness``."""
-
-    epoch: int = 0  # finished epochs
-    step: int = 0  # steps done in the epoch after them
-    seconds: float = 0.0  # spent on that epoch so far
-    totals: Tensor | None = None  # of that epoch so far
-    history: list[EpochRow] = field(default_factory=list)
-    bests: dict[str, int] = field(default_factory=dict)  # best_validation, best_test: epoch
-    weights: dict[int, dict[str, Tensor]] = field(default_factory=dict)  # those, and asked for
-
-
-def pack(progressed: Progressed, parts: Assembly, digest: str) -> dict[str, Any]:
-    """The content of a checkpoint."""
-    now = state_of(parts.evaluated)
+def pack(context: TrainingContext) -> dict[str, Any]:
+    """The content of a checkpoint: tensors on the CPU, numbers and text."""
+    state, step = context.state, context.parts.step
+    evaluated = state_of(context.parts.evaluated)
     # The best weights are often the latest: torch.save then writes them once.
     weights = {
-        str(epoch): now if epoch == progressed.epoch and progressed.step == 0 else state
-        for epoch, state in progressed.weights.items()
+        str(epoch): evaluated if epoch == state.epoch and state.step == 0 else tensors
+        for epoch, tensors in state.weights.items()
     }
-    average = parts.step.average
     return {
-        "format": FORMAT,
-        "digest": digest,
+        "settings": context.run.model_dump(mode="json"),
+        "data": context.meta.digest,
+        "digest": context.digest,
         "code": code_files(),
         "torch": str(torch.__version__),
         "version": saliencymixplus.__version__,
-        "epoch": progressed.epoch,
-        "step": progressed.step,
-        "seconds": progressed.seconds,
-        "totals": progressed.totals,
-        "history": [asdict(row) for row in progressed.history],
-        "bests": progressed.bests,
+        "epoch": state.epoch,
+        "step": state.step,
+        "seconds": state.elapsed if state.step else 0.0,
+        "sums": step.metrics.sums.detach().cpu().clone() if state.step else None,
+        "history": [asdict(row) for row in state.history],
+        "best": state.best,
         "weights": weights,
-        "model": state_of(parts.step.local) if average else now,
-        "average": now if average else None,
-        "momentum": _copies(momentum_of(parts.step.local, parts.step.optimiser)),
+        "model": state_of(step.local) if step.ema else evaluated,
+        "ema": evaluated if step.ema else None,
+        "momentum": copied(momentum_of(step.local, step.optimizer)),
     }
 
 
-def unpack(content: dict[str, Any], parts: Assembly, digest: str, folder: Path) -> Progressed:
-    """Put a checkpoint's tensors into place, in place, and return how far it was.
+def unpack(content: dict[str, Any], context: TrainingContext, folder: Path) -> None:
+    """Resume ``context`` from the content of a checkpoint; tensors are written in place.
 
     Raises:
-        UserError: it was written by other code or another torch: the rest of the run would not be
-            what the settings and the code say.
+        UserError: settings, data, code or torch are not those that the checkpoint was written
+            with; the rest of the training would not be what they say.
     """
-    if content.get("format") != FORMAT or content["digest"] != digest:
-        raise UserError(f"{folder} holds the checkpoint of another run: delete that folder")
-    code, version = code_files(), str(torch.__version__)
-    changed = []
-    if content["code"] != code:
-        files = changed_files(content["code"], code)
-        shown = ", ".join(files[:3]) + (f" and {len(files) - 3} more" if len(files) > 3 else "")
-        changed.append(f"code ({shown})" if files else "code")
-    if content["torch"] != version:
-        changed.append(f"torch version ({content['torch']} → {version})")
+    changed = _changed(content, context)
     if changed:
         raise UserError(
-            f"the {' and the '.join(changed)} changed since epoch {content['epoch']} of this run "
-            f"was saved: restore them to resume, or start over with --no-resume (or delete "
+            f"{' and '.join(changed)} changed since epoch {content.get('epoch')} of this run was "
+            f"saved: restore what changed to resume, or start over with --no-resume (or delete "
             f"{folder})"
         )
-    step = parts.step
+    step = context.parts.step
     step.local.load_state_dict(content["model"])
-    if step.average:
-        step.average.model.load_state_dict(content["average"])
-    momentum = momentum_of(step.local, step.optimiser)
+    if step.ema:
+        step.ema.model.load_state_dict(content["ema"])
+    momentum = momentum_of(step.local, step.optimizer)
     with torch.no_grad():
         for name, value in content["momentum"].items():
             momentum[name].copy_(value)
-    return Progressed(
+    context.state = TrainingState(
         epoch=content["epoch"],
         step=content["step"],
         seconds=content["seconds"],
-        totals=content["totals"],
+        sums=content["sums"],
         history=[EpochRow(**row) for row in content["history"]],
-        bests=content["bests"],
-        weights={int(epoch): state for epoch, state in content["weights"].items()},
+        best=content["best"],
+        weights={int(epoch): tensors for epoch, tensors in content["weights"].items()},
     )
 
 
-def state_of(model: nn.Module) -> dict[str, Tensor]:
-    """A copy of the model's state on the CPU."""
-    return _copies(model.state_dict())
+def _changed(content: dict[str, Any], context: TrainingContext) -> list[str]:
+    """What differs from when the checkpoint was written, in words."""
+    changed = []
+    if content.get("digest") != context.digest:
+        if content.get("data") != context.meta.digest:
+            changed.append("the prepared data")
+        keys = _differing(content.get("settings"), context.run.model_dump(mode="json"))
+        if keys or not changed:
+            changed.append(f"the settings ({_listed(keys)})" if keys else "the settings")
+    code = code_files()
+    if content.get("code") != code:
+        files = changed_files(content.get("code"), code)
+        changed.append(f"the code ({_listed(files)})" if files else "the code")
+    version = str(torch.__version__)
+    if content.get("torch") != version:
+        changed.append(f"the torch version ({content.get('torch')} → {version})")
+    return changed
 
 
-def _copies(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {
-        name: t.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
-        for name, t in tensors.items()
-    }
+def _differing(before: object, now: object, key: str = "") -> list[str]:
+    """Dotted keys of the values that differ."""
+    if not isinstance(before, dict) or not isinstance(now, dict):
+        return [] if before == now else [key]
+    return [
+        found
+        for name in {**before, **now}
+        for found in _differing(before.get(name), now.get(name), f"{key}.{name}".lstrip("."))
+    ]
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more

@@ -1,4 +1,4 @@
-"""One optimisation step: batch, augmentation, mixing, forward, backward, optimiser, metrics."""
+"""One training step: augmentation, batch, mixing, forward, backward, optimizer, metrics."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from saliencymixplus import mixing
-from saliencymixplus.engine.epoch_metrics import Totals
-from saliencymixplus.engine.optimizer import WeightAverage, momentum_of
+from saliencymixplus.engine.ema import EMA
+from saliencymixplus.engine.epoch_metrics import EpochMetrics
+from saliencymixplus.engine.optimizer import momentum_of
 from saliencymixplus.engine.randomness import Streams
 from saliencymixplus.loading.augment import Boxes
 from saliencymixplus.loading.batches import Batch, Inputs, Source
@@ -18,13 +19,13 @@ from saliencymixplus.loading.batches import Batch, Inputs, Source
 
 @dataclass(frozen=True)
 class Pieces:
-    """What a step is put together from: as it is written, or compiled.
+    """The functions that a step calls, either as written or compiled.
 
     Attributes:
-        model: the network in training, possibly distributed.
-        saliency_model: what the saliency pass goes through, see ``mixing.input_only``.
+        model: the network in training, possibly ``DistributedDataParallel``.
+        saliency_model: the network of the saliency pass; see ``mixing.input_only``.
         assemble: ``Source.assemble``.
-        count: ``Totals.add``.
+        count: ``EpochMetrics.add``.
     """
 
     model: nn.Module
@@ -34,87 +35,101 @@ class Pieces:
     count: Callable[[mixing.Step, Tensor], None]
 
     def compiled(self, **how: Any) -> "Pieces":
-        """Everything that ``torch.compile(…, **how)`` can take; the first step compiles it.
+        """Everything compiled by ``torch.compile(…, **how)``, when the first step runs.
 
-        The small operations around the network too: one after the other, each takes a kernel and
-        its launch, and with mixing there are more of them than the network has layers.
+        That includes the small operations around the network: each would launch a kernel of its
+        own, and with mixing there are more of them than the network has layers.
         """
         how = {"dynamic": False, **how}
 
-        def fast(what: Any) -> Any:
+        def compiled(what: Any) -> Any:
             return torch.compile(what, **how)
 
         return Pieces(
-            model=fast(self.model),
-            saliency_model=fast(self.saliency_model),
+            model=compiled(self.model),
+            saliency_model=compiled(self.saliency_model),
             mixer=self.mixer.compiled(**how),
-            assemble=fast(self.assemble),
-            count=fast(self.count),
+            assemble=compiled(self.assemble),
+            count=compiled(self.count),
         )
 
 
 @dataclass
 class TrainStep:
-    """All that a step reads and changes. Calling it waits for nothing, so it can be captured.
+    """Everything that a step reads and changes. Calling it never waits for the device, so that a
+    whole step can be captured in a CUDA graph.
 
     Attributes:
-        local: the bare network.
-        plain: what a step is put together from, uncompiled.
-        compiled: the same, compiled; None: nothing is.
-        batch_size: of this process's part of a full batch. A last, smaller one would be compiled
-            anew: it takes the plain pieces.
-        rank, world: this process among all; each takes its part of the batch.
+        local: the network itself, neither compiled nor distributed.
+        compiled: compiled pieces; None: nothing is compiled.
+        batch_size: of this process's part of a full batch. A smaller, last batch takes the plain
+            pieces, as compiling them for it once more would take longer than the step.
+        ema: moving average of the weights; None: there is none.
+        rank, world: this process among all; each takes its part of every batch.
     """
 
     local: nn.Module
     plain: Pieces
-    optimiser: torch.optim.Optimizer
+    optimizer: torch.optim.Optimizer
     source: Source
     streams: Streams
-    totals: Totals
+    metrics: EpochMetrics
     autocast: Callable[[], AbstractContextManager[object]]
     batch_size: int
     compiled: Pieces | None = None
-    average: WeightAverage | None = None
+    ema: EMA | None = None
     rank: int = 0
     world: int = 1
 
     def __call__(self, inputs: Inputs, mix: bool, *, use_saliency: bool = True) -> None:
-        """Train on one batch; ``use_saliency``: with the method's saliency pass, if it has one."""
+        """Train on one batch.
+
+        Args:
+            inputs: what ``Source.inputs`` gave for the batch: row numbers or raw pixels, B of them.
+            mix: mix the batch; otherwise it is trained on as it is.
+            use_saliency: False: mix without the saliency pass, for ``saliency_every``.
+        """
+        pieces = self.compiled if self.compiled and self.compiles(inputs) else self.plain
         count = len(inputs[0])
-        use = self.compiled if self.compiled and self.compiles(inputs) else self.plain
-        # Drawn for the whole batch, so that each image gets the same crop on any number of
-        # processes; a process uses its own part.
+
+        # Augmentation: one draw for the batch of all processes, of which each takes its part, so
+        # that an image is cropped alike on any number of processes.
         boxes = self.source.augmentation.draw(
             count * self.world, self.streams.augment, self.source.device
         )
         boxes = boxes.part(count * self.rank, count * (self.rank + 1))
-        batch = use.assemble(inputs, boxes)
-        self.optimiser.zero_grad(set_to_none=True)
+
+        # Batch: images cut out, flipped and normalised to (B, 3, H, W), with labels and maps.
+        batch = pieces.assemble(inputs, boxes)
+
+        # Saliency pass, mixing, forward, loss, backward; leaves gradients in `.grad`.
+        self.optimizer.zero_grad(set_to_none=True)
         result = mixing.backward(
-            use.model,
-            use.mixer,
+            pieces.model,
+            pieces.mixer,
             batch.images,
             batch.labels,
             generator=self.streams.mix,
             saliency=batch.saliency if self.mixer.needs_saliency else None,
             mix=mix,
             use_saliency=use_saliency,
-            saliency_model=use.saliency_model,
+            saliency_model=pieces.saliency_model,
             autocast=self.autocast,
         )
-        self.optimiser.step()
-        if self.average:
-            self.average.update()
-        use.count(result, batch.labels)
+
+        self.optimizer.step()
+        if self.ema:
+            self.ema.update()
+        pieces.count(result, batch.labels)
 
     @property
     def mixer(self) -> mixing.Mixer:
+        """The mixer, not compiled."""
         return self.plain.mixer
 
     @property
-    def twin(self) -> nn.Module:
-        """The uncompiled network of the saliency pass."""
+    def saliency_model(self) -> nn.Module:
+        """The network of the saliency pass, not compiled."""
         return self.plain.saliency_model
 
     def compiles(self, inputs: Inputs) -> bool:
@@ -123,11 +138,11 @@ class TrainStep:
 
     def state(self) -> list[Tensor]:
         """Every tensor that a step changes, for a rehearsal that must leave no trace."""
-        averaged = [*self.average.model.state_dict().values()] if self.average else []
+        averaged = [*self.ema.model.state_dict().values()] if self.ema else []
         return [
             *self.local.state_dict().values(),
-            *momentum_of(self.local, self.optimiser).values(),
+            *momentum_of(self.local, self.optimizer).values(),
             *averaged,
-            self.totals.values,
-            self.totals.bad_step,
+            self.metrics.sums,
+            self.metrics.bad_step,
         ]

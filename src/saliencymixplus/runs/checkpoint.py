@@ -36,12 +36,7 @@ class CheckpointStore:
         torch.save(content, buffer)
         data = buffer.getbuffer()
         name = f"epoch{epoch:05d}-step{step:07d}-{hashlib.sha256(data).hexdigest()}.pt"
-        try:
-            write_atomically(self.path / name, lambda part: part.write_bytes(data))
-        except UserError as error:
-            last = self._found()
-            kept = f"; the checkpoint of epoch {last[0][0]} is kept" if last else ""
-            raise UserError(f"{error}{kept}") from error
+        write_atomically(self.path / name, lambda part: part.write_bytes(data))
         _sync_folder(self.path)
         for _, _, old in self._found()[_KEEP:]:
             old.unlink(missing_ok=True)
@@ -70,6 +65,11 @@ class CheckpointStore:
         if damaged:
             say("no whole checkpoint is left: the training starts over")
         return None
+
+    def newest(self) -> int | None:
+        """The finished epochs of the newest checkpoint; None if there is none."""
+        found = self._found()
+        return found[0][0] if found else None
 
     def _found(self) -> list[tuple[int, int, Path]]:
         """Epoch, step and file of every checkpoint, the newest first."""

@@ -5,72 +5,62 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from saliencymixplus.datasets.prepared import Meta
-from saliencymixplus.engine.build import Assembly
-from saliencymixplus.engine.state import Progressed, state_of
+from saliencymixplus.engine.context import TrainingContext, TrainingState, state_of
 from saliencymixplus.epoch_row import EpochRow
 from saliencymixplus.files import whole_directory, write_atomically, write_json
 from saliencymixplus.models import parameter_count
 from saliencymixplus.runs.history import write_history
 from saliencymixplus.runs.provenance import device_text, git_state, versions
-from saliencymixplus.settings import RunSettings
 from saliencymixplus.workspace import checkout_root
 
 
 def publish(
-    output: Path,
-    run: RunSettings,
-    meta: Meta,
-    digest: str,
-    parts: Assembly,
-    progressed: Progressed,
-    state: Path,
-    tracking: dict[str, Any],
+    output: Path, context: TrainingContext, folder: Path, tracking: dict[str, Any]
 ) -> dict[str, Any]:
-    """Write the run's folder ``output`` and return the summary.
+    """Write the folder ``output`` of a finished training and return its summary.
 
     Args:
-        state: the run's state folder, of which settings.json and samples/ are copied.
+        folder: the run's state folder; settings.json and samples/ are copied from it.
         tracking: the content of tracking.json.
     """
-    summary = summarise(progressed, parameter_count(parts.step.local), meta)
-    weights = {"last": (progressed.epoch, state_of(parts.evaluated))}
-    for name, epoch in progressed.bests.items():
-        weights[name] = (epoch, progressed.weights.get(epoch, weights["last"][1]))
-    for epoch in run.training.weights_epochs:
-        if epoch in progressed.weights:
-            weights[f"epoch_{epoch:04d}"] = (epoch, progressed.weights[epoch])
+    state, parts = context.state, context.parts
+    summary = summarise(state, parameter_count(parts.step.local), context.meta)
+    weights = {"last": (state.epoch, state_of(parts.evaluated))}
+    for name, epoch in state.best.items():
+        weights[name] = (epoch, state.weights.get(epoch, weights["last"][1]))
+    for epoch in context.run.training.weights_epochs:
+        if epoch in state.weights:
+            weights[f"epoch_{epoch:04d}"] = (epoch, state.weights[epoch])
     for pattern in (f".{output.name}.*.part", f".{output.name}.*.old"):
         for left in output.parent.glob(pattern):  # by a process that was killed just here
             shutil.rmtree(left, ignore_errors=True)
     with whole_directory(output) as part:
-        shutil.copyfile(state / "settings.json", part / "settings.json")
-        write_history(part / "history.csv", progressed.history)
+        shutil.copyfile(folder / "settings.json", part / "settings.json")
+        write_history(part / "history.csv", state.history)
         write_json(part / "summary.json", summary)
         write_json(part / "tracking.json", tracking)
         (part / "weights").mkdir()
         for name, (epoch, tensors) in weights.items():
             path = part / "weights" / f"{name}.safetensors"
             _write_weights(path, tensors)
-            row = progressed.history[epoch - 1]
-            write_json(path.with_suffix(".json"), _about(name, row, run, meta, digest, parts))
+            write_json(path.with_suffix(".json"), _about(name, epoch, context))
         (part / "samples").mkdir()
-        for image in sorted((state / "samples").glob("*.png")):
+        for image in sorted((folder / "samples").glob("*.png")):
             shutil.copyfile(image, part / "samples" / image.name)
     return summary
 
 
-def summarise(progressed: Progressed, parameters: int, meta: Meta) -> dict[str, Any]:
-    """The end figures: numbers only, as ``dvc metrics`` wants them."""
-    rows = progressed.history
-    epochs = {"last": progressed.epoch, **progressed.bests}
+def summarise(state: TrainingState, parameters: int, meta: Meta) -> dict[str, Any]:
+    """The content of summary.json: numbers only, as ``dvc metrics`` wants them."""
+    rows = state.history
+    epochs = {"last": state.epoch, **state.best}
     speeds = [row.images_per_second for row in rows]
     return {
         **{name: _errors(rows[epoch - 1]) for name, epoch in epochs.items()},
-        "epochs": progressed.epoch,
+        "epochs": state.epoch,
         "seconds": round(sum(row.seconds for row in rows), 3),
         "images_per_second": round(float(np.median(speeds)), 1) if speeds else 0.0,
         "forward_backward_passes": round(sum(row.forward_backward_passes for row in rows), 3),
@@ -80,7 +70,7 @@ def summarise(progressed: Progressed, parameters: int, meta: Meta) -> dict[str, 
 
 
 def _errors(row: EpochRow) -> dict[str, float]:
-    """The figures of one epoch; ``top1_error`` and ``top5_error`` are those on the test split."""
+    """Errors of one epoch in percent; ``top1_error`` and ``top5_error`` are on the test split."""
     names = {
         "top1_error": "test_top1_error",
         "top5_error": "test_top5_error",
@@ -91,18 +81,16 @@ def _errors(row: EpochRow) -> dict[str, float]:
     return {name: round(value, 6) for name, value in found.items() if value is not None}
 
 
-def write_settings(
-    path: Path, run: RunSettings, meta: Meta, digest: str, device: torch.device
-) -> None:
+def write_settings(path: Path, context: TrainingContext) -> None:
     """Write settings.json: all settings, the data, and where the result comes from.
 
     A training writes it into its state folder before the first step, so that tracking has it from
     the start; publishing copies it.
     """
-    git = git_state(checkout_root())
+    meta, git = context.meta, git_state(checkout_root())
     content = {
-        "settings": run.model_dump(mode="json"),
-        "digest": digest,
+        "settings": context.run.model_dump(mode="json"),
+        "digest": context.digest,
         "data": {
             "digest": meta.digest,
             "name": meta.name,
@@ -113,30 +101,29 @@ def write_settings(
             "counts": meta.counts,
         },
         "versions": versions(),
-        "device": device_text(device),
+        "device": device_text(context.device),
         "git": {"commit": git.get("commit"), "dirty": git.get("dirty")},
     }
     write_json(path, content)
 
 
-def _about(
-    name: str, row: EpochRow, run: RunSettings, meta: Meta, digest: str, parts: Assembly
-) -> dict[str, Any]:
+def _about(name: str, epoch: int, context: TrainingContext) -> dict[str, Any]:
     """What someone who has nothing but the weights needs to know."""
+    run, meta = context.run, context.meta
     return {
         "weights": name,
         "model": run.model.name,
         "stem": run.model.stem,
         "classes": meta.classes,
-        "input_size": list(parts.step.source.augmentation.output),
+        "input_size": list(context.parts.step.source.augmentation.output),
         "pixels": "RGB / 255, then (x - mean) / std",
         "mean": list(meta.mean),
         "std": list(meta.std),
         "mix": run.mix.model_dump(mode="json"),
         "seed": run.seed,
-        "digest": digest,
+        "digest": context.digest,
         "data": meta.name,
-        **_errors(row),
+        **_errors(context.state.history[epoch - 1]),
     }
 
 

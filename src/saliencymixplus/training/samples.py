@@ -1,47 +1,49 @@
-"""Grids of mixed samples, as the network in training mixes them at chosen epochs."""
+"""Grids of mixed training images, as the network in training mixes them at chosen epochs."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import nn
 
-from saliencymixplus.datasets.prepared import Meta
-from saliencymixplus.engine.build import Assembly
+from saliencymixplus.engine.context import TrainingContext
 from saliencymixplus.engine.randomness import batches_of_epoch, generator_for
 from saliencymixplus.files import write_atomically
-from saliencymixplus.settings import RunSettings
-from saliencymixplus.tracking import Tracker
 
-GROUP = "epoch"  # of MLflow's charts: it shows groups in alphabetical order, this one first
 _IMAGES, _SHOWN = 16, 8
 
 
-def log_samples(
-    run: RunSettings, meta: Meta, parts: Assembly, epoch: int, folder: Path, tracker: Tracker
-) -> None:
-    """Draw the same training images, mixed after this epoch, and hand them to the tracker.
+def draw_samples(context: TrainingContext, folder: Path) -> np.ndarray:
+    """Draw mixed training images as ``folder``/samples/epoch_0001.png; returns the picture.
 
-    Epoch 0 is before the first.
-    The images are whole and upright; the random numbers are the same at every epoch, so that a
-    series of grids shows what the network changes. Nothing of the training is touched.
+    The images are whole and upright, and images and random numbers are the same after every epoch
+    (0: before the first), so that a series of grids shows what the network changes. The training
+    is not affected.
+
+    Returns:
+        (H, W, 3) uint8.
     """
     from saliencymixplus.pictures.grid import mixed_grid
 
-    step = parts.step
+    run, meta, step, epoch = context.run, context.meta, context.parts.step, context.state.epoch
     count = min(_IMAGES, run.training.batch_size)
     rows = batches_of_epoch(meta.counts["train"], count, run.seed, epoch=0)[0]
     (inputs,) = step.source.inputs([rows])
     batch = step.source.assemble(inputs)
     generator = generator_for(run.seed, "samples", device=step.source.device)
-    with torch.random.fork_rng(devices=[]), _buffers_kept(step.twin), parts.autocast():
+    with (
+        torch.random.fork_rng(devices=[]),
+        _buffers_kept(step.saliency_model),
+        context.parts.autocast(),
+    ):
         mixed = step.mixer(
             batch.images,
             batch.labels,
             generator=generator,
-            model=step.twin,
+            model=step.saliency_model,
             saliency=batch.saliency if step.mixer.needs_saliency else None,
         )
     image = mixed_grid(
@@ -57,12 +59,12 @@ def log_samples(
     )
     path = folder / "samples" / f"epoch_{epoch:04d}.png"
     write_atomically(path, lambda part: Image.fromarray(image).save(part, format="PNG"))
-    tracker.log_image(f"{GROUP}/mixed samples", image, epoch)
+    return image
 
 
 @contextmanager
 def _buffers_kept(network: nn.Module) -> Iterator[None]:
-    """Put back what a pass does to the statistics: the published SaliencyMix+ updates them."""
+    """Restore the batch-norm statistics, which the saliency pass as published updates."""
     kept = [(buffer, buffer.clone()) for buffer in network.buffers()]
     try:
         yield

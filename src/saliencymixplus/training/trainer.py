@@ -1,17 +1,20 @@
-"""The training loop: epochs of steps, what is recorded of them, and an end in every case."""
+"""A training's life: start or resume, train, publish, and an end in every case."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from saliencymixplus.datasets.prepared import Prepared, load_prepared
-from saliencymixplus.engine.build import Assembly, assemble
+from saliencymixplus.datasets.prepared import load_prepared
+from saliencymixplus.engine import train as engine
+from saliencymixplus.engine.build import assemble
+from saliencymixplus.engine.context import TrainingContext
 from saliencymixplus.engine.device import choose_device, device_settings
 from saliencymixplus.engine.distributed import Processes, local_device, processes
-from saliencymixplus.engine.loop import Loop
-from saliencymixplus.engine.state import Progressed, unpack
+from saliencymixplus.engine.state import unpack
 from saliencymixplus.errors import UserError
 from saliencymixplus.runs.checkpoint import (
     CheckpointStore,
@@ -22,7 +25,8 @@ from saliencymixplus.runs.checkpoint import (
 from saliencymixplus.runs.history import write_history
 from saliencymixplus.runs.write import publish, write_settings
 from saliencymixplus.settings import RunSettings, RuntimeSettings, settings_digest
-from saliencymixplus.tracking import NoneTracker, Status, Tracker, open_tracker
+from saliencymixplus.tracking import Status, Tracker, open_tracker
+from saliencymixplus.training.hooks import Checkpoints, Display, Records, Samples, StopOnSignal
 from saliencymixplus.training.progress import Silent, create_progress
 from saliencymixplus.training.signals import Interrupted, Signals, watched_signals
 from saliencymixplus.workspace import checkout_root, repository_root, state_root
@@ -33,41 +37,32 @@ def train(
 ) -> dict[str, Any]:
     """Train as ``run`` says and write the run's folder ``output``; returns its summary.
 
-    An unfinished training of the same settings, data and code is gone on with
-    (``runtime.resume``), to the same result as if it had not been interrupted.
+    Resumes an unfinished training with the same settings, data and code (``runtime.resume``), to
+    the same result as if it had not been interrupted. In all processes but the first the summary
+    is empty.
 
     Raises:
         UserError: settings that don't fit the data or the device, a loss that is not finite, too
-            little memory or disk, or another process at the same run.
-        Interrupted: SIGINT or SIGTERM came; what was done is saved.
+            little memory or disk, or another process that trains the same run.
+        Interrupted: SIGINT or SIGTERM was received; what was done is saved.
     """
     device = local_device(choose_device(runtime.device))
     data = load_prepared(prepared)
-    digest = settings_digest(run, data.meta.digest)
     with (
         processes(device) as group,
         device_settings(device, deterministic=runtime.deterministic),
         watched_signals() as signals,
+        _shown(runtime, group, run.training.epochs) as progress,
+        _memory_errors(run, device, group),
     ):
-        progress = create_progress(runtime.progress if group.first else "none", run.training.epochs)
-        training = _Training(run, data, output, runtime, device, group, signals, progress, digest)
-        try:
-            if not group.first:
-                return training.follow()
-            with locked_state(state_folder(digest), keep=runtime.resume) as folder:
-                return training.lead(folder)
-        except (RuntimeError, MemoryError) as error:
-            if not _is_out_of_memory(error):
-                raise
-            size = run.training.batch_size
-            fitting = 1 << (size - 1).bit_length() - 1
-            smaller = f"training.batch_size {fitting}" if fitting >= 2 * group.world else ""
-            raise UserError(
-                f"out of memory on {device} with batch size {size}: "
-                f"try {smaller or 'a smaller network or smaller images'}"
-            ) from error
-        finally:
-            progress.close()
+        digest = settings_digest(run, data.meta.digest)
+        locked = locked_state(state_folder(digest), keep=runtime.resume)
+        with locked if group.first else nullcontext() as folder:
+            parts = assemble(run, data, runtime, device, group, progress.say)
+            context = TrainingContext(run, data.meta, digest, device, group, parts)
+            if folder is None:
+                return _follow(context, signals)
+            return _lead(context, folder, output, runtime, signals, progress)
 
 
 def state_folder(digest: str) -> Path:
@@ -76,9 +71,9 @@ def state_folder(digest: str) -> Path:
     It holds settings.json (from before the first step), history.csv (a row per epoch with the
     time at which it ended, ``time_ms``; written before the tracker and the checkpoint know of the
     epoch, and cut back to the checkpoint before the tracker starts), samples/*.png, the
-    checkpoints, and what tracking keeps there. It goes when the run is published.
+    checkpoints, and what tracking keeps there. It is removed when the run is published.
 
-    Experiments of a DVC queue train apart, even where their settings are the same.
+    Experiments of a DVC queue have state folders of their own, even with the same settings.
     """
     experiment = os.environ.get("DVC_EXP_NAME", "")
     if experiment and checkout_root() != repository_root():
@@ -86,140 +81,139 @@ def state_folder(digest: str) -> Path:
     return state_root() / "runs" / digest
 
 
-def _is_out_of_memory(error: Exception) -> bool:
-    """Also where torch has no class for it: a CPU's memory, a driver's, a library's."""
-    told = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED")
-    named = isinstance(error, torch.OutOfMemoryError | MemoryError)
-    return named or any(words in str(error) for words in told)
-
-
-class _Training:
-    def __init__(
-        self,
-        run: RunSettings,
-        data: Prepared,
-        output: Path,
-        runtime: RuntimeSettings,
-        device: torch.device,
-        group: Processes,
-        signals: Signals,
-        progress: Silent,
-        digest: str,
-    ) -> None:
-        self.run, self.data, self.output, self.runtime = run, data, output, runtime
-        self.device, self.group, self.signals = device, group, signals
-        self.progress, self.digest = progress, digest
-
-    def lead(self, folder: Path) -> dict[str, Any]:
-        """Rank 0: trains, tracks, saves and publishes."""
-        store = CheckpointStore(folder)
-        parts = self._assemble()
-        saved = store.load(self.progress.say)
-        progressed = self._take_up(saved, parts, folder)
-        meta = self.data.meta
-        write_settings(folder / "settings.json", self.run, meta, self.digest, self.device)
-        # Of epochs after the checkpoint nothing is kept: they are trained again.
-        write_history(folder / "history.csv", progressed.history, times=True)
-        described = {"digest": meta.digest, "name": meta.name, "counts": meta.counts}
-        tracker = open_tracker(
-            self.runtime.tracker,
-            run=self.run,
-            identity=self.digest,
-            data=described,
-            state=folder,
-            resume=self.runtime.resume,
-        )
-        status: Status = "FAILED"
-        try:
-            if saved:
-                self._say_resumed(progressed)
-            tracker.rewind(progressed.epoch)
-            loop = self._loop(parts, progressed, tracker, store, folder)
-            for row in progressed.history:
-                loop.record(row)
-            loop.fit()
-            summary = publish(
-                self.output,
-                self.run,
-                meta,
-                self.digest,
-                parts,
-                progressed,
-                folder,
-                tracker.reference,
+def _lead(
+    context: TrainingContext,
+    folder: Path,
+    output: Path,
+    runtime: RuntimeSettings,
+    signals: Signals,
+    progress: Silent,
+) -> dict[str, Any]:
+    """Rank 0: trains, tracks, saves and publishes."""
+    store = CheckpointStore(folder)
+    saved = store.load(progress.say)
+    _resume(context, saved, folder)
+    run, meta, state = context.run, context.meta, context.state
+    write_settings(folder / "settings.json", context)
+    write_history(folder / "history.csv", state.history, times=True)
+    tracker = open_tracker(
+        runtime.tracker,
+        run=run,
+        identity=context.digest,
+        data={"digest": meta.digest, "name": meta.name, "counts": meta.counts},
+        state=folder,
+        resume=runtime.resume,
+    )
+    status: Status = "FAILED"
+    try:
+        if saved:
+            step = f", step {state.step}" if state.step else ""
+            progress.say(
+                f"resumed after epoch {state.epoch}{step} of {run.training.epochs} "
+                "(--no-resume starts over)"
             )
-            self._hand_over(tracker, parts)
-            status = "FINISHED"
-        except (Interrupted, KeyboardInterrupt):
-            status = "KILLED"
+        tracker.rewind(state.epoch)
+        records, checkpoints = Records(folder, tracker), Checkpoints(store)
+        for row in state.history:
+            records.log(row)
+        hooks = [
+            StopOnSignal(signals, checkpoints),
+            Display(progress),
+            records,
+            Samples(folder, tracker),
+            checkpoints,
+        ]
+        with _saying_what_is_kept(store):
+            engine.train(context, hooks)
+        summary = publish(output, context, folder, tracker.reference)
+        _hand_over(context, output, tracker)
+        status = "FINISHED"
+    except (Interrupted, KeyboardInterrupt):
+        status = "KILLED"
+        raise
+    finally:
+        progress.close()
+        tracker.finish(status)
+    remove_state(folder)
+    if tracker.url_hint:
+        progress.say(f"see it: {tracker.url_hint}")
+    return summary
+
+
+def _follow(context: TrainingContext, signals: Signals) -> dict[str, Any]:
+    """The other ranks: train, and write nothing."""
+    _resume(context, None, Path())
+    engine.train(context, [StopOnSignal(signals, None)])
+    return {}
+
+
+def _resume(context: TrainingContext, saved: bytes | None, folder: Path) -> None:
+    """Put the checkpoint that rank 0 has, if any, into the context of every rank."""
+    shared = context.processes.share(saved)
+    if not shared:
+        return
+    unpack(read_checkpoint(shared), context, folder)
+    sums = context.state.sums
+    if sums is not None and not context.processes.first:
+        sums.zero_()  # they are sums over all processes, which rank 0 continues
+
+
+def _hand_over(context: TrainingContext, output: Path, tracker: Tracker) -> None:
+    """Give the tracker the published files and the model."""
+    for name in ("settings.json", "history.csv", "summary.json"):
+        tracker.log_file(output / name, None)
+    for path in sorted((output / "weights").iterdir()):
+        tracker.log_file(path, "weights")
+    source = context.parts.sources["test"]
+    (inputs,) = source.inputs([torch.arange(min(8, context.meta.counts["test"]))])
+    example = source.assemble(inputs).images.float().cpu().contiguous().numpy()
+    if len(example) >= 2:
+        tracker.log_model(context.parts.evaluated, example)
+
+
+@contextmanager
+def _shown(runtime: RuntimeSettings, group: Processes, epochs: int) -> Iterator[Silent]:
+    """Progress on the first process, closed at the end."""
+    progress = create_progress(runtime.progress if group.first else "none", epochs)
+    try:
+        yield progress
+    finally:
+        progress.close()
+
+
+@contextmanager
+def _memory_errors(run: RunSettings, device: torch.device, group: Processes) -> Iterator[None]:
+    """Turn running out of memory into one line that says which batch size to try."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not _is_out_of_memory(error):
             raise
-        finally:
-            self.progress.close()
-            tracker.finish(status)
-        remove_state(folder)
-        if tracker.url_hint:
-            self.progress.say(f"see it: {tracker.url_hint}")
-        return summary
+        size = run.training.batch_size
+        smaller = 1 << (size - 1).bit_length() - 1
+        advice = f"training.batch_size {smaller}" if smaller >= 2 * group.world else ""
+        raise UserError(
+            f"out of memory on {device} with batch size {size}: "
+            f"try {advice or 'a smaller network or smaller images'}"
+        ) from error
 
-    def follow(self) -> dict[str, Any]:
-        """The other ranks: train, and write nothing."""
-        parts = self._assemble()
-        progressed = self._take_up(None, parts, Path())
-        self._loop(parts, progressed, NoneTracker(), None, Path()).fit()
-        return {}
 
-    def _assemble(self) -> Assembly:
-        say = self.progress.say
-        return assemble(self.run, self.data, self.runtime, self.device, self.group, say)
+def _is_out_of_memory(error: Exception) -> bool:
+    """Also errors for which torch has no class: a CPU's memory, the driver's, a library's."""
+    messages = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED")
+    known = isinstance(error, torch.OutOfMemoryError | MemoryError)
+    return known or any(message in str(error) for message in messages)
 
-    def _take_up(self, saved: bytes | None, parts: Assembly, folder: Path) -> Progressed:
-        """The state of ``saved`` on every process, or a fresh one."""
-        shared = self.group.share(saved)
-        if not shared:
-            return Progressed()
-        progressed = unpack(read_checkpoint(shared), parts, self.digest, folder)
-        if not self.group.first and progressed.totals is not None:
-            progressed.totals.zero_()  # they are sums over all processes: rank 0 goes on with them
-        return progressed
 
-    def _loop(
-        self,
-        parts: Assembly,
-        progressed: Progressed,
-        tracker: Tracker,
-        store: CheckpointStore | None,
-        folder: Path,
-    ) -> Loop:
-        return Loop(
-            run=self.run,
-            meta=self.data.meta,
-            digest=self.digest,
-            parts=parts,
-            progressed=progressed,
-            tracker=tracker,
-            progress=self.progress,
-            group=self.group,
-            signals=self.signals,
-            store=store,
-            folder=folder,
-        )
-
-    def _say_resumed(self, progressed: Progressed) -> None:
-        step = f", step {progressed.step}" if progressed.step else ""
-        self.progress.say(
-            f"resumed after epoch {progressed.epoch}{step} of {self.run.training.epochs} "
-            "(--no-resume starts over)"
-        )
-
-    def _hand_over(self, tracker: Tracker, parts: Assembly) -> None:
-        """Give the tracker the published files and the model."""
-        for name in ("settings.json", "history.csv", "summary.json"):
-            tracker.log_file(self.output / name, None)
-        for path in sorted((self.output / "weights").iterdir()):
-            tracker.log_file(path, "weights")
-        count = min(8, self.data.meta.counts["test"])
-        source = parts.sources["test"]
-        (inputs,) = source.inputs([torch.arange(count)])
-        example = source.assemble(inputs).images.float().cpu().contiguous().numpy()
-        if len(example) >= 2:
-            tracker.log_model(parts.evaluated, example)
+@contextmanager
+def _saying_what_is_kept(store: CheckpointStore) -> Iterator[None]:
+    """Add to an error of a training which checkpoint it leaves."""
+    try:
+        yield
+    except Interrupted:
+        raise
+    except UserError as error:
+        newest = store.newest()
+        if newest is None:
+            raise
+        raise UserError(f"{error}; the checkpoint of epoch {newest} is kept") from error

@@ -1,0 +1,132 @@
+"""What one process trains with, and how far it is: the object that everything hands on."""
+
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from saliencymixplus.datasets.prepared import Meta
+from saliencymixplus.engine.cuda_graph import Engine
+from saliencymixplus.engine.distributed import Processes
+from saliencymixplus.engine.loss_monitor import LossMonitor
+from saliencymixplus.engine.step import TrainStep
+from saliencymixplus.epoch_row import EpochRow
+from saliencymixplus.loading.batches import Source
+from saliencymixplus.settings import RunSettings
+
+# Weights that are kept besides the last: those of the epoch with the lowest error.
+_BEST = {"best_validation": "validation_top1_error", "best_test": "test_top1_error"}
+
+
+@dataclass
+class Assembly:
+    """The parts of a training, ready to run; see ``build.assemble``."""
+
+    sources: dict[str, Source]  # train, test and, where there is one, val
+    step: TrainStep
+    engine: Engine  # runs the step
+    autocast: Callable[[], AbstractContextManager[object]]
+    eval_autocast: Callable[[], AbstractContextManager[object]]
+    eval_batch_size: int
+
+    @property
+    def evaluated(self) -> nn.Module:
+        """The network that is evaluated and kept: the moving average, if there is one."""
+        return self.step.ema.model if self.step.ema else self.step.local
+
+
+@dataclass
+class TrainingState:
+    """How far a training is: all that a checkpoint holds besides tensors of network and optimizer.
+
+    No generator's state is among it: see ``randomness``.
+    """
+
+    epoch: int = 0  # finished epochs
+    step: int = 0  # finished steps of the epoch in progress
+    steps: int = 0  # of the epoch in progress; 0 before it starts
+    seconds: float = 0.0  # spent on the epoch in progress before this process took it up
+    sums: Tensor | None = None  # EpochMetrics.sums of the epoch in progress, when it was saved
+    history: list[EpochRow] = field(default_factory=list)
+    best: dict[str, int] = field(default_factory=dict)  # best_validation, best_test: their epoch
+    weights: dict[int, dict[str, Tensor]] = field(default_factory=dict)  # epoch: kept weights, CPU
+    _began: float = field(default_factory=time.monotonic)
+
+    def start_epoch(self, steps: int) -> None:
+        """Start the clock of an epoch, or of what is left of one."""
+        self.steps, self._began = steps, time.monotonic() - self.seconds
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds spent on the epoch in progress."""
+        return time.monotonic() - self._began
+
+    def end_epoch(self, row: EpochRow) -> None:
+        """Append the epoch's figures."""
+        self.history.append(row)
+        self.epoch, self.step, self.seconds, self.sums = row.epoch, 0, 0.0, None
+
+    def keep_weights(self, model: nn.Module, asked: tuple[int, ...]) -> None:
+        """Keep the last epoch's weights if they are the best or in ``asked``; drop outdone ones."""
+        row, keep = self.history[-1], self.epoch in asked
+        for name, column in _BEST.items():
+            error = getattr(row, column)
+            before = self.best.get(name)
+            if error is not None and (
+                before is None or error < getattr(self.history[before - 1], column)
+            ):
+                self.best[name], keep = self.epoch, True
+        if keep:  # copied off the device once, however many reasons there are
+            self.weights[self.epoch] = state_of(model)
+        for epoch in set(self.weights) - {*self.best.values(), *asked}:
+            del self.weights[epoch]
+
+
+@dataclass
+class TrainingContext:
+    """One process of one training."""
+
+    run: RunSettings
+    meta: Meta  # of the prepared data
+    digest: str  # of the settings and the data
+    device: torch.device
+    processes: Processes
+    parts: Assembly
+    state: TrainingState = field(default_factory=TrainingState)
+    monitor: LossMonitor = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.monitor = LossMonitor(self.parts.step.metrics)
+
+
+class Hook:
+    """Called around the steps and epochs of a training; does nothing unless overridden.
+
+    The engine calls hooks in their order and writes, prints and logs nothing itself. A hook may
+    raise to end the training; the state then is that of the last finished step.
+    """
+
+    def on_epoch_start(self, context: TrainingContext) -> None:
+        """Before the first step of an epoch, or of what is left of a resumed one."""
+
+    def on_step_end(self, context: TrainingContext, loss: float | None) -> None:
+        """After a step; ``loss``: the epoch's mean so far, None where it is not yet known."""
+
+    def on_epoch_end(self, context: TrainingContext, row: EpochRow) -> None:
+        """After an epoch was trained and evaluated, and its weights were kept if need be."""
+
+
+def state_of(model: nn.Module) -> dict[str, Tensor]:
+    """A copy of the model's state on the CPU."""
+    return copied(model.state_dict())
+
+
+def copied(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Contiguous copies on the CPU."""
+    return {
+        name: t.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
+        for name, t in tensors.items()
+    }

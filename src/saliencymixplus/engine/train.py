@@ -1,0 +1,134 @@
+"""Training: epochs of steps, each epoch evaluated. Everything else hooks into it.
+
+One step, from batch to optimizer, is ``step.TrainStep.__call__``; the engine calls it, or replays
+the CUDA graph that was captured of it.
+"""
+
+import math
+import time
+from collections.abc import Sequence
+
+from saliencymixplus import mixing
+from saliencymixplus.engine.context import Hook, TrainingContext
+from saliencymixplus.engine.epoch_metrics import EpochMetrics
+from saliencymixplus.engine.evaluate_split import evaluate_split
+from saliencymixplus.engine.optimizer import set_lr
+from saliencymixplus.engine.randomness import (
+    batches_of_epoch,
+    mix_flags_of_epoch,
+    saliency_flags_of_epoch,
+)
+from saliencymixplus.engine.schedule import lr_at
+from saliencymixplus.epoch_row import EpochRow
+from saliencymixplus.errors import UserError
+
+_SPLITS = {"val": "validation", "test": "test"}  # and the prefix of their columns
+
+
+def train(context: TrainingContext, hooks: Sequence[Hook] = ()) -> None:
+    """Train the epochs that are left.
+
+    Raises:
+        UserError: the loss is not finite.
+    """
+    while context.state.epoch < context.run.training.epochs:
+        train_one_epoch(context, hooks)
+
+
+def train_one_epoch(context: TrainingContext, hooks: Sequence[Hook] = ()) -> EpochRow:
+    """Train and evaluate the next epoch, from the step that ``context.state`` is at.
+
+    Raises:
+        UserError: the loss is not finite.
+    """
+    recipe, seed, state = context.run.training, context.run.seed, context.state
+    step, engine, monitor = context.parts.step, context.parts.engine, context.monitor
+    epoch = state.epoch + 1
+
+    batches = batches_of_epoch(context.meta.counts["train"], recipe.batch_size, seed, epoch)
+    mixes = step.mixer.method != "none" and epoch > recipe.mix_start
+    mix_prob = recipe.mix_prob if mixes else 0.0
+    mix_flags = mix_flags_of_epoch(len(batches), mix_prob, seed, epoch)
+    saliency_flags = saliency_flags_of_epoch(mix_flags, step.mixer.options.saliency_every)
+    state.start_epoch(len(batches))
+    step.metrics.reset(state.sums)
+    monitor.start()
+    for hook in hooks:
+        hook.on_epoch_start(context)
+
+    rows = [context.processes.part(batch) for batch in batches[state.step :]]
+    for index, inputs in enumerate(step.source.inputs(rows), start=state.step):
+        total = (epoch - 1) * len(batches) + index
+        set_lr(step.optimizer, lr_at(recipe, total, len(batches)))
+        if step.ema:
+            step.ema.set_step(total)
+        engine.run(
+            inputs, mix_flags[index], use_saliency=saliency_flags[index], epoch=epoch, index=index
+        )
+        state.step = index + 1
+        loss, bad_step = monitor.look(index) or (None, None)
+        _require_finite(context, bad_step)
+        for hook in hooks:
+            hook.on_step_end(context, loss)
+    _require_finite(context, monitor.wait()[1])
+
+    passes = sum(
+        mixing.passes(step.mixer, use_saliency=use_saliency) if mix else 1.0
+        for mix, use_saliency in zip(mix_flags, saliency_flags, strict=True)
+    )
+    row = _evaluated(context, passes)
+    state.end_epoch(row)
+    if context.processes.first:
+        state.keep_weights(context.parts.evaluated, recipe.weights_epochs)
+    for hook in hooks:
+        hook.on_epoch_end(context, row)
+    return row
+
+
+def _evaluated(context: TrainingContext, passes: float) -> EpochRow:
+    """The figures of an epoch whose last step is done; evaluates the network."""
+    recipe, parts, state = context.run.training, context.parts, context.state
+    sums = parts.step.metrics.sums.clone()
+    context.processes.sum(sums)
+    averages = EpochMetrics.averages(sums)
+    trained = state.elapsed
+    errors: dict[str, float | None] = {}
+    for split, prefix in _SPLITS.items():
+        if split not in parts.sources:
+            continue
+        accuracy = evaluate_split(
+            parts.evaluated,
+            parts.sources[split],
+            batch_size=parts.eval_batch_size,
+            autocast=parts.eval_autocast,
+            processes=context.processes,
+        )
+        # Batch statistics that lag behind the first steps may overflow: no reason to stop.
+        errors[f"{prefix}_loss"] = accuracy.loss if math.isfinite(accuracy.loss) else None
+        errors[f"{prefix}_top1_error"] = accuracy.top1_error
+        errors[f"{prefix}_top5_error"] = accuracy.top5_error
+    epoch = state.epoch + 1
+    return EpochRow(
+        epoch=epoch,
+        learning_rate=lr_at(recipe, epoch * state.steps - 1, state.steps),
+        train_loss=averages.loss,
+        train_clean_top1_error=averages.clean_top1_error,
+        train_mixed_top1_error=averages.mixed_top1_error,
+        **errors,
+        mean_lam=averages.mean_lam,
+        seconds=state.elapsed,
+        images_per_second=averages.images / trained,
+        forward_backward_passes=passes,
+        time_ms=time.time_ns() // 1_000_000,
+    )
+
+
+def _require_finite(context: TrainingContext, bad_step: int | None) -> None:
+    if bad_step is None:
+        return
+    recipe, epoch, steps = context.run.training, context.state.epoch + 1, context.state.steps
+    lr = lr_at(recipe, (epoch - 1) * steps + bad_step, steps)
+    raise UserError(
+        f"the loss is not finite in epoch {epoch}, step {bad_step + 1} of {steps} "
+        f"(learning rate {lr:g}): lower training.learning_rate or add warm-up"
+    )

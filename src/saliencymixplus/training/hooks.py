@@ -1,0 +1,137 @@
+"""What happens around a training: display, history and tracker, samples, checkpoints, signals."""
+
+import signal
+import time
+from pathlib import Path
+
+from saliencymixplus.engine.context import Hook, TrainingContext
+from saliencymixplus.engine.state import pack
+from saliencymixplus.epoch_row import COLUMNS, EpochRow
+from saliencymixplus.runs.checkpoint import CheckpointStore
+from saliencymixplus.runs.history import write_history
+from saliencymixplus.tracking import Tracker
+from saliencymixplus.training.progress import Silent
+from saliencymixplus.training.samples import draw_samples
+from saliencymixplus.training.signals import Interrupted, Signals
+
+_GROUP = "epoch"  # of MLflow's charts: it shows groups in alphabetical order, this one first
+# At most this fraction of the time goes into checkpoints, and none is older than this, in seconds.
+_SAVING_FRACTION, _OLDEST = 0.02, 600.0
+
+
+class Display(Hook):
+    """Shows progress."""
+
+    def __init__(self, progress: Silent) -> None:
+        self.progress = progress
+
+    def on_epoch_start(self, context: TrainingContext) -> None:
+        state = context.state
+        self.progress.begin(state.epoch + 1, state.steps, state.step)
+
+    def on_step_end(self, context: TrainingContext, loss: float | None) -> None:
+        state = context.state
+        images_per_second = state.step * context.run.training.batch_size / state.elapsed
+        self.progress.step(state.step, loss, None if loss is None else images_per_second)
+
+    def on_epoch_end(self, context: TrainingContext, row: EpochRow) -> None:
+        self.progress.end(row)
+
+
+class Records(Hook):
+    """Writes history.csv into the state folder, then tells the tracker."""
+
+    def __init__(self, folder: Path, tracker: Tracker) -> None:
+        self.folder, self.tracker = folder, tracker
+
+    def on_epoch_end(self, context: TrainingContext, row: EpochRow) -> None:
+        write_history(self.folder / "history.csv", context.state.history, times=True)
+        self.log(row)
+
+    def log(self, row: EpochRow) -> None:
+        """Give an epoch's figures to the tracker, which leaves out those that it has."""
+        figures = {name: getattr(row, name) for name in COLUMNS if name != "epoch"}
+        metrics = {f"{_GROUP}/{k}": float(v) for k, v in figures.items() if v is not None}
+        self.tracker.log_epoch(row.epoch, metrics)
+
+
+class Samples(Hook):
+    """Draws mixed samples after the epochs that ``training.sample_epochs`` names."""
+
+    def __init__(self, folder: Path, tracker: Tracker) -> None:
+        self.folder, self.tracker = folder, tracker
+
+    def on_epoch_start(self, context: TrainingContext) -> None:
+        if (context.state.epoch, context.state.step) == (0, 0):
+            self._draw(context)
+
+    def on_epoch_end(self, context: TrainingContext, row: EpochRow) -> None:
+        self._draw(context)
+
+    def _draw(self, context: TrainingContext) -> None:
+        epoch = context.state.epoch
+        if epoch in context.run.training.sample_epochs:
+            image = draw_samples(context, self.folder)
+            self.tracker.log_image(f"{_GROUP}/mixed samples", image, epoch)
+
+
+class Checkpoints(Hook):
+    """Saves after epochs, as often as saving takes little of the time, and within long ones.
+
+    Within an epoch only a single process saves: several are never at the same step.
+    """
+
+    def __init__(self, store: CheckpointStore) -> None:
+        self.store = store
+        self._saved = time.monotonic()
+        self._cost = 0.0  # seconds that the last checkpoint took
+
+    def on_step_end(self, context: TrainingContext, loss: float | None) -> None:
+        if time.monotonic() - self._saved > _OLDEST and context.processes.world == 1:
+            self.save(context)
+
+    def on_epoch_end(self, context: TrainingContext, row: EpochRow) -> None:
+        last = row.epoch == context.run.training.epochs
+        waited = time.monotonic() - self._saved
+        if last or self._cost == 0.0 or waited * _SAVING_FRACTION >= self._cost:
+            self.save(context)
+
+    def save(self, context: TrainingContext) -> None:
+        """Save the state, unless the loss has stopped being finite."""
+        if context.monitor.wait()[1] is not None:
+            return
+        began = time.monotonic()
+        self.store.save(pack(context), epoch=context.state.epoch, step=context.state.step)
+        self._saved = time.monotonic()
+        self._cost = self._saved - began
+
+
+class StopOnSignal(Hook):
+    """Saves and ends the training once SIGINT or SIGTERM was received.
+
+    Args:
+        checkpoints: None in all processes but the first.
+    """
+
+    def __init__(self, signals: Signals, checkpoints: Checkpoints | None) -> None:
+        self.signals, self.checkpoints = signals, checkpoints
+
+    def on_epoch_start(self, context: TrainingContext) -> None:
+        self._stop_if_told(context)
+
+    def on_step_end(self, context: TrainingContext, loss: float | None) -> None:
+        self._stop_if_told(context)
+
+    def _stop_if_told(self, context: TrainingContext) -> None:
+        number, state = self.signals.received, context.state
+        if number is None:
+            return
+        where = f"epoch {state.epoch}"
+        if context.processes.world == 1 and self.checkpoints:
+            self.checkpoints.save(context)
+            where = f"epoch {state.epoch + 1}, step {state.step}" if state.step else where
+        raise Interrupted(
+            f"stopped by {signal.Signals(number).name}; saved at {where}: "
+            "the same command resumes from there",
+            number,
+        )
