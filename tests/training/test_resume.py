@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import torch
 
+from saliencymixplus.datasets.prepared import load_prepared
 from saliencymixplus.engine.cuda_graph import EagerEngine
 from saliencymixplus.engine.digest import code_files
 from saliencymixplus.epoch_row import EpochRow
@@ -23,10 +24,10 @@ from saliencymixplus.errors import UserError
 from saliencymixplus.runs import checkpoint
 from saliencymixplus.runs.checkpoint import CheckpointStore, locked_state, read_checkpoint
 from saliencymixplus.runs.history import read_history, write_history
-from saliencymixplus.settings import RuntimeSettings
+from saliencymixplus.settings import RuntimeSettings, settings_digest
 from saliencymixplus.training.signals import Interrupted
 from saliencymixplus.training.trainer import train
-from tests.helpers import Recorder, run_settings, same_weights, timeless
+from tests.helpers import Recorder, run_settings, same_weights, timeless, write_prepared
 
 METHODS = ["none", "cutmix", "saliencymix", "saliencymixplus"]
 
@@ -153,6 +154,34 @@ def test_a_checkpoint_of_other_code_is_refused(
     monkeypatch.setattr("saliencymixplus.engine.state.code_files", lambda: other)
     with pytest.raises(UserError, match=r"the code \(engine/optimizer.py\) changed since epoch 2"):
         train(run_settings(), tiny, tmp_path / "run", runtime)
+
+
+def test_a_refused_checkpoint_names_all_that_changed(
+    tiny: Path,
+    tmp_path: Path,
+    state: Path,
+    runtime: RuntimeSettings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Settings and data too, which get there only with a folder that was moved or copied."""
+    stop_at(monkeypatch, 3, 1)
+    with pytest.raises(Interrupted):
+        train(run_settings(), tiny, tmp_path / "run", runtime)
+    (folder,) = (state / "runs").iterdir()
+    other = write_prepared(tmp_path / "other", size=10)
+    settings = run_settings(learning_rate=0.05, schedule="cosine")
+    digest = settings_digest(settings, load_prepared(other).meta.digest)
+    folder.rename(folder.with_name(digest))
+    monkeypatch.setattr(torch, "__version__", "9.9")
+    with pytest.raises(UserError) as caught:
+        train(settings, other, tmp_path / "run", runtime)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert message.startswith(
+        "the prepared data and the settings (training.learning_rate, training.schedule) and the "
+        "torch version ("
+    )
+    assert message.endswith(f"start over with --no-resume (or delete {state / 'runs' / digest})")
 
 
 def damaged(path: Path, how: str) -> None:
