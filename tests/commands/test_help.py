@@ -11,7 +11,7 @@ from ruamel.yaml import YAML
 from saliencymixplus.mixing import METHODS
 
 COMMANDS = [
-    *("download", "prepare", "train", "evaluate", "audit", "compare", "report"),
+    *("download", "prepare", "resolve", "train", "evaluate", "audit", "compare", "report"),
     *("preview", "bench", "sync"),
 ]
 

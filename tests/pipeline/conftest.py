@@ -85,7 +85,11 @@ class Clone:
         return said if fails else done.stdout
 
     def changed(self) -> set[str]:
-        """Stages and data files that ``dvc status`` says are to be run again."""
+        """Stages and data files that are to be run again, by ``dvc status``.
+
+        What decides a training is resolved first, as ``dvc repro`` does.
+        """
+        self.run("dvc", "repro", "--quiet", "resolve")
         return {*json.loads(self.run("dvc", "status", "--json"))}
 
 

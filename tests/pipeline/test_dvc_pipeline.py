@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers import REPOSITORY
+
 SMALL = {
     "methods: [none, cutmix, saliencymix, saliencymixplus]": "methods: [none, saliencymixplus]",
     "seeds: [0, 1]\n\n": "seeds: [0]\n\n",
@@ -60,7 +62,7 @@ def test_git_sees_no_bulky_file(clone):
         (
             "position: null ",
             "position: mass ",
-            {"train@digits-saliencymixplus-0"},
+            {"train@digits-saliencymixplus-0", "audit@digits"},
         ),
         ("images: 64 ", "images: 65 ", {"audit@digits"}),
         (
@@ -83,6 +85,48 @@ def test_a_changed_parameter_reruns_only_what_depends_on_it(clone, old, new, exp
         assert clone.changed() == expected
     finally:
         clone.edit({new: old})
+
+
+TRAININGS = {"train@digits-none-0", "train@digits-saliencymixplus-0"}
+NEW_METHOD = (REPOSITORY / "src/saliencymixplus/mixing/methods/mixup.py").read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "expected"),
+    [
+        (
+            "mixing/methods/another.py",
+            "",
+            NEW_METHOD.replace('name="mixup"', 'name="another"'),
+            set(),
+        ),
+        ("training/progress.py", '"""', '"""More. ', set()),
+        ("runs/read.py", '"""', '"""More. ', set()),
+        ("pictures/palette.py", "#0072B2", "#0072B3", {"compare@digits", "report@digits"}),
+        ("engine/optimizer.py", "momentum=", "dampening=0, momentum=", TRAININGS),
+        (
+            "mixing/methods/saliencymixplus.py",
+            "p_a / (p_a + p_b)",
+            "p_a / (p_a + p_b) ",
+            {"train@digits-saliencymixplus-0", "audit@digits"},
+        ),
+        (
+            "settings/schema.py",
+            "momentum: Annotated",
+            "nothing: int = 0\n    momentum: Annotated",
+            {*TRAININGS, "prepare@digits"},
+        ),
+        ("mixing/options.py", '"""', '"""More. ', {*TRAININGS, "audit@digits"}),
+    ],
+)
+def test_changed_sources_rerun_only_what_they_decide(clone, file, old, new, expected):
+    path = clone.folder / "src" / "saliencymixplus" / file
+    before = path.read_text("utf-8") if old else None
+    path.write_text(before.replace(old, new, 1) if before else new, "utf-8")
+    try:
+        assert clone.changed() == expected
+    finally:
+        path.write_text(before, "utf-8") if before else path.unlink()
 
 
 def test_metrics_and_plots_are_shown(clone):

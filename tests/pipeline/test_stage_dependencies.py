@@ -1,4 +1,4 @@
-"""What a stage of dvc.yaml depends on: every room whose files decide its numbers."""
+"""What a stage of dvc.yaml depends on: whatever it imports that decides its numbers."""
 
 import ast
 from functools import cache
@@ -12,17 +12,28 @@ from tests.helpers import REPOSITORY
 SOURCE = REPOSITORY / "src" / "saliencymixplus"
 STAGES = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
 ABLATION = yaml.safe_load((REPOSITORY / "ablation/dvc.yaml").read_text(encoding="utf-8"))["stages"]
-# Stage: the function's file that its command calls, and the rooms whose files decide its numbers.
-# The other rooms find, move, record or show things.
-DECIDING = {
-    "prepare": ("datasets/prepare.py", {"datasets"}),
-    "train": ("training/trainer.py", {"engine", "loading", "models", "mixing"}),
-    "evaluate": ("evaluation/evaluate.py", {"evaluation"}),
-    "audit": ("audit/audit.py", {"audit", "mixing"}),
-    "compare": ("comparison/compare.py", {"comparison", "evaluation", "pictures"}),
-    "report": ("reporting/report.py", {"reporting", "comparison", "evaluation", "pictures"}),
+# The file whose function a stage's command calls.
+ENTRIES = {
+    "prepare": "datasets/prepare.py",
+    "resolve": "training/resolve.py",
+    "train": "training/trainer.py",
+    "evaluate": "evaluation/evaluate.py",
+    "audit": "audit/audit.py",
+    "compare": "comparison/compare.py",
+    "report": "reporting/report.py",
 }
-SETTINGS = {"prepare": "schema", "train": "schema", "evaluate": "evaluation", "audit": "evaluation"}
+# Rooms that compute. The others start, find, move, record or show; settings and mixing reach a
+# stage through params and pipeline/resolved, and datasets every stage after `prepare` as arrays.
+COMPUTING = {
+    "loading",
+    "models",
+    "engine",
+    "evaluation",
+    "comparison",
+    "audit",
+    "reporting",
+    "bootstrap.py",
+}
 
 
 @cache
@@ -39,14 +50,19 @@ def imported(file: Path) -> frozenset[Path]:
 
 
 def reached(entry: str) -> set[str]:
-    """All files that ``entry`` imports, directly or not, itself included."""
+    """All files that ``entry`` imports, directly or not, itself included.
+
+    Not those that only the readers of run folders import: they can build the network of a run for
+    whoever asks.
+    """
     found: set[Path] = set()
     pending = [SOURCE / entry]
     while pending:
         file = pending.pop()
         if file not in found:
             found.add(file)
-            pending += imported(file)
+            if not file.is_relative_to(SOURCE / "runs"):
+                pending += imported(file)
     return {file.relative_to(SOURCE).as_posix() for file in found}
 
 
@@ -56,15 +72,22 @@ def named(stage: dict) -> set[str]:
     return {dep.removeprefix(prefix) for dep in stage["deps"] if dep.startswith(prefix)}
 
 
-@pytest.mark.parametrize("name", DECIDING)
-def test_a_stage_names_the_rooms_that_decide_its_numbers(name: str) -> None:
-    entry, rooms = DECIDING[name]
-    files = reached(entry)
-    assert entry in files
-    assert {file.partition("/")[0] for file in files} >= rooms, "a room that is not used"
-    assert rooms <= named(STAGES[name])
-    if name in SETTINGS:
-        assert f"settings/{SETTINGS[name]}.py" in named(STAGES[name])
+@pytest.mark.parametrize("name", ENTRIES)
+def test_what_a_stage_imports_is_below_what_it_names(name: str) -> None:
+    deciding = {
+        "prepare": {"datasets"},
+        "resolve": {"mixing", "settings"},
+    }.get(name, COMPUTING)
+    files = {file for file in reached(ENTRIES[name]) if file.partition("/")[0] in deciding}
+    assert files, "the stage imports nothing that decides"
+    below = named(STAGES[name])
+    assert [f for f in files if not any(f == dep or f.startswith(f"{dep}/") for dep in below)] == []
+
+
+@pytest.mark.parametrize("stage", ["train", "audit"])
+def test_methods_reach_a_stage_through_the_resolved_recipes(stage: str) -> None:
+    assert not any(name.startswith("mixing") for name in named(STAGES[stage]))
+    assert any(dep.startswith("pipeline/resolved/recipes") for dep in STAGES[stage]["deps"])
 
 
 def test_what_starts_records_and_shows_a_training_reruns_none() -> None:

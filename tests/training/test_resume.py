@@ -150,8 +150,8 @@ def test_a_checkpoint_of_other_code_is_refused(
     stop_at(monkeypatch, 3, 1)
     with pytest.raises(Interrupted):
         train(run_settings(), tiny, tmp_path / "run", runtime)
-    other = code_files() | {"engine/optimizer.py": "other"}
-    monkeypatch.setattr("saliencymixplus.engine.state.code_files", lambda: other)
+    other = code_files("saliencymixplus") | {"engine/optimizer.py": "other"}
+    monkeypatch.setattr("saliencymixplus.engine.state.code_files", lambda method: other)
     with pytest.raises(UserError, match=r"the code \(engine/optimizer.py\) changed since epoch 2"):
         train(run_settings(), tiny, tmp_path / "run", runtime)
 

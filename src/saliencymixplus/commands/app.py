@@ -7,7 +7,7 @@ import typer
 
 from saliencymixplus.commands.bench import bench
 from saliencymixplus.commands.compare import compare, report
-from saliencymixplus.commands.data import download, prepare
+from saliencymixplus.commands.data import download, prepare, resolve
 from saliencymixplus.commands.evaluate import audit, evaluate
 from saliencymixplus.commands.preview import preview
 from saliencymixplus.commands.train import sync, train
@@ -30,7 +30,19 @@ app = typer.Typer(
 )
 
 # In the order in which they are needed, which is the order in the help.
-for command in (download, prepare, train, sync, evaluate, audit, compare, report, preview, bench):
+for command in (
+    download,
+    prepare,
+    resolve,
+    train,
+    sync,
+    evaluate,
+    audit,
+    compare,
+    report,
+    preview,
+    bench,
+):
     app.command()(command)
 
 

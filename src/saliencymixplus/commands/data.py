@@ -1,4 +1,4 @@
-"""``download`` and ``prepare``."""
+"""``download``, ``prepare`` and ``resolve``."""
 
 from pathlib import Path
 from typing import Annotated
@@ -53,3 +53,25 @@ def prepare(
         check_prepared_folder(output)
         prepare_to(section, source or downloaded(section), output)
     typer.echo(output or prepared(section, experiment))
+
+
+def resolve(
+    output: Annotated[Path, typer.Option(help="The folder to write into.")],
+    ablation: Annotated[
+        bool, typer.Option("--ablation", help="Of `ablation:` in params.yaml instead.")
+    ] = False,
+    params: ParamsFile = DEFAULT_PARAMS,
+    set_: Overrides = [],  # noqa: B006
+) -> None:
+    """Write what decides each training of the pipeline, for DVC to compare."""
+    from saliencymixplus.errors import UserError
+    from saliencymixplus.training.resolve import resolve
+
+    found = load(params, set_)
+    top = found.top
+    if not ablation:
+        resolve(found, top.experiments, top.methods, output)
+    elif top.ablation:
+        resolve(found, [top.ablation.experiment], top.ablation.methods, output)
+    else:
+        raise UserError(f"{params} has no `ablation:`")

@@ -1,24 +1,41 @@
 """Digests of the source files that decide what a training computes."""
 
+import ast
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
 import saliencymixplus
 
-# A checkpoint written by other code is not resumed. What starts, records or shows a training is
-# not among these rooms: it may change while a run is unfinished.
-ROOMS = ("engine", "loading", "mixing", "models")
+# A checkpoint written by other code is not resumed. Whatever starts, records or shows a training
+# is not in these rooms: it may change while a run is unfinished.
+ROOMS = ("engine", "loading", "models")
 
 
-def code_files(package: Path | None = None) -> dict[str, str]:
-    """Path relative to ``package`` (default: this one) → SHA-256, of every file in ``ROOMS``."""
+def code_files(method: str, package: Path | None = None) -> dict[str, str]:
+    """SHA-256 by path in ``package`` of every file that decides a training with ``method``.
+
+    These are all files of ``ROOMS``, and of ``mixing`` what ``mixing_files`` gives.
+    """
     root = package or Path(saliencymixplus.__file__).parent
-    return {
-        file.relative_to(root).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
-        for room in ROOMS
-        for file in sorted((root / room).rglob("*.py"))
-    }
+    rooms = [file for room in ROOMS for file in sorted((root / room).rglob("*.py"))]
+    return _digests(root, rooms) | mixing_files(method, root)
+
+
+def mixing_files(method: str, package: Path | None = None) -> dict[str, str]:
+    """SHA-256 of every file in ``mixing`` that a method's own file and the mixer import.
+
+    Other methods' files are left out: a new method must not rerun a training.
+    """
+    root = package or Path(saliencymixplus.__file__).parent
+    found: set[Path] = set()
+    pending = [root / "mixing" / "__init__.py", root / "mixing" / "methods" / f"{method}.py"]
+    while pending:
+        file = pending.pop()
+        if file not in found:
+            found.add(file)
+            pending += _imported(file, root)
+    return _digests(root, sorted(found))
 
 
 def changed_files(before: object, now: Mapping[str, str]) -> list[str]:
@@ -26,3 +43,28 @@ def changed_files(before: object, now: Mapping[str, str]) -> list[str]:
     if not isinstance(before, Mapping):
         return []
     return sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
+
+
+def _imported(file: Path, root: Path) -> list[Path]:
+    """The files of ``mixing`` that ``file`` imports, wherever in it."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            module = node.module or ""
+            if node.level:  # relative: to the folder, or to one above it
+                folder = file.parents[node.level - 1].relative_to(root)
+                module = ".".join(("saliencymixplus", *folder.parts, module)).rstrip(".")
+            names |= {module, *(f"{module}.{alias.name}" for alias in node.names)}
+    inside = [name.removeprefix("saliencymixplus.").split(".") for name in names]
+    bases = [root.joinpath(*parts) for parts in inside if parts[0] == "mixing"]
+    paths = [path for base in bases for path in (base.with_suffix(".py"), base / "__init__.py")]
+    return sorted(path for path in paths if path.is_file())
+
+
+def _digests(root: Path, files: list[Path]) -> dict[str, str]:
+    return {
+        file.relative_to(root).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in files
+    }

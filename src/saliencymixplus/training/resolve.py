@@ -1,0 +1,36 @@
+"""What decides each training, written out for DVC to compare.
+
+DVC reruns a training when one of these files changes, whatever it was that changed it: params.yaml,
+a default in the code, or the source of the method. A new method or an option of another recipe
+changes none of them.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from saliencymixplus.engine.digest import mixing_files
+from saliencymixplus.files import write_json
+from saliencymixplus.settings import Params
+
+
+def resolve(
+    params: Params, experiments: Sequence[str], recipes: Sequence[str], output: Path
+) -> None:
+    """Write ``recipes/NAME.json`` and ``experiments/NAME.json`` below ``output``.
+
+    A recipe's file holds the method, all of its options and the digests of its sources; an
+    experiment's holds its network and its training settings, defaults included.
+
+    Raises:
+        UserError: an unknown experiment, method, option or value.
+    """
+    found = {name: params.mix(name) for name in recipes}
+    sections = {name: params.experiment(name) for name in experiments}
+    for folder in ("recipes", "experiments"):
+        (output / folder).mkdir(parents=True, exist_ok=True)
+    for name, mix in found.items():
+        content = mix.model_dump(mode="json") | {"code": mixing_files(mix.method)}
+        write_json(output / "recipes" / f"{name}.json", content)
+    for name, section in sections.items():
+        content = section.model_dump(mode="json", include={"model", "training"})
+        write_json(output / "experiments" / f"{name}.json", content)
