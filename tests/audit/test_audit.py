@@ -14,7 +14,7 @@ from saliencymixplus.audit import audit as module
 from saliencymixplus.audit.audit import audit
 from saliencymixplus.audit.figures import epochs_figure, errors_figure
 from saliencymixplus.audit.findings import load_findings
-from saliencymixplus.audit.measure import annotated, batches, mix_and_record
+from saliencymixplus.audit.measure import batches, mix_and_record
 from saliencymixplus.audit.text import metrics_table
 from saliencymixplus.bootstrap import Estimate
 from saliencymixplus.datasets.prepared import load_prepared
@@ -104,7 +104,7 @@ def test_recipes_mix_the_same_batches(rectangles):
     split = data.split("train")
     found = [
         mix_and_record(
-            split, annotated(split), data.meta, create(name), [], images=40, batch_size=8, seed=0
+            split, split.annotated(), data.meta, create(name), [], images=40, batch_size=8, seed=0
         )
         for name in ("cutmix", "saliencymix")
     ]
@@ -207,7 +207,7 @@ def test_only_annotated_images_are_mixed(rectangles):
     masks = np.load(rectangles / "train_masks.npy")
     masks[5:] = 2
     np.save(rectangles / "train_masks.npy", masks)
-    assert annotated(load_prepared(rectangles).split("train")).tolist() == [0, 1, 2, 3, 4]
+    assert load_prepared(rectangles).split("train").annotated().tolist() == [0, 1, 2, 3, 4]
 
 
 def test_nothing_to_audit_is_an_empty_result_with_its_reason(rectangles, tmp_path):

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -17,7 +18,7 @@ from saliencymixplus.runs.history import read_history
 from saliencymixplus.runs.read import load_run
 from saliencymixplus.settings import RuntimeSettings
 from saliencymixplus.training.trainer import train
-from tests.helpers import Recorder, run_settings, same_weights, timeless
+from tests.helpers import Recorder, run_settings, same_weights, timeless, write_rectangles
 
 
 def test_a_run_leaves_all_that_is_promised(
@@ -139,6 +140,28 @@ def test_without_mixing_there_are_no_mixed_figures(
     assert plain.forward_backward_passes == 4
     assert mixed.train_clean_top1_error is None
     assert 0 < (mixed.mean_lam or 0) < 1
+
+
+def test_labels_from_masks(
+    tmp_path: Path, runtime: RuntimeSettings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The masks reach the mixer, those without an object are counted, and data need them."""
+    data = write_rectangles(tmp_path / "data")
+    masks = np.load(data / "train_masks.npy")
+    masks[:2] = 0
+    np.save(data / "train_masks.npy", masks)
+    histories, runtime = [], runtime.model_copy(update={"progress": "lines"})
+    for label in ("area", "mask"):
+        settings = run_settings("cutmix", options={"label": label}, mix_prob=1.0, batch_size=12)
+        train(settings, data, tmp_path / label, runtime)
+        histories.append(timeless(tmp_path / label))
+        counted = "2 of 24 training images have no object" in capsys.readouterr().out
+        assert counted == (label == "mask")
+    area, mask = histories
+    assert area[0]["mean_lam"] != mask[0]["mean_lam"]
+    without = write_rectangles(tmp_path / "without", masks=False)
+    with pytest.raises(UserError, match="takes object masks"):
+        train(settings, without, tmp_path / "none", runtime)
 
 
 def test_mixing_may_start_later(tiny: Path, tmp_path: Path, runtime: RuntimeSettings) -> None:

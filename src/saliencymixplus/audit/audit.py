@@ -11,7 +11,7 @@ from PIL import Image
 
 from saliencymixplus.audit.figures import epochs_figure, errors_figure, scatter_figure
 from saliencymixplus.audit.findings import COMPARED, Estimates, Findings
-from saliencymixplus.audit.measure import Worst, annotated, mix_and_record
+from saliencymixplus.audit.measure import Worst, mix_and_record
 from saliencymixplus.audit.records import Indices, Records, write_csv
 from saliencymixplus.audit.statistics import (
     bootstrap_weights,
@@ -63,7 +63,7 @@ def audit(
     start = time.perf_counter()
     data = load_prepared(prepared)
     split = data.split(settings.split)
-    rows = annotated(split)
+    rows = split.annotated()
     mixers = {mix.name: create(mix.method, **mix.options) for mix in mixes if mix.method != "none"}
     if reason := _nothing_to_audit(split, rows, mixers):
         return _write_skipped(output, reason)

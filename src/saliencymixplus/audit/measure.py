@@ -8,11 +8,11 @@ import torch
 from torch import nn
 
 from saliencymixplus.audit.records import Indices, Records, joined
-from saliencymixplus.audit.visible_fraction import OBJECT, truth
 from saliencymixplus.datasets.prepared import Meta, Split
 from saliencymixplus.errors import UserError
 from saliencymixplus.loading.inputs import Inputs, inputs
 from saliencymixplus.mixing import MixedBatch, Mixer
+from saliencymixplus.mixing.visible_fraction import truth
 from saliencymixplus.pictures.grid import Sample, samples_of
 
 
@@ -32,18 +32,6 @@ class Worst:
     def admits(self, error: float) -> bool:
         """Whether a sample with this error would be kept."""
         return len(self.samples) < self.size or error > self.samples[-1][0]
-
-
-def annotated(split: Split) -> Indices:
-    """Positions of the images whose mask marks an object; empty without masks."""
-    if split.masks is None:
-        return np.zeros(0, np.int64)
-    flat = split.masks.reshape(len(split.masks), -1)
-    # In pieces: the masks of Pet are memory-mapped and large.
-    found = [
-        np.asarray((flat[i : i + 256] == OBJECT).any(axis=1)) for i in range(0, len(flat), 256)
-    ]
-    return np.flatnonzero(np.concatenate(found))
 
 
 def batches(rows: Indices, images: int, batch_size: int, seed: int) -> Iterator[list[int]]:

@@ -163,12 +163,18 @@ def _training(
         rng.integers(0, 256, (count, side, side, 3), dtype=np.uint8),
         rng.integers(0, settings.classes, count),
         rng.integers(0, 256, (count, side, side), dtype=np.uint8),
-        None,
+        rng.integers(0, 2, (count, side, side), dtype=np.uint8),
         [],
     )
     augmentation = augmentation_for(recipe, (side, side))
     source = DeviceData(
-        split, augmentation, (0.5,) * 3, (0.25,) * 3, device, saliency=mixer.needs_saliency
+        split,
+        augmentation,
+        (0.5,) * 3,
+        (0.25,) * 3,
+        device,
+        saliency=mixer.needs_saliency,
+        masks=mixer.needs_masks,
     )
     torch.manual_seed(0)
     local: nn.Module = create_model(settings.model, settings.classes, settings.image_size).train()
@@ -199,7 +205,13 @@ def mixing_ms(step: TrainStep, engine: Engine, inputs: Inputs, clock: Clock) -> 
         maps = torch.rand(batch.images.shape[0], *batch.images.shape[2:], device=step.source.device)
 
     def mix() -> None:
-        mixer(batch.images, batch.labels, generator=step.streams.mix, saliency=maps)
+        mixer(
+            batch.images,
+            batch.labels,
+            generator=step.streams.mix,
+            saliency=maps,
+            masks=batch.masks,
+        )
 
     if not isinstance(engine, GraphEngine):
         return clock.median_ms(mix)

@@ -66,6 +66,15 @@ class Split:
         """The number of images."""
         return len(self.labels)
 
+    def annotated(self) -> npt.NDArray[np.int64]:
+        """Rows of the images whose mask marks an object; none without masks."""
+        if self.masks is None:
+            return np.zeros(0, np.int64)
+        flat = self.masks.reshape(len(self.masks), -1)
+        # In pieces: the masks of Pet are memory-mapped and large.
+        parts = [(flat[i : i + 256] == OBJECT).any(axis=1) for i in range(0, len(flat), 256)]
+        return np.flatnonzero(np.concatenate(parts))
+
 
 @dataclass(frozen=True)
 class Prepared:

@@ -56,11 +56,19 @@ def assemble(
         augmentation,
         device,
         saliency=mixer.needs_saliency,
+        masks=mixer.needs_masks,
         place=runtime.data_on,
         workers=runtime.workers,
         processes=processes.world,
         say=say,
     )
+    if mixer.needs_masks:
+        train = sources["train"].split
+        if missing := len(train) - len(train.annotated()):
+            say(
+                f"masks: {missing} of {len(train)} training images have no object: their labels "
+                "are area fractions, their boxes fall anywhere"
+            )
     ema = EMA(local, recipe.weight_average) if recipe.weight_average else None
     salient = local
     if ema and mixer.options.saliency_weights == "average":
@@ -140,5 +148,10 @@ def _check(run: RunSettings, meta: Meta, mixer: mixing.Mixer, processes: Process
         raise UserError("training.batch_size must be at least 2 for each process")
     if mixer.needs_saliency and not meta.has_saliency:
         raise UserError(f"{meta.name} was prepared without saliency maps: run `prepare` again")
+    if mixer.needs_masks and not meta.has_masks:
+        raise UserError(
+            f"{run.mix.name} takes object masks, which {meta.name} has none of: choose a method "
+            "without `label: mask`, `label: mask_pixels` and `position: object`"
+        )
     if mixer.options.saliency_weights == "average" and not recipe.weight_average:
         raise UserError("saliency_weights: average needs training.weight_average, such as 0.999")

@@ -111,6 +111,7 @@ class TrainStep:
             batch.labels,
             generator=self.streams.mix,
             saliency=batch.saliency if self.mixer.needs_saliency else None,
+            masks=batch.masks if self.mixer.needs_masks else None,
             mix=mix,
             use_saliency=use_saliency,
             saliency_model=pieces.saliency_model,

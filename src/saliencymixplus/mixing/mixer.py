@@ -12,9 +12,10 @@ from saliencymixplus.mixing import draws
 from saliencymixplus.mixing.batch import Batch, MixedBatch, Sources, memory_format, select
 from saliencymixplus.mixing.draws import Draw
 from saliencymixplus.mixing.method import Method
-from saliencymixplus.mixing.options import Options
+from saliencymixplus.mixing.options import MASK_LABELS, Options
 from saliencymixplus.mixing.registry import settle
 from saliencymixplus.mixing.saliency import gradient_saliency, smooth
+from saliencymixplus.mixing.visible_fraction import label_weight
 
 
 class Mixer:
@@ -33,6 +34,8 @@ class Mixer:
         self._method, self.options = settle(method, options)
         self.method = self._method.name
         self.needs = self.options.needs
+        if self.options.label in MASK_LABELS or self.options.position == "object":
+            self.needs |= {"masks"}
         self._mix: Callable[..., dict[str, Any]] = _mix
         self._loss: Callable[[MixedBatch, Tensor], Tensor] = MixedBatch.loss
 
@@ -253,7 +256,7 @@ def _mix(
     mask = blend.mask.float()
     area_lam = 1.0 - mask.mean((1, 2, 3))
     lam = area_lam if blend.lam is None else blend.lam.float()
-    return {
+    fields: dict[str, Any] = {
         "images": blend.images.contiguous(memory_format=memory_format(images)),
         "labels_a": labels[: draw.size],
         "labels_b": labels.index_select(0, draw.index_b),
@@ -267,6 +270,11 @@ def _mix(
         "aux": blend.aux,
         "reduction": blend.reduction,
     }
+    if options.label in MASK_LABELS:
+        assert masks is not None
+        seen = MixedBatch(**fields, index_b=draw.index_b)
+        fields |= {"lam": label_weight(seen, masks, options.label), "lam_b": None}
+    return fields
 
 
 def _rows(boxes: Tensor | None, count: int) -> Tensor | None:

@@ -11,6 +11,8 @@ from saliencymixplus.errors import nearest
 Need = Literal["gradient_saliency", "network", "stored_saliency", "masks"]
 Scope = Literal["batch", "sample"]
 Pairs = Literal["full", "half", "permutation"]
+Label = Literal["area", "mask", "mask_pixels"]
+MASK_LABELS = ("mask", "mask_pixels")
 OptionsT = TypeVar("OptionsT", bound="Options")
 
 
@@ -59,6 +61,20 @@ class Options:
     def clean_gradient(self) -> float:
         """Weight of the unmixed batch's gradient, added by ``mixing.backward``."""
         return 0.0
+
+    @property
+    def label(self) -> str:
+        """What weighs the labels: the method itself, or object masks (``MASK_LABELS``).
+
+        ``mask`` is the relative visible fraction of both objects, ``mask_pixels`` the fraction of
+        the visible object pixels; the mixer computes both, see ``visible_fraction``.
+        """
+        return "area"
+
+    @property
+    def position(self) -> str:
+        """Where the second image's part goes; ``object`` needs its mask."""
+        return "random"
 
     @property
     def smoothing(self) -> float:

@@ -4,8 +4,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from saliencymixplus.mixing.batch import Sources
 from saliencymixplus.mixing.boxes import BoxSize
-from saliencymixplus.mixing.maps import Maps, highest
+from saliencymixplus.mixing.draws import Draw
+from saliencymixplus.mixing.maps import Maps, highest, scaled_to_peak
 
 
 def peak(saliency: Tensor, fallback: Tensor) -> Tensor:
@@ -31,6 +33,19 @@ def sampled(maps: Maps, uniform: Tensor, fallback: Tensor) -> Tensor:
     target = uniform[:, None] * cumulated[:, -1:]
     index = (cumulated <= target).sum(1).clamp_max(cumulated.shape[1] - 1)
     return pixel(index, maps.values.shape[2], maps.usable, fallback)
+
+
+def on_object(sources: Sources, draw: Draw, count: int) -> Tensor:
+    """A random pixel of the second image's object for the first ``count`` pairs, (count, 2) int64.
+
+    The drawn centre where an image has no object.
+    """
+    assert sources.masks is not None
+    assert draw.uniform is not None
+    assert draw.centre is not None
+    objects = sources.masks.index_select(0, sources.index_b[:count]) == 1
+    uniform = draw.uniform[:, 0].expand(count)
+    return sampled(scaled_to_peak(objects), uniform, draw.centre.expand(count, 2))
 
 
 def heaviest(maps: Maps, sides: Tensor, size: BoxSize, fallback: Tensor) -> Tensor:

@@ -45,6 +45,7 @@ def draw_samples(context: TrainingContext, folder: Path) -> np.ndarray:
             generator=generator,
             model=step.saliency_model,
             saliency=batch.saliency if step.mixer.needs_saliency else None,
+            masks=batch.masks if step.mixer.needs_masks else None,
         )
     image = mixed_grid(
         mixed,

@@ -5,21 +5,29 @@ Features", ICCV 2019 (arXiv:1905.04899), section 3.1.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 from saliencymixplus.mixing.batch import Blend, Sources, paste
 from saliencymixplus.mixing.boxes import BoxSize, box_around, box_mask, box_sides
 from saliencymixplus.mixing.draws import Draw
 from saliencymixplus.mixing.method import Method
-from saliencymixplus.mixing.options import MixingOptions, Scope, number
+from saliencymixplus.mixing.options import Label, MixingOptions, Scope, number
+from saliencymixplus.mixing.positions import on_object
 
 
 @dataclass(frozen=True, kw_only=True)
 class CutMixOptions(MixingOptions):
-    """λ₀ ~ Beta(alpha, alpha); one box for the batch, as published, or one per sample."""
+    """λ₀ ~ Beta(alpha, alpha); one box for the batch, as published, or one per sample.
+
+    ``position: object`` centres the box on a random pixel of the second image's object: where a
+    perfect saliency map would place it. ``label`` is explained at ``Options.label``.
+    """
 
     alpha: float = number(1.0, 0.05, 100.0)
     box: Scope = "batch"
     box_size: BoxSize = "halves"
+    position: Literal["random", "object"] = "random"
+    label: Label = "area"
 
     @property
     def per_sample(self) -> bool:
@@ -27,12 +35,15 @@ class CutMixOptions(MixingOptions):
 
 
 def cutmix(sources: Sources, draw: Draw, options: CutMixOptions) -> Blend:
-    """λ is 1 − the box's area share after clipping."""
+    """λ is 1 − the box's area fraction after clipping."""
     assert draw.lam0 is not None
     assert draw.centre is not None
     height, width = sources.height, sources.width
     sides = box_sides(draw.lam0, height, width)
-    boxes = box_around(draw.centre, sides, height, width, options.box_size)
+    centre = draw.centre
+    if options.position == "object":
+        centre = on_object(sources, draw, len(sides))
+    boxes = box_around(centre, sides, height, width, options.box_size)
     mask = box_mask(boxes, height, width)
     return Blend(paste(sources, mask), mask, boxes=boxes)
 
@@ -45,5 +56,10 @@ METHOD = Method(
     paper="ICCV 2019, arXiv:1905.04899",
     options=CutMixOptions,
     apply=cutmix,
-    recipes={"cutmix-published": {"pairs": "permutation"}},
+    recipes={
+        "cutmix-published": {"pairs": "permutation"},
+        "cutmix-mask": {"box": "sample", "label": "mask"},
+        "cutmix-object": {"box": "sample", "position": "object"},
+        "cutmix-object-mask": {"box": "sample", "position": "object", "label": "mask"},
+    },
 )

@@ -20,7 +20,7 @@ from torch import Tensor
 from saliencymixplus.mixing.batch import Blend, Sources, blend, paste
 from saliencymixplus.mixing.draws import Draw
 from saliencymixplus.mixing.method import Method
-from saliencymixplus.mixing.options import MixingOptions, Scope, number
+from saliencymixplus.mixing.options import Label, MixingOptions, Scope, number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +35,7 @@ class FMixOptions(MixingOptions):
 
     variant: Literal["corrected", "published"] = "corrected"
     alpha: float = number(1.0, 0.05, 100.0)
+    label: Label = "area"
     mask: Scope = "batch"
     decay: float = number(3.0, 0.0, 10.0)
     max_soft: float = number(0.0, 0.0, 1.0)

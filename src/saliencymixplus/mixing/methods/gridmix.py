@@ -12,7 +12,7 @@ import torch
 from saliencymixplus.mixing.batch import Blend, Sources, paste
 from saliencymixplus.mixing.draws import Draw
 from saliencymixplus.mixing.method import Method
-from saliencymixplus.mixing.options import MixingOptions, Scope, number
+from saliencymixplus.mixing.options import Label, MixingOptions, Scope, number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +20,7 @@ class GridMixOptions(MixingOptions):
     """A grid of ``cells`` × ``cells``; each is the second image's with probability 1 − λ₀."""
 
     alpha: float = number(1.0, 0.05, 100.0)
+    label: Label = "area"
     mask: Scope = "batch"
     cells: int = number(4, 1, 64)
 

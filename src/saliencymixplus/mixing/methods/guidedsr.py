@@ -24,7 +24,7 @@ from saliencymixplus.mixing.batch import Batch, Blend, Sources, blend
 from saliencymixplus.mixing.draws import Draw
 from saliencymixplus.mixing.maps import sum_to_one
 from saliencymixplus.mixing.method import Method
-from saliencymixplus.mixing.options import MixingOptions, number
+from saliencymixplus.mixing.options import Label, MixingOptions, number
 from saliencymixplus.mixing.spectral import grey, released_residual, spectral_residual
 
 _LARGEST = 128  # side of the spectrum, as in the paper's code
@@ -38,6 +38,7 @@ class GuidedSROptions(MixingOptions):
 
     variant: Literal["corrected", "published"] = "corrected"
     pairs: Literal["greedy", "full", "half", "permutation"] = "greedy"  # type: ignore[assignment]
+    label: Label = "area"
     residual: Literal["stretched", "released"] = "stretched"
     smoothing: float = number(3.0, 0.0, 64.0)  # σ in pixels of the maps' Gaussian blur
     smoothing_taps: int = number(0, 0, 127)  # width of its kernel; 0: to 3σ

@@ -23,7 +23,7 @@ from saliencymixplus.mixing.batch import Blend, Sources
 from saliencymixplus.mixing.boxes import box_mask
 from saliencymixplus.mixing.draws import Draw, scale
 from saliencymixplus.mixing.method import Method
-from saliencymixplus.mixing.options import MixingOptions, number
+from saliencymixplus.mixing.options import Label, MixingOptions, number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +43,7 @@ class ResizeMixOptions(MixingOptions):
 
     variant: Literal["corrected", "published"] = "corrected"
     box: Literal["batch", "sample", "place"] = "batch"
+    label: Label = "area"
     position: Literal["inside", "pushed"] = "inside"
     interpolation: Literal["bilinear", "nearest"] = "bilinear"
     smallest: float = number(0.1, 0.01, 1.0)

@@ -15,8 +15,8 @@ from saliencymixplus.mixing.batch import Blend, Sources, paste
 from saliencymixplus.mixing.boxes import BoxSize, box_around, box_mask, box_sides
 from saliencymixplus.mixing.draws import Draw
 from saliencymixplus.mixing.method import Method
-from saliencymixplus.mixing.options import MixingOptions, Need, Scope, number
-from saliencymixplus.mixing.positions import peak
+from saliencymixplus.mixing.options import Label, MixingOptions, Need, Scope, number
+from saliencymixplus.mixing.positions import on_object, peak
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +39,8 @@ class SaliencyMixOptions(MixingOptions):
     box: Scope = "sample"
     box_size: BoxSize = "exact"
     saliency_map: Literal["stored", "float_bytes"] = "stored"
+    position: Literal["peak", "object"] = "peak"
+    label: Label = "area"
 
     @property
     def per_sample(self) -> bool:
@@ -46,35 +48,44 @@ class SaliencyMixOptions(MixingOptions):
 
     @property
     def on_device(self) -> bool:
-        return self.saliency_map == "stored"  # float_bytes calls OpenCV
+        # float_bytes calls OpenCV.
+        return self.saliency_map == "stored" or self.position == "object"
 
     @property
     def needs(self) -> frozenset[Need]:
-        return frozenset({"stored_saliency"} if self.saliency_map == "stored" else ())
+        stored = self.saliency_map == "stored" and self.position == "peak"
+        return frozenset({"stored_saliency"} if stored else ())
 
 
 def saliencymix(sources: Sources, draw: Draw, options: SaliencyMixOptions) -> Blend:
-    """λ is 1 − the box's area share after clipping."""
+    """λ is 1 − the box's area fraction after clipping."""
     assert draw.lam0 is not None
     assert draw.centre is not None
     height, width = sources.height, sources.width
-    count = draw.size if options.per_sample else 1  # the first partner places the batch's box
+    sides = box_sides(draw.lam0, height, width)
+    count = len(sides)  # 1: the first partner places the batch's box
+    if options.position == "object":
+        centre = on_object(sources, draw, count)
+    else:
+        centre = _peak(sources, draw.centre, count, options)
+    boxes = box_around(centre, sides, height, width, options.box_size)
+    mask = box_mask(boxes, height, width)
+    return Blend(paste(sources, mask), mask, boxes=boxes)
+
+
+def _peak(sources: Sources, fallback: Tensor, count: int, options: SaliencyMixOptions) -> Tensor:
+    """The most salient pixel of the first ``count`` second images, (count, 2) int64."""
     if sources.saliency is not None:
         saliency = sources.saliency.index_select(0, sources.index_b[:count])
     else:
         saliency = fine_grained_of_floats(sources.b[:count])
-    fallback = draw.centre
     if options.saliency_map == "float_bytes":
         # The published code takes the arg-max of the map cast to bytes: the first of equals, and
         # the corner of an empty map.
-        fallback = torch.zeros_like(draw.centre)
+        fallback = torch.zeros_like(fallback)
         if saliency.is_floating_point():
             saliency = (saliency.float() * 255).to(torch.uint8)
-    centre = peak(saliency, fallback)
-    sides = box_sides(draw.lam0, height, width)
-    boxes = box_around(centre, sides, height, width, options.box_size)
-    mask = box_mask(boxes, height, width)
-    return Blend(paste(sources, mask), mask, boxes=boxes)
+    return peak(saliency, fallback)
 
 
 def fine_grained_of_floats(images: Tensor) -> Tensor:

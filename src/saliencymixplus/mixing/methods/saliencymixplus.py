@@ -41,8 +41,8 @@ class SaliencyMixPlusOptions(GradientSaliencyOptions):
     lam0: Scope = "sample"  # one λ₀, so one box size, for the batch or for each sample
     box_size: BoxSize = "exact"
     reduction: Reduction = "per_sample"  # batch_mean: only the mean of λ reaches the gradient
-    position: Literal["peak", "mass", "sampled", "random"] = "peak"
-    label: Literal["saliency", "area"] = "saliency"
+    position: Literal["peak", "mass", "sampled", "random", "object"] = "peak"
+    label: Literal["saliency", "area", "mask", "mask_pixels"] = "saliency"
 
     @property
     def per_sample(self) -> bool:
@@ -50,7 +50,7 @@ class SaliencyMixPlusOptions(GradientSaliencyOptions):
 
     @property
     def needs(self) -> frozenset[Need]:
-        used = self.position != "random" or self.label != "area"
+        used = self.position not in ("random", "object") or self.label == "saliency"
         return super().needs if used else frozenset()
 
 
@@ -62,7 +62,9 @@ def saliencymixplus(sources: Sources, draw: Draw, options: SaliencyMixPlusOption
     sides = box_sides(draw.lam0, height, width).expand(draw.size, 2)
     centre = draw.centre.expand(draw.size, 2)
     maps = None if sources.saliency is None else scaled_to_peak(sources.saliency)
-    if options.position != "random":
+    if options.position == "object":
+        centre = positions.on_object(sources, draw, draw.size)
+    elif options.position != "random":
         assert maps is not None
         centre = _centre(maps, sources.index_b, sides, centre, draw, options)
     boxes = box_around(centre, sides, height, width, options.box_size)
@@ -114,5 +116,8 @@ METHOD = Method(
     paper="Noise-Minimized Image Mixing Method with Saliency Map in Data Augmentation",
     options=SaliencyMixPlusOptions,
     apply=saliencymixplus,
-    recipes={"saliencymixplus-published": {"variant": "published"}},
+    recipes={
+        "saliencymixplus-published": {"variant": "published"},
+        "plus-mask-label": {"label": "mask"},
+    },
 )

@@ -12,13 +12,14 @@ from torch import Tensor
 from saliencymixplus.mixing.batch import Blend, Sources, blend
 from saliencymixplus.mixing.draws import Draw
 from saliencymixplus.mixing.method import Method
-from saliencymixplus.mixing.options import MixingOptions, Scope, number
+from saliencymixplus.mixing.options import Label, MixingOptions, Scope, number
 
 
 @dataclass(frozen=True, kw_only=True)
 class SmoothMixOptions(MixingOptions):
     """σ is uniform between ``narrowest`` and ``widest``, in image sides."""
 
+    label: Label = "area"
     mask: Scope = "batch"
     narrowest: float = number(0.25, 0.01, 2.0)
     widest: float = number(0.5, 0.01, 2.0)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from saliencymixplus.audit.visible_fraction import truth
 from saliencymixplus.mixing import METHODS, MixedBatch, create
+from saliencymixplus.mixing.visible_fraction import truth
 
 
 def pasted(boxes, size, index_b, weight=1.0, source_boxes=None):

@@ -1,0 +1,126 @@
+"""The visible fraction of each object in a mixed image, from masks that follow the same mixing.
+
+A label claims that λ of what can be seen is a's object. Object masks tell:
+
+    v_a = visible object pixels of a / all object pixels of a        (v_b likewise)
+    λ*  = v_a / (v_a + v_b)                                           relative
+    λ*  = visible object pixels of a / visible object pixels of both  by pixels
+
+The relative λ* asks how much of each object is left, however large it was. λ* by pixels asks how
+many of the visible object pixels belong to a. Weights count: a pixel blended half and half shows
+half of each. Pixels marked unknown (the border of a Pet trimap) are neither object nor background:
+they count nowhere.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from saliencymixplus.mixing.batch import MixedBatch
+
+OBJECT = 1  # in a mask; 0 is background, 2 unknown
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What can be seen of both objects in M mixed images; every field is (M,).
+
+    A fraction is NaN where it is undefined: v of an image without an object, λ* of a mixed image
+    that shows no object at all.
+    """
+
+    visible_a: Tensor  # v_a in [0, 1]
+    visible_b: Tensor  # v_b in [0, 1]
+    pixels_a: Tensor  # visible object pixels of a in the mixed image
+    pixels_b: Tensor
+    region: Tensor  # fraction of the mixed image's pixels that is b's
+
+    @property
+    def relative(self) -> Tensor:
+        """v_a / (v_a + v_b)."""
+        return _ratio(self.visible_a, self.visible_a + self.visible_b)
+
+    @property
+    def pixels(self) -> Tensor:
+        """a's visible object pixels over those of both."""
+        return _ratio(self.pixels_a, self.pixels_a + self.pixels_b)
+
+
+def truth(mixed: MixedBatch, masks: Tensor, dtype: torch.dtype = torch.float64) -> Truth:
+    """Carry ``masks`` through the mixing that ``mixed`` records.
+
+    Args:
+        mixed: M mixed images; its ``mask (M, 1, H, W)`` says how much of each pixel is b's. Where
+            b was resized into the box (``source_boxes`` is set), b's object counts as visible to
+            the degree that the box is b's, and its pixels shrink with the box.
+        masks: (B, H, W) of the images before mixing: 0 background, 1 object, 2 unknown.
+        dtype: of the arithmetic and the result.
+
+    Raises:
+        ValueError: the mixing left no pixel weights, or the masks have another size.
+    """
+    if mixed.mask is None:
+        raise ValueError("the mixed batch has no mask: nothing says which pixels came from b")
+    weight_b = mixed.mask[:, 0].to(dtype)
+    if weight_b.shape[1:] != masks.shape[1:]:
+        raise ValueError(f"masks {tuple(masks.shape)} for weights {tuple(weight_b.shape)}")
+    objects = (masks == OBJECT).to(dtype)
+    a, b = (objects.index_select(0, index) for index in (mixed.index_a, mixed.index_b))
+    whole_a, whole_b = a.sum((1, 2)), b.sum((1, 2))
+    pixels_a = (a * (1 - weight_b)).sum((1, 2))
+    if mixed.source_boxes is None:
+        pixels_b = (b * weight_b).sum((1, 2))
+        shown_b = pixels_b
+    else:
+        shown_b, pixels_b = _resized(b, weight_b, mixed.source_boxes, mixed)
+    return Truth(
+        visible_a=_ratio(pixels_a, whole_a),
+        visible_b=_ratio(shown_b, whole_b),
+        pixels_a=pixels_a,
+        pixels_b=pixels_b,
+        region=weight_b.mean((1, 2)),
+    )
+
+
+def label_weight(mixed: MixedBatch, masks: Tensor, label: str) -> Tensor:
+    """Weight λ* of the first label, (M,) float32, by what ``masks`` say is visible.
+
+    Args:
+        mixed: see ``truth``.
+        masks: see ``truth``.
+        label: ``mask`` for the relative λ*, ``mask_pixels`` for that by pixels.
+
+    Where an image has no object, or neither object is visible, it is the area fraction.
+    """
+    seen = truth(mixed, masks, torch.float32)
+    lam = seen.pixels if label == "mask_pixels" else seen.relative
+    return torch.where(seen.relative.isnan(), mixed.area_lam, lam)
+
+
+def _resized(
+    objects: Tensor, weight_b: Tensor, sources: Tensor, mixed: MixedBatch
+) -> tuple[Tensor, Tensor]:
+    """Visible object pixels of b, counted in b and in the mixed image."""
+    if mixed.boxes is None:
+        raise ValueError("`source_boxes` without `boxes`: it is unknown where they were pasted")
+    height, width = objects.shape[1:]
+    inside_source = _inside(sources, height, width).to(objects.dtype)
+    inside_box = _inside(mixed.boxes, height, width).to(objects.dtype)
+    source_area = inside_source.sum((1, 2))
+    box_area = inside_box.sum((1, 2))
+    opacity = (weight_b * inside_box).sum((1, 2)) / box_area.clamp(min=1)
+    shown = (objects * inside_source).sum((1, 2)) * opacity
+    return shown, shown * box_area / source_area.clamp(min=1)
+
+
+def _inside(boxes: Tensor, height: int, width: int) -> Tensor:
+    """1 inside the half-open boxes ``(M, 4)`` of (r0, c0, r1, c1): ``(M, H, W)`` bool."""
+    r0, c0, r1, c1 = boxes.view(-1, 4, 1, 1).unbind(1)
+    rows = torch.arange(height, device=boxes.device).view(1, -1, 1)
+    columns = torch.arange(width, device=boxes.device).view(1, 1, -1)
+    return (rows >= r0) & (rows < r1) & (columns >= c0) & (columns < c1)
+
+
+def _ratio(part: Tensor, whole: Tensor) -> Tensor:
+    return torch.where(whole > 0, part / whole.where(whole > 0, 1.0), torch.nan)
