@@ -102,7 +102,7 @@ def python2_pickle(value: Any) -> bytes:
 def cifar(source: str = "cifar10", per_batch: int = 4, **replace: Any) -> dict[str, bytes]:
     """The files of a CIFAR archive; ``replace`` gives other bytes for one (None: left out).
 
-    Pixel values of image k are all k, in the red channel; green is 100, blue 200.
+    Image k is k in the red channel, 100 and 200 in the others, one more where k is odd.
     """
     ten = source == "cifar10"
     batches = [f"data_batch_{i}" for i in range(1, 6)] + ["test_batch"]
@@ -113,7 +113,7 @@ def cifar(source: str = "cifar10", per_batch: int = 4, **replace: Any) -> dict[s
     for b, batch in enumerate(batches):
         data = np.zeros((per_batch, 3, 32 * 32), dtype=np.uint8)
         data[:, 0] = np.arange(b * per_batch, (b + 1) * per_batch)[:, None]
-        data[:, 1], data[:, 2] = 100, 200
+        data[:, 1:] = np.array([100, 200])[:, None] + np.arange(per_batch)[:, None, None] % 2
         content[batch] = python2_pickle(
             {
                 "batch_label": "a batch",
@@ -155,9 +155,9 @@ def pet(lists: dict[str, list[str]] | None = None, **change: Any) -> dict[str, b
     }
     trimap = np.full((SIZE, SIZE), 2, dtype=np.uint8)
     trimap[2:6, 2:6], trimap[0] = 1, 3
-    for breed in PETS:
+    for b, breed in enumerate(PETS):
         for i in range(5):
-            images[f"images/{breed}_{i}.jpg"] = encoded(40 * i + 10, "JPEG")
+            images[f"images/{breed}_{i}.jpg"] = encoded(40 * i + 10 * b + 10, "JPEG")
             if breed != "beagle":
                 annotations[f"annotations/trimaps/{breed}_{i}.png"] = encoded(trimap)
     archives = {"images.tar.gz": images, "annotations.tar.gz": annotations}

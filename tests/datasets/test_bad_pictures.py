@@ -53,9 +53,11 @@ def _without(files: dict, prefix: str) -> dict:
 # Layouts of the user's folder: what is in the archive, and the culprit.
 LAYOUTS: dict[str, tuple[Callable[[Any], dict], str]] = {
     "no train": (lambda make: _without(make.photos(), "train"), "train/"),
-    "no test": (lambda make: _without(make.photos(), "test"), "test/CLASS/"),
     "nothing": (lambda make: {}, "train/"),
-    "class only in train": (lambda make: _without(make.photos(), "test/dog"), "'dog' is in train/"),
+    "class only in train": (
+        lambda make: _without(make.photos(), "test/dog"),
+        "'dog' is in train/ but not in test/",
+    ),
     "class only in test": (lambda make: _without(make.photos(), "train/cat"), "'cat' is in test/"),
     "class not in val": (
         lambda make: make.photos() | {"val/cat/a.png": make.encoded(1)},
@@ -76,7 +78,7 @@ LAYOUTS: dict[str, tuple[Callable[[Any], dict], str]] = {
         ),
         "train/mouse",
     ),
-    "one class": (lambda make: make.photos(classes=("cat",)), "one class"),
+    "one class": (lambda make: make.photos(classes=("cat",)), "only one class"),
     "wrong extension": (lambda make: make.photos() | {"train/cat/notes.txt": b"x"}, "notes.txt"),
     "no extension": (lambda make: make.photos() | {"test/cat/README": b"x"}, "test/cat/README"),
     "picture without class": (lambda make: make.photos() | {"train/a.png": b"x"}, "train/a.png"),

@@ -160,5 +160,5 @@ def test_the_content_decides_not_the_name() -> None:
 
 
 def test_pillow_runs_no_other_program() -> None:
-    with pytest.raises(UserError, match="not one of"):
+    with pytest.raises(UserError, match="it is a PostScript drawing"):
         decode(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n", "x.png", 8)

@@ -1,112 +1,186 @@
 """Decoding: any picture file becomes an upright, square RGB array."""
 
-import io
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
+from saliencymixplus.datasets.formats import (
+    is_deep_colour,
+    kind,
+    pixels_only,
+    readable_formats,
+    register,
+)
 from saliencymixplus.errors import UserError
 
-# By content, not by name. Formats that Pillow hands to other programs (EPS) are not among them.
-FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
-EXTENSIONS = (
-    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".webp"),
-    *(".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm"),
-)
-# Pillow's own limit (89 million), from which on it suspects a decompression bomb.
+Bytes = npt.NDArray[np.uint8]
+# Pillow's own limit (89 million), above which it suspects a decompression bomb.
 MAX_PIXELS = 89_478_485
+_TOO_LARGE = f"at most {MAX_PIXELS // 1_000_000} million pixels are read, scale it down"
+# EXIF 2.3, tag 0x0112: how a stored picture is turned to stand upright.
+_ORIENTATION = 0x0112
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
-def decode(content: bytes, name: str, size: int) -> npt.NDArray[np.uint8]:
+def decode(content: bytes, name: str, size: int, *, crop: bool = False, bits: int = 16) -> Bytes:
     """Decode a picture file to RGB, (size, size, 3).
 
-    Turned upright as its EXIF orientation says, transparency laid on white, 16-bit grey scaled
-    to 8 bits, the first frame of an animation, and resized as by ``resize``.
+    Turned upright as its EXIF orientation says, transparency laid on white, the first frame of an
+    animation, and resized as by ``resize``. Damaged metadata counts as none.
 
     Args:
         content: The file's bytes.
         name: The file's name, for messages.
         size: Side in pixels.
+        crop: As in ``resize``.
+        bits: How many bits of a picture with more than 8 bits per channel are in use; the upper
+            8 of them are kept.
 
     Raises:
-        UserError: the file is empty, truncated, no picture, or of more than ``MAX_PIXELS``.
+        UserError: the file is empty, truncated, not a picture, or has more than ``MAX_PIXELS``.
     """
-    with _readable(content, name) as image:
-        return resize(np.asarray(_to_rgb(ImageOps.exif_transpose(image))), size)
+    with _opened(content, name) as image:
+        return resize(np.asarray(_upright(_to_rgb(image, content, bits), image)), size, crop)
 
 
-def decode_values(content: bytes, name: str) -> npt.NDArray[np.uint8]:
+def bits_in_use(content: bytes, name: str) -> int:
+    """How many bits the largest value of a picture needs; 0 for the usual 8 bits per channel."""
+    with _opened(content, name) as image:
+        values = _deep_values(image, content)
+        return 0 if values is None else int(values[..., :3].max()).bit_length()
+
+
+def upright_size(content: bytes, name: str) -> tuple[int, int]:
+    """(width, height) of a picture after ``decode`` has turned it, mostly from its header alone."""
+    with _opened(content, name, load=False) as image:
+        if image.format == "TIFF":
+            image.load()  # Pillow turns it, and removes the tag
+        width, height = image.size
+        return (height, width) if _orientation(image) >= 5 else (width, height)
+
+
+def decode_values(content: bytes, name: str) -> Bytes:
     """Decode a greyscale or palette file to its stored numbers, (H, W): a map of labels."""
-    with _readable(content, name) as image:
+    with _opened(content, name) as image:
         if image.mode not in ("L", "P", "1"):
-            raise UserError(f"{name} is no map of labels: its mode is {image.mode}, not L or P")
+            raise UserError(f"{name} is not a map of labels: its mode is {image.mode}, not L or P")
         return np.asarray(image, dtype=np.uint8)
 
 
-def resize(image: npt.NDArray[np.uint8], size: int) -> npt.NDArray[np.uint8]:
-    """Resize (H, W, 3) to (size, size, 3), whatever its proportions; unchanged if it is that size.
+def resize(image: Bytes, size: int, crop: bool = False) -> Bytes:
+    """Resize (H, W, 3) to (size, size, 3); unchanged if it has that size.
 
-    Bilinear with antialiasing, as torchvision's ``Resize((size, size))`` does on a PIL image.
+    Bilinear with antialiasing, as torchvision's ``Resize`` on a PIL image. Without ``crop`` a
+    picture that is not square is squashed; with it, the shorter side becomes ``size`` and the
+    middle of the longer one is kept.
     """
-    if image.shape[:2] == (size, size):
-        return image
-    return np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR))
+    return _resized(image, size, crop, Image.Resampling.BILINEAR)
 
 
-def resize_values(values: npt.NDArray[np.uint8], size: int) -> npt.NDArray[np.uint8]:
-    """Resize a map of labels (H, W) to (size, size), each pixel from its nearest."""
-    return np.asarray(Image.fromarray(values).resize((size, size), Image.Resampling.NEAREST))
+def resize_values(values: Bytes, size: int, crop: bool = False) -> Bytes:
+    """Resize a map of labels (H, W) to (size, size) as ``resize``, each pixel from its nearest."""
+    return _resized(values, size, crop, Image.Resampling.NEAREST)
 
 
 @contextmanager
 def decoding() -> Iterator[None]:
     """Make ``decode`` fit for threads: decoders registered, no warnings printed by Pillow."""
-    Image.init()  # else the first pictures race for it
+    register()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="PIL")
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         yield
 
 
+def _resized(values: Bytes, size: int, crop: bool, how: Image.Resampling) -> Bytes:
+    height, width = values.shape[:2]
+    if (height, width) == (size, size):
+        return values
+    side = min(height, width)
+    left, top = ((width - side) / 2, (height - side) / 2) if crop else (0, 0)
+    box = (left, top, left + side, top + side) if crop else None
+    return np.asarray(Image.fromarray(values).resize((size, size), how, box=box))
+
+
 @contextmanager
-def _readable(content: bytes, name: str) -> Iterator[Image.Image]:
+def _opened(content: bytes, name: str, *, load: bool = True) -> Iterator[Any]:
     """Open a picture and turn whatever goes wrong with it into one line that names it."""
     if not content:
         raise UserError(f"{name} is empty (0 bytes): replace or remove it")
     try:
-        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+        with Image.open(BytesIO(pixels_only(content)), formats=readable_formats()) as image:
             width, height = image.size
             if width * height > MAX_PIXELS:
-                raise UserError(f"{name} is too large ({width}×{height} pixels): {_BOMB}")
-            image.load()
+                raise UserError(f"{name} is too large ({width}×{height} pixels): {_TOO_LARGE}")
+            if load:
+                image.load()
             yield image
     except UserError:
         raise
     except Image.DecompressionBombError as error:
-        raise UserError(f"{name} is too large: {_BOMB}") from error
+        raise UserError(f"{name} is too large: {_TOO_LARGE}") from error
+    except UnidentifiedImageError as error:
+        raise UserError(f"cannot read image {name}: {kind(content)}") from error
     except Exception as error:  # Pillow's decoders raise nearly every kind on damaged input
         text = " ".join(str(error).split()) or type(error).__name__
-        if isinstance(error, UnidentifiedImageError):
-            text = f"not one of {', '.join(FORMATS)}"
         raise UserError(f"cannot read image {name} ({text}): replace or remove it") from error
 
 
-_BOMB = f"at most {MAX_PIXELS // 1_000_000} million pixels are read, scale it down"
+def _orientation(image: Any) -> int:
+    try:
+        return int(image.getexif().get(_ORIENTATION, 1))
+    except Exception:  # damaged EXIF raises nearly every kind; the pixels are good all the same
+        return 1
 
 
-def _to_rgb(image: Any) -> Image.Image:
+def _upright(rgb: Image.Image, stored: Any) -> Image.Image:
+    turn = _TURNS.get(_orientation(stored))
+    return rgb if turn is None else rgb.transpose(turn)
+
+
+def _to_rgb(image: Any, content: bytes, bits: int) -> Image.Image:
     """Any mode to RGB. Transparent pixels show white, as on a page."""
-    if image.mode in ("I", "F") or image.mode.startswith("I;"):
-        values = np.asarray(image)
-        if image.mode == "F" or values.min() < 0 or values.max() > 65535:
-            raise ValueError(f"mode {image.mode} beyond 16 bits: save it with 8 or 16 bits")
-        image = Image.fromarray((values.astype(np.uint16) >> 8).astype(np.uint8))
+    values = _deep_values(image, content)
+    if values is not None:
+        shallow = (values[..., :3] >> max(bits - 8, 0)).astype(np.uint8)
+        if values.shape[-1] == 4:
+            shallow = np.dstack([shallow, (values[..., 3] >> 8).astype(np.uint8)])
+        image = Image.fromarray(shallow.squeeze(-1) if shallow.shape[-1] == 1 else shallow)
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return image.convert("RGB")
+
+
+def _deep_values(image: Any, content: bytes) -> npt.NDArray[Any] | None:
+    """Values (H, W, 1 or 3 or 4) of a picture with more than 8 bits per channel, else None."""
+    if image.mode in ("I", "F") or image.mode.startswith("I;"):
+        values = np.asarray(image)
+        if image.mode == "F":
+            raise ValueError("32-bit floating-point numbers: save it with 8 or 16 bits")
+        if values.min() < 0:
+            raise ValueError("negative numbers: save it with 8 or 16 bits")
+        return values[..., None].astype(np.uint32)
+    if not is_deep_colour(image, content):
+        return None
+    # Pillow drops the lower 8 of the 16 bits of a colour picture.
+    import cv2
+
+    deep = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    if deep is None or deep.dtype != np.uint16 or deep.shape[2:] not in ((3,), (4,)):
+        raise ValueError("16 bits per channel in a form that is not read: save it with 8")
+    return deep[..., [2, 1, 0, 3][: deep.shape[2]]].astype(np.uint32)  # OpenCV: blue first

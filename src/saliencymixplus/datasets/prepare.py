@@ -1,20 +1,16 @@
 """Decoding a download once, to square uint8 arrays that training maps into memory."""
 
-import math
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from importlib.metadata import version
-from itertools import islice
-from os import cpu_count
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from saliencymixplus.datasets.content import channel_statistics, check_content
 from saliencymixplus.datasets.decode import decoding
 from saliencymixplus.datasets.manifest import verified
+from saliencymixplus.datasets.parallel import chunks, in_parallel
 from saliencymixplus.datasets.prepared import META, UNKNOWN, Meta, arrays_digest, content_of, layout
 from saliencymixplus.datasets.sources import Listing, Piece, Source, open_source
 from saliencymixplus.datasets.splits import stratified
@@ -24,13 +20,11 @@ from saliencymixplus.progress import Report, progress
 from saliencymixplus.settings import DataSettings
 from saliencymixplus.version import __version__
 
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 # (split, row) in the source -> (split, row) among the arrays
 Places = dict[str, list[tuple[str, int]]]
 Arrays = dict[str, dict[str, npt.NDArray[np.uint8]]]  # kind -> split -> (N, H, W[, 3])
 
-# Pictures per task of a thread: enough to hide the cost of handing over, little to hold.
+# Pictures per task of a thread: enough to hide the cost of handing over, little to hold in memory.
 _CHUNK = 32
 
 
@@ -53,7 +47,8 @@ def prepare(
         UserError: the download is missing or damaged, or a file in it is; the message names it.
     """
     manifest = verified(source)
-    opened = open_source(manifest, source, settings)
+    with decoding():
+        opened = open_source(manifest, source, settings)
     listing = opened.listing
     places, files = _placed(listing, settings)
     counts = {split: len(names) for split, names in files.items()}
@@ -79,13 +74,16 @@ def prepare(
     with whole_directory(destination) as part:
         arrays = _create(part, draft)
         _decode(opened, places, arrays, report)
-        _write_labels(part, listing, places, counts)
         for split, names in files.items():
             write_json(part / f"{split}_files.json", names)
         _add_saliency(arrays, report)
-        final: dict[str, Any] = {}
+        labels = _write_labels(part, listing, places, counts)
+        notes = check_content(arrays["images"], labels, files, listing.classes)
+        for note in notes:
+            report(f"note: {note}")
+        final: dict[str, Any] = {"notes": [*listing.notes, *notes]}
         if settings.mean is None:
-            final["mean"], final["std"] = measure(arrays["images"]["train"])
+            final["mean"], final["std"] = channel_statistics(arrays["images"]["train"])
         for by_split in arrays.values():
             for array in by_split.values():
                 if isinstance(array, np.memmap):
@@ -99,54 +97,40 @@ def prepare(
     )
 
 
-def measure(
-    images: npt.NDArray[np.uint8],
-) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
-    """Mean and standard deviation of each channel of (N, H, W, 3), pixels in [0, 1].
-
-    From a count of the 256 values, hence exact and independent of the order of the images.
-    """
-    histogram = np.zeros((3, 256), dtype=np.int64)
-    for start in range(0, len(images), 256):
-        for channel in range(3):
-            values = images[start : start + 256, ..., channel].ravel()
-            histogram[channel] += np.bincount(values, minlength=256)
-    means, deviations = [], []
-    for counts in histogram.tolist():
-        # Whole numbers: the last digit must not depend on the machine's way of adding.
-        n = sum(counts)
-        first = sum(count * value for value, count in enumerate(counts))
-        second = sum(count * value**2 for value, count in enumerate(counts))
-        means.append(first / (255 * n))
-        # A constant channel (all black) must not divide by zero in training.
-        deviations.append(math.sqrt((second * n - first**2) / (255 * n) ** 2) or 1.0)
-    return (means[0], means[1], means[2]), (deviations[0], deviations[1], deviations[2])
-
-
 def _placed(listing: Listing, settings: DataSettings) -> tuple[Places, dict[str, list[str]]]:
     """Where each listed picture goes, and the file names of each split in that order."""
+    targets = {
+        split: np.full(len(names), split, dtype=object) for split, names in listing.files.items()
+    }
+    for split, key, fraction in (
+        ("test", "data.test_fraction", settings.test_fraction),
+        ("val", "data.validation_fraction", settings.validation_fraction),
+    ):
+        if not fraction:
+            continue
+        if split in listing.files:
+            raise UserError(
+                f"the data have a {split} split of their own: leave {key} out, or move the "
+                f"{split} folder away"
+            )
+        rows = np.flatnonzero(targets["train"] == "train")
+        labels = listing.labels["train"][rows]
+        _, off = stratified(labels, fraction, settings.split_seed, listing.classes, key)
+        targets["train"][rows[off]] = split
     places: Places = {}
     files: dict[str, list[str]] = {}
-    for split, names in listing.files.items():
-        if split == "val" and settings.validation_fraction > 0:
-            raise UserError(
-                "the data have a val/ folder of their own beside test/: "
-                "set data.validation_fraction to 0, or take val/ away"
-            )
-        targets = np.full(len(names), split, dtype=object)
-        if split == "train" and settings.validation_fraction > 0:
-            _, off = stratified(
-                listing.labels[split],
-                settings.validation_fraction,
-                settings.split_seed,
-                listing.classes,
-            )
-            targets[off] = "val"
-        places[split] = []
-        for target, name in zip(targets, names, strict=True):
+    for source, names in listing.files.items():
+        places[source] = []
+        for target, name in zip(targets[source], names, strict=True):
             row = files.setdefault(target, [])
-            places[split].append((target, len(row)))
+            places[source].append((target, len(row)))
             row.append(name)
+    if "test" not in files:
+        raise UserError(
+            "the pictures have no test split: set aside a fraction of each class, with "
+            "`test_fraction: 0.2` under `data:` of the experiment in params.yaml, or "
+            "--set EXPERIMENT.data.test_fraction=0.2"
+        )
     return places, files
 
 
@@ -169,7 +153,7 @@ def _decode(source: Source, places: Places, arrays: Arrays, report: Report) -> N
     seen = {split: np.zeros(len(rows), dtype=bool) for split, rows in places.items()}
     total = sum(len(rows) for rows in places.values())
     with decoding(), progress("decoding", total, report) as advance:
-        for pieces, results in _in_parallel(_make, _chunks(source.pieces(), _CHUNK)):
+        for pieces, results in in_parallel(_make, chunks(source.pieces(), _CHUNK)):
             for piece, result in zip(pieces, results, strict=True):
                 split, row = places[piece.split][piece.row]
                 arrays[piece.kind][split][row] = result
@@ -195,18 +179,21 @@ def _add_saliency(arrays: Arrays, report: Report) -> None:
         for split, images in arrays["images"].items():
             starts = range(0, len(images), _CHUNK)
             work = ((start, images[start : start + _CHUNK]) for start in starts)
-            for (start, chunk), maps in _in_parallel(lambda item: fine_grained(item[1]), work):
+            for (start, chunk), maps in in_parallel(lambda item: fine_grained(item[1]), work):
                 arrays["saliency"][split][start : start + len(chunk)] = maps
                 advance(len(chunk))
 
 
-def _write_labels(part: Path, listing: Listing, places: Places, counts: dict[str, int]) -> None:
+def _write_labels(
+    part: Path, listing: Listing, places: Places, counts: dict[str, int]
+) -> dict[str, npt.NDArray[np.int64]]:
     labels = {split: np.empty(count, dtype=np.int64) for split, count in counts.items()}
     for split, rows in places.items():
         for (target, row), label in zip(rows, listing.labels[split], strict=True):
             labels[target][row] = label
     for split, values in labels.items():
         np.save(part / f"{split}_labels.npy", values, allow_pickle=False)
+    return labels
 
 
 def _versions() -> dict[str, str]:
@@ -219,30 +206,3 @@ def _versions() -> dict[str, str]:
         "opencv": opencv,
         "scikit-learn": version("scikit-learn"),
     }
-
-
-def _chunks(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    iterator = iter(items)
-    while chunk := list(islice(iterator, size)):
-        yield chunk
-
-
-def _in_parallel(
-    function: Callable[[Item], Result], items: Iterable[Item]
-) -> Iterator[tuple[Item, Result]]:
-    """(item, function(item)) in order, by threads (decoders release the GIL), few items ahead."""
-    workers = min(8, cpu_count() or 1)
-    waiting: deque[tuple[Item, Future[Result]]] = deque()
-    with ThreadPoolExecutor(workers, thread_name_prefix="prepare") as pool:
-        try:
-            for item in items:
-                waiting.append((item, pool.submit(function, item)))
-                if len(waiting) > 2 * workers:
-                    done, future = waiting.popleft()
-                    yield done, future.result()
-            while waiting:
-                done, future = waiting.popleft()
-                yield done, future.result()
-        finally:
-            for _, future in waiting:
-                future.cancel()

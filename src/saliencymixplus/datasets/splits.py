@@ -15,17 +15,19 @@ def stratified(
     fraction: float,
     seed: int,
     classes: Sequence[str] | None = None,
+    key: str = "data.validation_fraction",
 ) -> tuple[Rows, Rows]:
     """Split the rows of ``labels`` (N,) into (kept, split off), each sorted.
 
     Args:
         labels: Class indices.
-        fraction: Share that is split off, rounded up over all classes together.
+        fraction: Of all rows, rounded up, that is split off.
         seed: Decides which.
         classes: Their names, for messages.
+        key: The setting that ``fraction`` is, for messages.
 
     Raises:
-        UserError: a class has one image only, or the share is smaller than one image a class.
+        UserError: a class has only one image, or the fraction is less than one image per class.
     """
     from sklearn.model_selection import train_test_split
 
@@ -34,14 +36,14 @@ def stratified(
         value = int(values[counts.argmin()])
         name = classes[value] if classes else str(value)
         raise UserError(
-            f"class {name!r} has one training image only, too few for a validation split: "
-            "add images or set data.validation_fraction to 0"
+            f"class {name!r} has only one image to split, too few for {key}: add images, "
+            "or leave the key out"
         )
     wanted = int(np.ceil(fraction * len(labels)))
     if wanted < len(values):
         raise UserError(
-            f"data.validation_fraction {fraction} of {len(labels)} training images is {wanted}, "
-            f"fewer than the {len(values)} classes: raise it or set it to 0"
+            f"{key} {fraction} of {len(labels)} images is {wanted}, fewer than the {len(values)} "
+            "classes: raise it, or leave it out"
         )
     kept, off = train_test_split(
         np.arange(len(labels)), test_size=wanted, random_state=seed, stratify=labels

@@ -1,14 +1,13 @@
-"""Taking over the user's own pictures: one archive, whatever they came as."""
+"""Taking in the user's own pictures: one archive, whatever they came as."""
 
 import io
 import shutil
 import tarfile
-from collections.abc import Iterator
 from pathlib import Path
 
-from saliencymixplus.datasets.archives import is_clutter
+from saliencymixplus.datasets.archives import is_clutter, members
 from saliencymixplus.datasets.manifest import Entry, Manifest, check_archive
-from saliencymixplus.datasets.sources.folder import SPLITS, Folder
+from saliencymixplus.datasets.sources.layout import read_layout
 from saliencymixplus.errors import UserError
 from saliencymixplus.progress import Report, progress
 from saliencymixplus.settings import DownloadSettings
@@ -23,12 +22,16 @@ def collect(settings: DownloadSettings, path: Path, destination: Path, report: R
     A folder becomes ``images.tar``, whose bytes depend on names and contents only.
 
     Raises:
-        UserError: ``path`` is missing or not laid out as train/CLASS/* and test/CLASS/*, or a
-            link in it leads out of it.
+        UserError: ``path`` is missing or not laid out as ``read_layout`` understands it, or a link
+            in it leads out of it.
     """
+    # Names only: a wrong layout should show before hours of copying and decoding.
     if path.is_dir():
         target = destination / PACKED
-        _pack(path, target, report)
+        files, folders = _names(path)
+        layout = read_layout(files, folders, path.resolve().name)
+        pictures = [p for of in layout.pictures.values() for names in of.values() for p in names]
+        _pack(path, sorted([*pictures, *layout.masks]), target, report)
     elif path.is_file():
         target = destination / path.name
         report(f"copying {path.name}")
@@ -39,8 +42,10 @@ def collect(settings: DownloadSettings, path: Path, destination: Path, report: R
     else:
         raise UserError(f"download.path: {path} does not exist")
     sha256 = check_archive(settings, target, path.name)
-    # Names only: a wrong layout should show before hours of training.
-    Folder(target, size=32, name=path.resolve().name)
+    found = [*members(target, path.name)]
+    files = [member.name for member in found if not member.is_folder]
+    folders = [member.name for member in found if member.is_folder]
+    read_layout(files, folders, path.resolve().name)
     entry = Entry(target.name, sha256, target.stat().st_size, "the user's own")
     return Manifest("imagefolder", _title(path), (entry,))
 
@@ -53,42 +58,38 @@ def _title(path: Path) -> str:
     return name
 
 
-def _pack(root: Path, target: Path, report: Report) -> None:
-    paths = list(_walk(root))
+def _pack(root: Path, names: list[str], target: Path, report: Report) -> None:
     with (
         tarfile.open(target, "w", format=tarfile.PAX_FORMAT) as archive,
-        progress(f"packing {root.name}", len(paths), report) as advance,
+        progress(f"packing {root.name}", len(names), report) as advance,
     ):
-        for path in paths:
-            name = path.relative_to(root).as_posix()
+        for name in names:
+            content = _content(root / name, name)
             info = tarfile.TarInfo(name)
-            info.mode = 0o644
-            if path.is_dir():
-                info.type, info.mode = tarfile.DIRTYPE, 0o755
-                archive.addfile(info)
-            else:
-                content = _content(path, name)
-                info.size = len(content)
-                archive.addfile(info, io.BytesIO(content))
+            info.mode, info.size = 0o644, len(content)
+            archive.addfile(info, io.BytesIO(content))
             advance(1)
 
 
 def _content(path: Path, name: str) -> bytes:
     if not path.is_file():
-        raise UserError(f"{name} is no file: remove it")
+        raise UserError(f"{name} is not a regular file: remove it")
     try:
         return path.read_bytes()
     except OSError as error:
         raise UserError(f"cannot read {name}: {error.strerror or error}") from error
 
 
-def _walk(root: Path) -> Iterator[Path]:
-    """What lies in the split folders, sorted; nothing outside ``root``."""
+def _names(root: Path) -> tuple[list[str], list[str]]:
+    """Names of the files and folders below ``root`` without clutter; no link may lead out of it."""
     home = root.resolve()
-
-    def inside(folder: Path) -> list[Path]:
+    files: list[str] = []
+    folders: list[str] = []
+    pending = [root]
+    while pending:
+        folder = pending.pop()
         try:
-            found = sorted(p for p in folder.iterdir() if not is_clutter(p.name))
+            found = [path for path in folder.iterdir() if not is_clutter(path.name)]
         except OSError as error:
             raise UserError(f"cannot read {folder}: {error.strerror or error}") from error
         for path in found:
@@ -100,19 +101,8 @@ def _walk(root: Path) -> Iterator[Path]:
             try:
                 name.encode()
             except UnicodeEncodeError as error:
-                raise UserError(f"{name!r} is a name that is no UTF-8: rename it") from error
-        return found
-
-    def below(folder: Path) -> Iterator[Path]:
-        # To the bottom: a picture too deep must be seen to be refused.
-        for path in inside(folder):
-            yield path
+                raise UserError(f"the name {name!r} is not UTF-8: rename it") from error
+            (folders if path.is_dir() else files).append(name)
             if path.is_dir():
-                yield from below(path)
-
-    tops = inside(root)
-    if len(tops) == 1 and tops[0].is_dir() and tops[0].name not in SPLITS:
-        tops = inside(tops[0])  # one folder around everything, as in an archive
-    for split in tops:
-        if split.name in SPLITS and split.is_dir():
-            yield from below(split)
+                pending.append(path)
+    return files, folders

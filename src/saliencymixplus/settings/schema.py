@@ -64,8 +64,13 @@ class DataSettings(Section):
     """How the images are prepared, whatever their source."""
 
     image_size: Annotated[int, Field(ge=8, le=1024)] = 32  # side in pixels after preparation
+    # Pictures that are not square: squashed, or the middle of them. null: crop for imagefolder,
+    # squash for published data sets, as their papers do.
+    resize: Literal["squash", "crop"] | None = None
+    # Of all pictures of each class, where the data come without a test split (imagefolder).
+    test_fraction: Annotated[float, Field(gt=0, le=0.5)] | None = None
     validation_fraction: Annotated[float, Field(ge=0, le=0.5)] = 0.0  # of train, stratified
-    split_seed: Seed = 0
+    split_seed: Seed = 0  # of both
     mean: Channels | None = None  # of pixels in [0, 1]; null: measured on train
     std: tuple[Positive, Positive, Positive] | None = None
     clutter: ClutterSettings | None = None  # source: clutter; null: its defaults

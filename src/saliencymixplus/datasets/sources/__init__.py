@@ -22,6 +22,9 @@ def open_source(manifest: Manifest, folder: Path, settings: DataSettings) -> Sou
         UserError: it does not hold what it should; the message names the file or class.
     """
     size = settings.image_size
+    crop = settings.resize == "crop" or (
+        settings.resize is None and manifest.source == "imagefolder"
+    )
     if manifest.source == "digits":
         from saliencymixplus.datasets.sources.digits import Digits
 
@@ -37,9 +40,9 @@ def open_source(manifest: Manifest, folder: Path, settings: DataSettings) -> Sou
     if manifest.source == "oxford_pet":
         from saliencymixplus.datasets.sources.pet import Pet
 
-        return Pet(folder, size)
+        return Pet(folder, size, crop=crop)
     if manifest.source == "imagefolder":
         from saliencymixplus.datasets.sources.folder import Folder
 
-        return Folder(folder / manifest.archives[0].name, size)
-    raise UserError(f"{folder} holds {manifest.source!r}, which is no source of images")
+        return Folder(folder / manifest.archives[0].name, size, crop=crop)
+    raise UserError(f"{folder} holds {manifest.source!r}, which is not a known source of images")

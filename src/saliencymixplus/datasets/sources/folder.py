@@ -1,117 +1,112 @@
-"""The user's own pictures: an archive of train/CLASS/* and test/CLASS/* or val/CLASS/*."""
+"""The user's own pictures: an archive of SPLIT/CLASS/* or CLASS/*, with masks or without."""
 
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
-from saliencymixplus.datasets.archives import is_clutter, members
-from saliencymixplus.datasets.decode import EXTENSIONS, decode
+from saliencymixplus.datasets.archives import Member, members
+from saliencymixplus.datasets.decode import (
+    bits_in_use,
+    decode,
+    decode_values,
+    resize_values,
+    upright_size,
+)
+from saliencymixplus.datasets.parallel import in_parallel
 from saliencymixplus.datasets.sources.base import Listing, Piece
+from saliencymixplus.datasets.sources.layout import read_layout
 from saliencymixplus.errors import UserError
 
-SPLITS = ("train", "val", "test")
+# Formats that may have more than 8 bits per channel.
+_MAY_BE_DEEP = (".png", ".tif", ".tiff", ".pgm", ".ppm", ".pnm")
 
 
 class Folder:
-    """An archive with a folder for each split and in it one for each class.
+    """An archive laid out as ``read_layout`` understands it.
 
-    ``test/`` is the test split; where there is only ``val/``, that is. Where there are both,
-    ``val/`` is the validation split. Classes and pictures are sorted by name, whatever the order
-    in the archive. One folder around everything is accepted; hidden files, Thumbs.db and the
-    like are ignored, files beside the split folders too; anything else that is no picture is an
-    error.
+    Classes and pictures are sorted by name, whatever the order in the archive. Pictures with 16
+    bits per channel are scaled alike, by the largest value that any of them holds: such files
+    often hold 8 or 12 bits. A mask is 0 where there is background; a picture without one, among
+    others that have one, has a mask that is unknown everywhere.
     """
 
-    def __init__(self, archive: Path, size: int, name: str = "") -> None:
-        """Read the names.
+    def __init__(self, archive: Path, size: int, *, crop: bool) -> None:
+        """Read the names, and how many bits are in use.
 
         Args:
             archive: Of the pictures.
             size: Side in pixels that they are resized to.
-            name: What errors call the archive, if not by its file's name.
+            crop: As in ``decode.resize``.
 
         Raises:
             UserError: something is not as it must be; the message names the file or class.
         """
-        self._archive, self._size, self._name = archive, size, name or archive.name
-        files: list[str] = []
-        folders: list[str] = []
-        for member in members(archive, self._name):
-            if not is_clutter(member.name):
-                (folders if member.is_folder else files).append(member.name)
-        self._top = _wrapper([*files, *folders])
-        classes = self._classes(files, folders)
-        splits = self._splits(classes)
-        names = sorted(classes[splits["train"]])
+        self._archive, self._size, self._crop = archive, size, crop
+        names: dict[bool, list[str]] = {True: [], False: []}
+        for member in members(archive):
+            names[member.is_folder].append(member.name)
+        layout = read_layout(names[False], names[True], archive.name)
         self._places: dict[str, tuple[str, int]] = {}
-        listed: dict[str, tuple[str, ...]] = {}
+        files: dict[str, tuple[str, ...]] = {}
         labels = {}
-        for split, folder in splits.items():
-            in_split = [file for name in names for file in sorted(classes[folder][name])]
-            listed[split] = tuple(in_split)
-            counts = [len(classes[folder][name]) for name in names]
-            labels[split] = np.repeat(np.arange(len(names), dtype=np.int64), counts)
-            self._places |= {self._top + file: (split, i) for i, file in enumerate(in_split)}
-        self.listing = Listing(tuple(names), listed, labels)
+        for split, classes in layout.pictures.items():
+            files[split] = tuple(file for of_class in classes.values() for file in of_class)
+            counts = [len(of_class) for of_class in classes.values()]
+            labels[split] = np.repeat(np.arange(len(counts), dtype=np.int64), counts)
+            self._places |= {file: (split, i) for i, file in enumerate(files[split])}
+        self._masks = layout.masks
+        self._bits = self._bits_in_use()
+        notes = list(layout.notes)
+        if 0 < self._bits < 16:
+            notes.append(f"pictures of 16 bits hold values of {self._bits} bits: scaled by these")
+        self.listing = Listing(
+            tuple(layout.pictures["train"]), files, labels, bool(layout.masks), tuple(notes)
+        )
 
     def pieces(self) -> Iterator[Piece]:
-        """The pictures in the archive's order."""
+        """The pictures in the archive's order, then the masks."""
+        decoded = partial(decode, size=self._size, crop=self._crop, bits=self._bits or 16)
+        masked, sizes = set(self._masks.values()), {}
+        for member in self._pictures():
+            content = member.read()
+            if member.name in masked:
+                sizes[member.name] = upright_size(content, member.name)
+            yield Piece(
+                *self._places[member.name], "images", partial(decoded, content, member.name)
+            )
+        if not self._masks:
+            return
         for member in members(self._archive):
-            place = self._places.get(member.name)
-            if place and not member.is_folder:
-                make = partial(decode, member.read(), member.name, self._size)
-                yield Piece(*place, "images", make)
+            if picture := self._masks.get(member.name):
+                make = partial(self._mask, member.read(), member.name, picture, sizes[picture])
+                yield Piece(*self._places[picture], "masks", make)
 
-    def _classes(self, files: list[str], folders: list[str]) -> dict[str, dict[str, list[str]]]:
-        """Split folder -> class -> its pictures; checks each name."""
-        classes: dict[str, dict[str, list[str]]] = {}
-        for name in folders:
-            parts = name.removeprefix(self._top).split("/")
-            if len(parts) == 2 and parts[0] in SPLITS:
-                classes.setdefault(parts[0], {}).setdefault(parts[1], [])
-        for name in files:
-            inner = name.removeprefix(self._top)
-            split, *rest = inner.split("/")
-            if split not in SPLITS:
-                continue
-            if len(rest) != 2:
-                raise self._wrong(f"{inner} is not of the form {split}/CLASS/picture")
-            if PurePosixPath(inner).suffix.lower() not in EXTENSIONS:
-                raise self._wrong(f"{inner} has not the extension of a picture: remove it")
-            classes.setdefault(split, {}).setdefault(rest[0], []).append(inner)
-        return classes
+    def _pictures(self) -> Iterator[Member]:
+        return (member for member in members(self._archive) if member.name in self._places)
 
-    def _splits(self, classes: dict[str, dict[str, list[str]]]) -> dict[str, str]:
-        """Which folder is which split, after checking that all have the same classes."""
-        if "train" not in classes:
-            found = ", ".join(sorted(classes)) or "none of train/, val/, test/"
-            raise self._wrong(f"it has no train/CLASS/ folders (found: {found})")
-        if len(classes) == 1:
-            raise self._wrong("it has no test/CLASS/ or val/CLASS/ folders")
-        for split, of_split in sorted(classes.items()):
-            for name in sorted(of_split):
-                if not of_split[name]:
-                    raise self._wrong(f"class folder {split}/{name} has no picture")
-                if name not in classes["train"]:
-                    raise self._wrong(f"class {name!r} is in {split}/ but not in train/")
-            for name in sorted(classes["train"]):
-                if name not in of_split:
-                    raise self._wrong(f"class {name!r} is in train/ but not in {split}/")
-        if len(classes["train"]) < 2:
-            raise self._wrong("it has one class only: there is nothing to tell apart")
-        if "test" not in classes:
-            return {"train": "train", "test": "val"}
-        return {split: split for split in SPLITS if split in classes}
+    def _bits_in_use(self) -> int:
+        """The largest number of bits that a picture of 16 bits per channel uses; 0: none has."""
+        if not any(name.lower().endswith(_MAY_BE_DEEP) for name in self._places):
+            return 0
+        contents = (
+            (member.read(), member.name)
+            for member in self._pictures()
+            if member.name.lower().endswith(_MAY_BE_DEEP)
+        )
+        found = in_parallel(lambda item: bits_in_use(*item), contents)
+        return max((bits for _, bits in found), default=0)
 
-    def _wrong(self, what: str) -> UserError:
-        return UserError(f"{self._name}: {what}")
-
-
-def _wrapper(names: list[str]) -> str:
-    """The one folder around everything ("photos/"), or ""."""
-    tops = {name.split("/")[0] for name in names if name}
-    if len(tops) == 1 and not tops & set(SPLITS):
-        return f"{tops.pop()}/"
-    return ""
+    def _mask(
+        self, content: bytes, name: str, picture: str, size: tuple[int, int]
+    ) -> npt.NDArray[np.uint8]:
+        values = decode_values(content, name)
+        height, width = values.shape
+        if (width, height) != size:
+            raise UserError(
+                f"{name} has {width}×{height} pixels, but its picture {picture} has "
+                f"{size[0]}×{size[1]}: they must be of the same size"
+            )
+        return resize_values((values > 0).astype(np.uint8), self._size, self._crop)

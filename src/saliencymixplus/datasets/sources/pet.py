@@ -29,11 +29,11 @@ class Pet:
     list names are left out. An image without a trimap has a mask that is unknown everywhere.
     """
 
-    def __init__(self, folder: Path, size: int) -> None:
+    def __init__(self, folder: Path, size: int, *, crop: bool = False) -> None:
         """Read the lists; raises ``UserError`` that names the line or breed that is wrong."""
         self._images = folder / "images.tar.gz"
         self._annotations = folder / "annotations.tar.gz"
-        self._size = size
+        self._size, self._crop = size, crop
         texts: dict[str, str] = {}
         trimaps: set[str] = set()
         for member in members(self._annotations):
@@ -41,7 +41,7 @@ class Pet:
                 try:
                     texts[member.name] = member.read().decode("utf-8")
                 except UnicodeDecodeError as error:
-                    raise UserError(f"{member.name} is no text in UTF-8: {error}") from error
+                    raise UserError(f"{member.name} is not UTF-8 text: {error}") from error
             elif stem := _stem(member.name, "annotations/trimaps", ".png"):
                 trimaps.add(stem)
         rows: dict[str, list[Row]] = {}
@@ -61,14 +61,14 @@ class Pet:
         for member in members(self._images):
             place = self._places.get(_stem(member.name, "images", ".jpg"))
             if place:
-                make = partial(decode, member.read(), member.name, self._size)
+                make = partial(decode, member.read(), member.name, self._size, crop=self._crop)
                 yield Piece(*place, "images", make)
         if not self.listing.has_masks:
             return
         for member in members(self._annotations):
             place = self._places.get(_stem(member.name, "annotations/trimaps", ".png"))
             if place:
-                make = partial(_mask, member.read(), member.name, self._size)
+                make = partial(_mask, member.read(), member.name, self._size, self._crop)
                 yield Piece(*place, "masks", make)
 
 
@@ -80,11 +80,11 @@ def _stem(name: str, folder: str, extension: str) -> str:
     return file.removesuffix(extension)
 
 
-def _mask(content: bytes, name: str, size: int) -> npt.NDArray[np.uint8]:
+def _mask(content: bytes, name: str, size: int, crop: bool) -> npt.NDArray[np.uint8]:
     values = _TRIMAP[decode_values(content, name)]
     if (values == 255).any():
-        raise UserError(f"{name} is no trimap: it has values other than 1, 2 and 3")
-    return resize_values(values, size)
+        raise UserError(f"{name} is not a trimap: it has values other than 1, 2 and 3")
+    return resize_values(values, size, crop)
 
 
 def _listing(rows: dict[str, list[Row]], has_masks: bool) -> Listing:
@@ -96,7 +96,7 @@ def _listing(rows: dict[str, list[Row]], has_masks: bool) -> Listing:
         )
     present = sorted(breeds["train"])
     if len(present) < 2:
-        raise UserError(f"{_LISTS['train']} lists one breed only: there is nothing to tell apart")
+        raise UserError(f"{_LISTS['train']} lists only one breed: there is nothing to tell apart")
     untested = [title(breed) for breed in present if breed not in breeds["test"]]
     notes = []
     if untested:

@@ -1,0 +1,204 @@
+"""How a folder of the user's own pictures is laid out: which file is which split and class."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from saliencymixplus.datasets.archives import is_clutter
+from saliencymixplus.datasets.formats import EXTENSIONS
+from saliencymixplus.errors import UserError
+
+# In any case of letters: "Train", "VALID".
+SPLIT_NAMES = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+}
+MASKS = "masks"
+Classes = dict[str, dict[str, list[str]]]  # split -> class -> names of its pictures
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The pictures of each split by class, and their masks; all names as they are in the folder."""
+
+    pictures: Classes  # all sorted
+    masks: dict[str, str]  # mask -> the picture that it belongs to
+    notes: tuple[str, ...] = ()
+
+
+def read_layout(files: Iterable[str], folders: Iterable[str], name: str) -> Layout:
+    """Understand SPLIT/CLASS/picture or CLASS/picture, and refuse what fits neither.
+
+    One folder around everything is passed over; hidden files, Thumbs.db and the like are ignored,
+    and so is what is not a picture outside the class folders. Where there is only ``val/`` beside
+    ``train/``, it is the test split. Without split folders everything is ``train``. Masks have
+    their pictures' names, but for the extension, in ``masks/`` before SPLIT/CLASS/ or CLASS/.
+
+    Args:
+        files: Relative names with "/".
+        folders: Likewise; those without a file in them matter, too.
+        name: What errors call the whole.
+
+    Raises:
+        UserError: a folder or file that would be left out, a class that is missing or empty in a
+            split, fewer than two classes, a mask without a picture. The message names it.
+    """
+    files = sorted(file for file in files if not is_clutter(file))
+    folders = sorted(folder for folder in folders if folder and not is_clutter(folder))
+    return _Reader(files, folders, name).read()
+
+
+class _Reader:
+    def __init__(self, files: list[str], folders: list[str], name: str) -> None:
+        self._name = name
+        self._top = top = _wrapper(files, folders)
+        inner = [file.removeprefix(top) for file in files]
+        self._folders = [f.removeprefix(top) for f in folders if f != top.rstrip("/")]
+        self._masks = [f for f in inner if f.split("/")[0].casefold() == MASKS and f.count("/") > 1]
+        self._files = [file for file in inner if file not in {*self._masks}]
+        self._splits = self._find_splits()
+        # What the folder of each split is called here.
+        self._titles = {split: f"{top}/" for top, split in self._splits.items()}
+
+    def read(self) -> Layout:
+        found = self._sorted_out()
+        self._check_classes(found)
+        notes: tuple[str, ...] = ()
+        if "test" not in found and "val" in found:
+            found["test"] = found.pop("val")
+            self._splits = {t: "test" if s == "val" else s for t, s in self._splits.items()}
+            notes = (f"there is no test folder: {self._titles['val']} is the test split",)
+        masks = self._match_masks(found)
+        pictures = {
+            split: {
+                name: [self._top + f for f in sorted(classes[name])] for name in sorted(classes)
+            }
+            for split, classes in found.items()
+        }
+        return Layout(pictures, {self._top + m: self._top + p for m, p in masks.items()}, notes)
+
+    def _find_splits(self) -> dict[str, str]:
+        """Top folder -> split; none if the top folders are classes."""
+        tops = {file.split("/")[0] for file in self._files if "/" in file}
+        tops |= {folder.split("/")[0] for folder in self._folders}
+        splits: dict[str, str] = {}
+        for top in sorted(tops):
+            split = SPLIT_NAMES.get(top.casefold())
+            if split in splits.values():
+                first = next(other for other, known in splits.items() if known == split)
+                raise self._wrong(f"{first}/ and {top}/ both are the {split} split: keep one")
+            if split:
+                splits[top] = split
+        if splits and "train" not in splits.values():
+            found = ", ".join(f"{top}/" for top in sorted(tops))
+            raise self._wrong(f"it has no train/CLASS/ folders (found: {found})")
+        return splits
+
+    def _sorted_out(self) -> Classes:
+        """Split -> class -> pictures; each file is checked."""
+        found: Classes = {split: {} for split in self._splits.values()} or {"train": {}}
+        depth = 2 if self._splits else 1  # of a class folder
+        for folder in self._folders:
+            parts = folder.split("/")
+            is_mask = not self._splits and folder.casefold() == MASKS and self._masks
+            if len(parts) == depth and self._is_inside(parts[0]) and not is_mask:
+                found[self._splits.get(parts[0], "train")].setdefault(parts[-1], [])
+        for file in self._files:
+            parts = file.split("/")
+            inside = len(parts) > 1 and self._is_inside(parts[0])
+            if not inside and not _is_picture(file):
+                continue
+            self._check_file(file, parts, inside, depth)
+            split, name = self._splits.get(parts[0], "train"), parts[depth - 1]
+            found[split].setdefault(name, []).append(file)
+        return found
+
+    def _is_inside(self, top: str) -> bool:
+        return top in self._splits or not self._splits
+
+    def _check_file(self, file: str, parts: list[str], inside: bool, depth: int) -> None:
+        if len(parts) == 1:
+            where = "train/CLASS/" if self._splits else "CLASS/"
+            raise self._wrong(f"{file} lies in no class folder: move it to {where} or elsewhere")
+        if not inside:
+            raise self._wrong(
+                f"{parts[0]}/ is neither a split ({', '.join(SPLIT_NAMES)}) nor {MASKS}/: rename "
+                "it or move it away"
+            )
+        if len(parts) != depth + 1:
+            form = f"{parts[0]}/CLASS/picture" if self._splits else "CLASS/picture"
+            hint = "" if self._splits else "; split folders are called train, val and test"
+            raise self._wrong(f"{file} is not of the form {form}{hint}")
+        if not _is_picture(file):
+            raise self._wrong(
+                f"{file} does not have the extension of a picture: remove it, or convert it to one "
+                f"of {', '.join(EXTENSIONS)}"
+            )
+
+    def _check_classes(self, found: Classes) -> None:
+        """All splits must have the same classes, two or more, none of them empty."""
+        if not any(files for classes in found.values() for files in classes.values()):
+            raise self._wrong("it holds no pictures in train/CLASS/ or CLASS/ folders")
+        train = found["train"]
+        for split, classes in sorted(found.items()):
+            title = self._titles.get(split, "")
+            for name in sorted(classes):
+                if not classes[name]:
+                    raise self._wrong(f"class folder {title}{name} has no picture")
+                if name not in train:
+                    raise self._wrong(f"class {name!r} is in {title} but not in train/")
+            for name in sorted(train):
+                if name not in classes:
+                    raise self._wrong(f"class {name!r} is in train/ but not in {title}")
+        if len(train) < 2:
+            raise self._wrong("it has only one class: there is nothing to tell apart")
+
+    def _match_masks(self, found: Classes) -> dict[str, str]:
+        """Mask -> picture."""
+        if not self._masks:
+            return {}
+        pictures: dict[tuple[str, ...], str] = {}
+        for split, classes in found.items():
+            for name, files in classes.items():
+                for file in files:
+                    key = (split, name, PurePosixPath(file).stem)
+                    if other := pictures.get(key):
+                        raise self._wrong(f"{other} and {file} would share a mask: rename one")
+                    pictures[key] = file
+        splits = {top.casefold(): split for top, split in self._splits.items()}
+        masks: dict[str, str] = {}
+        for mask in self._masks:
+            _, *parts, file = mask.split("/")
+            if self._splits:
+                parts[0] = splits.get(parts[0].casefold(), parts[0])
+            else:
+                parts.insert(0, "train")
+            picture = pictures.get((*parts, PurePosixPath(file).stem))
+            if picture is None:
+                raise self._wrong(f"{mask} is the mask of no picture: rename or remove it")
+            if picture in masks.values():
+                raise self._wrong(f"{picture} has two masks: remove {mask} or the other one")
+            masks[mask] = picture
+        return masks
+
+    def _wrong(self, what: str) -> UserError:
+        return UserError(f"{self._name}: {what}")
+
+
+def _wrapper(files: list[str], folders: list[str]) -> str:
+    """The one folder around everything ("photos/"), or ""."""
+    tops = {name.split("/")[0] for name in (*files, *folders)}
+    if len(tops) != 1:
+        return ""
+    (top,) = tops
+    holds_pictures = any(file.count("/") == 1 and _is_picture(file) for file in files)
+    return "" if top.casefold() in SPLIT_NAMES or holds_pictures else f"{top}/"
+
+
+def _is_picture(file: str) -> bool:
+    return PurePosixPath(file).suffix.lower() in EXTENSIONS
