@@ -43,7 +43,7 @@ def test_all_cells_are_the_whole_image():
 def test_rows_begin_with_the_clean_error_and_state_what_was_removed(classifier):
     images = np.random.default_rng(0).integers(0, 256, (12, 8, 8, 3), np.uint8)
     labels = torch.arange(12) % 3
-    rows = occlusion_errors(classifier, images, labels, shares=(0.5, 0.2), batch_size=5, seed=0)
+    rows = occlusion_errors(classifier, images, labels, fractions=(0.5, 0.2), batch_size=5, seed=0)
     clean = errors(predict(classifier, images, 12), labels)["top1_error"]
     for kind in ("centre", "random"):
         curve = [row for row in rows if row["kind"] == kind]
@@ -60,7 +60,7 @@ def test_removed_pixels_do_not_matter(classifier):
     other = images.copy()
     other[:, 1:7, 1:7] = generator.integers(0, 256, (6, 6, 6, 3), np.uint8)
     labels = torch.zeros(6, dtype=torch.long)
-    options = {"shares": (0.56,), "batch_size": 6, "seed": 0}
+    options = {"fractions": (0.56,), "batch_size": 6, "seed": 0}
     one = occlusion_errors(classifier, images, labels, **options)
     two = occlusion_errors(classifier, other, labels, **options)
     assert one[1] == two[1]  # the centre

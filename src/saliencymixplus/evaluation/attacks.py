@@ -2,11 +2,12 @@
 
 Goodfellow, Shlens, Szegedy (2015), "Explaining and Harnessing Adversarial Examples", and Madry,
 Makelov, Schmidt, Tsipras, Vladu (2018), "Towards Deep Learning Models Resistant to Adversarial
-Attacks". The model is known to the attacker; normalisation is part of the model, so that ε is
-in the units of the pixels. A network that hides its gradients looks more robust than it is.
+Attacks". The attacker knows the model; normalisation is part of the model, so that ε is in units
+of pixels. A network that masks its gradients looks more robust than it is.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from saliencymixplus.evaluation.accuracy import ranks, top_error
-from saliencymixplus.evaluation.classifier import UNIT, PixelClassifier
+from saliencymixplus.evaluation.classifier import UNIT, PixelClassifier, top1_error_under
 
 
 def _gradient_sign(model: nn.Module, pixels: Tensor, labels: Tensor) -> Tensor:
@@ -51,9 +51,9 @@ def pgd(
 ) -> Tensor:
     """``steps`` steps up the loss from a random point of the ball, projected back after each.
 
-    A step is 2.5 ε / steps, so that every corner of the ball can be reached from every point
-    (Madry et al. 2018, section 5). Arguments and result as in ``fgsm``; ``generator``, on the
-    CPU so that every device starts alike, chooses the first point.
+    The step size is 2.5 ε / steps, so that every corner of the ball can be reached from every
+    point (Madry et al. 2018, section 5). Arguments and result as in ``fgsm``; ``generator``, on
+    the CPU so that every device starts from the same point, draws that point.
     """
     noise = torch.rand(pixels.shape, generator=generator).to(pixels)
     attacked = (pixels + epsilon * (2 * noise - 1)).clamp(0, 1)
@@ -74,30 +74,33 @@ def attack_errors(
     batch_size: int,
     seed: int,
 ) -> list[dict[str, Any]]:
-    """One row an attack and ε: ``attack``, ``epsilon`` (of [0, 1]), ``epsilon_255``, ``steps``,
-    ``images`` and ``top1_error`` in percent; the untouched images (ε = 0) come first.
+    """The error under FGSM and PGD of every strength; the untouched images (ε = 0) come first.
 
-    ``epsilons`` are in 255ths. ``images`` (N, H, W, 3) uint8, ``labels`` (N,) on the CPU.
+    Args:
+        images: (N, H, W, 3) uint8. labels: (N,) int64 on the CPU.
+        epsilons: in 255ths of the pixel range.
+
+    Returns:
+        One row per attack and ε: ``attack``, ``epsilon`` (of [0, 1]), ``epsilon_255``, ``steps``,
+        ``images`` and ``top1_error`` in percent.
     """
+
+    def attacked(
+        attack: str, epsilon: float, steps: int, generator: torch.Generator, batch: slice
+    ) -> Tensor:
+        pixels, target = classifier.pixels(images[batch]), labels[batch].to(classifier.device)
+        if epsilon == 0:
+            return pixels
+        if attack == "fgsm":
+            return fgsm(classifier, pixels, target, epsilon)
+        return pgd(classifier, pixels, target, epsilon, steps=steps, generator=generator)
+
     rows = []
     for attack, steps in (("fgsm", 1), ("pgd", pgd_steps)):
         for epsilon_255 in (0.0, *sorted(epsilons)):
             epsilon = epsilon_255 / UNIT
             generator = torch.Generator().manual_seed(seed)
-            wrong = []
-            for start in range(0, len(images), batch_size):
-                pixels = classifier.pixels(images[start : start + batch_size])
-                target = labels[start : start + batch_size].to(classifier.device)
-                if epsilon == 0:
-                    attacked = pixels
-                elif attack == "fgsm":
-                    attacked = fgsm(classifier, pixels, target, epsilon)
-                else:
-                    attacked = pgd(
-                        classifier, pixels, target, epsilon, steps=steps, generator=generator
-                    )
-                with torch.inference_mode():
-                    wrong.append(ranks(classifier(attacked), target).cpu())
+            changed = partial(attacked, attack, epsilon, steps, generator)
             rows.append(
                 {
                     "attack": attack,
@@ -105,7 +108,7 @@ def attack_errors(
                     "epsilon_255": epsilon_255,
                     "steps": steps,
                     "images": len(images),
-                    "top1_error": top_error(torch.cat(wrong), 1),
+                    "top1_error": top1_error_under(classifier, labels, changed, batch_size),
                 }
             )
     return rows

@@ -1,11 +1,12 @@
 """A classifier of plain pixels: resizing and normalisation are inside it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from saliencymixplus.evaluation.accuracy import ranks, top_error
 from saliencymixplus.loading.augment import resize, whole
 
 UNIT = 255.0  # a uint8 pixel's range
@@ -50,6 +51,29 @@ class PixelClassifier(nn.Module):
     def forward(self, pixels: Tensor) -> Tensor:
         """Logits (B, K), float32, of pixels (B, 3, S, S) in [0, 1]."""
         return self.model((pixels - self.mean) / self.std).float()
+
+
+def top1_error_under(
+    classifier: PixelClassifier,
+    labels: Tensor,
+    changed: Callable[[slice], Tensor],
+    batch_size: int,
+) -> float:
+    """Top-1 error in percent on changed images: the loop of corruptions, attacks and occlusion.
+
+    Args:
+        labels: (N,) int64 on the CPU.
+        changed: from the rows of a batch to its changed pixels, (B, 3, S, S) in [0, 1] on the
+            classifier's device; called once per batch, in order, with gradients enabled.
+    """
+    found = []
+    for start in range(0, len(labels), batch_size):
+        batch = slice(start, start + batch_size)
+        pixels = changed(batch)
+        with torch.inference_mode():
+            logits = classifier(pixels)
+            found.append(ranks(logits, labels[batch].to(logits.device)).cpu())
+    return top_error(torch.cat(found), 1)
 
 
 @torch.inference_mode()

@@ -2,10 +2,10 @@
 
 The families are those of Hendrycks and Dietterich (2019), "Benchmarking Neural Network Robustness
 to Common Corruptions and Perturbations"; the implementation is this project's, on the prepared
-images, so that any data set can be measured. Frost is drawn, not a photograph; their glass blur
-is left out. Severities are near those of CIFAR-10-C for small images and of ImageNet-C for large
-ones, and in between between. The mean corruption error is the plain mean over corruptions and
-severities, not relative to AlexNet's. Errors are therefore to be compared among runs of this
+images, so that any data set can be measured. Frost is drawn rather than photographed, and glass
+blur is left out. Severities are close to CIFAR-10-C for small images and to ImageNet-C for large
+ones, and interpolated for sizes in between. The mean corruption error is the plain mean over
+corruptions and severities, not relative to AlexNet's: compare these errors among runs of this
 project, not with published -C figures.
 """
 
@@ -18,8 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from saliencymixplus.evaluation.accuracy import ranks, top_error
-from saliencymixplus.evaluation.classifier import UNIT, PixelClassifier, predict
+from saliencymixplus.evaluation.classifier import UNIT, PixelClassifier, top1_error_under
 from saliencymixplus.evaluation.distortions import (
     disc_kernel,
     filtered,
@@ -223,21 +222,25 @@ def corruption_errors(
     batch_size: int,
     seed: int,
 ) -> list[dict[str, Any]]:
-    """One row a corruption and severity: ``corruption``, ``family``, ``severity``, ``images`` and
-    ``top1_error`` in percent.
+    """The error under every corruption at every severity.
+
+    Returns:
+        One row each: ``corruption``, ``family``, ``severity``, ``images``, ``top1_error`` in
+        percent.
     """
-    rows = []
-    for name in corruptions:
-        for severity in SEVERITIES:
-            changed = corrupt(images, name, severity, seed=seed, device=classifier.device)
-            logits = predict(classifier, changed, batch_size)
-            rows.append(
-                {
-                    "corruption": name,
-                    "family": CORRUPTIONS[name][0],
-                    "severity": severity,
-                    "images": len(images),
-                    "top1_error": top_error(ranks(logits, labels), 1),
-                }
-            )
-    return rows
+
+    def measured(name: str, severity: int) -> dict[str, Any]:
+        changed = corrupt(images, name, severity, seed=seed, device=classifier.device)
+
+        def pixels(batch: slice) -> Tensor:
+            return classifier.pixels(changed[batch])
+
+        return {
+            "corruption": name,
+            "family": CORRUPTIONS[name][0],
+            "severity": severity,
+            "images": len(images),
+            "top1_error": top1_error_under(classifier, labels, pixels, batch_size),
+        }
+
+    return [measured(name, severity) for name in corruptions for severity in SEVERITIES]

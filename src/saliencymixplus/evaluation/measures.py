@@ -145,7 +145,7 @@ def _occlusion(subject: Subject, report: Report) -> None:
         subject.classifier,
         subject.test.images[rows],
         subject.labels[rows],
-        shares=settings.occlusion_shares,
+        fractions=settings.occlusion_shares,
         batch_size=settings.batch_size,
         seed=settings.seed,
     )

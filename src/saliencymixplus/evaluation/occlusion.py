@@ -1,4 +1,4 @@
-"""How the error grows as pixels are removed: a square in the centre, or squares anywhere.
+"""How the error grows as pixels are removed: a square in the centre, or cells anywhere.
 
 The random kind follows Naseer, Ranasinghe, Khan, Hayat, Khan, Yang (2021), "Intriguing Properties
 of Vision Transformers" (random PatchDrop). Removed pixels get the mean colour of the training
@@ -13,29 +13,28 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from saliencymixplus.evaluation.accuracy import ranks, top_error
-from saliencymixplus.evaluation.classifier import PixelClassifier
+from saliencymixplus.evaluation.classifier import PixelClassifier, top1_error_under
 
 CELLS = 8  # the random kind removes cells of an 8 × 8 grid
 
 
-def centre_mask(side: int, share: float) -> Tensor:
-    """(1, 1, side, side) bool, true on the centred square whose area is nearest to ``share``."""
-    square = round(math.sqrt(share) * side)
+def centre_mask(side: int, fraction: float) -> Tensor:
+    """(1, 1, side, side) bool, true on the centred square that covers nearest to ``fraction``."""
+    square = round(math.sqrt(fraction) * side)
     first = (side - square) // 2
     mask = torch.zeros(1, 1, side, side, dtype=torch.bool)
     mask[..., first : first + square, first : first + square] = True
     return mask
 
 
-def cell_masks(side: int, share: float, orders: Tensor) -> Tensor:
-    """(B, 1, side, side) bool, true on the first ``share`` of the grid's cells.
+def cell_masks(side: int, fraction: float, orders: Tensor) -> Tensor:
+    """(B, 1, side, side) bool, true on the first ``fraction`` of the grid's cells.
 
-    ``orders``, (B, CELLS²), holds for each image a permutation of the cells: a greater share
+    ``orders``, (B, CELLS²), holds a permutation of the cells for each image: a greater fraction
     removes all that a smaller one did, and more.
     """
     removed = torch.zeros(orders.shape, dtype=torch.bool)
-    removed.scatter_(1, orders[:, : round(share * orders.shape[1])], True)
+    removed.scatter_(1, orders[:, : round(fraction * orders.shape[1])], True)
     cell = torch.arange(side) * CELLS // side  # which row or column of cells a pixel is in
     return removed.view(-1, 1, CELLS, CELLS)[:, :, cell][:, :, :, cell]
 
@@ -45,47 +44,51 @@ def occlusion_errors(
     images: np.ndarray,
     labels: Tensor,
     *,
-    shares: Sequence[float],
+    fractions: Sequence[float],
     batch_size: int,
     seed: int,
 ) -> list[dict[str, Any]]:
-    """One row a kind (``centre``, ``random``) and share, the untouched image (share 0) included.
+    """The error as pixels are removed, from the untouched image (fraction 0) on.
+
+    Args:
+        images: (N, H, W, 3) uint8. labels: (N,) int64 on the CPU.
+        fractions: of the pixels to remove, in (0, 1).
 
     Returns:
-        rows of ``kind``, ``share`` (of the pixels, as removed), ``images``, ``top1_error`` (%).
+        One row per kind (``centre``, ``random``) and fraction: ``kind``, ``share`` (the fraction
+        that was really removed), ``images``, ``top1_error`` in percent.
     """
     side = classifier.input_size
     generator = torch.Generator().manual_seed(seed)
     orders = torch.rand(len(images), CELLS**2, generator=generator).argsort(1)
-    plan = [("none", 0.0)] + [(kind, s) for kind in ("centre", "random") for s in sorted(shares)]
-    wrong: dict[tuple[str, float], list[Tensor]] = {entry: [] for entry in plan}
-    removed = dict.fromkeys(plan, 0.0)
-    with torch.inference_mode():
-        for start in range(0, len(images), batch_size):
-            pixels = classifier.pixels(images[start : start + batch_size])
-            target = labels[start : start + batch_size].to(classifier.device)
-            for kind, share in plan:
-                if kind == "random":
-                    mask = cell_masks(side, share, orders[start : start + batch_size])
-                else:
-                    mask = centre_mask(side, share)
-                removed[kind, share] += float(mask.float().mean()) * len(pixels)
-                occluded = torch.where(mask.to(pixels.device), classifier.mean, pixels)
-                wrong[kind, share].append(ranks(classifier(occluded), target).cpu())
-    measured = {
-        (kind, share): (removed[kind, share] / len(images), top_error(torch.cat(found), 1))
-        for (kind, share), found in wrong.items()
-    }
-    return [
-        {"kind": kind, "share": share, "images": len(images), "top1_error": error}
-        for kind in ("centre", "random")
-        for (of, _), (share, error) in measured.items()
-        if of in (kind, "none")
-    ]
+
+    def measured(kind: str, fraction: float) -> dict[str, Any]:
+        removed = 0.0
+
+        def occluded(batch: slice) -> Tensor:
+            nonlocal removed
+            pixels = classifier.pixels(images[batch])
+            if kind == "random":
+                mask = cell_masks(side, fraction, orders[batch])
+            else:
+                mask = centre_mask(side, fraction)
+            removed += float(mask.float().mean()) * len(pixels)
+            return torch.where(mask.to(pixels.device), classifier.mean, pixels)
+
+        error = top1_error_under(classifier, labels, occluded, batch_size)
+        share = removed / len(images)
+        return {"kind": kind, "share": share, "images": len(images), "top1_error": error}
+
+    untouched = measured("none", 0.0)
+    rows = []
+    for kind in ("centre", "random"):
+        rows.append(untouched | {"kind": kind})
+        rows += [measured(kind, fraction) for fraction in sorted(fractions)]
+    return rows
 
 
 def mean_error(rows: list[dict[str, Any]], kind: str) -> float:
-    """Error averaged over the removed share (trapezoids), in percent: one number for a curve."""
+    """Error in percent averaged over the removed fraction (trapezoids): one number per curve."""
     curve = sorted((row["share"], row["top1_error"]) for row in rows if row["kind"] == kind)
     share, error = np.array(curve, dtype=np.float64).T
     return float(np.trapezoid(error, share) / (share[-1] - share[0]))
