@@ -29,7 +29,7 @@ def changed(package: Path, name: str, text: str, method: str = "cutmix") -> list
 @pytest.mark.parametrize(
     "name",
     [
-        "training/progress.py",
+        "progress.py",
         "runs/read.py",
         "pictures/palette.py",
         "tracking/describe.py",

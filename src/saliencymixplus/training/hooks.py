@@ -7,10 +7,10 @@ from pathlib import Path
 from saliencymixplus.engine.context import Hook, TrainingContext
 from saliencymixplus.engine.state import pack
 from saliencymixplus.epoch_row import COLUMNS, EpochRow
+from saliencymixplus.progress import TrainingProgress
 from saliencymixplus.runs.checkpoint import CheckpointStore
 from saliencymixplus.runs.history import write_history
 from saliencymixplus.tracking import Tracker
-from saliencymixplus.training.progress import Silent
 from saliencymixplus.training.samples import draw_samples
 from saliencymixplus.training.signals import Interrupted, Signals
 
@@ -22,7 +22,7 @@ _SAVING_FRACTION, _OLDEST = 0.02, 600.0
 class Display(Hook):
     """Shows progress."""
 
-    def __init__(self, progress: Silent) -> None:
+    def __init__(self, progress: TrainingProgress) -> None:
         self.progress = progress
 
     def on_epoch_start(self, context: TrainingContext) -> None:

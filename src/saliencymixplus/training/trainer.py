@@ -16,6 +16,7 @@ from saliencymixplus.engine.device import choose_device, device_settings
 from saliencymixplus.engine.distributed import Processes, local_device, processes
 from saliencymixplus.engine.state import unpack
 from saliencymixplus.errors import UserError
+from saliencymixplus.progress import TrainingProgress, training_progress
 from saliencymixplus.runs.checkpoint import (
     CheckpointStore,
     locked_state,
@@ -27,7 +28,6 @@ from saliencymixplus.runs.write import publish, write_settings
 from saliencymixplus.settings import RunSettings, RuntimeSettings, settings_digest
 from saliencymixplus.tracking import Status, Tracker, open_tracker
 from saliencymixplus.training.hooks import Checkpoints, Display, Records, Samples, StopOnSignal
-from saliencymixplus.training.progress import Silent, create_progress
 from saliencymixplus.training.signals import Interrupted, Signals, watched_signals
 from saliencymixplus.workspace import checkout_root, repository_root, state_root
 
@@ -87,7 +87,7 @@ def _lead(
     output: Path,
     runtime: RuntimeSettings,
     signals: Signals,
-    progress: Silent,
+    progress: TrainingProgress,
 ) -> dict[str, Any]:
     """Rank 0: trains, tracks, saves and publishes."""
     store = CheckpointStore(folder)
@@ -172,9 +172,9 @@ def _hand_over(context: TrainingContext, output: Path, tracker: Tracker) -> None
 
 
 @contextmanager
-def _shown(runtime: RuntimeSettings, group: Processes, epochs: int) -> Iterator[Silent]:
+def _shown(runtime: RuntimeSettings, group: Processes, epochs: int) -> Iterator[TrainingProgress]:
     """Progress on the first process, closed at the end."""
-    progress = create_progress(runtime.progress if group.first else "none", epochs)
+    progress = training_progress(runtime.progress if group.first else "none", epochs)
     try:
         yield progress
     finally:
