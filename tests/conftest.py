@@ -47,9 +47,7 @@ def runtime(state: Path) -> RuntimeSettings:
 def recorder(monkeypatch: pytest.MonkeyPatch) -> Any:
     """A tracker that remembers what a training told it."""
     tracker = Recorder()
-    monkeypatch.setattr(
-        "saliencymixplus.training.trainer.open_tracker", lambda kind, **rest: tracker
-    )
+    monkeypatch.setattr("saliencymixplus.training.trainer.open_tracker", tracker.open)
     return tracker
 
 

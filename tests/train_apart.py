@@ -85,7 +85,7 @@ def kill_at(point: str, number: int) -> None:
         "writing": (Path, "write_bytes", half),  # a checkpoint, half of it
         "written": (files.os, "fsync", dies),  # before it gets its name
         "sweeping": (checkpoint, "_sync_folder", dies),  # before the old ones go
-        "logging": (hooks.Records, "log", dies),
+        "logging": (hooks, "write_history", dies),
         "publishing": (publish, "_write_weights", dies),
         "published": (trainer, "_hand_over", dies),
         "removing": (trainer, "remove_state", dies),

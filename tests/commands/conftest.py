@@ -105,7 +105,7 @@ def everything(folder: Path) -> dict[str, bytes | None]:
     """Every file and folder below ``folder`` with its content, the state's caches left out."""
     state = folder / "state"
     found = [p for p in folder.rglob("*") if not p.is_relative_to(state)]
-    if state.is_dir():  # nothing half done, no run, no journal
+    if state.is_dir():  # nothing half done, no run, nothing unsent
         found += [p for p in state.rglob("*") if p.suffix in (".part", ".old", ".pt")]
-        found += [p for p in (state / "tracking").glob("*") if p.is_dir()]
+        found += list((state / "unsent").glob("*"))
     return {str(p.relative_to(folder)): p.read_bytes() if p.is_file() else None for p in found}

@@ -19,7 +19,6 @@ from saliencymixplus.evaluation.read import default_output
 from saliencymixplus.runs.read import load_run
 from saliencymixplus.settings import RuntimeSettings
 from saliencymixplus.settings.evaluation import EvaluationSettings
-from saliencymixplus.tracking import Tracker
 from saliencymixplus.training.trainer import train
 from tests.helpers import run_settings, write_prepared
 
@@ -186,26 +185,12 @@ def test_weights_that_diverged_are_named(trained, tmp_path):
 
 
 def test_results_go_to_the_trainings_run(trained, tmp_path, monkeypatch):
-    logged = {}
-
-    class Recorder(Tracker):
-        def log_results(self, metrics, step=0):
-            logged.update(metrics)
-
-        def log_file(self, path, folder=None):
-            logged[f"{folder}/{path.name}"] = path.stat().st_size
-
-        def finish(self, status="FINISHED", timeout=None):
-            logged["status"] = status
-
-    opened = []
-    monkeypatch.setattr(suite, "reopen", lambda *given: opened.append(given) or Recorder())
+    recorded = []
+    monkeypatch.setattr(suite, "record_evaluation", lambda *given: recorded.append(given))
     settings = EvaluationSettings(parts=())
     metrics = evaluate(trained[1], trained[0], tmp_path / "out", settings, RUNTIME)
-    assert opened == [(trained[1], "none")]
-    assert logged["results/top1_error"] == metrics["top1_error"]
-    assert logged["evaluation/predictions.npz"] > 0
-    assert logged["status"] == "FINISHED"
+    assert recorded == [(trained[1], tmp_path / "out", metrics, "none")]
+    assert (tmp_path / "out" / "predictions.npz").stat().st_size > 0
 
 
 @pytest.fixture(autouse=True)

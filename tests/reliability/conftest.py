@@ -91,9 +91,7 @@ class Place:
 
     def tracked(self) -> dict[str, dict[int, float]]:
         """Run id to its training losses by epoch; each epoch must be there once."""
-        rows = self.query(
-            "SELECT run_uuid, step, value FROM metrics WHERE key = 'epoch/train_loss'"
-        )
+        rows = self.query("SELECT run_uuid, step, value FROM metrics WHERE key = 'loss/train'")
         doubled = [k for k, n in Counter((run, step) for run, step, _ in rows).items() if n > 1]
         assert not doubled
         found: dict[str, dict[int, float]] = {run: {} for (run,) in self.finished()}

@@ -134,6 +134,6 @@ def test_training_without_its_server_is_sent_later(place: Any, server: Any) -> N
     assert "records still wait: " in said
     server()
     assert "none wait" in place.run(*sync, **address)
-    assert "no records wait" in place.run(*sync, **address)
+    assert "nothing waits" in place.run(*sync, **address)
     ((_, losses),) = place.tracked().items()
     assert sorted(losses) == [1, 2, 3]

@@ -16,7 +16,7 @@ import pytest
 from saliencymixplus.comparison.load import load_results
 from saliencymixplus.errors import UserError
 from saliencymixplus.evaluation.read import evaluation_folder, load_evaluation, read_table
-from saliencymixplus.runs.folder import TrackingFile, read_record
+from saliencymixplus.runs.folder import read_tracking
 from saliencymixplus.runs.read import find_runs, load_run
 from tests.helpers import write_run
 from tests.runs.conftest import evaluated
@@ -28,7 +28,7 @@ def read_everything(run_dir: Path) -> None:
     """All that any command reads of a run and its evaluation."""
     run = load_run(run_dir)
     assert run.model().training is False
-    read_record(run_dir / "tracking.json", TrackingFile)
+    read_tracking(run_dir)
     evaluation = load_evaluation(evaluation_folder(run_dir))
     evaluation.tables()
     load_results([run_dir])

@@ -12,10 +12,11 @@ pytest.importorskip("mlflow")
 pytestmark = pytest.mark.slow
 OPEN = """
 import sys
-from saliencymixplus.tracking import mlflow_store
+import pathlib
+from saliencymixplus.tracking import mlflow_store, stores
 import mlflow.store.tracking.sqlalchemy_store
 print("ready", flush=True)
-mlflow_store.Store("sqlite:///" + sys.argv[1])
+mlflow_store.Store(stores.Address("x", "sqlite:///" + sys.argv[1], pathlib.Path(sys.argv[1])))
 print("open", flush=True)
 """
 

@@ -11,46 +11,40 @@ from typing import Any
 
 import pytest
 
+from tests.helpers import REPOSITORY
+
 pytestmark = pytest.mark.slow
 
-# A trainer in miniature: a checkpoint per epoch, written before or after the log.
+# A trainer in miniature: history.csv before the checkpoint, as the real one writes them.
 _TRAIN = """
 import sys, time
 from pathlib import Path
-import numpy as np
+sys.path.insert(0, sys.argv[1])
+from tests.tracking.conftest import Training
 from saliencymixplus.settings import MixSettings, ModelSettings, RunSettings
 from saliencymixplus.settings.schema import DownloadSettings
-from saliencymixplus.tracking import open_tracker
-seed, epochs, seconds = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
+seed, epochs, seconds = int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])
 run = RunSettings(experiment="digits", download=DownloadSettings(source="digits"),
     model=ModelSettings(name="resnet8"), mix=MixSettings(name="cutmix", method="cutmix"), seed=seed)
-state = Path("state/runs") / f"digest{seed}"
-tracker = open_tracker("mlflow", run=run, identity=f"digest{seed}",
-    data={"digest": "d", "name": "digits"}, state=state, resume=True)
-checkpoint = state / "epoch"
-done = int(checkpoint.read_text()) if checkpoint.exists() else 0
-tracker.rewind(done)
-def log(epoch):
-    tracker.log_epoch(epoch, {"train_loss": 1 / epoch, "seconds": time.perf_counter()})
-for epoch in range(1, done + 1):
-    log(epoch)
-for epoch in range(done + 1, epochs + 1):
+folder = Path("state/runs") / f"digest{seed}"
+checkpoint = folder / "epoch"
+training = Training(folder, run, int(checkpoint.read_text()) if checkpoint.exists() else 0)
+for epoch in range(len(training.rows) + 1, epochs + 1):
     time.sleep(seconds)
-    if epoch % 2:
-        log(epoch)
-    part = state / "part"
+    training.epoch()
+    if epoch % 5 == 0:
+        training.sample(epoch)
+    part = folder / "part"
     part.write_text(str(epoch))
     part.replace(checkpoint)
-    log(epoch)
-    if epoch % 5 == 0:
-        tracker.log_image("mixed", np.full((40, 40, 3), epoch, np.uint8), epoch)
-tracker.finish("FINISHED", timeout=60)
+training.finish("FINISHED", timeout=60)
 """
 
 
 def _start(room: Any, seed: int, epochs: int, seconds: float) -> subprocess.Popen[bytes]:
     # No file: one that the next process's start rewrites may be read while it is empty.
-    command = [sys.executable, "-c", _TRAIN, str(seed), str(epochs), str(seconds)]
+    command = [sys.executable, "-c", _TRAIN, str(REPOSITORY)]
+    command += [str(seed), str(epochs), str(seconds)]
     return subprocess.Popen(command, cwd=room.folder, stderr=subprocess.PIPE)
 
 
@@ -84,7 +78,7 @@ def test_a_process_that_is_killed_again_and_again(room: Any) -> None:
     assert process.returncode == 0, errors.decode()
     assert [status for _, status in room.runs()] == ["FINISHED"]
     assert room.epochs() == list(range(1, 61))
-    assert room.epochs("seconds") == list(range(1, 61))
+    assert room.epochs("speed/seconds") == list(range(1, 61))
     pictures = [Path(name).name for name in room.artifacts() if name.endswith(".png")]
     steps = sorted(int(name.split("+")[2]) for name in pictures)
     assert len(steps) == len(set(steps))

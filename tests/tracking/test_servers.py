@@ -17,8 +17,8 @@ from urllib.request import urlopen
 import pytest
 
 from saliencymixplus.errors import UserError
-from saliencymixplus.files import write_json
-from saliencymixplus.tracking import reopen
+from saliencymixplus.runs.history import read_history
+from saliencymixplus.tracking import record_evaluation, retire
 from saliencymixplus.tracking.sync import sync
 
 
@@ -90,27 +90,27 @@ def test_a_broken_server_costs_no_time_and_no_record(
     with server() as address:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
         start = time.monotonic()
-        tracker = room.start()
-        for epoch in range(1, 4):
-            tracker.log_epoch(epoch, {"train_loss": 1.0})
-        tracker.finish(timeout=0.3)
+        training = room.start().epochs(3)
+        training.finish(timeout=0.3)
         assert time.monotonic() - start < 10  # of the 30 seconds that the slow server takes
         said = capsys.readouterr().err.splitlines()
         assert "python cli.py sync" in said[-1]
         assert len(said) <= 2
-        assert tracker.url_hint == address
-        epochs = [r.epoch for r in tracker.journal.pending() if r.kind == "metrics"]
-        assert epochs == [1, 2, 3]
+        assert address in training.tracker.url_hint
+        (waiting,) = room.waiting()
+        assert [r.epoch for r in read_history(room.unsent / waiting / "history.csv")] == [1, 2, 3]
+        assert not training.folder.exists()
 
 
 def test_sync_says_what_still_waits(room: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     with _nothing() as address:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
-        tracker = room.start()
-        tracker.finish(timeout=0.1)
-        tracker._sender.join(10)
-        with pytest.raises(UserError, match=r"5 records still wait: MLflow \(http://127"):
-            sync(room.state, report=lambda text: None)
+        training = room.start()
+        training.finish(timeout=0.1)
+        training.crash()
+        with pytest.raises(UserError, match=r"1 run still waits: MLflow \(http://127"):
+            sync(report=lambda text: None)
+        assert len(room.waiting()) == 1
 
 
 def test_what_waited_for_the_store_is_sent_by_sync_with_its_times(
@@ -119,33 +119,69 @@ def test_what_waited_for_the_store_is_sent_by_sync_with_its_times(
     """The database cannot be opened during training and evaluation, and can be at the sync."""
     room.database.rename(tmp_path / "elsewhere.db")
     room.database.mkdir()
-    tracker = room.start()
-    tracker.log_epoch(1, {"train_loss": 1.0})
-    tracker.finish(timeout=0.1)
-    write_json(tmp_path / "tracking.json", tracker.reference)
-    evaluation = reopen(tmp_path)
-    evaluation.log_results({"evaluation/top1_error": 3.0})
-    evaluation.finish(timeout=0.1)
-    for one in (tracker, evaluation):
-        one._sender.join(10)  # type: ignore[attr-defined]
-    (logged,) = [r for r in tracker.journal.pending() if r.kind == "metrics"]
+    training = room.start().epochs(1)
+    run = training.publish(tmp_path / "run")
+    training.finish(timeout=0.1)
+    (tmp_path / "evaluation").mkdir()
+    record_evaluation(run, tmp_path / "evaluation", {"top1_error": 3.0})
+    training.crash()
+    assert len(room.waiting()) == 2
 
     room.database.rmdir()
     (tmp_path / "elsewhere.db").rename(room.database)
     lines: list[str] = []
-    assert sync(room.state, report=lines.append) == 7
-    assert lines[0] == "digits · cutmix · seed 0: 6 records sent, 0 wait"
-    assert sync(room.state, report=lines.append) == 0
-    rows = room.query("SELECT step, timestamp FROM metrics WHERE key = 'train_loss'")
-    assert rows == [(1, logged.time)]
-    assert [status for _, status in room.runs()] == ["FINISHED"]
-    assert room.epochs("evaluation/top1_error") == [0]
+    sync(report=lines.append)
+    assert [line.partition(":")[0] for line in lines] == ["digits · cutmix · seed 0"] * 2
+    sync(report=lines.append)
+    assert lines[-1] == "nothing waits"
+    rows = room.query("SELECT step, timestamp FROM metrics WHERE key = 'loss/train'")
+    assert rows == [(1, training.rows[0].time_ms)]
+    assert room.statuses() == ["FINISHED"]
+    assert room.epochs("results/top1_error") == [0]
 
 
-def test_sync_with_nothing_to_send(room: Any) -> None:
-    lines: list[str] = []
-    assert sync(room.state, report=lines.append) == 0
-    assert lines == ["no records wait"]
+def test_sync_ends_the_run_of_a_killed_training_which_may_go_on(room: Any) -> None:
+    training = room.start().epochs(2)
+    assert training.sent()
+    training.crash()
+    assert room.statuses() == ["RUNNING"]
+    sync(report=lambda text: None)
+    assert room.statuses() == ["KILLED"]
+    training = room.start(checkpoint=2).epochs(1)
+    assert training.sent()
+    assert room.statuses() == ["RUNNING"]
+    sync(report=lambda text: None)  # a living one is left alone
+    assert room.statuses() == ["RUNNING"]
+    training.finish()
+    assert room.statuses() == ["FINISHED"]
+    assert room.epochs() == [1, 2, 3]
+
+
+def test_the_next_training_ends_the_run_of_a_killed_one(room: Any) -> None:
+    killed = room.start(seed=0).epochs(2)
+    assert killed.sent()
+    killed.crash()
+    training = room.start(seed=1)
+    deadline = time.monotonic() + 20
+    while "KILLED" not in room.statuses() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    training.finish()
+    assert room.statuses() == ["KILLED", "FINISHED"]
+
+
+def test_starting_over_keeps_what_the_abandoned_run_has_not_sent(room: Any, tmp_path: Path) -> None:
+    room.database.rename(tmp_path / "elsewhere.db")
+    room.database.mkdir()
+    abandoned = room.start().epochs(2)
+    abandoned.crash()
+    retire(abandoned.folder)
+    assert len(room.waiting()) == 1
+    room.database.rmdir()
+    (tmp_path / "elsewhere.db").rename(room.database)
+    room.start().epochs(1).finish()
+    sync(report=lambda text: None)
+    assert sorted(room.statuses()) == ["FINISHED", "KILLED"]
+    assert room.epochs() == [1, 1, 2]
 
 
 class _MLflow:
@@ -180,26 +216,22 @@ def test_a_server_that_goes_away_and_comes_back(
     room: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
-    monkeypatch.setattr("saliencymixplus.tracking.sender._FIRST_WAIT", 0.2)
+    monkeypatch.setattr("saliencymixplus.tracking.worker.FIRST_WAIT", 0.2)
     port = _free_port()
     server = _MLflow(room, port)
     try:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", server.address)
-        tracker = room.start()
-        tracker.log_epoch(1, {"train_loss": 1.0})
-        assert tracker._sender.drain(30)
+        training = room.start().epochs(1)
+        assert training.sent()
         server.stop()
-        tracker.log_epoch(2, {"train_loss": 0.9})
-        weights = tmp_path / "last.safetensors"
-        weights.write_bytes(b"weights")
-        tracker.log_file(weights, "weights")
-        assert not tracker._sender.drain(5)
+        training.epoch()
+        training.publish(tmp_path / "run")
+        assert not training.sent(5)
         server = _MLflow(room, port)
-        tracker.log_epoch(3, {"train_loss": 0.8})
-        tracker.finish(timeout=60)
-        assert tracker.journal.pending() == []
+        training.epoch()
+        assert training.finish(timeout=60)
         assert room.epochs() == [1, 2, 3]
-        assert len(room.runs()) == 1
+        assert room.statuses() == ["FINISHED"]
         assert any(name.endswith("weights/last.safetensors") for name in room.artifacts())
     finally:
         server.stop()

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from saliencymixplus.errors import UserError
-from saliencymixplus.files import write_json
-from saliencymixplus.tracking import NoneTracker, reopen, stores
+from saliencymixplus.tracking import record_report, stores
 from saliencymixplus.tracking.redact import redact, redact_all, without_credentials
 
 
@@ -17,15 +16,15 @@ from saliencymixplus.tracking.redact import redact, redact_all, without_credenti
 def test_the_default_store_is_the_same_from_everywhere(
     room: Any, monkeypatch: pytest.MonkeyPatch, project: str
 ) -> None:
-    assert stores.database_of(stores.recorded_uri()) == room.database
+    assert stores.configured().database == room.database
     copy = room.folder / project / ".dvc" / "tmp" / "exps" / "tmp1" / "src"
     copy.mkdir(parents=True)
     for name in ("params.yaml", "dvc.yaml"):
         (copy.parent / name).touch()
     monkeypatch.chdir(copy)
-    assert stores.database_of(stores.recorded_uri()) == room.database
+    assert stores.configured().database == room.database
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///own.db")
-    assert stores.database_of(stores.recorded_uri()) == room.folder / "own.db"
+    assert stores.configured().database == room.folder / "own.db"
 
 
 @pytest.mark.parametrize(
@@ -36,17 +35,18 @@ def test_the_default_store_is_the_same_from_everywhere(
         ("https://host", "https://host"),
         ("postgresql+psycopg2://me:secret@host/db", "postgresql+psycopg2://host/db"),
         ("sqlite:////data/mlflow.db?timeout=3", "sqlite:////data/mlflow.db"),
+        ("sqlite:///own.db", "sqlite:///own.db"),
+        ("sqlite:///mlflow.db", "default"),
     ],
 )
 def test_what_is_written_down_and_what_is_connected_to(
     room: Any, monkeypatch: pytest.MonkeyPatch, uri: str, recorded: str
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    assert stores.recorded_uri() == recorded
-    if not recorded.startswith(("default", "sqlite")):
-        assert stores.connection_uri(recorded) == uri
-        monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://a:b@other")
-        assert stores.connection_uri(recorded) == recorded
+    address = stores.configured()
+    assert address.name == recorded
+    if not address.database:
+        assert address.uri == uri
 
 
 @pytest.mark.parametrize(
@@ -59,13 +59,13 @@ def test_other_stores_are_refused(room: Any, monkeypatch: pytest.MonkeyPatch, ur
 
 
 def test_the_ui_command_binds_to_loopback(room: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    inside = stores.ui_command("default")
-    assert inside == (
-        "mlflow ui --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port 5000"
-    )
+    command = "mlflow ui --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port 5000"
+    assert stores.configured().ui() == (command, "http://127.0.0.1:5000")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{room.database}")
     monkeypatch.chdir("/")
-    assert f"'sqlite:///{room.database}'" in stores.ui_command(f"sqlite:///{room.database}")
-    assert stores.ui_command("https://host") == "https://host"
+    assert f"'sqlite:///{room.database}'" in str(stores.configured().ui()[0])
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://host/")
+    assert stores.configured().ui() == (None, "https://host")
 
 
 def test_credentials_are_taken_out_of_texts() -> None:
@@ -97,9 +97,7 @@ def test_an_unknown_tracker_is_an_error(room: Any) -> None:
     from saliencymixplus.tracking import open_tracker
 
     with pytest.raises(UserError, match="choose mlflow or none"):
-        open_tracker(
-            "wandb", run=room.settings(), identity="d", data={}, state=room.state, resume=True
-        )
+        open_tracker("wandb", run=room.settings(), identity="d", data={}, folder=room.state)
 
 
 def test_without_mlflow_training_says_what_to_do(
@@ -108,8 +106,7 @@ def test_without_mlflow_training_says_what_to_do(
     monkeypatch.setitem(sys.modules, "mlflow", None)
     with pytest.raises(UserError, match=r"pip install .*mlflow.*--tracker none"):
         room.start()
-    write_json(room.folder / "tracking.json", {"tracker": "mlflow", "attempt": "a", "uri": "x"})
-    assert isinstance(reopen(room.folder), NoneTracker)
+    assert record_report("digits", []) is None
     assert "pip install" in capsys.readouterr().err
 
 
@@ -118,14 +115,16 @@ def test_no_tracker_needs_no_mlflow_and_writes_nothing(room: Any) -> None:
     code = """
 import sys, pathlib
 sys.modules["mlflow"] = None
-from saliencymixplus.tracking import open_tracker, reopen
+from saliencymixplus.tracking import open_tracker, record_evaluation, record_report
 from saliencymixplus.files import write_json
-state = pathlib.Path("x")
-tracker = open_tracker("none", run=None, identity="d", data={}, state=state, resume=True)
-tracker.log_epoch(1, {"a": 1.0}); tracker.rewind(0); tracker.finish("FINISHED")
+folder = pathlib.Path("x")
+tracker = open_tracker("none", run=None, identity="d", data={}, folder=folder)
+tracker.update(); tracker.publish(folder); assert tracker.finish("FINISHED")
 assert tracker.url_hint is None
 write_json(pathlib.Path("tracking.json"), tracker.reference)
-reopen(pathlib.Path(".")).log_results({"a": 1.0})
+record_evaluation(pathlib.Path("."), folder, {"a": 1.0})
+record_evaluation(folder, folder, {"a": 1.0}, "none")
+assert record_report("digits", [], "none") is None
 assert not any(name.split(".")[0] == "torch" for name in sys.modules)
 """
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -140,10 +139,10 @@ def test_a_timeout_that_is_no_number_is_refused_before_the_training(
     monkeypatch.setenv("SALIENCYMIXPLUS_TRACKING_TIMEOUT", text)
     with pytest.raises(UserError, match=r"SALIENCYMIXPLUS_TRACKING_TIMEOUT=.*number of seconds"):
         room.start()
-    assert not room.state.exists()
+    assert not any(room.state.rglob("tracking.json"))
 
 
 def test_an_empty_timeout_is_the_usual_one(room: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SALIENCYMIXPLUS_TRACKING_TIMEOUT", "")
     room.start().finish()
-    assert [status for _, status in room.runs()] == ["FINISHED"]
+    assert room.statuses() == ["FINISHED"]

@@ -102,10 +102,10 @@ def test_the_state_folder_has_each_epoch_once_with_its_time(
     """What tracking reads: settings and history, cut back to the checkpoint before it starts."""
     seen: list[list[EpochRow]] = []
 
-    def open_tracker(kind: str, *, state: Path, **rest: Any) -> Recorder:
-        assert (state / "settings.json").is_file()
-        seen.append(read_history(state / "history.csv"))
-        return Recorder()
+    def open_tracker(kind: str, *, folder: Path, **rest: Any) -> Recorder:
+        assert (folder / "settings.json").is_file()
+        seen.append(read_history(folder / "history.csv"))
+        return Recorder().open(kind, folder=folder)
 
     monkeypatch.setattr("saliencymixplus.training.trainer.open_tracker", open_tracker)
     stop_at(monkeypatch, 3, 1)

@@ -1,5 +1,6 @@
 """The application: its commands, its help, and how errors are printed."""
 
+import io
 import os
 import sys
 
@@ -48,6 +49,9 @@ for command in (
 
 def main() -> None:
     """Run the command line; a user's mistake prints one line and sets the exit code."""
+    for stream in (sys.stdout, sys.stderr):  # a letter that the terminal lacks stops nothing
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     # Read when torch is loaded. Threads that spin while they wait slow trainings that share a
     # machine (the workers of a DVC queue, say) by a factor of tens.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -56,16 +56,13 @@ def report(
 
     from saliencymixplus.reporting.report import CARDS, FIGURES
     from saliencymixplus.reporting.report import report as write
-    from saliencymixplus.tracking import open_report
+    from saliencymixplus.tracking import record_report
 
     folder = output or project_path("reports", experiment)
     for name in (CARDS, FIGURES, "samples"):
         check_folder(folder / name, "../report.md", "../comparison.json")
     page = write(folders, folder, audit=project_path("audits", experiment))
-    recorder = open_report(experiment, how.tracker)
-    for path in (page, folder / "report.md", *sorted((folder / "figures").iterdir())):
-        recorder.log_file(path, None)
-    recorder.finish("FINISHED")
-    if recorder.url_hint:
-        typer.echo(f"MLflow: {recorder.url_hint}")
+    files = (page, folder / "report.md", *sorted((folder / "figures").iterdir()))
+    if opened := record_report(experiment, files, how.tracker):
+        typer.echo(f"MLflow: {opened}")
     typer.echo(f"report: {page}")

@@ -1,4 +1,4 @@
-"""``train``, and ``sync`` for what tracking could not send."""
+"""``train``, and ``sync`` for what MLflow is missing."""
 
 from pathlib import Path
 from typing import Annotated
@@ -134,8 +134,7 @@ def train(
 
 
 def sync() -> None:
-    """Send what tracking could not send while its server was away."""
+    """Send to MLflow what is missing there, and end the runs of killed trainings."""
     from saliencymixplus.tracking.sync import sync as send
-    from saliencymixplus.workspace import state_root
 
-    send(state_root())
+    send()

@@ -20,7 +20,7 @@ from saliencymixplus.files import whole_directory, write_json, write_text
 from saliencymixplus.runs.read import Run, load_run
 from saliencymixplus.settings import RuntimeSettings
 from saliencymixplus.settings.evaluation import EvaluationSettings
-from saliencymixplus.tracking import reopen
+from saliencymixplus.tracking import record_evaluation
 
 
 def evaluate(
@@ -51,7 +51,7 @@ def evaluate(
         write_report(report, part)
         save_predictions(predictions, part / "predictions.npz")
         write_json(part / "evaluation.json", _provenance(run, data, settings, device, report))
-    _track(run_dir, output, report, runtime)
+    record_evaluation(run_dir, output, report.metrics, runtime.tracker)
     return report.metrics
 
 
@@ -133,11 +133,3 @@ def _provenance(
         "skipped": report.skipped,
         "seconds": report.seconds,
     }
-
-
-def _track(run_dir: Path, output: Path, report: Report, runtime: RuntimeSettings) -> None:
-    tracker = reopen(run_dir, runtime.tracker)
-    tracker.log_results({f"results/{name}": value for name, value in report.metrics.items()})
-    for path in sorted(output.iterdir()):
-        tracker.log_file(path, "evaluation")
-    tracker.finish("FINISHED")

@@ -101,7 +101,9 @@ def read_checkpoint(data: bytes) -> dict[str, Any]:
 
 
 @contextmanager
-def locked_state(path: Path, *, keep: bool) -> Iterator[Path]:
+def locked_state(
+    path: Path, *, keep: bool, before_emptying: Callable[[Path], None] = lambda _: None
+) -> Iterator[Path]:
     """The run's state folder, for this process alone; ``keep`` False empties it first.
 
     The lock belongs to the process and ends with it, however it ends.
@@ -121,6 +123,8 @@ def locked_state(path: Path, *, keep: bool) -> Iterator[Path]:
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror or error}") from error
     try:
+        if not keep:
+            before_emptying(path)
         for old in path.iterdir():
             if old.name.endswith(".part") or (not keep and old.name != "lock"):
                 shutil.rmtree(old) if old.is_dir() else old.unlink()

@@ -7,9 +7,9 @@ sizes are bounded before anything is parsed or allocated.
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
 from saliencymixplus.errors import UserError, one_line
 from saliencymixplus.files import read_json
@@ -102,21 +102,23 @@ class Summary(Record):
 
 
 class TrackingFile(Record):
-    """tracking.json: where a run was recorded. It never decides which server is spoken to."""
+    """tracking.json: which MLflow run a folder belongs to.
 
-    tracker: Literal["mlflow", "none"]
-    attempt: Name | None = None
-    uri: Text | None = None
-    experiment: Name | None = None
-    run_name: Text | None = None
-    run_id: Annotated[str, Field(pattern=r"^[0-9A-Za-z_-]{1,100}$")] | None = None
-    created: Count | None = None
+    ``attempt`` identifies the run in every store, as a tag. ``store``, which version 0.1.0 called
+    ``uri``, says where the run was recorded: the user's configuration alone decides what is
+    connected to. Times are in milliseconds since 1970.
+    """
 
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        if self.tracker == "mlflow" and self.attempt is None:
-            raise ValueError("`attempt` is missing")
-        return self
+    attempt: Name
+    store: Annotated[Text, Field(validation_alias=AliasChoices("store", "uri"))]
+    experiment: Name
+    run_name: Text
+    created: Count
+    params: dict[Text, Text] = {}
+    tags: dict[Text, Text] = {}
+    dataset: dict[Text, Annotated[str, Field(max_length=20_000)]] = {}
+    status: Literal["RUNNING", "FINISHED", "FAILED", "KILLED"] = "RUNNING"
+    ended: Count | None = None
 
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -135,3 +137,15 @@ def read_record(path: Path, model: type[Model], remedy: str = "train again") -> 
     except ValidationError as error:
         reason = one_line(explain(error, "", model).removeprefix(": "))
         raise UserError(f"{path} is damaged or of another version ({reason}): {remedy}") from error
+
+
+def read_tracking(run_dir: Path) -> TrackingFile | None:
+    """Read tracking.json; None if the run was not recorded (``--tracker none``).
+
+    Raises:
+        UserError: as ``read_record``.
+    """
+    path = run_dir / "tracking.json"
+    if read_json(path, LARGEST_JSON) == {"tracker": "none"}:
+        return None
+    return read_record(path, TrackingFile, "nothing is recorded from this folder")

@@ -1,6 +1,6 @@
-"""Tracking: what a run records, kept on disk first and sent to MLflow in the background."""
+"""MLflow as a projection of run folders: files first, sent from a background thread."""
 
-from saliencymixplus.tracking.base import NoneTracker, Status, Tracker
-from saliencymixplus.tracking.opening import open_report, open_tracker, reopen
+from saliencymixplus.tracking.base import Status, Tracker
+from saliencymixplus.tracking.opening import open_tracker, record_evaluation, record_report, retire
 
-__all__ = ["NoneTracker", "Status", "Tracker", "open_report", "open_tracker", "reopen"]
+__all__ = ["Status", "Tracker", "open_tracker", "record_evaluation", "record_report", "retire"]

@@ -12,6 +12,26 @@ from saliencymixplus.runs.provenance import git_state
 from saliencymixplus.settings import RunSettings
 from saliencymixplus.tracking.redact import redact, redact_all
 
+DATASET_FIELDS = ("name", "digest", "source_type", "source", "profile")
+SAMPLES = "samples/mixed"  # the series of images
+
+# The groups of MLflow's charts are in alphabetical order. What is not here is not recorded.
+METRICS = {
+    "test_top1_error": "error/test_top1",
+    "test_top5_error": "error/test_top5",
+    "train_clean_top1_error": "error/train_clean_top1",
+    "train_mixed_top1_error": "error/train_mixed_top1",
+    "validation_top1_error": "error/validation_top1",
+    "validation_top5_error": "error/validation_top5",
+    "test_loss": "loss/test",
+    "train_loss": "loss/train",
+    "validation_loss": "loss/validation",
+    "learning_rate": "schedule/learning_rate",
+    "mean_lam": "schedule/mean_lam",
+    "forward_backward_passes": "speed/forward_backward_passes",
+    "images_per_second": "speed/images_per_second",
+    "seconds": "speed/seconds",
+}
 _GIT = {
     "commit": "mlflow.source.git.commit",
     "branch": "mlflow.source.git.branch",
@@ -57,6 +77,11 @@ def parameters(run: RunSettings) -> dict[str, str]:
         if name != "variant" and (name not in usual or usual[name] != value)
     }
     return {name: _text(value)[:500] for name, value in values.items()}
+
+
+def result_name(name: str) -> str:
+    """What MLflow calls a metric of an evaluation."""
+    return f"results/{name}"
 
 
 def tags(run: RunSettings, identity: str) -> dict[str, str]:

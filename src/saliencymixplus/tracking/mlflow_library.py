@@ -1,10 +1,20 @@
-"""MLflow as an installed library: imported quietly, with bounded waits, and what it can meter."""
+"""MLflow as an installed library: imported quietly, with bounded waits; its system monitors."""
 
 import logging
 import os
 from typing import Any
 
 from saliencymixplus.errors import UserError
+
+# The first three bound waits: the tracker itself tries again. MLflow prints a run's address with
+# an emoji, which not every terminal can encode.
+_ENVIRONMENT = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_LOGGING_LEVEL": "ERROR",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}
 
 
 def require_mlflow() -> None:
@@ -13,11 +23,8 @@ def require_mlflow() -> None:
     Raises:
         UserError: it is not installed; says how to install it or do without.
     """
-    # Bounded waits: the sender itself tries again, and a dead server must not hold back the end.
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
     try:
         import mlflow  # noqa: F401
     except ImportError as error:
@@ -27,10 +34,12 @@ def require_mlflow() -> None:
         ) from error
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    # It logs each database error with its traceback, and raises it as well.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
 
 
 def system_monitors() -> list[Any]:
-    """MLflow's meters of processor, memory, disk, network and, where there is one, GPU.
+    """MLflow's monitors of processor, memory, disk, network and, if there is one, NVIDIA GPU.
 
     Raises:
         ImportError: psutil is missing.

@@ -1,21 +1,23 @@
-"""Talking to an MLflow store. Every call here can be repeated safely."""
+"""The connection to an MLflow store: opening it, and finding or creating experiments and runs."""
 
-from collections.abc import Sequence
-from contextlib import nullcontext
+import sqlite3
+from contextlib import closing, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
 
 from filelock import FileLock
 
-from saliencymixplus.tracking import stores
-from saliencymixplus.tracking.journal import Record
+from saliencymixplus import workspace
+from saliencymixplus.runs.folder import TrackingFile
+from saliencymixplus.tracking.stores import Address
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
 
 ATTEMPT_TAG = "saliencymixplus.attempt"
 # Without it the UI takes the experiment for one of language models.
 _EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
-# A few per request: MLflow's own limits are 1000 metrics, 100 parameters and 100 tags.
-BATCHED = {"metrics", "params", "tags"}
-_MAX_METRICS = 500
 _REFUSALS = {
     "BAD_REQUEST",
     "INVALID_PARAMETER_VALUE",
@@ -25,17 +27,134 @@ _REFUSALS = {
 }
 
 
-class RunGoneError(Exception):
-    """The run that records belong to was deleted from the store."""
+class RunDeletedError(Exception):
+    """The user has deleted the run from the store."""
 
 
 def is_refusal(error: Exception) -> bool:
-    """Whether sending the same again would fail again: the content is at fault, not the server."""
+    """Whether the store would refuse the same content again, rather than being out of order."""
     from mlflow.exceptions import MlflowException
 
-    if isinstance(error, MlflowException):
-        return error.error_code in _REFUSALS
-    return isinstance(error, FileNotFoundError | TypeError | ValueError | KeyError)
+    return isinstance(error, MlflowException) and error.error_code in _REFUSALS
+
+
+class Store:
+    """A connection to the MLflow store at ``address``; its database is created if need be."""
+
+    def __init__(self, address: Address) -> None:
+        from mlflow import MlflowClient
+        from mlflow.store.db import utils
+
+        # MLflow would wait for a database that is down for an hour, and has no setting for it.
+        utils.MAX_RETRY_COUNT = 1
+        self.address = address
+        database = address.database
+        guard: Any = nullcontext()
+        if database:
+            database.parent.mkdir(parents=True, exist_ok=True)
+            # Several processes that migrate one fresh database at once break it.
+            guard = FileLock(database.with_name(database.name + ".lock"), timeout=120)
+        with guard:
+            if database:
+                if database.exists():
+                    relocate_artifacts(database)
+                else:
+                    _create(database)
+            self.client: MlflowClient = MlflowClient(address.uri)
+            self.client.search_experiments(max_results=1)
+
+    def ensure_run(self, card: TrackingFile) -> "Run":
+        """The run of ``card``, created if the store does not have it.
+
+        Runs are found by their attempt's tag: the ids of another store mean nothing here, and a
+        process killed right after creating a run leaves one that the next process finds.
+
+        Raises:
+            RunDeletedError: the run was deleted in the user interface.
+        """
+        # Held while creating: the records of a training and of its evaluation share a run.
+        lock = workspace.state_root() / "create-run.lock"
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(lock):
+            return self._found(card) or self._created(card)
+
+    def check_active(self, run_id: str) -> None:
+        """Raise ``RunDeletedError`` if the run has been deleted."""
+        from mlflow.entities import LifecycleStage
+
+        if self.client.get_run(run_id).info.lifecycle_stage != LifecycleStage.ACTIVE:
+            raise RunDeletedError(run_id)
+
+    def _found(self, card: TrackingFile) -> "Run | None":
+        from mlflow.entities import LifecycleStage, ViewType
+
+        runs = self.client.search_runs(
+            [self._experiment(card.experiment)],
+            f"tags.`{ATTEMPT_TAG}` = '{card.attempt}'",
+            run_view_type=ViewType.ALL,
+        )
+        active = [run for run in runs if run.info.lifecycle_stage == LifecycleStage.ACTIVE]
+        if runs and not active:
+            raise RunDeletedError(runs[0].info.run_id)
+        return active[-1] if active else None
+
+    def _created(self, card: TrackingFile) -> "Run":
+        return self.client.create_run(
+            self._experiment(card.experiment),
+            start_time=card.created,
+            tags={ATTEMPT_TAG: card.attempt},
+            run_name=card.run_name,
+        )
+
+    def _experiment(self, name: str) -> str:
+        from mlflow.entities import LifecycleStage
+        from mlflow.exceptions import MlflowException
+
+        experiment = self.client.get_experiment_by_name(name)
+        if experiment is None:
+            root = self.address.artifact_root
+            location = (root / name).as_uri() if root else None
+            try:
+                return self.client.create_experiment(
+                    name, artifact_location=location, tags=_EXPERIMENT_TAGS
+                )
+            except MlflowException:  # another process was faster
+                experiment = self.client.get_experiment_by_name(name)
+                if experiment is None:
+                    raise
+        if experiment.lifecycle_stage != LifecycleStage.ACTIVE:
+            self.client.restore_experiment(experiment.experiment_id)
+        return experiment.experiment_id
+
+
+def relocate_artifacts(database: Path) -> None:
+    """Let the artifacts follow an SQLite database that was moved or copied with its repository.
+
+    MLflow stores their absolute addresses. Those of the form ``…/mlartifacts/EXPERIMENT`` are
+    rewritten if the folder beside the database has that experiment, or the old place is gone.
+    """
+    root = database.parent / "mlartifacts"
+    columns = {
+        "experiments": "artifact_location",
+        "runs": "artifact_uri",
+        "logged_models": "artifact_location",
+    }
+    with closing(sqlite3.connect(database, timeout=60)) as connection, connection:
+        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+        if not tables >= columns.keys():
+            return  # of another program, or of an MLflow that will migrate it first
+        query = "SELECT experiment_id, name, artifact_location FROM experiments"
+        for experiment, name, old in connection.execute(query).fetchall():
+            new = (root / name).as_uri()
+            if old in (None, new) or not old.endswith("/mlartifacts/" + new.rpartition("/")[2]):
+                continue
+            if (root / name).exists() or not Path(unquote(urlsplit(old).path)).exists():
+                for table, column in columns.items():
+                    connection.execute(
+                        f"UPDATE {table} SET {column} = ? || substr({column}, ?) "
+                        f"WHERE experiment_id = ? AND substr({column}, 1, ?) = ?",
+                        (new, len(old) + 1, experiment, len(old), old),
+                    )
 
 
 def _create(database: Path) -> None:
@@ -51,7 +170,7 @@ def _create(database: Path) -> None:
         left.unlink(missing_ok=True)
     MlflowClient(f"sqlite:///{part}").search_experiments(max_results=1)
     try:
-        # A link, for it never takes the place of what another program has just made there.
+        # A link, because it never replaces what another program has just made there.
         database.hardlink_to(part)
     except FileExistsError:
         pass
@@ -59,172 +178,3 @@ def _create(database: Path) -> None:
         if not database.exists():
             part.replace(database)
     part.unlink(missing_ok=True)
-
-
-class Store:
-    """A connection to an MLflow store."""
-
-    def __init__(self, recorded: str) -> None:
-        """Connect to the store ``recorded``; a database that does not exist yet is created."""
-        from mlflow import MlflowClient
-        from mlflow.store.db import utils
-
-        # MLflow would wait for a database that is down for an hour, without a setting to say less.
-        utils.MAX_RETRY_COUNT = 1
-        self.recorded = recorded
-        database = stores.database_of(recorded)
-        guard: Any = nullcontext()
-        if database:
-            database.parent.mkdir(parents=True, exist_ok=True)
-            # Several processes that migrate one fresh database at once break it.
-            guard = FileLock(database.with_name(database.name + ".lock"), timeout=120)
-        with guard:
-            if database and not database.exists():
-                _create(database)
-            self.client: MlflowClient = MlflowClient(stores.connection_uri(recorded))
-            self.client.search_experiments(max_results=1)
-
-    def ensure_run(self, header: dict[str, Any]) -> tuple[str, bool]:
-        """The id of the run that ``header`` describes, and whether it was made just now.
-
-        A run is found again by the tag of its attempt, so that a crash between making it and
-        remembering its id does not make a second.
-
-        Raises:
-            RunGoneError: the run was known and is no longer there.
-        """
-        from mlflow.entities import LifecycleStage
-        from mlflow.exceptions import MlflowException
-
-        if known := header.get("run_id"):
-            try:
-                info = self.client.get_run(known).info
-            except MlflowException as error:
-                if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-                    raise
-                raise RunGoneError(known) from error
-            if info.lifecycle_stage != LifecycleStage.ACTIVE:
-                raise RunGoneError(known)
-            return known, False
-        experiment = self._experiment(header["experiment"])
-        attempt = header["attempt"]
-        found = self.client.search_runs(
-            [experiment], f"tags.`{ATTEMPT_TAG}` = '{attempt}'", max_results=1
-        )
-        if found:
-            return found[0].info.run_id, False
-        run = self.client.create_run(
-            experiment,
-            start_time=header["created"],
-            tags={ATTEMPT_TAG: attempt},
-            run_name=header["run_name"],
-        )
-        return run.info.run_id, True
-
-    def send(self, run_id: str, records: Sequence[Record], folder: Path) -> None:
-        """Send ``records``: several of the ``BATCHED`` kinds, or one of another kind."""
-        if records[0].kind in BATCHED:
-            self._send_batch(run_id, records)
-            return
-        (record,) = records
-        files = folder / record.files if record.files else folder
-        getattr(self, f"_send_{record.kind}")(run_id, record, files)
-
-    def _experiment(self, name: str) -> str:
-        from mlflow.entities import LifecycleStage
-        from mlflow.exceptions import MlflowException
-
-        experiment = self.client.get_experiment_by_name(name)
-        if experiment is None:
-            root = stores.artifact_root(self.recorded)
-            location = (root / name).as_uri() if root else None
-            try:
-                return self.client.create_experiment(
-                    name, artifact_location=location, tags=_EXPERIMENT_TAGS
-                )
-            except MlflowException as error:  # another process was faster
-                experiment = self.client.get_experiment_by_name(name)
-                if experiment is None:
-                    raise error
-        if experiment.lifecycle_stage != LifecycleStage.ACTIVE:
-            self.client.restore_experiment(experiment.experiment_id)
-        return experiment.experiment_id
-
-    def _send_batch(self, run_id: str, records: Sequence[Record]) -> None:
-        from mlflow.entities import Metric, Param, RunTag
-
-        metrics = [
-            Metric(key, value, record.time, record.content["step"])
-            for record in records
-            if record.kind == "metrics"
-            for key, value in record.content["values"].items()
-        ]
-        params = [Param(k, v) for r in records if r.kind == "params" for k, v in r.content.items()]
-        tags = [RunTag(k, v) for r in records if r.kind == "tags" for k, v in r.content.items()]
-        for start in range(0, max(len(metrics), 1), _MAX_METRICS):
-            self.client.log_batch(
-                run_id,
-                metrics=metrics[start : start + _MAX_METRICS],
-                params=params if start == 0 else [],
-                tags=tags if start == 0 else [],
-            )
-
-    def _send_results(self, run_id: str, record: Record, _: Path) -> None:
-        from mlflow.entities import Metric
-
-        there = self.client.get_run(run_id).data.metrics
-        fresh = [
-            Metric(key, value, record.time, record.content["step"])
-            for key, value in record.content["values"].items()
-            if there.get(key) != value
-        ]
-        if fresh:
-            self.client.log_batch(run_id, metrics=fresh)
-
-    def _send_dataset(self, run_id: str, record: Record, _: Path) -> None:
-        from mlflow.entities import Dataset, DatasetInput, InputTag
-
-        tags = [InputTag("mlflow.data.context", "training")]
-        self.client.log_inputs(run_id, [DatasetInput(Dataset(**record.content), tags)])
-
-    def _send_files(self, run_id: str, record: Record, files: Path) -> None:
-        self.client.log_artifacts(run_id, str(files), record.content.get("folder"))
-        if tags := record.content.get("tags"):
-            self._send_batch(run_id, [Record(record.seq, "tags", record.time, tags)])
-
-    def _send_status(self, run_id: str, record: Record, _: Path) -> None:
-        status = record.content["status"]
-        if status == "RUNNING":
-            self.client.update_run(run_id, status=status)
-        else:
-            self.client.set_terminated(run_id, status=status, end_time=record.time)
-
-    def _send_model(self, run_id: str, record: Record, files: Path) -> None:
-        """Register and upload an exported model, unless that was done; finish it if half done."""
-        from mlflow.entities import LoggedModelOutput
-        from mlflow.models import Model
-
-        run = self.client.get_run(run_id)
-        name = record.content["name"]
-        found = self.client.search_logged_models(
-            [run.info.experiment_id], f"source_run_id = '{run_id}' AND name = '{name}'"
-        )
-        model = (
-            found[0]
-            if found
-            else self.client.create_logged_model(
-                run.info.experiment_id, name=name, source_run_id=run_id, params=run.data.params
-            )
-        )
-        if str(model.status) == "READY":
-            return
-        outputs = run.outputs.model_outputs if run.outputs else []
-        if not any(output.model_id == model.model_id for output in outputs):
-            self.client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
-        description = Model.load(str(files / "MLmodel"))
-        description.run_id = run_id
-        description.model_id = description.model_uuid = model.model_id
-        description.artifact_path = model.artifact_location
-        description.save(str(files / "MLmodel"))
-        self.client.log_model_artifacts(model.model_id, str(files))
-        self.client.finalize_logged_model(model.model_id, "READY")

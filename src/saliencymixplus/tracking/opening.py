@@ -1,143 +1,196 @@
-"""Opening a tracker for a new, a resumed or an already trained run."""
+"""Recording a training, an evaluation or a report."""
 
-import time
+import shutil
 import uuid
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from saliencymixplus import workspace
 from saliencymixplus.errors import UserError
-from saliencymixplus.files import read_json, write_json
-from saliencymixplus.runs.folder import TrackingFile, read_record
+from saliencymixplus.files import read_json, whole_directory, write_json
+from saliencymixplus.runs.folder import TrackingFile, read_tracking
 from saliencymixplus.settings import RunSettings
-from saliencymixplus.tracking.base import NoneTracker, Tracker
-from saliencymixplus.tracking.journal import Journal
-
-_POINTER = "tracking.json"  # in the run's resume folder: which journal is its own
+from saliencymixplus.tracking.base import Tracker
+from saliencymixplus.tracking.record import (
+    ARTIFACTS,
+    CARD,
+    RESULTS,
+    ended,
+    keep,
+    keep_run,
+    now,
+    read_card,
+    set_aside,
+    unsent_root,
+    write_card,
+)
+from saliencymixplus.tracking.redact import say
 
 
 def open_tracker(
-    kind: str,
-    *,
-    run: RunSettings,
-    identity: str,
-    data: dict[str, Any],
-    state: Path,
-    resume: bool,
+    kind: str, *, run: RunSettings, identity: str, data: dict[str, Any], folder: Path
 ) -> Tracker:
     """A tracker for a training.
 
     Args:
         kind: ``mlflow`` or ``none``.
-        run: its settings; ``identity``: their digest.
+        run: The settings; ``identity`` is their digest.
         data: ``digest`` and ``name`` of the prepared data set, and whatever else describes it.
-        state: the run's resume folder, ``state_root()/"runs"/<digest>``. As long as it exists the
-            run can be resumed; when the trainer deletes it, the next training is a new run.
-        resume: go on with the run of ``state``, if it has one. After that call ``rewind`` with the
-            epoch of the checkpoint, then ``log_epoch`` for every epoch of the history so far (in
-            case the crash came between checkpoint and log): known ones are left out.
+        folder: The run's state folder. If it has a tracking.json, the training is resumed: its
+            history.csv must be cut back to the checkpoint before this call.
 
     Raises:
-        UserError: MLflow is not installed, ``MLFLOW_TRACKING_URI`` is no store, or
-            ``SALIENCYMIXPLUS_TRACKING_TIMEOUT`` no number.
+        UserError: MLflow is not installed, ``MLFLOW_TRACKING_URI`` does not name a store, or
+            ``SALIENCYMIXPLUS_TRACKING_TIMEOUT`` is not a number.
     """
     if kind == "none":
-        return NoneTracker()
+        return Tracker()
     if kind != "mlflow":
         raise UserError(f"no tracker is called {kind!r}: choose mlflow or none")
-    from saliencymixplus.tracking import describe, mlflow_library, stores
-    from saliencymixplus.tracking.journaled import JournaledTracker, usual_timeout
-    from saliencymixplus.tracking.sync import sweep
+    from saliencymixplus.tracking import describe, mlflow_library, stores, sync
+    from saliencymixplus.tracking.system import SystemSampler
+    from saliencymixplus.tracking.tracker import MLflowTracker, usual_timeout
+    from saliencymixplus.tracking.worker import Worker
 
     mlflow_library.require_mlflow()
-    usual_timeout()  # what is wrong with it shows now, and not at the end of the training
-    uri = stores.recorded_uri()
-    sweep(journals_root())
-    pointer = state / _POINTER
-    attempt = read_json(pointer)["attempt"] if resume and pointer.exists() else None
-    if attempt is None:
-        attempt = f"{identity}-{uuid.uuid4().hex[:8]}"
-        write_json(pointer, {"attempt": attempt})
-    journal = Journal(journals_root() / attempt)
-    if not journal.header:
-        journal.set_header(
-            attempt=attempt,
-            uri=uri,
+    usual_timeout()  # a wrong one is reported now, not at the end of the training
+    address = stores.configured()
+    card = _resumed(folder)
+    if card is None:
+        card = TrackingFile(
+            attempt=f"{identity}-{uuid.uuid4().hex[:8]}",
+            store=address.name,
             experiment=run.experiment,
             run_name=describe.run_name(run),
-            created=int(time.time() * 1000),
-            state=str(state),
+            created=now(),
+            params=describe.parameters(run),
+            tags=describe.tags(run, identity),
+            dataset=describe.dataset(run, data),
         )
-    tracker = JournaledTracker(journal, ends_run=True)
-    if not journal.records:
-        settings = run.model_dump(mode="json")
-        journal.append("params", describe.parameters(run))
-        tracker.set_tags(describe.tags(run, identity))
-        journal.append("dataset", describe.dataset(run, data))
-        tracker.log_dict({"settings": settings, "digest": identity, "data": data}, "settings.json")
-    elif any(record.kind == "status" for record in journal.records):
-        journal.append("status", {"status": "RUNNING"})
-    tracker.watch_system()
-    return tracker
+        keep(folder / "settings.json", folder / ARTIFACTS / "settings.json")
+    elif card.store != address.name:
+        say(f"this run was recorded in {card.store} so far; from now on in {address}, as a whole")
+    card = card.model_copy(update={"store": address.name, "status": "RUNNING", "ended": None})
+    write_card(folder, card)
+    worker = Worker(
+        folder, card, address, afterwards=lambda store: sync.send_all(store, lambda _: None)
+    )
+    return MLflowTracker(worker, address, SystemSampler(folder, worker.update, say))
 
 
-def reopen(run_dir: Path, kind: str = "mlflow") -> Tracker:
-    """A tracker that adds to the run of a finished training, for its evaluation.
+def retire(folder: Path) -> None:
+    """Move the record out of a state folder that is about to be emptied, for ``sync`` to end it."""
+    try:
+        card = read_card(folder)
+        target = unsent_root() / card.attempt
+        target.mkdir(parents=True, exist_ok=True)
+        write_card(target, ended(card, "KILLED") if card.status == "RUNNING" else card)
+        for path in folder.iterdir():
+            if path.name not in ("lock", CARD) and not path.name.endswith((".pt", ".part")):
+                path.replace(target / path.name)
+        (folder / CARD).unlink()
+    except (OSError, UserError):  # no record, or not a whole one
+        return
 
-    Where MLflow is not installed it records nothing, and says so.
 
-    Raises:
-        UserError: ``run_dir`` holds no readable tracking.json.
+def record_evaluation(
+    run_dir: Path, output: Path, metrics: Mapping[str, float], kind: str = "mlflow"
+) -> None:
+    """Add an evaluation to the MLflow run of a finished training: its metrics, and its files.
+
+    A store that does not have that run, as in a clone that pulled it by DVC, gets it as a whole.
+    Without MLflow, or if the run belongs to another store, one line says so.
     """
-    reference = read_record(run_dir / _POINTER, TrackingFile)
-    if kind == "none" or reference.tracker != "mlflow" or reference.attempt is None:
-        return NoneTracker()
-    journal = _added_journal(reference.attempt)
-    if journal is None:
-        return NoneTracker()
-    from saliencymixplus.tracking.journaled import JournaledTracker
+    if kind == "none":
+        return
 
-    journal.set_header(**reference.model_dump(exclude={"tracker"}))
-    return JournaledTracker(journal, ends_run=False)
+    def fill(record: Path) -> None:
+        from saliencymixplus.tracking.describe import result_name
+
+        keep_run(run_dir, record)
+        for path in sorted(output.iterdir()):
+            keep(path, record / ARTIFACTS / "evaluation" / path.name)
+        values = {result_name(name): float(value) for name, value in metrics.items()}
+        write_json(record / RESULTS, {"time_ms": now(), "values": values})
+
+    _record(lambda: _published(run_dir), fill)
 
 
-def open_report(experiment: str, kind: str = "mlflow") -> Tracker:
-    """A tracker for what tells of an experiment as a whole: always the same run of its own.
-
-    Where MLflow is not installed it records nothing, and says so.
-    """
-    attempt = f"report-{experiment}"
-    journal = None if kind == "none" else _added_journal(attempt)
-    if journal is None:
-        return NoneTracker()
-    from saliencymixplus.tracking import stores
-    from saliencymixplus.tracking.journaled import JournaledTracker
-
-    journal.set_header(
-        attempt=attempt,
-        uri=stores.recorded_uri(),
+def record_report(experiment: str, files: Iterable[Path], kind: str = "mlflow") -> str | None:
+    """Put the report of an experiment into a run of its own; returns how to open it."""
+    if kind == "none":
+        return None
+    card = TrackingFile(
+        attempt=f"report-{experiment}",
+        store="",
         experiment=experiment,
         run_name="report",
-        created=int(time.time() * 1000),
+        created=now(),
     )
-    return JournaledTracker(journal, ends_run=True)
+
+    def fill(record: Path) -> None:
+        for path in files:
+            keep(path, record / ARTIFACTS / path.name)
+
+    return _record(lambda: ended(card, "FINISHED"), fill)
 
 
-def _added_journal(attempt: str) -> Journal | None:
-    """A new journal for more records of a run; None, with a line, where MLflow is missing."""
-    from saliencymixplus.tracking import mlflow_library
-    from saliencymixplus.tracking.sender import say
-    from saliencymixplus.tracking.sync import sweep
+def _record(find: Callable[[], TrackingFile | None], fill: Callable[[Path], None]) -> str | None:
+    """Write a record below ``unsent/``, so that nothing can lose it, and send it."""
+    from saliencymixplus.tracking import mlflow_library, stores
 
     try:
+        card = find()
+        if card is None:
+            return None
         mlflow_library.require_mlflow()
+        address = stores.configured()
+        if card.store not in ("", address.name):
+            raise UserError(
+                f"the run was recorded in {card.store}, which is not the configured store: set "
+                "MLFLOW_TRACKING_URI to record there"
+            )
+        card = card.model_copy(update={"store": address.name})
+        folder = unsent_root() / f"{card.attempt}-{uuid.uuid4().hex[:8]}"
+        with whole_directory(folder) as part:
+            fill(part)
+            write_card(part, card)
     except UserError as error:  # evaluations and reports are worth having without
         say(f"not recorded in MLflow: {error}")
         return None
-    sweep(journals_root())
-    return Journal(journals_root() / f"{attempt}-{uuid.uuid4().hex[:8]}")
+    from saliencymixplus.tracking.tracker import MLflowTracker
+    from saliencymixplus.tracking.worker import Worker
+
+    tracker = MLflowTracker(Worker(folder, card, address), address)
+    if tracker.finish("FINISHED"):
+        shutil.rmtree(folder, ignore_errors=True)
+    return tracker.url_hint
 
 
-def journals_root() -> Path:
-    """The folder with the journals of all runs of this repository."""
-    return workspace.state_root() / "tracking"
+def _resumed(folder: Path) -> TrackingFile | None:
+    """The card of an unfinished training; a damaged one is set aside."""
+    if not (folder / CARD).exists():
+        return None
+    try:
+        return read_card(folder)
+    except UserError as error:
+        say(f"{error}; it is set aside, and the training is recorded as a new run")
+        set_aside(folder)
+        return None
+
+
+def _published(run_dir: Path) -> TrackingFile | None:
+    """The card of a finished run folder, which may come from somebody else; None: not recorded.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    card = read_tracking(run_dir)
+    if card is None:
+        return None
+    if not card.params:  # written by version 0.1.0
+        from saliencymixplus.tracking import describe
+
+        run = RunSettings.model_validate(read_json(run_dir / "settings.json")["settings"])
+        card = card.model_copy(update={"params": describe.parameters(run)})
+    return ended(card, "FINISHED", card.ended)

@@ -1,7 +1,9 @@
-"""Keeping credentials out of logs, files and runs."""
+"""Keeping credentials out of messages, files and runs."""
 
 import re
+import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -34,3 +36,9 @@ def without_credentials(url: str) -> str:
     """``url`` less user name, password and query: what may be written down."""
     parts = urlsplit(_USERINFO.sub("", url))
     return urlunsplit((parts.scheme, parts.netloc, parts.path, "", ""))
+
+
+def say(text: str) -> None:
+    """Print one line to stderr; a terminal that is gone stops nothing."""
+    with suppress(OSError, ValueError):
+        print(f"tracking: {redact(text)}", file=sys.stderr, flush=True)

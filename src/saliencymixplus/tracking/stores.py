@@ -1,7 +1,8 @@
-"""Which MLflow store is meant: its address, its artifacts, and the command that opens its UI."""
+"""The MLflow store that the user configured: its address, its artifacts, its user interface."""
 
 import os
 import shlex
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -9,86 +10,72 @@ from saliencymixplus import workspace
 from saliencymixplus.errors import UserError
 from saliencymixplus.tracking.redact import redact, without_credentials
 
-DEFAULT = "default"  # stands in tracking.json for the repository's own store, wherever that is
+DEFAULT = "default"  # in tracking.json: the repository's own mlflow.db, wherever that is
 _DATABASES = ("postgresql", "mysql", "mssql")
 
 
-def recorded_uri() -> str:
-    """The store that a new run goes to, in the form that may be written down.
+@dataclass(frozen=True)
+class Address:
+    """Where the store is. ``name`` is what may be written down; ``uri`` may hold credentials."""
+
+    name: str
+    uri: str
+    database: Path | None = None  # of an SQLite store
+
+    def __str__(self) -> str:
+        return str(self.database or self.name)
+
+    @property
+    def artifact_root(self) -> Path | None:
+        """Where new experiments keep artifacts: beside the database. A server decides itself."""
+        return self.database.parent / "mlartifacts" if self.database else None
+
+    def ui(self) -> tuple[str | None, str]:
+        """The command that serves the user interface on loopback, if one is needed; its address."""
+        if self.name.startswith("http"):
+            return None, self.name.rstrip("/")
+        uri = self.name
+        if self.database:
+            here = self.database.parent == Path.cwd()
+            uri = f"sqlite:///{self.database.name if here else self.database}"
+        return (
+            f"mlflow ui --backend-store-uri {shlex.quote(uri)} --host 127.0.0.1 --port 5000",
+            "http://127.0.0.1:5000",
+        )
+
+
+def configured() -> Address:
+    """The store in ``MLFLOW_TRACKING_URI``; without it, mlflow.db in the repository.
 
     Raises:
-        UserError: ``MLFLOW_TRACKING_URI`` names a kind of store that MLflow no longer has.
+        UserError: the variable does not name a store that MLflow can write to.
     """
+    root = workspace.repository_root()
     chosen = os.environ.get("MLFLOW_TRACKING_URI", "").strip()
     if not chosen:
-        return DEFAULT
+        return _sqlite(root / "mlflow.db")
     try:
-        scheme = urlsplit(chosen).scheme
+        scheme = urlsplit(chosen).scheme.partition("+")[0]
     except ValueError:
         scheme = ""
-    if scheme in ("http", "https") or scheme.split("+")[0] in _DATABASES:
-        return without_credentials(chosen)
-    if scheme.split("+")[0] == "sqlite":
-        return f"sqlite:///{_database(chosen)}"
+    if scheme in ("http", "https", *_DATABASES):
+        return Address(without_credentials(chosen), chosen)
+    if scheme == "sqlite":
+        name = chosen.partition("://")[2].removeprefix("/").partition("?")[0]
+        if not name or name == ":memory:":
+            raise UserError("MLFLOW_TRACKING_URI: an SQLite store needs a file: sqlite:///FILE")
+        # A relative path counts from the repository, not from one of DVC's temporary copies.
+        return _sqlite(root / Path(name).expanduser())
     raise UserError(
-        f"MLFLOW_TRACKING_URI={redact(chosen)!r} is no store that can be written to: "
-        "give sqlite:///FILE, a database or the http(s) address of a server"
+        f"MLFLOW_TRACKING_URI={redact(chosen)!r} is not a store that can be written to: "
+        "use sqlite:///FILE, a database URL or the http(s) address of a server"
     )
 
 
-def connection_uri(recorded: str) -> str:
-    """The address to connect to: ``recorded`` with the credentials of the environment, if its own.
-
-    A database file gets a long busy timeout, for trainings that share it.
-    """
-    if recorded == DEFAULT:
-        return f"sqlite:///{_default_database()}?timeout=60"
-    if recorded.startswith("sqlite"):
-        return f"{recorded}?timeout=60"
-    chosen = os.environ.get("MLFLOW_TRACKING_URI", "").strip()
-    return chosen if chosen and without_credentials(chosen) == recorded else recorded
-
-
-def database_of(recorded: str) -> Path | None:
-    """The SQLite file of the store; ``None`` for a server."""
-    if recorded == DEFAULT:
-        return _default_database()
-    return Path(recorded.removeprefix("sqlite:///")) if recorded.startswith("sqlite") else None
-
-
-def artifact_root(recorded: str) -> Path | None:
-    """Where a new experiment's artifacts go: beside the database; a server decides itself."""
-    database = database_of(recorded)
-    return database.parent / "mlartifacts" if database else None
-
-
-def ui_command(recorded: str) -> str:
-    """The command that opens the store's UI, bound to loopback; for a server its address."""
-    database = database_of(recorded)
-    if database is None:
-        return recorded if recorded.startswith("http") else _command(recorded)
-    if database.parent == Path.cwd():
-        return _command(f"sqlite:///{database.name}")
-    return _command(f"sqlite:///{database}")
-
-
-def shown(recorded: str) -> str:
-    """The store as messages name it."""
-    database = database_of(recorded)
-    return str(database) if database else recorded
-
-
-def _command(uri: str) -> str:
-    return f"mlflow ui --backend-store-uri {shlex.quote(uri)} --host 127.0.0.1 --port 5000"
-
-
-def _default_database() -> Path:
-    return workspace.repository_root() / "mlflow.db"
-
-
-def _database(uri: str) -> Path:
-    """The file of a SQLite URI; a relative one counts from the repository, not from a DVC copy."""
-    name = uri.partition("://")[2].removeprefix("/").partition("?")[0]
-    if not name or name == ":memory:":
-        raise UserError("MLFLOW_TRACKING_URI: an SQLite store needs a file: sqlite:///FILE")
-    return workspace.repository_root() / Path(name).expanduser()
+def _sqlite(database: Path) -> Address:
+    """Named relative to the repository where it lies inside, so that both can move."""
+    root = workspace.repository_root()
+    inside = database.relative_to(root) if database.is_relative_to(root) else database
+    name = DEFAULT if inside == Path("mlflow.db") else f"sqlite:///{inside}"
+    # A long busy timeout, for trainings that share the file.
+    return Address(name, f"sqlite:///{database}?timeout=60", database)

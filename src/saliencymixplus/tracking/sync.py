@@ -1,63 +1,91 @@
-"""Sending what still waits on disk, and clearing away what no longer does."""
+"""Sending the records that wait, and ending the runs of killed processes."""
 
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
+from saliencymixplus import workspace
 from saliencymixplus.errors import UserError
-from saliencymixplus.tracking.journal import Journal, JournalInUse
+from saliencymixplus.tracking.mlflow_store import RunDeletedError, Store
+from saliencymixplus.tracking.projection import Projection, brief
+from saliencymixplus.tracking.record import CARD, LOCK, ended, read_card, set_aside, unsent_root
 
 
-def sync(state_root: Path, report: Callable[[str], None] = print) -> int:
-    """Send every waiting record of every run below ``state_root``; returns how many were sent.
+def sync(report: Callable[[str], None] = print) -> None:
+    """Send every record that no running process is sending itself.
 
     Raises:
         UserError: some still wait, and why; or MLflow is not installed.
     """
-    from saliencymixplus.tracking import mlflow_library
-    from saliencymixplus.tracking.sender import Sender
+    from saliencymixplus.tracking import mlflow_library, stores
 
-    total, waiting, reasons = 0, 0, []
-    for path in _journals(state_root / "tracking"):
+    records = list(_records())
+    if not records:
+        report("nothing waits")
+        return
+    mlflow_library.require_mlflow()
+    address = stores.configured()
+    try:
+        store = Store(address)
+    except Exception as error:  # whatever a server, a network or a disk can do
+        failures = [f"MLflow ({address}): {brief(error)}"] * len(records)
+    else:
+        failures = send_all(store, report)
+    if failures:
+        some = "1 run still waits" if len(failures) == 1 else f"{len(failures)} runs still wait"
+        raise UserError(f"{some}: {failures[0]}")
+
+
+def send_all(store: Store, report: Callable[[str], None]) -> list[str]:
+    """Send every record that no other process holds; returns why some could not be sent."""
+    failures = []
+    for folder in _records():
+        lock = FileLock(folder / LOCK)
         try:
-            journal = Journal(path, wait=0)
-        except JournalInUse:
-            report(f"{path.name}: in use by a running process, which sends its own records")
+            lock.acquire(timeout=0)
+        except Timeout:
+            report(f"{folder.name}: a running process sends its own records")
             continue
         try:
-            if not journal.pending():
-                continue
-            mlflow_library.require_mlflow()
-            sender = Sender(journal, report)
-            if not sender.send_pending():
-                waiting += len(journal.pending())
-                reasons.append(sender.failure)
-            total += sender.delivered
-            name = f"{journal.header['experiment']} · {journal.header['run_name']}"
-            report(f"{name}: {sender.delivered} records sent, {len(journal.pending())} wait")
+            _send(folder, store, report)
+        except Exception as error:  # whatever a server, a network or a disk can do
+            failures.append(f"MLflow ({store.address}): {brief(error)}")
         finally:
-            journal.close()
-    sweep(state_root / "tracking")
-    if waiting:
-        raise UserError(f"{waiting} records still wait: {reasons[0]}")
-    report(f"{total} records sent; none wait" if total else "no records wait")
-    return total
+            lock.release()
+    return failures
 
 
-def sweep(root: Path) -> None:
-    """Delete the journals that nothing needs: all sent, and the run cannot be resumed."""
-    for path in _journals(root):
-        try:
-            journal = Journal(path, wait=0)
-        except JournalInUse:
-            continue
-        state = journal.header.get("state")
-        if journal.pending() or (state and Path(state).exists()):
-            journal.close()
-        else:
-            journal.remove()
+def _send(folder: Path, store: Store, report: Callable[[str], None]) -> None:
+    if not (folder / CARD).is_file():
+        return  # another process sent it meanwhile
+    try:
+        card = read_card(folder)
+    except UserError as error:
+        set_aside(folder)
+        report(f"{error}; set aside as {CARD}.damaged")
+        return
+    name = f"{card.experiment} · {card.run_name}"
+    if card.store != store.address.name:
+        report(f"{name}: belongs to {card.store}: set MLFLOW_TRACKING_URI to send it there")
+        return
+    if card.status == "RUNNING":  # killed: a running process would hold the lock
+        card = ended(card, "KILLED")
+    try:
+        sent = Projection(folder, store, report).send(card)
+    except RunDeletedError:
+        report(f"{name}: its MLflow run was deleted; its records are dropped")
+        sent = 0
+    if sent:
+        report(f"{name}: {sent} metrics and files sent")
+    if folder.parent == unsent_root():
+        shutil.rmtree(folder)
+    # A state folder is needed to resume the run.
 
 
-def _journals(root: Path) -> list[Path]:
-    """The journals below ``root``, the oldest first, so that a run precedes its evaluation."""
-    found = [path for path in root.glob("*") if (path / "run.json").is_file()]
-    return sorted(found, key=lambda path: (path / "run.json").stat().st_mtime)
+def _records() -> Iterator[Path]:
+    """The records, the oldest first: unsent ones, and the state folders of unfinished runs."""
+    roots = (unsent_root(), workspace.state_root() / "runs")
+    cards = [card for root in roots for card in root.glob(f"*/{CARD}")]
+    return iter(path.parent for path in sorted(cards, key=lambda path: path.stat().st_mtime))

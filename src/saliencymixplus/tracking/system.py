@@ -1,54 +1,78 @@
-"""Samples what the machine does while a run goes on, beside it and never in its way."""
+"""Sampled system metrics (processor, memory, disk, network, GPU), a line of JSON per sample."""
 
+import json
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 
-_FIRST, _LONGEST = (
-    1.0,
-    30.0,
-)  # seconds between samples, at the start of a run and late in a long one
+from saliencymixplus.tracking.record import now
+
+FILE = "system.jsonl"
+FIRST, LONGEST = 1.0, 30.0  # seconds between samples: at the start, and late in a long run
 
 
 class SystemSampler(threading.Thread):
-    """Reports the mean of MLflow's system metrics, often at first and then ever less often."""
+    """Samples MLflow's system metrics in the background, at growing intervals."""
 
     def __init__(
-        self,
-        log: Callable[[Mapping[str, float], int], None],
-        report: Callable[[str], None],
-        step: int,
+        self, folder: Path, changed: Callable[[], None], say: Callable[[str], None]
     ) -> None:
         super().__init__(name="saliencymixplus-system", daemon=True)
-        self._log, self._report, self._step = log, report, step
+        self._path, self._changed, self._say = folder / FILE, changed, say
         self._ended = threading.Event()
 
     def run(self) -> None:
-        """Sample until stopped; a failure ends the sampling with one line and nothing else."""
+        """Sample until stopped. A failure is said once; a full disk only costs samples."""
         from saliencymixplus.tracking.mlflow_library import system_monitors
 
         try:
             monitors = system_monitors()
-            for monitor in monitors:  # loads are means since the reading before: the first has none
+            for monitor in monitors:  # loads are means since the previous reading: skip the first
                 monitor.collect_metrics()
                 monitor.clear_metrics()
+            step = 1 + max((step for _, step, _ in samples(self._path)), default=-1)
             start = time.monotonic()
-            while not self._ended.wait(min(_LONGEST, max(_FIRST, (time.monotonic() - start) / 60))):
+            while not self._ended.wait(min(LONGEST, max(FIRST, (time.monotonic() - start) / 60))):
                 values: dict[str, float] = {}
                 for monitor in monitors:
                     monitor.collect_metrics()
-                    values |= {
-                        f"system/{k}": float(v) for k, v in monitor.aggregate_metrics().items()
-                    }
+                    values |= monitor.aggregate_metrics()
                     monitor.clear_metrics()
-                self._log(values, self._step)
-                self._step += 1
+                if self._append(step, values):
+                    step += 1
+                    self._changed()
         except ModuleNotFoundError as error:
-            self._report(f"no system metrics without {error.name}: run `pip install {error.name}`")
+            self._say(f"no system metrics without {error.name}: run `pip install {error.name}`")
         except Exception as error:
-            self._report(f"no more system metrics: {type(error).__name__}: {error}")
+            self._say(f"no more system metrics: {type(error).__name__}: {error}")
 
     def stop(self) -> None:
         """Stop; waits for a sample that is under way."""
         self._ended.set()
         self.join(timeout=5.0)
+
+    def _append(self, step: int, values: Mapping[str, float]) -> bool:
+        """Write one sample; the line break in front ends a line that a full disk cut off."""
+        line = json.dumps({"time_ms": now(), "step": step, "values": values})
+        try:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(f"\n{line}\n")
+        except OSError:
+            return False
+        return True
+
+
+def samples(path: Path) -> Iterator[tuple[int, int, dict[str, float]]]:
+    """Time in ms, step and values of every complete sample."""
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except FileNotFoundError:
+        return
+    for line in lines:
+        try:
+            sample = json.loads(line)
+            values = {str(name): float(value) for name, value in sample["values"].items()}
+            yield int(sample["time_ms"]), int(sample["step"]), values
+        except (ValueError, TypeError, KeyError, AttributeError):  # empty or cut off
+            continue

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from saliencymixplus.engine.context import Hook, TrainingContext
 from saliencymixplus.engine.state import pack
-from saliencymixplus.epoch_row import COLUMNS, EpochRow
+from saliencymixplus.epoch_row import EpochRow
 from saliencymixplus.progress import TrainingProgress
 from saliencymixplus.runs.checkpoint import CheckpointStore
 from saliencymixplus.runs.history import write_history
@@ -14,7 +14,6 @@ from saliencymixplus.tracking import Tracker
 from saliencymixplus.training.samples import draw_samples
 from saliencymixplus.training.signals import Interrupted, Signals
 
-_GROUP = "epoch"  # of MLflow's charts: it shows groups in alphabetical order, this one first
 # At most this fraction of the time goes into checkpoints, and none is older than this, in seconds.
 _SAVING_FRACTION, _OLDEST = 0.02, 600.0
 
@@ -46,13 +45,7 @@ class Records(Hook):
 
     def on_epoch_end(self, context: TrainingContext, row: EpochRow) -> None:
         write_history(self.folder / "history.csv", context.state.history, times=True)
-        self.log(row)
-
-    def log(self, row: EpochRow) -> None:
-        """Give an epoch's figures to the tracker, which leaves out those that it has."""
-        figures = {name: getattr(row, name) for name in COLUMNS if name != "epoch"}
-        metrics = {f"{_GROUP}/{k}": float(v) for k, v in figures.items() if v is not None}
-        self.tracker.log_epoch(row.epoch, metrics)
+        self.tracker.update()
 
 
 class Samples(Hook):
@@ -71,8 +64,8 @@ class Samples(Hook):
     def _draw(self, context: TrainingContext) -> None:
         epoch = context.state.epoch
         if epoch in context.run.training.sample_epochs:
-            image = draw_samples(context, self.folder)
-            self.tracker.log_image(f"{_GROUP}/mixed samples", image, epoch)
+            draw_samples(context, self.folder)
+            self.tracker.update()
 
 
 class Checkpoints(Hook):

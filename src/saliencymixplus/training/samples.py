@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import nn
@@ -16,15 +15,12 @@ from saliencymixplus.files import write_atomically
 _IMAGES, _SHOWN = 16, 8
 
 
-def draw_samples(context: TrainingContext, folder: Path) -> np.ndarray:
-    """Draw mixed training images as ``folder``/samples/epoch_0001.png; returns the picture.
+def draw_samples(context: TrainingContext, folder: Path) -> None:
+    """Draw mixed training images as ``folder``/samples/epoch_0001.png.
 
     The images are whole and upright, and images and random numbers are the same after every epoch
     (0: before the first), so that a series of grids shows what the network changes. The training
     is not affected.
-
-    Returns:
-        (H, W, 3) uint8.
     """
     from saliencymixplus.pictures.grid import mixed_grid
 
@@ -60,7 +56,6 @@ def draw_samples(context: TrainingContext, folder: Path) -> np.ndarray:
     )
     path = folder / "samples" / f"epoch_{epoch:04d}.png"
     write_atomically(path, lambda part: Image.fromarray(image).save(part, format="PNG"))
-    return image
 
 
 @contextmanager

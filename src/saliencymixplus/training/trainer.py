@@ -26,7 +26,7 @@ from saliencymixplus.runs.checkpoint import (
 from saliencymixplus.runs.history import write_history
 from saliencymixplus.runs.write import publish, write_settings
 from saliencymixplus.settings import RunSettings, RuntimeSettings, settings_digest
-from saliencymixplus.tracking import Status, Tracker, open_tracker
+from saliencymixplus.tracking import Status, Tracker, open_tracker, retire
 from saliencymixplus.training.hooks import Checkpoints, Display, Records, Samples, StopOnSignal
 from saliencymixplus.training.signals import Interrupted, Signals, watched_signals
 from saliencymixplus.workspace import checkout_root, repository_root, state_root
@@ -56,7 +56,7 @@ def train(
         _memory_errors(run, device, group),
     ):
         digest = settings_digest(run, data.meta.digest)
-        locked = locked_state(state_folder(digest), keep=runtime.resume)
+        locked = locked_state(state_folder(digest), keep=runtime.resume, before_emptying=retire)
         with locked if group.first else nullcontext() as folder:
             parts = assemble(run, data, runtime, device, group, progress.say)
             context = TrainingContext(run, data.meta, digest, device, group, parts)
@@ -101,8 +101,7 @@ def _lead(
         run=run,
         identity=context.digest,
         data={"digest": meta.digest, "name": meta.name, "counts": meta.counts},
-        state=folder,
-        resume=runtime.resume,
+        folder=folder,
     )
     status: Status = "FAILED"
     try:
@@ -112,14 +111,11 @@ def _lead(
                 f"resumed after epoch {state.epoch}{step} of {run.training.epochs} "
                 "(--no-resume starts over)"
             )
-        tracker.rewind(state.epoch)
-        records, checkpoints = Records(folder, tracker), Checkpoints(store)
-        for row in state.history:
-            records.log(row)
+        checkpoints = Checkpoints(store)
         hooks = [
             StopOnSignal(signals, checkpoints),
             Display(progress),
-            records,
+            Records(folder, tracker),
             Samples(folder, tracker),
             checkpoints,
         ]
@@ -133,8 +129,9 @@ def _lead(
         raise
     finally:
         progress.close()
-        tracker.finish(status)
-    remove_state(folder)
+        sent = tracker.finish(status)
+    if sent:
+        remove_state(folder)
     if tracker.url_hint:
         progress.say(f"see it: {tracker.url_hint}")
     return summary
@@ -160,10 +157,7 @@ def _resume(context: TrainingContext, saved: bytes | None, folder: Path) -> None
 
 def _hand_over(context: TrainingContext, output: Path, tracker: Tracker) -> None:
     """Give the tracker the published files and the model."""
-    for name in ("settings.json", "history.csv", "summary.json"):
-        tracker.log_file(output / name, None)
-    for path in sorted((output / "weights").iterdir()):
-        tracker.log_file(path, "weights")
+    tracker.publish(output)
     source = context.parts.sources["test"]
     (inputs,) = source.inputs([torch.arange(min(8, context.meta.counts["test"]))])
     example = source.assemble(inputs).images.float().cpu().contiguous().numpy()

@@ -1,0 +1,257 @@
+"""Sends to an MLflow run what a record has and the run lacks. Every call can be repeated.
+
+The store is asked which metrics (by name and step), parameters, tags and large files it has; a
+request whose answer was lost is followed by asking again. A repeated metric row carries its
+original time, so that even one that is still under way is stored once: MLflow's primary key is
+(run, name, time, step, value).
+"""
+
+import math
+import re
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import NAMESPACE_OID, uuid5
+
+from saliencymixplus.files import read_json
+from saliencymixplus.runs.folder import TrackingFile
+from saliencymixplus.runs.history import read_history
+from saliencymixplus.tracking import describe, system
+from saliencymixplus.tracking.mlflow_store import Store, is_refusal
+from saliencymixplus.tracking.record import ARTIFACTS, RESULTS
+
+if TYPE_CHECKING:
+    from mlflow.entities import Metric, Run
+
+_BATCH = 500  # metrics per request; MLflow takes 1000
+_THUMBNAIL = 256  # pixels, MLflow's own
+_SAMPLE = re.compile(r"epoch_(\d+)\.png")
+
+
+class Projection:
+    """One record's run in one store. ``run_id`` is empty until the store has answered."""
+
+    def __init__(self, folder: Path, store: Store, say: Callable[[str], None]) -> None:
+        self.folder, self.store, self._say = folder, store, say
+        self.run_id = ""
+        self._model_sent = False
+        self._files: dict[str, tuple[int, int]] = {}  # sent by this process: size, time of change
+
+    def send(self, card: TrackingFile) -> int:
+        """Send what is missing; returns the number of metrics and files sent.
+
+        What the store refuses is said and left out. After any other exception, call again.
+        """
+        if not self.run_id:
+            self._ask(self.store.ensure_run(card))
+        try:
+            # A file that cannot be stored must hold up neither the metrics nor the run's end.
+            self._send_texts(card)
+            sent = self._send_metrics(card)
+            self._send_status(card)
+            return sent + self._send_files(card) + self._send_model()
+        except Exception:
+            self.run_id = ""
+            raise
+
+    def _ask(self, run: "Run") -> None:
+        client, run_id = self.store.client, run.info.run_id
+        self._steps = {
+            (name, metric.step)
+            for name in run.data.metrics
+            for metric in client.get_metric_history(run_id, name)
+        }
+        self._latest = dict(run.data.metrics)
+        self._params, self._tags = set(run.data.params), dict(run.data.tags)
+        self._status = run.info.status
+        self._has_dataset = bool(run.inputs and run.inputs.dataset_inputs)
+        self._stored = {
+            file.path: file.file_size
+            for folder in ("images", "weights")
+            for file in client.list_artifacts(run_id, folder)
+        }
+        self.run_id = run_id
+
+    def _send_texts(self, card: TrackingFile) -> None:
+        from mlflow.entities import Dataset, DatasetInput, InputTag, Param, RunTag
+
+        params = [Param(k, v) for k, v in card.params.items() if k not in self._params]
+        tags = [RunTag(k, v) for k, v in card.tags.items() if self._tags.get(k) != v]
+        self._batch(params, lambda some: self.store.client.log_batch(self.run_id, params=some))
+        self._batch(tags, lambda some: self.store.client.log_batch(self.run_id, tags=some))
+        self._params |= {param.key for param in params}
+        self._tags |= card.tags
+        if card.dataset and not self._has_dataset:
+            context = [InputTag("mlflow.data.context", "training")]
+            fields = {name: card.dataset.get(name, "") for name in describe.DATASET_FIELDS}
+            used = [DatasetInput(Dataset(**fields), context)]
+            self._batch(used, lambda some: self.store.client.log_inputs(self.run_id, some))
+            self._has_dataset = True
+
+    def _send_metrics(self, card: TrackingFile) -> int:
+        found = [*_epochs(self.folder, card), *_system(self.folder)]
+        fresh = {(m.key, m.step): m for m in found if (m.key, m.step) not in self._steps}
+        rows = [*fresh.values(), *self._changed(_results(self.folder))]
+        for start in range(0, len(rows), _BATCH):
+            some = rows[start : start + _BATCH]
+            self._batch(some, lambda part: self.store.client.log_batch(self.run_id, metrics=part))
+            self._steps |= {(metric.key, metric.step) for metric in some}
+            self._latest |= {metric.key: metric.value for metric in some}
+        return len(rows)
+
+    def _changed(self, results: "Iterable[Metric]") -> "list[Metric]":
+        return [m for m in results if not _same(self._latest.get(m.key), m.value)]
+
+    def _send_status(self, card: TrackingFile) -> None:
+        if card.status == self._status:
+            return
+        if card.status == "RUNNING":
+            self.store.client.update_run(self.run_id, status="RUNNING")
+        else:
+            self.store.client.set_terminated(self.run_id, card.status, card.ended)
+        self._status = card.status
+
+    def _send_files(self, card: TrackingFile) -> int:
+        root, count = self.folder / ARTIFACTS, 0
+        for path in sorted(root.rglob("*")):
+            if path.is_file():
+                count += self._send_file(path, str(path.relative_to(root).parent))
+        samples = sorted((self.folder / "samples").glob("*.png"))
+        with tempfile.TemporaryDirectory() as scratch:
+            for path in samples:
+                if match := _SAMPLE.fullmatch(path.name):
+                    count += self._send_sample(card, path, int(match[1]), Path(scratch))
+        return count
+
+    def _send_file(self, path: Path, folder: str, name: str = "") -> int:
+        """Upload a file, unless this process did, or the store has one that never changes."""
+        state = path.stat()
+        target = str(Path(folder, name or path.name))
+        seen = (state.st_size, state.st_mtime_ns)
+        if self._files.get(target) == seen or self._stored.get(target) == state.st_size:
+            return 0
+        to = None if folder == "." else folder
+        self._batch([path], lambda _: self.store.client.log_artifact(self.run_id, str(path), to))
+        self._files[target] = seen
+        return 1
+
+    def _send_sample(self, card: TrackingFile, path: Path, epoch: int, to: Path) -> int:
+        """Upload a sample grid and its thumbnail under the names by which MLflow finds images.
+
+        MLflow's own ``log_image`` puts a random part and the time into them, so that an image
+        that is sent twice appears twice.
+        """
+        from PIL import Image
+
+        key = describe.SAMPLES
+        part = uuid5(NAMESPACE_OID, f"{card.attempt}/{key}/{epoch}")
+        stem = f"{key.replace('/', '~')}+step+{epoch}+timestamp+{card.created}+{part}"
+        image, thumbnail = to / f"{stem}.png", to / f"{stem}+compressed.webp"
+        size = path.stat().st_size
+        target = f"images/{image.name}"
+        if self._stored.get(target) == size or target in self._files:
+            return 0
+        image.write_bytes(path.read_bytes())
+        with Image.open(image) as picture:
+            picture.thumbnail((_THUMBNAIL, _THUMBNAIL))
+            picture.save(thumbnail)
+        self._send_file(thumbnail, "images")
+        return self._send_file(image, "images")
+
+    def _batch(self, items: Sequence[Any], send: Callable[[Any], Any]) -> None:
+        """Send ``items``; if the store refuses them, one by one, to find and say which."""
+        if not items:
+            return
+        try:
+            send(items)
+        except Exception as error:
+            if not is_refusal(error):
+                raise
+            self.store.check_active(self.run_id)
+            if len(items) > 1:
+                for item in items:
+                    self._batch([item], send)
+                return
+            name = getattr(items[0], "key", getattr(items[0], "name", "dataset"))
+            self._say(f"MLflow refuses {name}: {brief(error)}")
+
+    def _send_model(self) -> int:
+        """Register and upload the exported model, unless that was done; finish it if half done."""
+        from mlflow.entities import LoggedModelOutput
+        from mlflow.models import Model
+
+        folder, client = self.folder / "model", self.store.client
+        if self._model_sent or not (folder / "MLmodel").is_file():
+            return 0
+        run = client.get_run(self.run_id)
+        found = client.search_logged_models(
+            [run.info.experiment_id], f"source_run_id = '{self.run_id}' AND name = 'model'"
+        )
+        model = (
+            found[0]
+            if found
+            else client.create_logged_model(
+                run.info.experiment_id,
+                name="model",
+                source_run_id=self.run_id,
+                params=run.data.params,
+            )
+        )
+        if str(model.status) != "READY":
+            outputs = run.outputs.model_outputs if run.outputs else []
+            if not any(output.model_id == model.model_id for output in outputs):
+                client.log_outputs(self.run_id, [LoggedModelOutput(model.model_id, step=0)])
+            description = Model.load(str(folder / "MLmodel"))
+            description.run_id = self.run_id
+            description.model_id = description.model_uuid = model.model_id
+            description.artifact_path = model.artifact_location
+            description.save(str(folder / "MLmodel"))
+            client.log_model_artifacts(model.model_id, str(folder))
+            client.finalize_logged_model(model.model_id, "READY")
+        self._model_sent = True
+        return 1
+
+
+def brief(error: Exception) -> str:
+    """An error as one line of at most 200 characters."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 200 else text[:197] + "…"
+
+
+def _epochs(folder: Path, card: TrackingFile) -> "Iterator[Metric]":
+    """The rows of history.csv, in the state folder or as published."""
+    from mlflow.entities import Metric
+
+    paths = (folder / "history.csv", folder / ARTIFACTS / "history.csv")
+    path = next((path for path in paths if path.is_file()), None)
+    seconds = 0.0
+    for row in read_history(path) if path else ():
+        seconds += row.seconds
+        # A published history has no times: they follow from the start.
+        moment = row.time_ms or int(card.created + 1000 * seconds)
+        for column, name in describe.METRICS.items():
+            value = getattr(row, column)
+            if value is not None:
+                yield Metric(name, value, moment, row.epoch)
+
+
+def _system(folder: Path) -> "Iterator[Metric]":
+    from mlflow.entities import Metric
+
+    for moment, step, values in system.samples(folder / system.FILE):
+        for name, value in values.items():
+            yield Metric(f"system/{name}", value, moment, step)
+
+
+def _results(folder: Path) -> "Iterator[Metric]":
+    from mlflow.entities import Metric
+
+    if (folder / RESULTS).is_file():
+        content = read_json(folder / RESULTS)
+        for name, value in content["values"].items():
+            yield Metric(name, value, content["time_ms"], 0)
+
+
+def _same(first: float | None, second: float) -> bool:
+    return first == second or (first is not None and math.isnan(first) and math.isnan(second))

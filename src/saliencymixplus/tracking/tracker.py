@@ -1,0 +1,123 @@
+"""The tracker of one run: it writes files into the run's record and wakes the background thread."""
+
+import os
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from saliencymixplus.errors import UserError
+from saliencymixplus.files import whole_directory
+from saliencymixplus.tracking import mlflow_model
+from saliencymixplus.tracking.base import Status, Tracker
+from saliencymixplus.tracking.projection import brief
+from saliencymixplus.tracking.record import content_of, ended, keep_run, unsent_root, write_card
+from saliencymixplus.tracking.redact import say
+from saliencymixplus.tracking.stores import Address
+from saliencymixplus.tracking.system import SystemSampler
+from saliencymixplus.tracking.worker import Worker
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import nn
+
+_TIMEOUT = 30.0  # seconds that `finish` waits
+
+
+class MLflowTracker(Tracker):
+    """Records a training (in its state folder) or additions to a run (below ``unsent/``)."""
+
+    def __init__(
+        self, worker: Worker, address: Address, sampler: SystemSampler | None = None
+    ) -> None:
+        """Start the background threads; ``sampler`` is given for a training."""
+        self.worker, self._address, self.sampler = worker, address, sampler
+        self._finished = False
+        worker.start()
+        worker.update()
+        if sampler:
+            sampler.start()
+
+    @property
+    def folder(self) -> Path:
+        """The record."""
+        return self.worker.folder
+
+    def update(self) -> None:
+        self.worker.update()
+
+    def publish(self, output: Path) -> None:
+        try:
+            keep_run(output, self.folder)
+        except (OSError, UserError) as error:
+            say(f"the run's files are not recorded: {brief(error)}")
+        self.update()
+
+    def log_model(self, model: "nn.Module", example: "np.ndarray") -> None:
+        try:
+            with whole_directory(self.folder / "model") as part:
+                mlflow_model.export_model(model, example, part)
+        except Exception as error:  # a model that cannot be traced must not cost its training
+            say(f"the model is not stored as an MLflow model: {brief(error)}")
+        self.update()
+
+    def finish(self, status: Status, timeout: float | None = None) -> bool:
+        if self._finished:
+            return True
+        self._finished = True
+        if self.sampler:
+            self.sampler.stop()
+        card = ended(self.worker.card, status)
+        try:
+            write_card(self.folder, card)
+        except UserError as error:
+            say(str(error))
+        self.worker.update(card)
+        limit = usual_timeout() if timeout is None else timeout
+        complete = self.worker.drain(limit)
+        self.worker.stop()
+        if complete:
+            return True
+        reason = self.worker.failure or f"the MLflow store is slow (waited {limit:g} s)"
+        say(f"{reason}: what is missing waits; `python cli.py sync` sends it")
+        return status == "FINISHED" and _moved_to_unsent(self.folder, card.attempt)
+
+    @property
+    def reference(self) -> dict[str, Any]:
+        return content_of(self.worker.card)
+
+    @property
+    def url_hint(self) -> str | None:
+        command, address = self._address.ui()
+        return f"{command} and open {address}" if command else address
+
+
+def usual_timeout() -> float:
+    """Seconds that ``finish`` waits unless told otherwise.
+
+    Raises:
+        UserError: ``SALIENCYMIXPLUS_TRACKING_TIMEOUT`` is not a number of seconds.
+    """
+    text = os.environ.get("SALIENCYMIXPLUS_TRACKING_TIMEOUT", "").strip()
+    try:
+        seconds = float(text or _TIMEOUT)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < threading.TIMEOUT_MAX:
+        raise UserError(f"SALIENCYMIXPLUS_TRACKING_TIMEOUT={text!r}: give a number of seconds")
+    return seconds
+
+
+def _moved_to_unsent(folder: Path, name: str) -> bool:
+    """Move a run's state folder, which nothing will resume, to where ``sync`` finds it."""
+    root = unsent_root()
+    if folder.parent == root:
+        return False
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        folder.replace(root / name)
+        for checkpoint in (root / name).glob("*.pt"):
+            checkpoint.unlink()
+    except OSError as error:
+        say(f"cannot write {root / name}: {error.strerror or error}")
+        return False
+    return True

@@ -1,0 +1,156 @@
+"""The background thread that keeps a run in MLflow up to date with its record."""
+
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from saliencymixplus.runs.folder import TrackingFile
+from saliencymixplus.tracking.mlflow_store import RunDeletedError, Store
+from saliencymixplus.tracking.projection import Projection, brief
+from saliencymixplus.tracking.record import CARD, LOCK
+from saliencymixplus.tracking.redact import say
+from saliencymixplus.tracking.stores import Address
+
+FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0  # seconds between tries while a store is down
+
+
+class Worker(threading.Thread):
+    """Projects ``folder`` after every ``update``. A failed try is repeated, at growing intervals.
+
+    It holds the record's lock from its first try to its end, so that ``sync`` can tell the
+    record of a living process from one that a killed process left.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        card: TrackingFile,
+        address: Address,
+        *,
+        afterwards: Callable[[Store], object] | None = None,
+    ) -> None:
+        """``afterwards`` is called once, after the first success, with the open store."""
+        super().__init__(name="saliencymixplus-tracking", daemon=True)
+        self.folder, self.card = folder, card
+        self.failure: str | None = None  # of the last try
+        self.run_id = ""
+        self._address, self._afterwards = address, afterwards
+        self._changed = threading.Condition()
+        self._wanted, self._sent, self._tries = 0, 0, 0  # updates asked for and sent; failed tries
+        self._stopping = self._hurried = self._warned = False
+
+    def update(self, card: TrackingFile | None = None) -> None:
+        """Project again, with another card if one is given. Does not wait."""
+        with self._changed:
+            self.card = card or self.card
+            self._wanted += 1
+            self._changed.notify_all()
+
+    def run(self) -> None:
+        """Send until told to stop."""
+        lock = FileLock(self.folder / LOCK, thread_local=False)
+        while not self._acquired(lock):
+            if self._stopping:
+                return
+        try:
+            if (self.folder / CARD).is_file():
+                self._work()
+            else:  # `sync` has sent and deleted it meanwhile
+                shutil.rmtree(self.folder, ignore_errors=True)
+                self._succeeded(sys.maxsize)
+        finally:
+            lock.release()
+
+    def drain(self, timeout: float) -> bool:
+        """Wait up to ``timeout`` seconds until all updates are sent; returns whether they are.
+
+        A store that was down is tried once more; one that was up may fail twice.
+        """
+        end = time.monotonic() + timeout
+        with self._changed:
+            tries = self._tries + (0 if self.failure else 2)
+            self._hurried = True
+            self._changed.notify_all()
+            while self._sent < self._wanted:
+                left = end - time.monotonic()
+                if left <= 0 or not self.is_alive() or (self.failure and self._tries > tries):
+                    return False
+                self._changed.wait(min(left, 0.5))
+        return True
+
+    def stop(self) -> None:
+        """Stop after the request that is under way, without waiting for it long."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
+        self.join(timeout=1.0)
+
+    def _acquired(self, lock: FileLock) -> bool:
+        try:
+            lock.acquire(timeout=0.5)
+        except Timeout:  # `sync` is sending this record just now
+            self.failure = "another process is sending this run's records"
+            return False
+        except OSError as error:
+            self.failure = f"cannot lock {self.folder}: {error.strerror or error}"
+            time.sleep(0.5)
+            return False
+        self.failure = None
+        return True
+
+    def _work(self) -> None:
+        projection: Projection | None = None
+        wait = FIRST_WAIT
+        while self._wait(lambda: self._wanted > self._sent):
+            wanted, card = self._wanted, self.card
+            try:
+                if projection is None:
+                    projection = Projection(self.folder, Store(self._address), say)
+                projection.send(card)
+                self.run_id = projection.run_id
+            except RunDeletedError as error:
+                say(f"the MLflow run {error} was deleted: nothing more is recorded in it")
+                self._succeeded(sys.maxsize)
+                return
+            except Exception as error:  # whatever a server, a network or a disk can do
+                projection = None  # a new connection, next time
+                self._failed(f"MLflow ({self._address}): {brief(error)}")
+                self._wait(lambda: self._hurried, timeout=wait)
+                self._hurried = False
+                wait = min(2 * wait, LONGEST_WAIT)
+            else:
+                wait = FIRST_WAIT
+                self._succeeded(wanted)
+                if self._afterwards:
+                    afterwards, self._afterwards = self._afterwards, None
+                    with suppress(Exception):  # other runs' records: `sync` says what is wrong
+                        afterwards(projection.store)
+
+    def _wait(self, condition: Callable[[], bool], timeout: float | None = None) -> bool:
+        """Wait for ``condition`` or the end; returns whether to go on."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._stopping or condition(), timeout=timeout)
+            return not self._stopping
+
+    def _failed(self, failure: str) -> None:
+        with self._changed:
+            self.failure = failure
+            self._tries += 1
+            self._changed.notify_all()
+        if not self._warned:
+            self._warned = True
+            say(f"{failure}; the run goes on, its records wait on disk")
+
+    def _succeeded(self, wanted: int) -> None:
+        with self._changed:
+            self.failure, self._sent = None, wanted
+            self._changed.notify_all()
+        if self._warned:
+            self._warned = False
+            say("the MLflow store answers again")
