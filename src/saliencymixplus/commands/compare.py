@@ -45,23 +45,34 @@ def compare(
 def report(
     experiment: Experiment = "digits",
     output: Annotated[Path | None, typer.Option(help="Default: reports/EXPERIMENT.")] = None,
+    prepared: Annotated[
+        Path | None,
+        typer.Option(help="A folder that `prepare` wrote. Default: found, if there is one."),
+    ] = None,
     tracker: Tracker = "mlflow",
     params: ParamsFile = DEFAULT_PARAMS,
     set_: Overrides = [],  # noqa: B006
 ) -> None:
-    """Write one self-contained page about an experiment's runs, and model cards."""
+    """Write a report on an experiment's runs, in one HTML file, and model cards."""
     loaded = load(params, set_, experiment)
     folders = loaded.run_folders(experiment, loaded.top.methods)
     how = runtime(tracker=tracker)
 
-    from saliencymixplus.reporting.report import CARDS, FIGURES
+    from saliencymixplus.datasets.cache import find_prepared
+    from saliencymixplus.reporting.figures import FIGURES
+    from saliencymixplus.reporting.report import CARDS
     from saliencymixplus.reporting.report import report as write
     from saliencymixplus.tracking import record_report
 
     folder = output or project_path("reports", experiment)
     for name in (CARDS, FIGURES, "samples"):
         check_folder(folder / name, "../report.md", "../comparison.json")
-    page = write(folders, folder, audit=project_path("audits", experiment))
+    page = write(
+        folders,
+        folder,
+        audit=project_path("audits", experiment),
+        prepared=prepared or find_prepared(loaded.experiment(experiment), experiment),
+    )
     files = (page, folder / "report.md", *sorted((folder / "figures").iterdir()))
     if opened := record_report(experiment, files, how.tracker):
         typer.echo(f"MLflow: {opened}")

@@ -41,15 +41,36 @@ def prepared(section: ExperimentSettings, experiment: str, report: Report = prin
     """The prepared arrays of an experiment, made now if need be."""
     from saliencymixplus.datasets.prepared import load_prepared
 
-    made_by_dvc = checkout_root() / "pipeline" / "prepared" / experiment
+    made_by_dvc = _made_by_dvc(experiment)
     if _matches(made_by_dvc, section, report):
         return made_by_dvc
-    key = _key(section.download, section.data, _stamp(section.download), __version__)
-    folder = state_root() / "prepared" / f"{experiment}-{key}"
+    folder = _prepared_cache(section, experiment)
     with _alone(folder):
         if not _whole(folder, "meta.json", load_prepared, report):
             prepare_to(section, downloaded(section, report), folder, report)
     return folder
+
+
+def find_prepared(
+    section: ExperimentSettings, experiment: str, report: Report = print
+) -> Path | None:
+    """The prepared arrays of an experiment; None if they have to be made first."""
+    try:
+        folders = [_prepared_cache(section, experiment)]
+        if _matches(_made_by_dvc(experiment), section, report):
+            folders.insert(0, _made_by_dvc(experiment))
+    except UserError:  # the user's own pictures are gone
+        return None
+    return next((folder for folder in folders if (folder / "meta.json").is_file()), None)
+
+
+def _made_by_dvc(experiment: str) -> Path:
+    return checkout_root() / "pipeline" / "prepared" / experiment
+
+
+def _prepared_cache(section: ExperimentSettings, experiment: str) -> Path:
+    key = _key(section.download, section.data, _stamp(section.download), __version__)
+    return state_root() / "prepared" / f"{experiment}-{key}"
 
 
 def prepare_to(

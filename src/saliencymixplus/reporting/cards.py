@@ -1,10 +1,15 @@
-"""Model cards: what a trained network is, how good and how sure that is, its limits, loading."""
+"""Model cards: a trained network, its errors and their intervals, its limits, how to load it."""
 
+import math
 from collections.abc import Sequence
-from typing import Any
 
+from saliencymixplus import escape
+from saliencymixplus.comparison.text import FEW_CLASSES
 from saliencymixplus.pictures.style import method_label
-from saliencymixplus.reporting.run_data import RunFolder, spread
+from saliencymixplus.reporting.run_data import ReportedRun, spread
+from saliencymixplus.runs.folder import DataFacts
+from saliencymixplus.runs.read import Run
+from saliencymixplus.tables import Column, Table, Value, mean_sd, number
 
 _ROBUSTNESS = {
     "nll": ("NLL", ""),
@@ -17,154 +22,144 @@ _ROBUSTNESS = {
 }
 
 
-def best_run(seeds: Sequence[RunFolder]) -> RunFolder:
+def best_run(seeds: Sequence[ReportedRun]) -> ReportedRun:
     """The seed with the lowest validation error; without a validation split the first.
 
-    Never chosen by the test error: that would make the card's own figure optimistic.
+    It is never chosen by the test error, which would make the card's own figure optimistic.
     """
-    return min(seeds, key=lambda run: (_validation_error(run), run.seed))
+
+    def rank(run: ReportedRun) -> tuple[float, int]:
+        error = _validation_error(run)
+        return math.inf if error is None else error, run.seed
+
+    return min(seeds, key=rank)
 
 
-def model_card(run: RunFolder, seeds: Sequence[RunFolder]) -> str:
-    """The card of ``run``, one of ``seeds``, in Markdown."""
-    settings = run.described["settings"]
-    data, training, mix = run.described["data"], settings["training"], settings["mix"]
-    name = settings["model"]["name"]
-    method = method_label(run.mix)
-    title = f"{name} on {data['name']}" + ("" if mix["method"] == "none" else f", {method}")
-    return (
-        "\n\n".join(
-            part
-            for part in (
-                f"# {title}",
-                _chosen(run, seeds),
-                "## Network",
-                _network(run, name, data),
-                "## Data",
-                _data(data),
-                "## Training",
-                _training(training, mix, settings["seed"], run),
-                "## Errors",
-                _errors(run, seeds, data),
-                _further(run),
-                "## Limits",
-                _limits(run, data, training),
-                "## Loading",
-                _loading(run),
-            )
-            if part
-        )
-        + "\n"
+def model_card(chosen: ReportedRun, seeds: Sequence[ReportedRun]) -> str:
+    """The card of ``chosen``, one of ``seeds``, in Markdown."""
+    run = chosen.run
+    title = f"{run.settings.model.name} on {run.data.name}"
+    if run.settings.mix.method != "none":
+        title += f", {method_label(chosen.mix)}"
+    parts = (
+        f"# {escape.markdown(title)}",
+        _chosen(chosen, seeds),
+        "## Network",
+        _network(run),
+        "## Data",
+        _data(run.data),
+        "## Training",
+        _training(run),
+        "## Errors",
+        _errors(run, seeds),
+        _further(chosen),
+        "## Limits",
+        _limits(chosen),
+        "## Loading",
+        _loading(run),
     )
+    return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _chosen(run: RunFolder, seeds: Sequence[RunFolder]) -> str:
+def _chosen(chosen: ReportedRun, seeds: Sequence[ReportedRun]) -> str:
     if len(seeds) == 1:
-        return f"Seed {run.seed}, the only run."
-    if _validation_error(run) < 1000:
-        return f"Seed {run.seed}, of {len(seeds)} seeds the one with the lowest validation error."
-    return f"Seed {run.seed}, the first of {len(seeds)}: there is no validation split to choose by."
+        return f"Seed {chosen.seed}, the only run."
+    if _validation_error(chosen) is None:
+        return (
+            f"Seed {chosen.seed}, the first of {len(seeds)}: there is no validation split to "
+            "choose by."
+        )
+    return f"Seed {chosen.seed}, of {len(seeds)} seeds the one with the lowest validation error."
 
 
-def _network(run: RunFolder, name: str, data: dict[str, Any]) -> str:
-    training = run.described["settings"]["training"]
-    height, width = data["image_size"]
-    side = training["crop_size"]
-    size = f"{side} × {side}" if side else f"{height} × {width}"
-    parameters = run.summary.get("parameters")
-    count = f", {parameters:,} parameters" if parameters else ""
+def _network(run: Run) -> str:
+    height, width = run.input_size
     return (
-        f"`{name}` (stem: {run.described['settings']['model']['stem']}){count}, trained from "
-        f"scratch. Input: RGB images of {size} pixels in [0, 1], less the mean "
-        f"{_numbers(data['mean'])}, over the standard deviation {_numbers(data['std'])}. "
-        f"Output: logits of {len(data['classes'])} classes."
+        f"{escape.markdown(run.settings.model.name)} (stem: {run.settings.model.stem}), "
+        f"{run.summary.parameters:,} parameters, trained from scratch. Input: RGB images of "
+        f"{height} × {width} pixels in [0, 1], minus the mean {_numbers(run.data.mean)}, divided "
+        f"by the standard deviation {_numbers(run.data.std)}. Output: logits of "
+        f"{len(run.data.classes)} classes."
     )
 
 
-def _data(data: dict[str, Any]) -> str:
-    counts = ", ".join(f"{count:,} {split}" for split, count in data.get("counts", {}).items())
-    classes = data["classes"]
-    shown = ", ".join(name.replace("_", " ") for name in classes[:12])
-    more = f" and {len(classes) - 12} more" if len(classes) > 12 else ""
-    return f"{data['name']} ({counts} images). Classes: {shown}{more}. Digest `{data['digest']}`."
+def _data(data: DataFacts) -> str:
+    counts = ", ".join(f"{count:,} {split}" for split, count in data.counts.items())
+    shown = ", ".join(name.replace("_", " ") for name in data.classes[:12])
+    more = f" and {len(data.classes) - 12} more" if len(data.classes) > 12 else ""
+    text = escape.markdown(f"{data.name} ({counts} images). Classes: {shown}{more}.")
+    return f"{text} Digest `{data.digest}`."
 
 
-def _training(training: dict[str, Any], mix: dict[str, Any], seed: int, run: RunFolder) -> str:
+def _training(run: Run) -> str:
+    training, mix = run.settings.training, run.settings.mix
     schedule = (
-        f"×{training['gamma']} after epochs {', '.join(map(str, training['milestones']))}"
-        if training["schedule"] == "steps"
-        else f"cosine; warm-up, in epochs: {training['warmup_epochs']:g}"
+        f"×{training.gamma} after epochs {', '.join(map(str, training.milestones))}"
+        if training.schedule == "steps"
+        else f"cosine, {training.warmup_epochs:g} epochs of warm-up"
     )
     mixing = "No mixing."
-    if mix["method"] != "none":
-        options = ", ".join(f"{key} {value}" for key, value in mix["options"].items())
+    if mix.method != "none":
+        options = ", ".join(f"{key} {value}" for key, value in mix.options.items())
         mixing = (
-            f"Mixing: {method_label(run.mix)} (`{mix['method']}`) on {training['mix_prob']:.0%} of "
-            f"the batches{f' ({options})' if options else ''}."
+            f"Mixing: {escape.markdown(method_label(mix.name))} on {training.mix_prob:.0%} of the "
+            f"batches{escape.markdown(f' ({options})') if options else ''}."
         )
-    nesterov = "Nesterov " if training["nesterov"] else ""
-    lines = [
-        f"- SGD, {nesterov}momentum {training['momentum']}, weight decay "
-        f"{training['weight_decay']:g}, learning rate {training['learning_rate']:g} ({schedule})",
-        f"- {training['epochs']} epochs, batch {training['batch_size']}, seed {seed}, "
-        f"augmentation: {training['augment']}",
-        f"- {mixing}",
-    ]
-    if "seconds" in run.summary:
-        device = run.described.get("device", "an unnamed device")
-        lines.append(f"- {run.summary['seconds']:.0f} seconds on {device}")
-    return "\n".join(lines)
+    nesterov = "Nesterov " if training.nesterov else ""
+    return "\n".join(
+        [
+            f"- SGD, {nesterov}momentum {training.momentum}, weight decay "
+            f"{training.weight_decay:g}, learning rate {training.learning_rate:g} ({schedule})",
+            f"- {training.epochs} epochs, batch {training.batch_size}, seed {run.settings.seed}, "
+            f"augmentation: {training.augment}",
+            f"- {mixing}",
+            f"- {run.summary.seconds:.0f} seconds on {escape.markdown(run.device)}",
+        ]
+    )
 
 
-def _errors(run: RunFolder, seeds: Sequence[RunFolder], data: dict[str, Any]) -> str:
-    test_images = data.get("counts", {}).get("test")
-    lines = [
-        "| Weights | Epoch | Top-1 error | 95 % interval | Top-5 error |",
-        "|---|---:|---:|---:|---:|",
-    ]
-    names = {
-        "last": "last",
-        "best_validation": "best validation epoch",
-        "best_test": "best on test (optimistic)",
-    }
-    for which, label in names.items():
-        found = run.summary.get(which)
-        if not isinstance(found, dict) or "top1_error" not in found:
-            continue
-        interval = _wilson(found["top1_error"], test_images) if test_images else "–"
-        lines.append(
-            f"| {label} | {found.get('epoch', '–')} | {found['top1_error']:.2f} % | {interval} | "
-            f"{found.get('top5_error', float('nan')):.2f} % |"
-        )
-    if len(lines) == 2:
-        return "The run has no summary."
-    parts = ["\n".join(lines)]
-    if test_images:
-        parts.append(f"Wilson intervals for {test_images:,} test images.")
-    errors = [other.summary["last"]["top1_error"] for other in seeds if "last" in other.summary]
+def _errors(run: Run, seeds: Sequence[ReportedRun]) -> str:
+    images = run.data.counts.get("test")
+    top5 = len(run.data.classes) > FEW_CLASSES
+    columns = [Column("Weights", "left"), Column("Epoch"), Column("Top-1 error (%)")]
+    columns += [Column("95 % interval"), *([Column("Top-5 error (%)")] if top5 else [])]
+    rows: list[list[Value]] = []
+    for label, found in (
+        ("last", run.summary.last),
+        ("best validation epoch", run.summary.best_validation),
+        ("best on test (optimistic)", run.summary.best_test),
+    ):
+        if found is not None:
+            interval = _wilson(found.top1_error, images) if images else None
+            row: list[Value] = [label, str(found.epoch), found.top1_error, interval]
+            rows.append([*row, *([found.top5_error] if top5 else [])])
+    parts = [Table(columns, rows).markdown()]
+    if images:
+        parts.append(f"Wilson intervals for {images:,} test images.")
+    errors = [other.run.summary.last.top1_error for other in seeds]
     if len(errors) > 1:
-        mean, deviation = spread(errors)
         parts.append(
-            f"All {len(errors)} seeds, last epoch: top-1 error {mean:.2f} ± {deviation:.2f} % "
+            f"All {len(errors)} seeds, last epoch: top-1 error {mean_sd(*spread(errors)).text} % "
             "(mean ± standard deviation)."
         )
     return "\n\n".join(parts)
 
 
-def _further(run: RunFolder) -> str:
+def _further(chosen: ReportedRun) -> str:
     rows = [
-        f"| {label} | {run.metrics[key]:.2f}{unit} |"
+        [label, number(chosen.metrics[key], unit=unit)]
         for key, (label, unit) in _ROBUSTNESS.items()
-        if key in run.metrics
+        if key in chosen.metrics
     ]
-    return "\n".join(["| Last weights | |", "|---|---:|", *rows]) if rows else ""
+    columns = [Column("Last weights", "left"), Column("Value")]
+    return Table(columns, rows).markdown() if rows else ""
 
 
-def _limits(run: RunFolder, data: dict[str, Any], training: dict[str, Any]) -> str:
+def _limits(run: ReportedRun) -> str:
     lines = [
-        f"- It knows these {len(data['classes'])} classes only and names one of them always.",
-        "- The intervals are for images drawn like the test images; other cameras, crops or "
-        "resolutions are another matter.",
+        f"- It knows only these {len(run.run.data.classes)} classes and always names one of them.",
+        "- The intervals hold for images like the test images, not for other cameras, crops or "
+        "resolutions.",
     ]
     if "mean_corruption_error" in run.metrics and "top1_error" in run.metrics:
         lines.append(
@@ -174,34 +169,43 @@ def _limits(run: RunFolder, data: dict[str, Any], training: dict[str, Any]) -> s
     if "ece" in run.metrics:
         lines.append(
             f"- Its confidence is off by {run.metrics['ece']:.2f} points on average; divide the "
-            "logits by the temperature, where one is given, before reading them as probabilities."
+            "logits by the temperature, if one is given, before reading them as probabilities."
         )
-    if _validation_error(run) == 1000:
+    if _validation_error(run) is None:
         lines.append("- Without a validation split only the last epoch's error is unbiased.")
     return "\n".join(lines)
 
 
-def _loading(run: RunFolder) -> str:
+def _loading(run: Run) -> str:
     path = run.path.as_posix() if not run.path.is_absolute() else "/".join(run.path.parts[-4:])
-    return (
-        "```python\nfrom pathlib import Path\n\n"
-        "from saliencymixplus.runs.read import load_run\n\n"
-        f'model = load_run(Path("{path}")).model("last")  # on the CPU, in evaluation mode\n'
-        "logits = model((images - mean) / std)  # images: (B, 3, H, W) in [0, 1]\n```\n\n"
-        f"The weights are plain safetensors: `{path}/weights/last.safetensors`, described by "
-        "`last.json` beside it."
-    )
+    return f"""```python
+from pathlib import Path
+
+import torch
+
+from saliencymixplus.runs.read import load_run
+
+run = load_run(Path({path!r}))
+model = run.model("last")  # on the CPU, in evaluation mode
+images = torch.rand(2, 3, *run.input_size)  # your RGB images in [0, 1]
+mean, std = (torch.tensor(v).view(3, 1, 1) for v in (run.data.mean, run.data.std))
+with torch.no_grad():
+    logits = model((images - mean) / std)
+print([run.data.classes[label] for label in logits.argmax(dim=1)])
+```
+
+The weights are plain safetensors, `weights/last.safetensors` in that folder, described by
+`last.json` beside them."""
 
 
-def _validation_error(run: RunFolder) -> float:
-    """Of the best validation epoch, in percent; 1000 where there is no validation split."""
-    found = run.summary.get("best_validation")
-    value = found.get("validation_top1_error") if isinstance(found, dict) else None
-    return 1000.0 if value is None else float(value)
+def _validation_error(run: ReportedRun) -> float | None:
+    """Of the best validation epoch, in percent; None without a validation split."""
+    found = run.run.summary.best_validation
+    return None if found is None else found.validation_top1_error
 
 
 def _wilson(error: float, images: int) -> str:
-    """95 % interval of an error in percent (Wilson 1927)."""
+    """The 95 % interval of an error in percent (Wilson 1927)."""
     from scipy.stats import binomtest
 
     interval = binomtest(round(error / 100 * images), images).proportion_ci(method="wilson")

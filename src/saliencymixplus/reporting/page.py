@@ -1,101 +1,155 @@
-"""From Markdown to one self-contained HTML page: pictures inside, no scripts, no server."""
+"""From a report's blocks to one HTML page: pictures and scripts inside, no server, no network."""
 
 import base64
+import hashlib
+import json
 import re
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from string import Template
 from typing import Any
-from urllib.parse import unquote
 
 from markdown_it import MarkdownIt
-from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
 from PIL import Image
 
+from saliencymixplus import escape
 from saliencymixplus.errors import UserError
+from saliencymixplus.reporting.document import Block, Fold, Picture, Playground
+from saliencymixplus.tables import Table
 
-_TEMPLATE = Path(__file__).with_name("page.html")
+_ASSETS = Path(__file__).with_name("assets")
+_SCRIPTS = ("page.js", "charts.js", "playground.js")
 
 
-def html_page(markdown: str, folder: Path, title: str) -> str:
-    """The page for ``markdown``, whose pictures are PNG files named relative to ``folder``.
+def html_page(blocks: Sequence[Block], folder: Path, title: str) -> str:
+    """The page of ``blocks``, whose pictures lie in ``folder``.
 
-    Raw HTML in the Markdown is shown as text, and so is a picture outside ``folder``: names of data
-    and classes may come from somebody else. Links to other places than the web become text.
+    Raw HTML and pictures in Markdown text stay text, and a picture outside ``folder`` is refused:
+    names of data and classes may come from somebody else. The page's policy lets nothing run but
+    its own script, and nothing load but the pictures inside it.
 
     Raises:
-        UserError: a picture is missing.
+        UserError: a picture is missing or outside ``folder``.
     """
-    parser = MarkdownIt("commonmark", {"html": False}).enable("table")
-    tokens = parser.parse(markdown)
-    contents = _name_headings(tokens)
-    renderer = parser.renderer
-    assert isinstance(renderer, RendererHTML)
-    rules: dict[str, Any] = {
-        "image": _image_rule(folder),
-        "table_open": lambda *_: '<div class="wide"><table>\n',
-        "table_close": lambda *_: "</table></div>\n",
-    }
-    renderer.rules.update(rules)
-    body = renderer.render(tokens, parser.options, {})
-    # A figure must not sit in a paragraph.
-    body = re.sub(r"<p>((?:<figure>.*?</figure>\s*)+)</p>", r"\1", body, flags=re.DOTALL)
-    entries = "\n".join(
-        f'<li class="level{level}"><a href="#{name}">{_escape(text)}</a></li>'
-        for level, name, text in contents
+    page = _Page(folder)
+    body = "\n".join(page.render(block) for block in blocks)
+    style = (_ASSETS / "page.css").read_text(encoding="utf-8")
+    scripts = [(_ASSETS / name).read_text(encoding="utf-8") for name in _SCRIPTS]
+    script = "\n".join(f"{{\n{text}\n}}" if i else text for i, text in enumerate(scripts))
+    policy = (
+        f"default-src 'none'; img-src data:; style-src {_hash(style)}; "
+        f"script-src {_hash(script)}; base-uri 'none'; form-action 'none'"
     )
-    page = Template(_TEMPLATE.read_text(encoding="utf-8"))
-    return page.substitute(title=_escape(title), contents=entries, body=body)
+    contents = "\n".join(
+        f'<li><a href="#{name}">{escape.html(text)}</a></li>' for name, text in page.contents
+    )
+    template = Template((_ASSETS / "page.html").read_text(encoding="utf-8"))
+    return template.substitute(
+        policy=policy,
+        title=escape.html(title),
+        style=style,
+        contents=contents,
+        body=body,
+        script=script,
+    )
 
 
-def _name_headings(tokens: Sequence[Token]) -> list[tuple[int, str, str]]:
-    """Give every heading an id; return level, id and text of those for the contents."""
-    contents: list[tuple[int, str, str]] = []
-    taken: set[str] = set()
-    for token, inline in pairwise(tokens):
-        if token.type != "heading_open":
-            continue
-        base = re.sub(r"[^\w]+", "-", inline.content.lower()).strip("-") or "section"
-        name, number = base, 2
-        while name in taken:
-            name, number = f"{base}-{number}", number + 1
-        taken.add(name)
-        token.attrSet("id", name)
-        if token.tag == "h2":
-            contents.append((2, name, inline.content))
-    return contents
+class _Page:
+    """Renders blocks and collects the headings of the second level."""
 
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.contents: list[tuple[str, str]] = []  # id and text
+        self._names: set[str] = set()  # ids that are taken
+        self._heading = ""
+        self._parser = MarkdownIt("commonmark", {"html": False}).disable("image")
 
-def _image_rule(folder: Path) -> Any:
-    def render(tokens: Sequence[Token], index: int, *_: Any) -> str:
-        token = tokens[index]
-        path = folder / unquote(str(token.attrs["src"]))
-        if not path.resolve().is_relative_to(folder.resolve()):
-            return _escape(f"![{token.content}]({token.attrs['src']})")
-        try:
-            content = path.read_bytes()
-        except OSError as error:
-            raise UserError(f"the report's picture {path} cannot be read: {error}") from error
-        data = base64.b64encode(content).decode()
-        text = _escape(token.content)
+    def render(self, block: Block) -> str:
+        """One block as HTML."""
+        match block:
+            case Table():
+                return self._table(block)
+            case Picture():
+                return self._picture(block)
+            case Playground():
+                return f'<div class="playground">{_data(block.data)}</div>'
+            case Fold():
+                inner = "\n".join(map(self.render, block.blocks))
+                title = escape.html(block.title)
+                return f"<details><summary>{title}</summary>\n{inner}\n</details>"
+            case _:
+                tokens = self._parser.parse(block)
+                self._name_headings(tokens)
+                return str(self._parser.renderer.render(tokens, self._parser.options, {}))
+
+    def _table(self, table: Table) -> str:
+        name = self._unused(table.title or self._heading)
+        data = {"csv": table.csv(), "latex": table.latex(), "name": name}
+        label = escape.html(table.title or self._heading)
         return (
-            f'<figure><img src="data:image/png;base64,{data}"{_width(path)} alt="{text}">'
-            f"<figcaption>{text}</figcaption></figure>\n"
+            f'<div class="data">{_data(data)}<div class="wide" role="region" tabindex="0" '
+            f'aria-label="{label}">{table.html()}</div></div>'
         )
 
-    return render
+    def _picture(self, picture: Picture) -> str:
+        path = self.folder / picture.source
+        if picture.vector and picture.chart is None:
+            path = path.with_suffix(".svg")
+        if not path.resolve().is_relative_to(self.folder.resolve()):
+            raise UserError(f"the report's picture {path} lies outside {self.folder}")
+        try:
+            content = base64.b64encode(path.read_bytes()).decode()
+        except OSError as error:
+            raise UserError(f"the report's picture {path} cannot be read: {error}") from error
+        kind = "svg+xml" if path.suffix == ".svg" else "png"
+        caption = escape.html(picture.caption)
+        width = _width(self.folder / picture.source)
+        image = f'<img src="data:image/{kind};base64,{content}"{width} alt="{caption}">'
+        look = "vector" if picture.vector else ""
+        if picture.chart is not None:
+            image = f"<noscript>{image}</noscript>{_data(picture.chart)}"
+            look = "interactive"
+        return (
+            f'<figure class="{look}" data-name="{escape.html(path.stem)}">{image}'
+            f"<figcaption>{caption}</figcaption></figure>"
+        )
+
+    def _name_headings(self, tokens: Sequence[Token]) -> None:
+        for token, inline in pairwise(tokens):
+            if token.type != "heading_open":
+                continue
+            text = "".join(part.content for part in inline.children or ())
+            self._heading = text
+            name = self._unused(text)
+            token.attrSet("id", name)
+            if token.tag == "h2":
+                self.contents.append((name, text))
+
+    def _unused(self, text: str) -> str:
+        """An id for ``text`` that nothing on the page has."""
+        base = re.sub(r"[^\w]+", "-", text.lower()).strip("-") or "section"
+        name, number = base, 2
+        while name in self._names:
+            name, number = f"{base}-{number}", number + 1
+        self._names.add(name)
+        return name
+
+
+def _data(value: Any) -> str:
+    """Plain values for the page's script; ``<`` is escaped, so that no text ends the element."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":")).replace("<", r"\u003c")
+    return f'<script type="application/json">{text}</script>'
+
+
+def _hash(text: str) -> str:
+    digest = hashlib.sha256(text.encode()).digest()
+    return f"'sha256-{base64.b64encode(digest).decode()}'"
 
 
 def _width(path: Path) -> str:
-    """A plot is shown at its size in inches, so that all have letters of one size."""
+    """Plots are shown at their size in inches, so that all have letters of the same size."""
     with Image.open(path) as picture:
         dots = picture.info.get("dpi")
         return f' width="{round(picture.width * 96 / dots[0])}"' if dots else ""
-
-
-def _escape(text: str) -> str:
-    for sign, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ('"', "&quot;")):
-        text = text.replace(sign, entity)
-    return text

@@ -1,52 +1,49 @@
-"""What a report is made of: finished runs and their evaluations, as far as they are there."""
+"""The runs of a report with their evaluations, and statistics of them over seeds."""
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from saliencymixplus.epoch_row import EpochRow
-from saliencymixplus.errors import UserError
-from saliencymixplus.evaluation.read import evaluation_folder
-from saliencymixplus.files import read_json
+from saliencymixplus.comparison.statistics import over_seeds as summary_over_seeds
+from saliencymixplus.evaluation.read import Cells, evaluation_folder, load_evaluation
 from saliencymixplus.mixing import METHODS
-from saliencymixplus.runs.history import read_history
-
-Cells = Mapping[str, str]  # a line of a CSV table by column
+from saliencymixplus.reporting.charts import Spread
+from saliencymixplus.runs.read import Run, load_run
 
 
 @dataclass(frozen=True)
-class RunFolder:
-    """One run; what it lacks is empty."""
+class ReportedRun:
+    """A finished run; ``metrics`` and ``tables`` are empty if it has not been evaluated."""
 
-    path: Path
-    mix: str
-    seed: int
-    described: Mapping[str, Any]  # settings.json
-    summary: Mapping[str, Any]
-    history: Sequence[EpochRow]
-    metrics: Mapping[str, float] = field(default_factory=dict)  # of the evaluation
-    tables: Mapping[str, Sequence[Cells]] = field(default_factory=dict)  # of the evaluation
+    run: Run
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    tables: Mapping[str, Sequence[Cells]] = field(default_factory=dict)
     samples: Sequence[Path] = ()  # grids of mixed samples, by epoch
 
+    @property
+    def mix(self) -> str:
+        """The mixing recipe's name."""
+        return self.run.settings.mix.name
 
-Runs = Mapping[str, Sequence[RunFolder]]  # by recipe, each by seed
-Spread = tuple[float, float]  # mean and standard deviation over seeds (0 for a single seed)
+    @property
+    def seed(self) -> int:
+        """The training's seed."""
+        return self.run.settings.seed
 
 
-def collect(folders: Sequence[Path]) -> dict[str, list[RunFolder]]:
+Runs = Mapping[str, Sequence[ReportedRun]]  # by recipe, each by seed
+
+
+def collect(folders: Sequence[Path]) -> dict[str, list[ReportedRun]]:
     """The finished runs among ``folders`` with their evaluations, by recipe and seed.
 
     Raises:
-        UserError: a file is there and cannot be read.
+        UserError: a file of a run or an evaluation is damaged.
     """
-    found: dict[str, list[RunFolder]] = {}
+    found: dict[str, list[ReportedRun]] = {}
     for folder in folders:
         if (folder / "settings.json").is_file():
-            run = _read(folder, evaluation_folder(folder))
+            run = _read(folder)
             found.setdefault(run.mix, []).append(run)
     known = [*METHODS]
     ordered = sorted(found, key=lambda mix: (known.index(mix) if mix in known else 99, mix))
@@ -54,12 +51,12 @@ def collect(folders: Sequence[Path]) -> dict[str, list[RunFolder]]:
 
 
 def over_seeds(
-    runs: Sequence[RunFolder], table: str, keys: Sequence[str], value: str
+    runs: Sequence[ReportedRun], table: str, keys: Sequence[str], value: str
 ) -> dict[tuple[str, ...], Spread]:
-    """Mean and s.d. over seeds of a column, grouped by the columns ``keys``.
+    """Mean and s.d. over seeds of a table's column ``value``, grouped by the columns ``keys``.
 
-    Rows of one run that share a key (a family's severities, say) are averaged first. Empty cells
-    count as nothing.
+    Rows of one run that share a key (such as the severities of a corruption) are averaged first.
+    Empty cells are left out.
     """
     groups: dict[tuple[str, ...], list[float]] = {}
     for run in runs:
@@ -68,49 +65,26 @@ def over_seeds(
             if line.get(value) and all(key in line for key in keys):
                 own.setdefault(tuple(line[key] for key in keys), []).append(float(line[value]))
         for key, values in own.items():
-            groups.setdefault(key, []).append(float(np.mean(values)))
+            groups.setdefault(key, []).append(sum(values) / len(values))
     return {key: spread(values) for key, values in groups.items()}
 
 
-def metric(runs: Sequence[RunFolder], name: str) -> Spread | None:
-    """Mean and s.d. over seeds of a figure of the evaluation; None where no run has it."""
+def metric(runs: Sequence[ReportedRun], name: str) -> Spread | None:
+    """Mean and s.d. over seeds of an evaluation's metric; None if no run has it."""
     values = [run.metrics[name] for run in runs if name in run.metrics]
     return spread(values) if values else None
 
 
 def spread(values: Sequence[float]) -> Spread:
-    """Mean and sample standard deviation."""
-    deviation = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
-    return float(np.mean(values)), deviation
+    """Mean and sample standard deviation; None for a single value's."""
+    found = summary_over_seeds(values)
+    return found.mean, found.sd
 
 
-def _read(folder: Path, evaluation: Path) -> RunFolder:
-    described = read_json(folder / "settings.json")
-    try:
-        mix, seed = str(described["settings"]["mix"]["name"]), int(described["settings"]["seed"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{folder / 'settings.json'} is of another version: train again") from error
-    history = folder / "history.csv"
-    return RunFolder(
-        path=folder,
-        mix=mix,
-        seed=seed,
-        described=described,
-        summary=_json(folder / "summary.json"),
-        history=read_history(history) if history.is_file() else (),
-        metrics=_json(evaluation / "metrics.json"),
-        tables={path.stem: _table(path) for path in sorted(evaluation.glob("*.csv"))},
-        samples=sorted(folder.glob("samples/*.png")),
-    )
-
-
-def _json(path: Path) -> Mapping[str, Any]:
-    return read_json(path) if path.is_file() else {}
-
-
-def _table(path: Path) -> list[Cells]:
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            return list(csv.DictReader(file))
-    except (OSError, ValueError, csv.Error) as error:
-        raise UserError(f"cannot read {path}: {error}") from error
+def _read(folder: Path) -> ReportedRun:
+    run, samples = load_run(folder), sorted(folder.glob("samples/*.png"))
+    place = evaluation_folder(folder)
+    if not (place / "evaluation.json").is_file():
+        return ReportedRun(run, samples=samples)
+    evaluation = load_evaluation(place)
+    return ReportedRun(run, evaluation.metrics, evaluation.tables(), samples)

@@ -1,256 +1,242 @@
-"""The sections of a report in Markdown; a part that is missing becomes a plain sentence."""
+"""The sections of a report; whatever is missing becomes a plain sentence."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-from saliencymixplus.files import read_json
+from saliencymixplus import escape
+from saliencymixplus.audit import text as audit_text
+from saliencymixplus.audit.findings import Findings
+from saliencymixplus.comparison import text as comparison_text
+from saliencymixplus.comparison.plots import error_bars, pareto
+from saliencymixplus.comparison.result import Comparison
+from saliencymixplus.comparison.verdict import verdict
 from saliencymixplus.pictures.style import method_label
-from saliencymixplus.reporting.run_data import Runs, Spread, metric
-from saliencymixplus.tables import p_value
+from saliencymixplus.reporting import curves
+from saliencymixplus.reporting.document import Block, Fold
+from saliencymixplus.reporting.figures import Figures
+from saliencymixplus.reporting.run_data import ReportedRun, Runs, metric, over_seeds
+from saliencymixplus.tables import MEAN_SD, Column, Table, Value, mean_sd
 
-Picture = str  # a path relative to the page
-Copy = Callable[[Path, str], Picture | None]
-_FIGURES_IN_SHORT = {
+_OVERVIEW = {
     "top1_error": "Top-1 error (%)",
     "mean_corruption_error": "Corruptions: mean error (%)",
     "occlusion_centre_error": "Centre occlusion: mean error (%)",
     "ece": "Calibration error (%)",
     "nll": "NLL",
 }
-_LOCALISATION = {
-    "localisation_energy": "Energy inside the object",
-    "localisation_pointing": "Peak on the object",
-    "localisation_iou": "IoU",
-    "localisation_mask_share": "Object's share of the image",
+_CALIBRATION = {
+    "ece": "Calibration error (%)",
+    "ece_scaled": "The same, temperature scaled (%)",
+    "temperature": "Temperature",
+    "nll": "NLL",
+    "nll_scaled": "NLL, temperature scaled",
 }
+_LOCALISATION = {
+    "localisation_energy": "Energy inside the object (%)",
+    "localisation_pointing": "Peak on the object (%)",
+    "localisation_iou": "IoU (%)",
+    "localisation_mask_share": "Object's fraction of the image (%)",
+}
+_BAND = " Lines are means over seeds, bands one standard deviation."
 
 
-def in_short(runs: Runs, compared: Path, audit: Path | None, missing: Sequence[Path]) -> str:
-    """What was found, in a few lines and one table."""
-    seeds = max(len(found) for found in runs.values())
-    each = "up to " if len({len(found) for found in runs.values()}) > 1 else ""
-    data = next(iter(runs.values()))[0].described.get("data", {})
-    parts = [
-        f"{_count(len(runs), 'recipe')}, {each}{_count(seeds, 'seed')} each, on "
-        f"{data.get('name', 'the data')} ({len(data.get('classes', []))} classes)."
-    ]
-    lines = _verdicts(compared)
-    truth = None if audit is None else _audit_verdict(audit)
-    if truth:
-        lines.append(f"Labels: {truth}")
+def in_short(
+    runs: Runs, compared: Comparison | None, audited: Findings | str | None, missing: Sequence[Path]
+) -> list[Block]:
+    """The verdicts and one table."""
+    lines = []
+    tables = compared.tables if compared else []
+    for table in tables:
+        if text := verdict(table):
+            lines.append(f"{table.title}: {text}" if len(tables) > 1 else text)
+    if isinstance(audited, Findings):
+        lines.append(f"Labels: {audit_text.verdict(audited)}")
+    blocks: list[Block] = ["## In short"]
     if lines:
-        parts.append("\n".join(f"- {line}" for line in lines))
-    table = _figures(runs, _FIGURES_IN_SHORT)
-    if table:
-        parts += [
-            table,
-            "Means ± standard deviation over seeds at the last epoch; bold: the lowest mean, "
-            "which alone says nothing about chance.",
-        ]
+        blocks.append("\n".join(f"- {escape.markdown(line)}" for line in lines))
+    if overview := metrics_table(runs, _OVERVIEW):
+        blocks += [overview, "Last epoch, mean ± standard deviation over seeds."]
     if missing:
-        names = ", ".join(f"`{'/'.join(folder.parts[-2:])}`" for folder in missing)
-        parts.append(f"Not trained yet, and so not on this page: {names}.")
-    return "\n\n".join(["## In short", *parts])
+        names = ", ".join(escape.markdown("/".join(folder.parts[-2:])) for folder in missing)
+        blocks.append(f"Not trained yet, and therefore not in this report: {names}.")
+    return blocks
 
 
-def comparison_section(folder: Path, copy: Copy) -> str:
-    """The comparison's tables, error bars and Pareto plot."""
-    page = folder / "comparison.md"
-    if not page.is_file():
-        return "## Comparison\n\nThe runs have not been compared (`python cli.py compare`)."
-    pictures = [
-        (copy(folder / "comparison.png", "comparison.png"), "Top-1 error with 95 % intervals."),
-        (copy(folder / "pareto.png", "pareto.png"), "Error against training time."),
-    ]
-    text = _demoted(page.read_text(encoding="utf-8"))
-    return "\n\n".join(["## Comparison", _shown(pictures), text])
-
-
-def figures_section(
-    title: str, pictures: Sequence[tuple[Picture | None, str]], otherwise: str
-) -> str:
-    """A heading and its pictures, or a sentence."""
-    return f"## {title}\n\n{_shown(pictures) or otherwise}"
-
-
-def localisation_section(runs: Runs) -> str:
-    """Where class-activation maps look, against object masks."""
-    table = _figures(runs, _LOCALISATION, scale=100, unit=" %", lowest=False)
-    text = table or "The evaluation measured no localisation (it takes object masks)."
-    note = (
-        "\n\nClass-activation maps of the true class against the masks of the test images. The "
-        "object's share of the image is what a map that knows nothing would score."
-        if table
-        else ""
-    )
-    return f"## Localisation\n\n{text}{note}"
-
-
-def audit_section(folder: Path | None, copy: Copy) -> str:
-    """The label-noise audit with its plots and worst cases."""
-    page = None if folder is None else folder / "audit.md"
-    if folder is None or page is None or not page.is_file():
-        return (
-            "## Label-noise audit\n\nThe labels have not been audited "
-            "(`python cli.py audit`; it takes data with object masks)."
-        )
-    result = folder / "audit.json"
-    if result.is_file() and (reason := read_json(result).get("skipped")):
-        return f"## Label-noise audit\n\nThe labels were not audited: {reason}."
-    plots = [
-        (copy(folder / "errors.png", "audit_errors.png"), "Label errors with 95 % intervals."),
-        (copy(folder / "scatter.png", "audit_scatter.png"), "Assigned λ against the true λ*."),
-        (
-            copy(folder / "along_training.png", "audit_along_training.png"),
-            "Label error with the weights of single epochs.",
+def comparison_section(compared: Comparison | None, figures: Figures) -> list[Block]:
+    """Error bars, Pareto plot and the comparison's tables."""
+    if compared is None:
+        return ["## Comparison", "The runs have not been compared (`python cli.py compare`)."]
+    blocks: list[Block] = [
+        "## Comparison",
+        figures.plot(error_bars(compared), "comparison", "Top-1 error with 95 % intervals."),
+        figures.plot(
+            pareto(compared),
+            "pareto",
+            "Error against the cost of training. No method left of and below the front exists.",
         ),
     ]
+    for table in compared.tables:
+        if len(compared.tables) > 1:
+            blocks.append(f"### {escape.markdown(table.title)}")
+        blocks.append(escape.markdown(comparison_text.scope(table)))
+        blocks += comparison_text.tables(table)
+        notes = comparison_text.notes(table)
+        blocks.append("\n".join(f"- {escape.markdown(note)}" for note in notes))
+    return [block for block in [*blocks, comparison_text.LEGEND] if block]
+
+
+def learning_section(runs: Runs, figures: Figures) -> list[Block]:
+    """Errors and loss over the epochs."""
+    caption = f"Errors after each epoch.{_band(runs)}"
+    chart = figures.chart(curves.learning(runs), "learning", caption)
+    return ["## Learning curves", *(chart or _sentence("No run has a history."))]
+
+
+def robustness_section(runs: Runs, figures: Figures) -> list[Block]:
+    """Corruptions, occlusion and attacks."""
+    caption = f"Common corruptions (the families of Hendrycks and Dietterich 2019).{_band(runs)}"
+    blocks: list[Block] = [
+        *figures.chart(curves.severity(runs), "corruptions", caption),
+        *_corruptions(runs),
+        *figures.chart(curves.occlusion(runs), "occlusion", "Error as pixels are removed."),
+        *figures.chart(
+            curves.attacks(runs),
+            "attacks",
+            "Error under adversarial perturbations of at most ε in the maximum norm.",
+        ),
+    ]
+    missing = "No evaluation has measured corruptions, occlusion or attacks."
+    return ["## Robustness", *(blocks or _sentence(missing))]
+
+
+def calibration_section(runs: Runs, figures: Figures) -> list[Block]:
+    """Reliability diagram and calibration errors."""
+    caption = (
+        "Reliability: below the diagonal a network is more confident than it is accurate. Bands "
+        "are standard errors."
+    )
+    chart = figures.chart(curves.reliability(runs), "reliability", caption)
+    if not chart:
+        return ["## Calibration", "No evaluation has measured calibration."]
+    table = metrics_table(runs, _CALIBRATION)
+    return ["## Calibration", *chart, *([table] if table else [])]
+
+
+def localisation_section(runs: Runs) -> list[Block]:
+    """Class-activation maps against object masks."""
+    table = metrics_table(runs, _LOCALISATION, scale=100)
+    if table is None:
+        return ["## Localisation", "Localisation was not measured (it needs object masks)."]
+    return [
+        "## Localisation",
+        table,
+        "Class-activation maps of the true class against the masks of the test images. A map that "
+        "knows nothing scores the object's fraction of the image.",
+    ]
+
+
+def audit_section(
+    audited: Findings | str | None, folder: Path | None, figures: Figures
+) -> list[Block]:
+    """The label-noise audit with its plots and worst labels."""
+    title = "## Label-noise audit"
+    if audited is None or folder is None:
+        return [
+            title,
+            "The labels have not been audited (`python cli.py audit`; it needs object masks).",
+        ]
+    if isinstance(audited, str):
+        return [title, f"The labels were not audited: {escape.markdown(audited)}."]
+    found = audit_text.report(audited)
+    tables = next(i for i, block in enumerate(found) if _is_heading(block))
+    plots = {
+        "errors": "Label errors with 95 % intervals.",
+        "scatter": "Assigned λ against the true λ*.",
+        "along_training": "Label error with the weights of single epochs.",
+    }
     worst = [
-        (
-            copy(path, f"audit_{path.name}"),
-            f"{method_label(path.stem.removeprefix('worst_'))}: its labels furthest from the "
+        picture
+        for path in sorted(folder.glob("worst_*.png"))
+        for picture in figures.copy(
+            path,
+            f"audit_{path.name}",
+            f"{method_label(path.stem.removeprefix('worst_'))}: the labels furthest from the "
             "truth; objects outlined.",
         )
-        for path in sorted(folder.glob("worst_*.png"))
     ]
-    text = _demoted(page.read_text(encoding="utf-8"))
-    summary, heading, rest = text.partition("\n### ")
-    parts = ["## Label-noise audit", summary.strip(), _shown(plots), heading.strip() + " " + rest]
-    if worst:
-        parts += ["### Worst labels", _shown(worst)]
-    return "\n\n".join(parts)
+    blocks: list[Block] = [title, *found[:tables]]
+    for name, caption in plots.items():
+        blocks += figures.copy(folder / f"{name}.png", f"audit_{name}.png", caption)
+    blocks += map(_lowered, found[tables:])
+    return [*blocks, "### Worst labels", *worst] if worst else blocks
 
 
-def samples_section(runs: Runs, copy: Copy) -> str:
-    """For each recipe the last grid of mixed samples of its first seed."""
-    pictures = []
+def samples_section(runs: Runs, figures: Figures) -> list[Block]:
+    """The last grid of mixed samples of each recipe's first seed."""
+    pictures: list[Block] = []
     for mix, seeds in runs.items():
-        grids = seeds[0].samples
-        if grids:
-            caption = f"{method_label(mix)}, {grids[-1].stem.replace('_0', ' ').replace('_', ' ')}"
-            pictures.append((copy(grids[-1], f"samples_{mix}.png"), _epoch(caption)))
-    return figures_section("Mixed samples", pictures, "The runs kept no grids of mixed samples.")
+        for grid in seeds[0].samples[-1:]:
+            epoch = re.sub(r"\D+0*(?=\d)", "", grid.stem)
+            caption = f"{method_label(mix)}, epoch {epoch}."
+            pictures += figures.copy(grid, f"samples_{mix}.png", caption)
+    return ["## Mixed samples", *(pictures or ["The runs kept no grids of mixed samples."])]
 
 
-def provenance(runs: Runs, experiment: str) -> str:
-    """What the figures come from, and the commands that make them again."""
-    lines = ["| Run | Digest | Data | Device | Seconds |", "|---|---|---|---|---:|"]
-    for seeds in runs.values():
-        for run in seeds:
-            data = run.described.get("data", {})
-            lines.append(
-                f"| {run.mix}, seed {run.seed} | `{run.described.get('digest', '–')}` | "
-                f"{data.get('name', '–')} `{str(data.get('digest', '–'))[:12]}` | "
-                f"{run.described.get('device', '–')} | {run.summary.get('seconds', '–')} |"
-            )
-    commands = (
-        f"```\npython cli.py compare --experiment {experiment}\n"
-        f"python cli.py audit --experiment {experiment}\n"
-        f"python cli.py report --experiment {experiment}\n```"
-    )
-    return "\n\n".join(
-        ["## Where the figures come from", "\n".join(lines), f"Made again by:\n\n{commands}"]
-    )
-
-
-def _verdicts(folder: Path) -> list[str]:
-    """Per table: the recipe with the lowest error at the last epoch, and its difference."""
-    path = folder / "comparison.json"
-    if not path.is_file():
-        return []
-    lines = []
-    for table in read_json(path).get("tables", []):
-        rows = [row for row in table["rows"] if "last" in row["errors"]]
-        if len(rows) < 2:
-            continue
-        best = min(rows, key=lambda row: row["errors"]["last"]["top1_error"]["mean"])
-        errors = best["errors"]["last"]
-        line = (
-            f"{table['title']}: lowest top-1 error at the last epoch: "
-            f"{method_label(best['name'])}, {_summary(errors['top1_error'])} %"
-        )
-        gap = errors.get("difference")
-        if gap:
-            # The bootstrap leaves out how training varies from seed to seed: the weaker of the
-            # two tests speaks.
-            p = max(gap["p_value"], gap.get("seeds_p_value") or 0.0)
-            line += (
-                f": {gap['difference']:+.2f} points [{gap['low']:+.2f}, {gap['high']:+.2f}] "
-                f"against {method_label(table['baseline'])}, p {p_value(p)}"
-            )
-            line += ", which may be chance." if p >= 0.05 else "."
-        else:
-            line += ", the baseline."
-        lines.append(line)
-    return lines
-
-
-def _audit_verdict(folder: Path) -> str:
-    """The paragraph of audit.md that says whose labels are truer."""
-    path = folder / "audit.md"
-    if not path.is_file():
-        return ""
-    paragraphs = path.read_text(encoding="utf-8").split("\n\n")
-    return next((part for part in paragraphs if "off by" in part), "")
-
-
-def _figures(
-    runs: Runs,
-    columns: Mapping[str, str],
-    scale: float = 1,
-    unit: str = "",
-    lowest: bool = True,
-) -> str:
-    """A table of means ± s.d. over seeds; columns that no run has are left out."""
-    known = {
-        key: {mix: metric(seeds, key) for mix, seeds in runs.items()}
-        for key in columns
-        if any(metric(seeds, key) for seeds in runs.values())
-    }
+def metrics_table(runs: Runs, columns: Mapping[str, str], scale: float = 1) -> Table | None:
+    """Means ± s.d. over seeds of the evaluations' metrics; None if no run has any of them."""
+    known = [key for key in columns if any(metric(seeds, key) for seeds in runs.values())]
     if not known:
-        return ""
-    lines = [
-        "| Recipe | " + " | ".join(columns[key] for key in known) + " |",
-        "|---|" + "---:|" * len(known),
+        return None
+    rows: list[list[Value]] = [
+        [method_label(mix), *(_metric_cell(seeds, key, scale) for key in known)]
+        for mix, seeds in runs.items()
     ]
-    for mix, seeds in runs.items():
-        cells = []
-        for values in known.values():
-            value = values[mix]
-            means = [other[0] for other in values.values() if other]
-            text = "–" if value is None else _spread(value, scale, unit, len(seeds) > 1)
-            best = lowest and value is not None and len(means) > 1 and value[0] == min(means)
-            cells.append(f"**{text}**" if best else text)
-        lines.append(f"| {method_label(mix)} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+    head = [Column("Method", "left"), *(Column(columns[key], parts=MEAN_SD) for key in known)]
+    return Table(head, rows)
 
 
-def _shown(pictures: Sequence[tuple[Picture | None, str]]) -> str:
-    return "\n\n".join(f"![{text}](<{path}>)" for path, text in pictures if path is not None)
+def _metric_cell(seeds: Sequence[ReportedRun], key: str, scale: float) -> Value:
+    found = metric(seeds, key)
+    if found is None:
+        return None
+    mean, deviation = found
+    return mean_sd(mean * scale, None if deviation is None else deviation * scale)
 
 
-def _demoted(markdown: str) -> str:
-    """Without its title, and every heading one level lower."""
-    body = re.sub(r"\A# .*\n+", "", markdown)
-    return re.sub(r"^(#{2,5}) ", r"#\1 ", body, flags=re.MULTILINE).strip()
+def _corruptions(runs: Runs) -> list[Block]:
+    found = {
+        mix: over_seeds(seeds, "corruptions", ["corruption"], "top1_error")
+        for mix, seeds in runs.items()
+    }
+    kinds = dict.fromkeys(kind for by_kind in found.values() for (kind,) in by_kind)
+    if not kinds:
+        return []
+    columns = [Column("Corruption", "left")]
+    columns += [Column(method_label(mix), parts=MEAN_SD) for mix in runs]
+    rows: list[list[Value]] = []
+    for kind in kinds:
+        row: list[Value] = [kind.replace("_", " ")]
+        for mix in runs:
+            cell = found[mix].get((kind,))
+            row.append(cell and mean_sd(*cell))
+        rows.append(row)
+    title = "Top-1 error (%) by corruption, mean of all severities"
+    return [Fold("Errors by corruption", [Table(columns, rows, title)])]
 
 
-def _epoch(text: str) -> str:
-    return re.sub(r"epoch 0*(?=\d)", "epoch ", text) + "."
+def _sentence(text: str) -> list[Block]:
+    return [text]
 
 
-def _spread(value: Spread, scale: float, unit: str, several: bool) -> str:
-    mean, deviation = value
-    text = f"{mean * scale:.2f}"
-    return f"{text} ± {deviation * scale:.2f}{unit}" if several else text + unit
+def _lowered(block: Block) -> Block:
+    """A heading one level lower; anything else as it is."""
+    return f"#{block}" if isinstance(block, str) and _is_heading(block) else block
 
 
-def _summary(found: Mapping[str, Any]) -> str:
-    text = f"{found['mean']:.2f}"
-    return text if found.get("sd") is None else f"{text} ± {found['sd']:.2f}"
+def _is_heading(block: Block) -> bool:
+    return isinstance(block, str) and block.startswith("#")
 
 
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+def _band(runs: Runs) -> str:
+    return _BAND if any(len(seeds) > 1 for seeds in runs.values()) else ""

@@ -1,0 +1,64 @@
+"""A report as blocks, from which report.md and report.html are both made."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from saliencymixplus import escape
+from saliencymixplus.tables import Table
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A PNG at ``source``, relative to the page.
+
+    Attributes:
+        caption: shown below, and read aloud in its place.
+        vector: an SVG of the same name lies beside it, which the page shows instead.
+        chart: data of an interactive chart (``charts.to_json``), which the page draws instead.
+    """
+
+    source: str
+    caption: str
+    vector: bool = False
+    chart: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Playground:
+    """Data for mixing two images by hand (``playground.playground_data``)."""
+
+    data: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Blocks that the page shows on demand."""
+
+    title: str
+    blocks: "Sequence[Block]" = field(default=())
+
+
+# A string is Markdown whose names went through ``escape.markdown``.
+Block = str | Table | Picture | Playground | Fold
+
+
+def to_markdown(blocks: Sequence[Block]) -> str:
+    """The blocks as one Markdown text."""
+    return "\n\n".join(text for block in blocks if (text := _markdown(block))) + "\n"
+
+
+def _markdown(block: Block) -> str:
+    match block:
+        case Table():
+            title = f"**{escape.markdown(block.title)}**\n\n" if block.title else ""
+            return title + block.markdown()
+        case Picture():
+            return f"![{escape.markdown(block.caption)}](<{block.source}>)"
+        case Fold():
+            inner = to_markdown(block.blocks).strip()
+            return f"**{escape.markdown(block.title)}**\n\n{inner}"
+        case Playground():
+            return "Two images can be mixed by hand in report.html."
+        case _:
+            return block

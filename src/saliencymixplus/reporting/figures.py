@@ -1,0 +1,43 @@
+"""The folder of a report's figures: takes figures and pictures, and gives blocks that show them."""
+
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from saliencymixplus.files import write_atomically
+from saliencymixplus.pictures.style import save_figure, svg_bytes
+from saliencymixplus.reporting import charts
+from saliencymixplus.reporting.document import Picture
+
+FIGURES = "figures"
+
+
+class Figures:
+    """Writes below ``folder``, which will be ``figures/`` beside the page."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def plot(self, figure: Figure, name: str, caption: str) -> Picture:
+        """A figure, as PNG and SVG."""
+        self._save(figure, name)
+        return Picture(f"{FIGURES}/{name}.png", caption, vector=True)
+
+    def chart(self, chart: charts.Chart, name: str, caption: str) -> list[Picture]:
+        """An interactive chart, and as PNG and SVG; nothing if it has no panel."""
+        if not chart:
+            return []
+        self._save(charts.draw(chart), name)
+        return [Picture(f"{FIGURES}/{name}.png", caption, True, charts.to_json(chart))]
+
+    def copy(self, source: Path, name: str, caption: str) -> list[Picture]:
+        """A copy of a PNG; nothing if it is not there."""
+        if not source.is_file():
+            return []
+        (self.folder / name).write_bytes(source.read_bytes())
+        return [Picture(f"{FIGURES}/{name}", caption)]
+
+    def _save(self, figure: Figure, name: str) -> None:
+        save_figure(figure, self.folder / f"{name}.png")
+        content = svg_bytes(figure)
+        write_atomically(self.folder / f"{name}.svg", lambda part: part.write_bytes(content))

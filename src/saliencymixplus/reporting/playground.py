@@ -1,0 +1,104 @@
+"""Data for the report's playground: images of the experiment with their saliency maps and masks."""
+
+import base64
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from saliencymixplus.datasets.prepared import Prepared, Split, load_prepared
+from saliencymixplus.errors import UserError
+from saliencymixplus.loading.inputs import inputs
+from saliencymixplus.mixing import gradient_saliency
+from saliencymixplus.reporting.document import Block, Playground
+from saliencymixplus.reporting.run_data import Runs
+from saliencymixplus.runs.read import Run
+
+COUNT = 8  # images to choose from
+LARGEST = 112  # side in pixels; larger images are reduced
+OBJECT = 1  # in a mask
+
+
+def playground_section(runs: Runs, prepared: Path | None) -> list[Block]:
+    """The playground, if the prepared images are there."""
+    if prepared is None or not (prepared / "meta.json").is_file():
+        return []
+    return [
+        "## Mix two images by hand",
+        "Drag the box on image a (or move it with the arrow keys, Shift for its size). λ is the "
+        "weight of image a's label. CutMix takes a's fraction of the pixels; SaliencyMix+ weighs "
+        "how much of each image's saliency is visible; an object mask tells how much of each "
+        "object really is.",
+        Playground(playground_data(load_prepared(prepared), _network(runs))),
+    ]
+
+
+def playground_data(data: Prepared, run: Run | None) -> dict[str, Any]:
+    """Images, saliency maps and masks as data addresses.
+
+    The saliency is the gradient of ``run``'s last weights; without a run the stored maps.
+    """
+    split = data.split("test")
+    rows = _one_of_each_class(split)
+    size = min(max(data.meta.image_size), LARGEST)
+    batch = inputs(split, rows, data.meta, size)
+    maps, source = batch.saliency, "stored maps"
+    if run is not None:
+        if run.data.classes != data.meta.classes:
+            raise UserError(f"{run.path} was trained on other classes than {data.path} holds")
+        whole = inputs(split, rows, data.meta, run.settings.training.crop_size)
+        gradient, _ = gradient_saliency(run.model("last"), whole.images, whole.labels)
+        maps = torch.nn.functional.interpolate(
+            gradient[:, None], (size, size), mode="bilinear", antialias=True
+        )[:, 0]
+        source = "gradients of the trained network"
+    mean, std = (
+        torch.tensor(values).view(1, -1, 1, 1) for values in (data.meta.mean, data.meta.std)
+    )
+    pixels = ((batch.images * std + mean) * 255).round().clamp(0, 255).to(torch.uint8)
+    return {
+        "size": size,
+        "saliency": source,
+        "images": [
+            {
+                "name": data.meta.classes[int(batch.labels[i])].replace("_", " "),
+                "image": _png(pixels[i].permute(1, 2, 0).numpy()),
+                "saliency": None if maps is None else _png(_bytes(maps[i].float().numpy())),
+                "mask": None
+                if batch.masks is None
+                else _png(np.where(batch.masks[i].numpy() == OBJECT, 255, 0).astype(np.uint8)),
+            }
+            for i in range(len(rows))
+        ],
+    }
+
+
+def _network(runs: Runs) -> Run | None:
+    """A run whose gradients show the saliency: SaliencyMix+'s first seed, or else any."""
+    seeds = runs.get("saliencymixplus") or next(iter(runs.values()))
+    return next((found.run for found in seeds if "last" in found.run.weights), None)
+
+
+def _one_of_each_class(split: Split) -> list[int]:
+    """The first test image of each of the first ``COUNT`` classes; more of them for few classes."""
+    labels = np.asarray(split.labels)
+    first = [int(np.flatnonzero(labels == label)[0]) for label in np.unique(labels)[:COUNT]]
+    others: Sequence[int] = [i for i in range(len(labels)) if i not in first]
+    return [*first, *others[: COUNT - len(first)]]
+
+
+def _bytes(values: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """A map scaled so that its peak is 255."""
+    values = np.nan_to_num(np.maximum(values, 0))
+    return np.round(values / max(float(values.max()), 1e-30) * 255).astype(np.uint8)
+
+
+def _png(pixels: NDArray[np.uint8]) -> str:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format="PNG", optimize=True)
+    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"

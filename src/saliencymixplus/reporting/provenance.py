@@ -1,0 +1,100 @@
+"""What was run and where the numbers of a report come from."""
+
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from saliencymixplus import escape
+from saliencymixplus.pictures.style import method_label
+from saliencymixplus.reporting.document import Block, Fold
+from saliencymixplus.reporting.run_data import Runs
+from saliencymixplus.runs.read import Run
+from saliencymixplus.tables import MISSING, Column, Table, Value, number
+
+
+def what_was_run(runs: Runs) -> list[Block]:
+    """The settings that all runs share, or every value that occurs."""
+    found = [run.run for seeds in runs.values() for run in seeds]
+    mixing = [run for run in found if run.settings.mix.method != "none"]
+    rows: list[list[Value]] = [
+        ["Methods", ", ".join(map(method_label, runs))],
+        ["Seeds", ", ".join(map(str, sorted({run.settings.seed for run in found})))],
+        ["Data", _each(found, _data)],
+        ["Network", _each(found, lambda run: run.settings.model.name)],
+        ["Epochs", _each(found, lambda run: run.settings.training.epochs)],
+        ["Batch size", _each(found, lambda run: run.settings.training.batch_size)],
+        ["Learning rate", _each(found, _learning_rate)],
+        ["Weight decay", _each(found, lambda run: run.settings.training.weight_decay)],
+        ["Augmentation", _each(found, lambda run: run.settings.training.augment)],
+        ["Mix probability", _each(mixing, lambda run: run.settings.training.mix_prob)],
+        ["Hardware", _each(found, lambda run: run.device)],
+        ["Versions", _each(found, _versions)],
+        ["Commit", _each(found, _commit)],
+    ]
+    return ["## What was run", Table([Column("Setting", "left"), Column("Value", "left")], rows)]
+
+
+def provenance(runs: Runs, experiment: str, output: Path) -> list[Block]:
+    """The runs with their digests, links to their folders, and the commands to repeat it all."""
+    columns = [Column(name, "left") for name in ("Method", "Seed", "Digest", "Data", "Device")]
+    rows: list[list[Value]] = [
+        [
+            method_label(run.mix),
+            str(run.seed),
+            run.run.digest,
+            run.run.data.digest[:12],
+            run.run.device,
+            run.run.summary.seconds,
+        ]
+        for seeds in runs.values()
+        for run in seeds
+    ]
+    links = "\n".join(
+        f"- {escape.markdown(method_label(mix))}: "
+        + ", ".join(f"[seed {run.seed}](<{_link(run.run.path, output)}>)" for run in seeds)
+        for mix, seeds in runs.items()
+    )
+    command = "\n".join(
+        f"python cli.py {name} --experiment {experiment}" for name in ("compare", "audit", "report")
+    )
+    table = Table([*columns, Column("Seconds", format=lambda s: number(s, 1))], rows)
+    return [
+        "## Where the numbers come from",
+        f"The runs' folders:\n\n{links}",
+        Fold("Digests, devices and times", [table]),
+        f"To compute them again:\n\n```\n{command}\n```",
+    ]
+
+
+def _each(runs: Iterable[Run], value: Callable[[Run], object]) -> str:
+    """The values that occur, in the order of the runs; a dash if there is none."""
+    found = dict.fromkeys(str(text) for run in runs if (text := value(run)) is not None)
+    return "; ".join(found) or MISSING
+
+
+def _learning_rate(run: Run) -> str:
+    training = run.settings.training
+    return f"{training.learning_rate:g}, schedule: {training.schedule}"
+
+
+def _data(run: Run) -> str:
+    data = run.data
+    height, width = data.image_size
+    counts = ", ".join(f"{count} {split}" for split, count in data.counts.items())
+    return f"{data.name}: {len(data.classes)} classes, {height}×{width} pixels, {counts} images"
+
+
+def _versions(run: Run) -> str | None:
+    return ", ".join(f"{name} {version}" for name, version in run.versions.items()) or None
+
+
+def _commit(run: Run) -> str | None:
+    if not run.git.commit:
+        return None
+    changed = " with uncommitted changes" if run.git.dirty == "true" else ""
+    return f"{run.git.commit[:12]}{changed}"
+
+
+def _link(folder: Path, output: Path) -> str:
+    """A run's folder as seen from the page."""
+    return Path(os.path.relpath(folder, output)).as_posix()
