@@ -133,6 +133,24 @@ def test_the_published_variant_mixes_half_a_batch_and_still_shows_all(prepared, 
     assert preview(EXPERIMENT, prepared, mixes, tmp_path / "p.png", count=8).samples == 8
 
 
+def test_as_many_samples_as_asked_for_or_why_not(prepared, tmp_path, monkeypatch):
+    taken = []
+    original = module.draw_gallery
+    monkeypatch.setattr(
+        module, "draw_gallery", lambda rows, **more: (taken.append(rows), original(rows, **more))[1]
+    )
+    several = recipes("none", "cutmix", "mixup")
+    found = preview(EXPERIMENT, prepared, several, tmp_path / "12.png", count=12)
+    assert (found.samples, found.fewer) == (12, "")
+    assert [len(row.samples) for row in taken[0]] == [12, 12, 12]
+    eight = preview(EXPERIMENT, prepared, several, tmp_path / "8.png", count=8)
+    wide, folded = (Image.open(path.path).size for path in (eight, found))
+    assert folded[0] <= wide[0] <= 1400
+    assert folded[1] > 1.5 * wide[1]  # 12 pairs take two bands
+    every = preview(EXPERIMENT, prepared, several, tmp_path / "64.png", count=64)
+    assert (every.samples, every.fewer) == (40, "the train split has 40 images")
+
+
 def test_refusals(prepared, tmp_path):
     with pytest.raises(UserError, match="count"):
         preview(EXPERIMENT, prepared, recipes("cutmix"), tmp_path / "x.png", count=0)

@@ -45,7 +45,7 @@ def preview(
     params: ParamsFile = DEFAULT_PARAMS,
     set_: Overrides = [],  # noqa: B006
 ) -> None:
-    """Draw mixed samples without training: sources, saliency, box, area share and λ."""
+    """Draw mixed samples without training: sources, saliency, box, λ and area."""
     loaded = load(params, set_)
     section = loaded.experiment(experiment)
     mixes = [loaded.mix(name) for name in mix_aug or loaded.top.methods]
@@ -64,4 +64,5 @@ def preview(
         split=split,
         outlines=outlines,
     )
-    typer.echo(f"preview: {drawn.path}")
+    fewer = f" ({drawn.samples} samples: {drawn.fewer})" if drawn.fewer else ""
+    typer.echo(f"preview: {drawn.path}{fewer}")

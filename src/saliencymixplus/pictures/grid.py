@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
 from torch import Tensor
 
 from saliencymixplus.mixing import MixedBatch
@@ -16,20 +15,16 @@ from saliencymixplus.pictures.drawing import (
     COLOUR_B,
     COLOUR_OBJECT,
     GREY,
-    INK,
     Pixels,
     draw_box,
     draw_outline,
-    fit,
     heat,
     panel_size,
     scaled,
 )
-from saliencymixplus.pictures.fonts import font, shown_name
+from saliencymixplus.pictures.fonts import shown_name
+from saliencymixplus.pictures.layout import Cell, CellRow, Words, draw_rows, fitting, wrapped
 
-WIDTH = 1400  # pixels; the grid is never wider
-_GAP, _BLOCK_GAP, _MARGIN, _TEXT, _LINE = 4, 22, 12, 12, 15
-_NARROWEST = 330  # room for the legend
 Box = tuple[int, int, int, int]
 
 
@@ -144,41 +139,31 @@ def samples_of(
     ]
 
 
-def draw_samples(samples: Sequence[Sample], *, title: str = "", width: int = WIDTH) -> Pixels:
-    """Draw samples in blocks of three (without saliency) or five panels, as many as fit a row."""
+def draw_samples(samples: Sequence[Sample], *, title: str = "") -> Pixels:
+    """Draw samples in blocks of three (without saliency) or five panels, as many as fit a row.
+
+    Returns:
+        uint8 pixels ``(height, width, 3)``, at most ``layout.WIDTH`` wide.
+    """
     if not samples:
         return np.full((40, 200, 3), 255, np.uint8)
     size = panel_size(*samples[0].a.shape[:2])
     maps = any(sample.saliency_a is not None for sample in samples)
     heads = ["image a", "saliency of a", "image b", "saliency of b", "mixed"]
-    if not maps:
-        heads = ["image a", "image b", "mixed"]
-    pitch = max(size[1], 84) + _GAP
-    block = pitch * len(heads) - _GAP
-    across = max(1, min((width - 2 * _MARGIN + _BLOCK_GAP) // (block + _BLOCK_GAP), len(samples)))
-    down = -(-len(samples) // across)
-    noted = any(sample.note for sample in samples)
-    row = size[0] + _LINE * (3 if noted else 2) + 12
-    legend = "λ: weight of a's label · area: a's share of the pixels"
-    whole = max(across * (block + _BLOCK_GAP) - _BLOCK_GAP, _NARROWEST) + 2 * _MARGIN
-    top = _MARGIN + (22 if title else 0) + 17
-    canvas = Image.new("RGB", (whole, top + _LINE + down * row + _MARGIN), "white")
-    draw = ImageDraw.Draw(canvas)
-    if title:
-        draw.text((_MARGIN, 8), title, INK, font(15, bold=True, text=title))
-    draw.text((_MARGIN, top - 20), legend, GREY, font(11))
-    for across_index in range(across):
-        for i, head in enumerate(heads):
-            left = _MARGIN + across_index * (block + _BLOCK_GAP) + i * pitch
-            draw.text((left, top - 1), head, GREY, font(11))
-    for index, sample in enumerate(samples):
-        left = _MARGIN + (index % across) * (block + _BLOCK_GAP)
-        upper = top + _LINE + (index // across) * row
-        panels = sample_panels(sample, size, maps)
-        for i, panel in enumerate(panels):
-            canvas.paste(Image.fromarray(panel), (left + i * pitch, upper))
-        _captions(draw, sample, left, upper + size[0] + 2, pitch, maps)
-    return np.asarray(canvas)
+    heads = heads if maps else ["image a", "image b", "mixed"]
+    across = fitting(size[1], block=len(heads))
+    blocks = [_block(sample, size, maps) for sample in samples]
+    rows = [
+        CellRow([cell for block in blocks[start : start + across] for cell in block])
+        for start in range(0, len(blocks), across)
+    ]
+    legend = "λ: weight of a's label · area: a's fraction of the pixels"
+    return draw_rows(rows, title=title, legend=legend, heads=heads, block=len(heads))
+
+
+def weight_captions(sample: Sample) -> list[Words]:
+    """λ and the area, below a mixed image."""
+    return [Words(sample.weights, bold=True), Words(f"area {sample.area_lam:.2f}", GREY)]
 
 
 def sample_panels(sample: Sample, size: tuple[int, int], maps: bool) -> list[Pixels]:
@@ -207,21 +192,20 @@ def sample_panels(sample: Sample, size: tuple[int, int], maps: bool) -> list[Pix
     return [a, heat_a, b, heat_b, result]
 
 
-def _captions(
-    draw: ImageDraw.ImageDraw, sample: Sample, left: int, top: int, pitch: int, maps: bool
-) -> None:
+def _block(sample: Sample, size: tuple[int, int], maps: bool) -> list[Cell]:
+    """The panels of one sample with their captions."""
     span = 2 if maps else 1
-    room = pitch * span - _GAP
-    for name, colour, column in ((sample.name_a, COLOUR_A, 0), (sample.name_b, COLOUR_B, span)):
-        for i, line in enumerate(fit(name, room, _TEXT)):
-            draw.text(
-                (left + column * pitch, top + i * _LINE), line, colour, font(_TEXT, text=name)
-            )
-    right = left + 2 * span * pitch
-    draw.text((right, top), sample.weights, INK, font(_TEXT, bold=True))
-    draw.text((right, top + _LINE), f"area {sample.area_lam:.2f}", GREY, font(_TEXT))
+    name_a, name_b = (
+        wrapped(name, colour, size[1], span=span)
+        for name, colour in ((sample.name_a, COLOUR_A), (sample.name_b, COLOUR_B))
+    )
     if sample.note:
-        draw.text((left, top + 2 * _LINE), sample.note, INK, font(_TEXT))
+        name_a = [*name_a, *[Words("")] * (2 - len(name_a)), Words(sample.note)]
+    captions = [name_a, name_b, weight_captions(sample)]
+    if maps:
+        captions = [name_a, [], name_b, [], weight_captions(sample)]
+    panels = sample_panels(sample, size, maps)
+    return [Cell(panel, words) for panel, words in zip(panels, captions, strict=True)]
 
 
 def _pixels(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Pixels:

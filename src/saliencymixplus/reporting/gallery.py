@@ -4,21 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, ImageDraw
 
-from saliencymixplus.pictures.drawing import (
-    COLOUR_A,
-    COLOUR_B,
-    GREY,
-    INK,
-    Pixels,
-    fit,
-    panel_size,
-)
-from saliencymixplus.pictures.fonts import font
-from saliencymixplus.pictures.grid import Sample, sample_panels
+from saliencymixplus.pictures.drawing import COLOUR_A, COLOUR_B, GREY, Pixels, fit, panel_size
+from saliencymixplus.pictures.grid import Sample, sample_panels, weight_captions
+from saliencymixplus.pictures.layout import TEXT, Cell, CellRow, Words, draw_rows, fitting, wrapped
 
-_LABEL, _GAP, _MARGIN, _LINE = 128, 10, 12, 15
+_LABEL = 128  # pixels for the methods' names
 
 
 @dataclass(frozen=True)
@@ -31,58 +22,59 @@ class Row:
 
 
 def draw_gallery(rows: Sequence[Row], *, note: str = "") -> Pixels:
-    """The sources of every pair on top, then each method's mixed images.
+    """The sources of every pair on top, then each method's mixed images; wide ones are folded.
 
     Returns:
-        uint8 pixels ``(height, width, 3)``.
+        uint8 pixels ``(height, width, 3)``, at most ``layout.WIDTH`` wide.
     """
     first = max((row.samples for row in rows), key=len)
     pairs = _sources(rows, len(first))
     size = panel_size(*first[0].a.shape[:2])
-    pitch = max(size[1], 100) + _GAP
-    head = 2 * (size[0] + _LINE + 4) + 8
-    row_height = size[0] + _LINE + 8
-    width = 2 * _MARGIN + _LABEL + len(pairs) * pitch
-    height = 2 * _MARGIN + head + len(rows) * row_height + (18 if note else 0)
-    canvas = Image.new("RGB", (width, height), "white")
-    draw = ImageDraw.Draw(canvas)
-    for i, sample in enumerate(pairs):
-        left = _MARGIN + _LABEL + i * pitch
-        panels = sample_panels(sample, size, maps=False)
-        for k, (pixels, name, colour) in enumerate(
-            ((panels[0], sample.name_a, COLOUR_A), (panels[1], sample.name_b, COLOUR_B))
-        ):
-            top = _MARGIN + k * (size[0] + _LINE + 4)
-            canvas.paste(Image.fromarray(pixels), (left, top))
-            label = "".join(fit(name, pitch - _GAP, 11, lines=1))
-            draw.text((left, top + size[0] + 1), label, colour, font(11, text=name))
-    for k, name in enumerate(("image a", "image b")):
-        draw.text((_MARGIN, _MARGIN + k * (size[0] + _LINE + 4)), name, GREY, font(12))
-    for at, row in enumerate(rows):
-        top = _MARGIN + head + at * row_height
-        lines = fit(row.title, _LABEL - 8, 12, lines=3)
-        for k, line in enumerate(lines):
-            draw.text((_MARGIN, top + k * _LINE), line, INK, font(12, bold=k == 0))
-        if any(
-            (sample.a != sample.mixed).any() and not np.array_equal(sample.b, pair.b)
-            for sample, pair in zip(row.samples, pairs, strict=False)
-        ):
-            draw.text((_MARGIN, top + len(lines) * _LINE), "chooses its own b", GREY, font(11))
-        for i, sample in enumerate(row.samples[: len(pairs)]):
-            left = _MARGIN + _LABEL + i * pitch
-            panel = sample_panels(sample, size, maps=False)[2]
-            canvas.paste(Image.fromarray(panel), (left, top))
-            draw.text((left, top + size[0] + 1), sample.weights, INK, font(11, bold=True))
-            if sample.lam_b is None:  # two weights leave no room for a third number
-                area = f"area {sample.area_lam:.2f}"
-                draw.text((left + 50, top + size[0] + 1), area, GREY, font(11))
-    if note:
-        draw.text((_MARGIN, height - _MARGIN - 14), note, GREY, font(11))
-    return np.asarray(canvas)
+    bands = -(-len(pairs) // fitting(size[1], label_width=_LABEL))
+    columns = -(-len(pairs) // bands)
+    drawn: list[CellRow] = []
+    for start in range(0, len(pairs), columns):
+        drawn += _band(rows, pairs, slice(start, start + columns), size)
+    return draw_rows(drawn, label_width=_LABEL, note=note)
+
+
+def _band(
+    rows: Sequence[Row], pairs: Sequence[Sample], which: slice, size: tuple[int, int]
+) -> list[CellRow]:
+    """The rows for some of the pairs."""
+    sources: list[list[Cell]] = [[], []]
+    for sample in pairs[which]:
+        a, b, _ = sample_panels(sample, size, maps=False)
+        sources[0].append(Cell(a, wrapped(sample.name_a, COLOUR_A, size[1], lines=1)))
+        sources[1].append(Cell(b, wrapped(sample.name_b, COLOUR_B, size[1], lines=1)))
+    drawn = [
+        CellRow(cells, [Words(f"image {name}", GREY)], apart=name == "a" and which.start > 0)
+        for name, cells in zip("ab", sources, strict=True)
+    ]
+    for row in rows:
+        lines = fit(row.title, _LABEL - 8, TEXT, lines=3)
+        label = [Words(line, bold=i == 0) for i, line in enumerate(lines)]
+        if _chooses(row, pairs):
+            label.append(Words("chooses its own b", GREY))
+        cells = [
+            Cell(sample_panels(sample, size, maps=False)[2], weight_captions(sample))
+            for sample in row.samples[: len(pairs)][which]
+        ]
+        if cells:
+            drawn.append(CellRow(cells, label, apart=row is rows[0]))
+    return drawn
+
+
+def _chooses(row: Row, pairs: Sequence[Sample]) -> bool:
+    """Whether the method mixes with other partners than the ones it was given."""
+    return any(
+        (sample.a != sample.mixed).any() and not np.array_equal(sample.b, pair.b)
+        for sample, pair in zip(row.samples, pairs, strict=False)
+    )
 
 
 def _sources(rows: Sequence[Row], count: int) -> list[Sample]:
-    """One sample per pair, bare of marks, from a row that mixes (plain training pairs nobody)."""
+    """One sample per pair, without marks, from a row that mixes: plain training has no pairs."""
     best = max(
         rows,
         key=lambda row: (len(row.samples) == count, any((s.a != s.b).any() for s in row.samples)),

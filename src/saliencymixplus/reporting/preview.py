@@ -20,7 +20,6 @@ from saliencymixplus.reporting.gallery import Row, draw_gallery
 from saliencymixplus.settings.schema import ExperimentSettings, MixSettings
 
 MOST = 64  # samples in a picture
-COLUMNS = 6  # pairs in a gallery of several methods
 
 
 @dataclass(frozen=True)
@@ -31,6 +30,7 @@ class Preview:
     methods: tuple[str, ...]
     samples: int
     network: str  # whose saliency is shown: "", "untrained" or the run's folder
+    fewer: str = ""  # why there are fewer samples than were asked for
 
 
 def preview(
@@ -48,15 +48,16 @@ def preview(
 ) -> Preview:
     """Draw mixed samples to the PNG ``output``: one method in full, several as a gallery.
 
-    One method: per sample a, b, their saliency, the box, the mixed image, area share and λ. A
+    One method: for each sample a, b, their saliency, the box, the mixed image, λ and the area. A
     method that uses no saliency is shown beside the run's gradient saliency, or the stored maps.
-    Several: the same pairs for all, a row per method.
+    Several methods: the same pairs for all, one row per method.
 
     Args:
-        run: a trained run whose network gives the gradient saliency; None: where the method needs
-            one, an untrained network of the experiment's model, initialised by ``seed``.
+        run: a trained run whose network gives the gradient saliency; None: where a method needs
+            one, an untrained network of the experiment's model, initialised with ``seed``.
         which: of the run's weights.
-        outlines: trace annotated objects, where the data have masks.
+        count: samples to draw, at most as many as the split has images.
+        outlines: trace annotated objects, if the data have masks.
 
     Raises:
         UserError: missing data or run, or a count out of range.
@@ -68,7 +69,7 @@ def preview(
     data = load_prepared(prepared)
     images = data.split(split)
     single = len(mixes) == 1
-    shown = min(count if single else min(count, COLUMNS), len(images))
+    shown = min(count, len(images))
     # Partners are drawn within the batch, which is larger than what is shown: published variants
     # mix half of it only, and normalise over it.
     size = min(max(2 * shown, 16), len(images))
@@ -108,7 +109,9 @@ def preview(
         picture = draw_gallery(described, note=note)
     image = Image.fromarray(picture)
     write_atomically(output, lambda part: image.save(part, format="PNG"))
-    return Preview(output, tuple(mix.name for mix in mixes), shown, network)
+    drawn = max(len(row.samples) for row in described)
+    why = f"the {split} split has {len(images)} images" if drawn < count else ""
+    return Preview(output, tuple(mix.name for mix in mixes), drawn, network, why)
 
 
 def _mix(mix: MixSettings, batch: Inputs, model: nn.Module | None, seed: int) -> MixedBatch:
