@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from saliencymixplus.datasets.fine_grained import fine_grained
+from saliencymixplus.errors import UserError
 
 
 def test_maps_are_opencvs_of_the_true_image() -> None:
@@ -33,3 +34,9 @@ def test_a_bright_object_is_salient_and_a_uniform_image_is_not() -> None:
 def test_other_input_is_refused() -> None:
     with pytest.raises(ValueError, match="uint8"):
         fine_grained(np.zeros((1, 8, 8, 3), np.float32))  # type: ignore[arg-type]
+
+
+def test_an_opencv_without_contrib_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(cv2, "saliency")
+    with pytest.raises(UserError, match=r"pip uninstall .*opencv-contrib-python"):
+        fine_grained(np.zeros((1, 8, 8, 3), np.uint8))

@@ -88,15 +88,30 @@ def _peak(sources: Sources, fallback: Tensor, count: int, options: SaliencyMixOp
     return peak(saliency, fallback)
 
 
+def fine_grained_detector() -> Any:
+    """OpenCV's fine-grained saliency detector (Montabone and Soto 2010).
+
+    Raises:
+        ImportError: the installed OpenCV has no saliency module.
+    """
+    import cv2
+
+    if not hasattr(cv2, "saliency"):
+        raise ImportError(
+            "OpenCV has no saliency module: another OpenCV package hides opencv-contrib-python. "
+            "Run `pip uninstall opencv-python opencv-python-headless`, then "
+            "`pip install --force-reinstall --no-deps opencv-contrib-python`"
+        )
+    return cv2.saliency.StaticSaliencyFineGrained_create()  # type: ignore[attr-defined]
+
+
 def fine_grained_of_floats(images: Tensor) -> Tensor:
     """OpenCV's fine-grained saliency (N, H, W) float32 of float images (N, 3, H, W), as published.
 
     OpenCV takes the image for bytes, so that the map is mostly noise: only for reproducing the
     published figures. Copies to the CPU and waits for it.
     """
-    import cv2
-
-    detector: Any = cv2.saliency.StaticSaliencyFineGrained_create()  # type: ignore[attr-defined]
+    detector = fine_grained_detector()
     maps = []
     for image in images.detach().float().cpu():
         success, saliency = detector.computeSaliency(image.permute(1, 2, 0).numpy())
