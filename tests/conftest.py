@@ -23,6 +23,12 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_prepared(tmp_path_factory.mktemp("prepared") / "tiny")
 
 
+@pytest.fixture(scope="session")
+def tiny_with_masks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with object masks."""
+    return write_prepared(tmp_path_factory.mktemp("prepared") / "tiny", masks=True)
+
+
 @pytest.fixture
 def rectangles(tmp_path: Path) -> Path:
     """The folder of a small prepared data set with object masks."""

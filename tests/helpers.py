@@ -11,10 +11,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
+from torch import Tensor
 
 from saliencymixplus.datasets.prepared import Meta, arrays_digest
 from saliencymixplus.evaluation.predictions import Predictions, save_predictions
-from saliencymixplus.mixing import resolve_options
+from saliencymixplus.mixing import METHODS, Mixer, resolve_options
 from saliencymixplus.runs.history import read_history
 from saliencymixplus.settings import RunSettings
 from saliencymixplus.tracking import Tracker
@@ -96,6 +97,16 @@ def _write_arrays(folder: Path, splits: Mapping[str, Arrays], **described: Any) 
     meta["digest"] = arrays_digest(folder, meta["classes"], Meta.model_validate(meta))
     (folder / "meta.json").write_text(json.dumps(meta))
     return folder
+
+
+def maps_for(mixer: Mixer, saliency: Tensor) -> dict[str, Tensor]:
+    """What a mixer takes besides images and labels: maps (B, H, W), and masks made of them."""
+    found = {}
+    if mixer.needs_saliency or mixer.needs_model or METHODS[mixer.method].maps is not None:
+        found["saliency"] = saliency
+    if mixer.needs_masks:
+        found["masks"] = (saliency > 0.5).long()
+    return found
 
 
 def run_settings(

@@ -37,10 +37,12 @@ def counting(counts: list[int]) -> Any:
     ("method", "augment"),
     [*((name, "crop-flip") for name in mixing.METHODS), ("none", "resized-crop-flip")],
 )
-def test_a_compiled_step_gives_the_plain_results(tiny: Path, method: str, augment: str) -> None:
+def test_a_compiled_step_gives_the_plain_results(
+    tiny_with_masks: Path, method: str, augment: str
+) -> None:
     torch._dynamo.reset()
     plain, fast = (
-        parts_for(tiny, method, False, augment=augment, weight_average=0.9) for _ in "ab"
+        parts_for(tiny_with_masks, method, False, augment=augment, weight_average=0.9) for _ in "ab"
     )
     counts: list[int] = []
     fast.step.compiled = fast.step.plain.compiled(backend=counting(counts))
@@ -49,7 +51,8 @@ def test_a_compiled_step_gives_the_plain_results(tiny: Path, method: str, augmen
         for parts in (plain, fast):
             parts.engine.run(inputs, index != 1 and method != "none", epoch=1, index=index)
     # The network, the batch, the count; with mixing its arithmetic and its loss; the saliency pass.
-    kinds = {"none": 3, "saliencymixplus": 7}.get(method, 6)
+    needs = plain.step.mixer.needs
+    kinds = 3 if method == "none" else 6 + ("gradient_saliency" in needs)
     assert len(counts) == kinds, "compiled anew, or not in one piece"
     for ours, theirs in zip(fast.step.state(), plain.step.state(), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)

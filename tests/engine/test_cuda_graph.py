@@ -200,8 +200,8 @@ def test_augmenting_waits_for_nothing(tiny: Path, augment: str) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_every_methods_step_waits_for_nothing(tiny: Path, method: str) -> None:
-    parts = parts_for(tiny, method, weight_average=0.9)
+def test_every_methods_step_waits_for_nothing(tiny_with_masks: Path, method: str) -> None:
+    parts = parts_for(tiny_with_masks, method, weight_average=0.9)
     if not capturable(parts.step.mixer):
         pytest.skip("this variant is run eagerly")
     (inputs,) = parts.sources["train"].inputs([torch.arange(8)])

@@ -61,12 +61,13 @@ def source_for(mixer: mixing.Mixer, augment: str) -> DeviceData:
         rng.integers(0, 256, (16, 12, 12, 3), dtype=np.uint8),
         rng.integers(0, 10, 16),
         rng.integers(0, 256, (16, 12, 12), dtype=np.uint8),
-        None,
+        rng.integers(0, 2, (16, 12, 12), dtype=np.uint8),
         [],
     )
     how = Augmentation(augment, (12, 12), (12, 12), 2)
     mean, std = (0.5,) * 3, (0.25,) * 3
-    return DeviceData(split, how, mean, std, CUDA, saliency=mixer.needs_saliency)
+    maps = {"saliency": mixer.needs_saliency, "masks": mixer.needs_masks}
+    return DeviceData(split, how, mean, std, CUDA, **maps)
 
 
 class NoStreams:

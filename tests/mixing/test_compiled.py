@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from saliencymixplus import mixing
+from tests.helpers import maps_for
 
 # SaliencyMix's float_bytes calls OpenCV on the CPU by definition, and is left out.
 METHODS: list[tuple[str, dict[str, Any]]] = [
@@ -28,8 +29,7 @@ every_method = pytest.mark.parametrize(
     ids=["-".join([name, *map(str, options.values())]) for name, options in METHODS],
 )
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA graphs need a GPU")
-DETERMINED = {"none", "guidedsr"}  # its partners follow from the maps
-MAPPED = {"saliencymix", "saliencymixplus", "guidedsr"}
+DETERMINED = {"none", "guidedsr", "guidedap"}  # their partners follow from the maps
 
 
 def network() -> nn.Module:
@@ -54,19 +54,19 @@ def check_compiled(method: str, options: dict[str, Any], backend: str) -> None:
     torch._dynamo.reset()
     mixer = mixing.create(method, **options)
     images, labels, maps = batch()
-    saliency = maps if method in MAPPED else None
+    given = maps_for(mixer, maps)
     logits = torch.randn(6, 10)
 
-    def mix(images: Any, labels: Any, saliency: Any, draw: mixing.Draw | None) -> Any:
-        mixed = mixer(images, labels, saliency=saliency, draw=draw)
+    def mix(images: Any, labels: Any, given: Any, draw: mixing.Draw | None) -> Any:
+        mixed = mixer(images, labels, draw=draw, **given)
         return mixed.images, mixed.lam, mixed.labels_b, mixed.loss(logits[: len(mixed.lam)])
 
     compiled = torch.compile(mix, fullgraph=True, backend=backend)
     draw = mixer.draw(6, 12, 16, generator=torch.Generator().manual_seed(4))
-    expected = mix(images, labels, saliency, draw)
-    for ours, theirs in zip(compiled(images, labels, saliency, draw), expected, strict=True):
+    expected = mix(images, labels, given, draw)
+    for ours, theirs in zip(compiled(images, labels, given, draw), expected, strict=True):
         torch.testing.assert_close(ours, theirs)
-    sums = {compiled(images, labels, saliency, None)[0].sum().item() for _ in range(6)}
+    sums = {compiled(images, labels, given, None)[0].sum().item() for _ in range(6)}
     assert len(sums) > 1 or method in DETERMINED
 
 
@@ -141,7 +141,9 @@ def test_a_whole_step_captures(method: str, options: dict[str, Any]) -> None:
     """A captured step replays as the eager one, with fresh random numbers at every replay."""
     images, labels, maps = batch("cuda")
     mixer = mixing.create(method, **options)
-    saliency = maps if mixer.needs_saliency else None
+    given = {"saliency": maps} if mixer.needs_saliency else {}
+    if mixer.needs_masks:
+        given["masks"] = (maps > 0.5).long()
     model = network().cuda()
     for parameter in model.parameters():
         parameter.grad = torch.zeros_like(parameter)
@@ -150,7 +152,7 @@ def test_a_whole_step_captures(method: str, options: dict[str, Any]) -> None:
     def run(fixed: mixing.Draw | None) -> mixing.Step:
         for parameter in model.parameters():
             parameter.grad.zero_()
-        return mixing.backward(model, mixer, images, labels, saliency=saliency, draw=fixed)
+        return mixing.backward(model, mixer, images, labels, draw=fixed, **given)
 
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
@@ -181,9 +183,10 @@ def test_a_whole_step_captures(method: str, options: dict[str, Any]) -> None:
 def test_mixing_never_waits_for_the_device(method: str, options: dict[str, Any]) -> None:
     images, labels, maps = batch("cuda")
     mixer = mixing.create(method, **options)
-    mixer(images, labels, saliency=maps if method in MAPPED else None)  # libraries load
+    given = maps_for(mixer, maps)
+    mixer(images, labels, **given)  # libraries load
     torch.cuda.set_sync_debug_mode("error")
     try:
-        mixer(images, labels, saliency=maps if method in MAPPED else None)
+        mixer(images, labels, **given)
     finally:
         torch.cuda.set_sync_debug_mode("default")

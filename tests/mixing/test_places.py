@@ -10,6 +10,7 @@ from saliencymixplus import mixing
 from saliencymixplus.mixing import positions
 from saliencymixplus.mixing.boxes import BoxSize, box_around
 from saliencymixplus.mixing.maps import scaled_to_peak
+from tests.helpers import maps_for
 
 NOWHERE = torch.full((1, 2), -1)
 
@@ -99,8 +100,7 @@ def test_guidedsr_halves_what_neither_map_speaks_of() -> None:
 def test_the_smallest_images_mix(method: str, size: tuple[int, int]) -> None:
     images, saliency = torch.rand(3, 3, *size), torch.rand(3, *size)
     mixer = mixing.create(method)
-    given = saliency if mixer.needs_model or mixer.needs_saliency else None
-    mixed = mixer(images, torch.arange(3), saliency=given)
+    mixed = mixer(images, torch.arange(3), **maps_for(mixer, saliency))
     assert torch.isfinite(mixed.images).all()
     assert ((mixed.lam >= 0) & (mixed.lam <= 1)).all()
 

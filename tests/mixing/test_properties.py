@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from saliencymixplus import mixing
 from saliencymixplus.mixing.draws import Draw
+from tests.helpers import maps_for
 
 # Every method and variant; those that OpenCV serves on the CPU get their map injected.
 KINDS: list[tuple[str, dict[str, Any]]] = [
@@ -21,6 +22,10 @@ KINDS: list[tuple[str, dict[str, Any]]] = [
     ("fmix", {"variant": "published"}),
     ("resizemix", {"variant": "published"}),
     ("guidedsr", {"variant": "published"}),
+    ("oacutmix", {"variant": "published"}),
+    ("rmix", {"variant": "published"}),
+    ("attentivemix", {"variant": "published"}),
+    ("attentivecutmix", {"channels": "last"}),
     ("saliencymix", {"variant": "published"}),
     ("saliencymixplus", {"variant": "published"}),
     ("saliencymixplus", {"position": "mass", "smoothing": 1.0}),
@@ -28,9 +33,11 @@ KINDS: list[tuple[str, dict[str, Any]]] = [
     ("saliencymixplus", {"position": "random", "label": "area"}),
 ]
 IDS = ["-".join([name, *map(str, options.values())]) for name, options in KINDS]
-CUTTING = {"cutmix", "saliencymix", "saliencymixplus", "fmix", "gridmix", "none"}
-BOXED = {"cutmix", "saliencymix", "saliencymixplus", "resizemix"}
-MAPPED = {"saliencymix", "saliencymixplus", "guidedsr"}
+MAPPED = [
+    kind
+    for kind in KINDS
+    if maps_for(mixing.create(kind[0], **kind[1]), torch.ones(1, 1, 1)).get("saliency") is not None
+]
 
 every_kind = pytest.mark.parametrize(("method", "options"), KINDS, ids=IDS)
 few = settings(max_examples=8, deadline=None, derandomize=True)
@@ -46,8 +53,8 @@ def inputs(size: tuple[int, int, int], seed: int) -> tuple[torch.Tensor, torch.T
 
 
 def mix(method: str, options: dict[str, Any], images: Any, labels: Any, saliency: Any, **how: Any):
-    given_map = saliency if method in MAPPED else None
-    return mixing.create(method, **options)(images, labels, saliency=given_map, **how)
+    mixer = mixing.create(method, **options)
+    return mixer(images, labels, **maps_for(mixer, saliency), **how)
 
 
 @every_kind
@@ -66,19 +73,20 @@ def test_pixels_labels_and_shares(method: str, options: Any, size: Any, seed: in
     assert ((mixed.area_lam >= -1e-6) & (mixed.area_lam <= 1 + 1e-6)).all()
     if method == "none":
         return
-    if method in CUTTING:
-        assert ((mixed.images == a) | (mixed.images == b)).all()
-        assert torch.equal(mixed.images, torch.where(mixed.mask.bool(), b, a))
-    elif method == "resizemix":
-        outside = ~mixed.mask.bool().expand_as(a)
+    cut = ((mixed.mask == 0) | (mixed.mask == 1)).all()
+    if mixed.source_boxes is not None:  # b was moved or resized
+        outside = (mixed.mask == 0).expand_as(a)
         assert torch.equal(mixed.images[outside], a[outside])
         highest, lowest = b.amax((2, 3), keepdim=True), b.amin((2, 3), keepdim=True)
+        highest, lowest = torch.maximum(a, highest), torch.minimum(a, lowest)
         inside = (mixed.images <= highest + 1e-5) & (mixed.images >= lowest - 1e-5)
         assert (inside | outside).all()
+    elif cut:
+        assert torch.equal(mixed.images, torch.where(mixed.mask.bool(), b, a))
     else:
         blended = a * (1 - mixed.mask) + b * mixed.mask
         torch.testing.assert_close(mixed.images, blended, atol=1e-5, rtol=0)
-    if method in BOXED:
+    if mixed.boxes is not None and cut:
         sides = mixed.boxes[:, 2:] - mixed.boxes[:, :2]
         assert (sides >= 0).all()
         share = sides.prod(1) / (size[1] * size[2])
@@ -108,9 +116,11 @@ def test_permuting_the_batch_permutes_the_result(
     method: str, options: Any, size: Any, seed: int
 ) -> None:
     mixer = mixing.create(method, **options)
-    drawn_for_all = getattr(mixer.options, "box", "") in ("batch", "place")
-    if mixer.options.pairs in ("half", "greedy") or drawn_for_all:
-        # Who is paired, or whose draw or saliency decides, depends on the order by definition.
+    first_decides = getattr(mixer.options, "box", "") == "batch" or (
+        getattr(mixer.options, "area", "") == "first"
+    )
+    if mixer.options.pairs in ("half", "greedy") or first_decides:
+        # Who is paired, or which image decides for all, depends on the order by definition.
         return
     images, labels, saliency = inputs(size, seed)
     generator = torch.Generator().manual_seed(seed)
@@ -145,7 +155,7 @@ MAPS = {
 
 
 @pytest.mark.parametrize("saliency", MAPS.values(), ids=MAPS)
-@pytest.mark.parametrize(("method", "options"), [kind for kind in KINDS if kind[0] in MAPPED])
+@pytest.mark.parametrize(("method", "options"), MAPPED)
 def test_no_map_gives_nan(method: str, options: Any, saliency: torch.Tensor) -> None:
     images = torch.randn(5, 3, 12, 16)
     for seed in range(5):

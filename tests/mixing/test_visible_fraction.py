@@ -105,6 +105,19 @@ def test_a_resized_source_is_seen_whole_and_its_pixels_shrink():
     assert seen.pixels[0] == 16 / 20
 
 
+def weight_of(mixed, weights, i, row, column):
+    """How visible the pixel of b at that place of b is."""
+    if mixed.source_boxes is None:
+        return weights[row][column]
+    r0, c0, r1, c1 = mixed.source_boxes[i].tolist()
+    top, left, bottom, right = mixed.boxes[i].tolist()
+    if not (r0 <= row < r1 and c0 <= column < c1) or top == bottom or left == right:
+        return 0.0
+    row = top + int((row - r0 + 0.5) * (bottom - top) / (r1 - r0))
+    column = left + int((column - c0 + 0.5) * (right - left) / (c1 - c0))
+    return weights[row][column]
+
+
 @pytest.mark.parametrize("method", [name for name in METHODS if name != "none"])
 def test_every_method_against_a_loop_over_pixels(method):
     size, count = 10, 9
@@ -116,6 +129,7 @@ def test_every_method_against_a_loop_over_pixels(method):
         torch.arange(count) % 3,
         generator=torch.Generator().manual_seed(3),
         saliency=torch.rand(count, size, size),
+        masks=masks,
     )
     seen = truth(mixed, masks)
     weights = mixed.mask[:, 0].tolist()
@@ -129,13 +143,7 @@ def test_every_method_against_a_loop_over_pixels(method):
                     visible_a += 1 - weights[i][r][c]
                 if masks[b, r, c] == 1:
                     whole_b += 1
-                    inside = weights[i][r][c]
-                    if mixed.source_boxes is not None:
-                        r0, c0, r1, c1 = mixed.source_boxes[i].tolist()
-                        inside = float(r0 <= r < r1 and c0 <= c < c1)
-                    visible_b += inside
-        if mixed.source_boxes is not None and weights[i] == [[0.0] * size] * size:
-            visible_b = 0.0  # nothing was pasted
+                    visible_b += weight_of(mixed, weights[i], i, r, c)
         assert seen.visible_a[i].item() == pytest.approx(visible_a / whole_a)
         assert seen.visible_b[i].item() == pytest.approx(visible_b / whole_b)
         relative = visible_a / whole_a / (visible_a / whole_a + visible_b / whole_b)

@@ -12,7 +12,7 @@ def check(case: Case) -> None:
     mixer = mixing.create("resizemix", variant="published", smallest=rate, largest=rate)
     images, labels, perm = (tensor(case, name) for name in ("images", "labels", "perm"))
     unused = torch.zeros(len(images), 2)
-    any_lam0 = torch.full((len(images),), 0.5, dtype=torch.float64)
+    any_lam0 = torch.tensor([0.5], dtype=torch.float64)
     draw = mixing.Draw(perm, any_lam0, centre=tensor(case, "centre"), uniform=unused)
     mixed = mixer(images, labels, draw=draw)
     height, width = case["small_size"].tolist()

@@ -61,12 +61,17 @@ def partners(
     """Index (M,) of each image's partner.
 
     ``full`` draws a uniformly random cycle through the batch (Sattolo 1986): every other image is
-    equally likely, oneself impossible unless alone. Sorting random keys needs no host
+    equally likely, oneself impossible unless alone. ``redrawn`` takes the first of ten permutations
+    without a fixed point, or the first one if all have some. Sorting random keys needs no host
     synchronisation, unlike ``torch.randperm`` in a CUDA graph. Where only a ``fraction`` of
     the images has saliency maps (``mapped_size``), these have a cycle of their own.
     """
     size = mixed_size(batch_size, pairs)
     keys = uniform((size,), generator=generator, device=device)
+    if pairs == "redrawn":
+        orders = uniform((10, size), generator=generator, device=device).argsort(dim=1)
+        fixed = (orders == torch.arange(size, device=device)).any(1)
+        return orders.index_select(0, fixed.int().argmin(0, keepdim=True))[0]
     if pairs == "permutation":
         return keys.argsort()
     if pairs == "half":

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from saliencymixplus.mixing import draws
@@ -96,7 +97,7 @@ class Mixer:
             noise = draws.normal((count, *self._method.noise(options, height, width)), **source)
         return Draw(
             index_b=index_b,
-            lam0=draws.beta(options.alpha, count, **source),
+            lam0=draws.beta(options.alpha, count if options.lam0_per_sample else 1, **source),
             centre=draws.centres(count, height, width, **source),
             uniform=draws.uniform((count, 2), **source),
             noise=noise,
@@ -121,7 +122,8 @@ class Mixer:
             labels: (B,) int64 or (B, K) float.
             generator: of the random numbers; on the CPU or on the images' device.
             model: the network, where ``needs_model``.
-            saliency: (B, H, W) maps; they replace the method's own.
+            saliency: (B, H, W) maps; they replace the method's own. For methods that choose cells
+                of a feature map (B, h, w), a value for each cell.
             masks: (B, H, W) object masks, where ``needs_masks``: 0 background, 1 object, 2 unknown.
             draw: the random numbers, instead of drawing them.
 
@@ -148,6 +150,8 @@ class Mixer:
                 partners = method.pair(batch, saliency, options)
                 draw = draw if partners is None else replace(draw, index_b=partners)
             found = self._mix(method, options, images, labels, saliency, masks, draw)
+        if saliency is not None and saliency.shape[1:] != (height, width):
+            saliency = F.interpolate(saliency[:, None].float(), (height, width))[:, 0]
         return MixedBatch(**found, index_b=draw.index_b, saliency=saliency)
 
     def forward(self, model: nn.Module, mixed: MixedBatch) -> tuple[Any, MixedBatch]:
@@ -185,9 +189,12 @@ class Mixer:
                 f"labels {tuple(labels.shape)} do not fit images {tuple(images.shape)}: "
                 "give (B,) class indices or (B, K) distributions"
             )
+        expected = (images.shape[0], *images.shape[2:])
         for name, maps in (("saliency", saliency), ("masks", masks)):
-            expected = (images.shape[0], *images.shape[2:])
-            if maps is not None and tuple(maps.shape) != expected:
+            coarse = name == "saliency" and self.options.coarse_maps
+            if maps is None or (coarse and maps.ndim == 3 and len(maps) == len(images)):
+                continue
+            if tuple(maps.shape) != expected:
                 raise ValueError(f"{name} must be {expected}, not {tuple(maps.shape)}")
         if self.needs_masks and masks is None:
             raise ValueError(f"{self.method} takes object masks: pass masks=")

@@ -10,7 +10,7 @@ from saliencymixplus.errors import nearest
 
 Need = Literal["gradient_saliency", "network", "stored_saliency", "masks"]
 Scope = Literal["batch", "sample"]
-Pairs = Literal["full", "half", "permutation"]
+Pairs = Literal["full", "half", "permutation", "redrawn"]
 Label = Literal["area", "mask", "mask_pixels"]
 MASK_LABELS = ("mask", "mask_pixels")
 OptionsT = TypeVar("OptionsT", bound="Options")
@@ -46,6 +46,16 @@ class Options:
     def per_sample(self) -> bool:
         """Whether λ₀ and the place are drawn for each sample instead of once per batch."""
         return True
+
+    @property
+    def lam0_per_sample(self) -> bool:
+        """Whether λ₀ is, where it differs from the rest."""
+        return self.per_sample
+
+    @property
+    def coarse_maps(self) -> bool:
+        """Whether maps may have any resolution, as those of feature maps do."""
+        return False
 
     @property
     def alpha(self) -> float:
@@ -124,7 +134,8 @@ class MixingOptions(Options):
     Args:
         pairs: ``full``: a random partner, never the image itself. ``permutation``: a random
             permutation, in which about one image per batch is its own partner, as in the papers'
-            code. ``half``: the first half of the batch with the second.
+            code. ``redrawn``: such a permutation, drawn again up to ten times while an image is
+            its own partner. ``half``: the first half of the batch with the second.
         clean_gradient: weight of the unmixed batch's gradient, added to the mixed one's by
             ``mixing.backward``.
     """

@@ -151,7 +151,9 @@ def passes(mixer: Mixer, *, use_saliency: bool = True) -> float:
     options = mixer.options
     clean = 1.0 if options.clean_gradient > 0 else 0.0
     saliency = 0.0
-    if mixer.needs_model and use_saliency and not one_pass(mixer):
+    if "network" in mixer.needs and use_saliency:
+        saliency = 1 / 3  # a forward pass
+    elif mixer.needs_model and use_saliency and not one_pass(mixer):
         saliency = options.saliency_fraction * options.saliency_resolution**2
     return (0.5 if options.pairs == "half" else 1.0) + clean + saliency
 

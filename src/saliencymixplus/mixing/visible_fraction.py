@@ -52,8 +52,8 @@ def truth(mixed: MixedBatch, masks: Tensor, dtype: torch.dtype = torch.float64) 
 
     Args:
         mixed: M mixed images; its ``mask (M, 1, H, W)`` says how much of each pixel is b's. Where
-            b was resized into the box (``source_boxes`` is set), b's object counts as visible to
-            the degree that the box is b's, and its pixels shrink with the box.
+            b was moved or resized (``source_boxes`` is set), each pixel of b's object counts with
+            the weight at the place to which it went, and the object shrinks with the box.
         masks: (B, H, W) of the images before mixing: 0 background, 1 object, 2 unknown.
         dtype: of the arithmetic and the result.
 
@@ -73,7 +73,7 @@ def truth(mixed: MixedBatch, masks: Tensor, dtype: torch.dtype = torch.float64) 
         pixels_b = (b * weight_b).sum((1, 2))
         shown_b = pixels_b
     else:
-        shown_b, pixels_b = _resized(b, weight_b, mixed.source_boxes, mixed)
+        shown_b, pixels_b = _moved(b, weight_b, mixed.source_boxes, mixed)
     return Truth(
         visible_a=_ratio(pixels_a, whole_a),
         visible_b=_ratio(shown_b, whole_b),
@@ -98,20 +98,36 @@ def label_weight(mixed: MixedBatch, masks: Tensor, label: str) -> Tensor:
     return torch.where(seen.relative.isnan(), mixed.area_lam, lam)
 
 
-def _resized(
+def _moved(
     objects: Tensor, weight_b: Tensor, sources: Tensor, mixed: MixedBatch
 ) -> tuple[Tensor, Tensor]:
     """Visible object pixels of b, counted in b and in the mixed image."""
     if mixed.boxes is None:
         raise ValueError("`source_boxes` without `boxes`: it is unknown where they were pasted")
     height, width = objects.shape[1:]
-    inside_source = _inside(sources, height, width).to(objects.dtype)
-    inside_box = _inside(mixed.boxes, height, width).to(objects.dtype)
-    source_area = inside_source.sum((1, 2))
-    box_area = inside_box.sum((1, 2))
-    opacity = (weight_b * inside_box).sum((1, 2)) / box_area.clamp(min=1)
-    shown = (objects * inside_source).sum((1, 2)) * opacity
-    return shown, shown * box_area / source_area.clamp(min=1)
+    boxes = mixed.boxes
+    rows = _pasted(sources[:, 0::2], boxes[:, 0::2], height)  # (M, H)
+    columns = _pasted(sources[:, 1::2], boxes[:, 1::2], width)  # (M, W)
+    weight = weight_b.gather(1, rows[:, :, None].expand(-1, -1, width))
+    weight = weight.gather(2, columns[:, None, :].expand(-1, height, -1))
+    shown = (objects * _inside(sources, height, width) * weight).sum((1, 2))
+    shrunk = _area(boxes).to(shown.dtype) / _area(sources).clamp(min=1)
+    return shown, shown * shrunk
+
+
+def _pasted(source: Tensor, box: Tensor, side: int) -> Tensor:
+    """Where each pixel of b came to lie along one side, (M, side) int64; inside the sources only.
+
+    ``source`` and ``box`` are (M, 2): first pixel and end.
+    """
+    pixels = torch.arange(side, device=source.device) - source[:, :1]
+    sides, widths = source[:, 1:] - source[:, :1], box[:, 1:] - box[:, :1]
+    place = box[:, :1] + torch.div((2 * pixels + 1) * widths, 2 * sides.clamp(min=1)).floor().long()
+    return place.clamp(0, side - 1)
+
+
+def _area(boxes: Tensor) -> Tensor:
+    return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
 
 
 def _inside(boxes: Tensor, height: int, width: int) -> Tensor:

@@ -57,14 +57,17 @@ class ResizeMixOptions(MixingOptions):
     def per_sample(self) -> bool:
         return self.box != "batch"
 
+    @property
+    def lam0_per_sample(self) -> bool:
+        return self.box == "sample"
+
 
 def resizemix(sources: Sources, draw: Draw, options: ResizeMixOptions) -> Blend:
     """λ is 1 − the box's area share; λ₀ ~ U(0, 1) gives τ."""
     assert draw.lam0 is not None
     assert draw.uniform is not None
     height, width = sources.height, sources.width
-    lam0 = draw.lam0[:1] if options.box == "place" else draw.lam0
-    tau = options.smallest + (options.largest - options.smallest) * lam0
+    tau = options.smallest + (options.largest - options.smallest) * draw.lam0
     sides = torch.stack(((height * tau).long(), (width * tau).long()), dim=1)
     if options.position == "inside":
         corner = scale(draw.uniform, height - sides[:, 0] + 1, width - sides[:, 1] + 1)

@@ -1,0 +1,116 @@
+"""Attentive CutMix: the cells that a network attends to most, cut from one image onto another.
+
+Walawalkar, Shen, Liu and Savvides, "Attentive CutMix: An Enhanced Data Augmentation Approach for
+Deep Learning Based Image Classification", ICASSP 2020 (arXiv:2003.13048), section 2: the k = 6 most
+attentive of the 7 × 7 cells of a pretrained network's last feature map; λ = k/49.
+
+The network is the one in training, in evaluation mode, unless the caller hands another one as
+``model`` or the attention as ``saliency`` (B, g, g). The default takes the mean of all channels,
+and cuts at the images' own resolution; λ is the area. Of a map with other than 49 cells it takes
+the same fraction.
+
+``variant: published`` is a third party's code (xden2331/attentive_cutmix): the last channel only,
+at 224 × 224 pixels, to which the images are enlarged and from which the result is shrunk again
+(bicubic, so that every image goes twice through an interpolation). Bytes come out within two grey
+levels of Pillow's. The code draws partners from the whole data set, this from the batch.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from saliencymixplus.mixing.batch import Batch, Blend, Sources, paste
+from saliencymixplus.mixing.draws import Draw
+from saliencymixplus.mixing.features import last_feature_map
+from saliencymixplus.mixing.method import Method
+from saliencymixplus.mixing.methods.attentivemix import most_attentive, spread
+from saliencymixplus.mixing.options import Label, MixingOptions, Need, number
+
+_CELLS = 49  # of the paper's feature map
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttentiveCutMixOptions(MixingOptions):
+    """Options of Attentive CutMix.
+
+    Args:
+        top_k: number of cells, of 49.
+        channels: attention is the ``mean`` of all channels or the ``last`` one.
+        side: images are enlarged to a square of so many pixels to be cut; 0: as they are.
+    """
+
+    PUBLISHED: ClassVar[Mapping[str, Any]] = {
+        "pairs": "permutation",
+        "channels": "last",
+        "side": 224,
+    }
+
+    variant: Literal["corrected", "published"] = "corrected"
+    label: Label = "area"
+    top_k: int = number(6, 1, _CELLS)
+    channels: Literal["mean", "last"] = "mean"
+    side: int = number(0, 0, 4096)
+
+    @property
+    def needs(self) -> frozenset[Need]:
+        return frozenset({"network"})
+
+    @property
+    def coarse_maps(self) -> bool:
+        return True
+
+
+def attention(batch: Batch, options: AttentiveCutMixOptions) -> Tensor:
+    """Attention (B, g, g) from the last feature map."""
+    assert batch.model is not None
+    features = last_feature_map(batch.model, batch.images).float()
+    return features.mean(1) if options.channels == "mean" else features[:, -1]
+
+
+def attentivecutmix(sources: Sources, draw: Draw, options: AttentiveCutMixOptions) -> Blend:
+    """λ is the area of the first image's cells; published: their fraction of the cells."""
+    assert sources.saliency is not None
+    maps = sources.saliency[: draw.size]
+    cells = maps[0].numel()
+    count = max(1, round(options.top_k * cells / _CELLS))
+    chosen = most_attentive(maps, torch.full_like(sources.index_b[:1], count))
+    mask = ~spread(chosen, sources.height, sources.width)
+    if not options.side:
+        return Blend(paste(sources, mask), mask)
+    size, large = (sources.height, sources.width), (options.side, options.side)
+    a, b = bicubic(sources.a, large), bicubic(sources.b, large)
+    mixed = bicubic(torch.where(spread(chosen, *large), a, b), size)
+    lam = torch.full_like(mask[:, 0, 0, 0], count / cells, dtype=torch.float32)
+    return Blend(mixed, mask, lam)
+
+
+def bicubic(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """Images (B, C, H, W) resized as Pillow does it: along the rows, then along the columns.
+
+    Bytes are rounded after each.
+    """
+    for target in ((images.shape[2], size[1]), size):
+        resized = F.interpolate(
+            images.float(), size=target, mode="bicubic", antialias=True, align_corners=False
+        )
+        if not images.dtype.is_floating_point:
+            resized = resized.round().clamp(0, 255)
+        images = resized.to(images.dtype)
+    return images
+
+
+METHOD = Method(
+    name="attentivecutmix",
+    label="Attentive CutMix",
+    year=2020,
+    summary="the cells that the network attends to most",
+    paper="arXiv:2003.13048",
+    options=AttentiveCutMixOptions,
+    apply=attentivecutmix,
+    maps=attention,
+    recipes={"attentivecutmix-published": {"variant": "published"}},
+)

@@ -1,0 +1,112 @@
+"""AttentiveMix+: the first image in the cells that the network attends to, the second elsewhere.
+
+OpenMixup's variant of Attentive CutMix (Westlake-AI/openmixup): attention is the mean over the
+channels of a network's last feature map. The k most attentive of its cells show the first image,
+the others the second; k = ⌊g²·λ₀⌋ with λ₀ ~ Beta(α, α), at least one of the g² cells.
+
+The network is the one in training, in evaluation mode, unless the caller hands another one as
+``model`` (OpenMixup: a frozen pretrained one) or the attention as ``saliency`` (B, g, g). By
+default each pair has its own λ₀ and its own area as λ. ``variant: published``: one λ₀ for the
+batch, and the area of the first pair as everyone's λ; where cells are not all of one size, the
+others' areas differ.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from saliencymixplus.mixing.batch import Batch, Blend, Sources, paste
+from saliencymixplus.mixing.draws import Draw
+from saliencymixplus.mixing.features import last_feature_map
+from saliencymixplus.mixing.method import Method
+from saliencymixplus.mixing.options import Label, MixingOptions, Need, Scope, number
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttentiveMixOptions(MixingOptions):
+    """Options of AttentiveMix+.
+
+    Args:
+        alpha: λ₀ ~ Beta(alpha, alpha), the first image's fraction of the cells.
+        lam0: one λ₀ for the ``batch`` or one for each ``sample``.
+        top_k: number of cells instead of λ₀'s; 0: λ₀ decides.
+        area: λ by each pair's ``own`` area or by that of the ``first`` pair.
+    """
+
+    PUBLISHED: ClassVar[Mapping[str, Any]] = {
+        "pairs": "permutation",
+        "lam0": "batch",
+        "area": "first",
+    }
+
+    variant: Literal["corrected", "published"] = "corrected"
+    label: Label = "area"
+    alpha: float = number(1.0, 0.05, 100.0)
+    lam0: Scope = "sample"
+    top_k: int = number(0, 0, 10_000)
+    area: Literal["own", "first"] = "own"
+
+    @property
+    def per_sample(self) -> bool:
+        return self.lam0 == "sample"
+
+    @property
+    def needs(self) -> frozenset[Need]:
+        return frozenset({"network"})
+
+    @property
+    def coarse_maps(self) -> bool:
+        return True
+
+
+def attention(batch: Batch, options: AttentiveMixOptions) -> Tensor:
+    """Mean over the channels of the last feature map, (B, g, g)."""
+    assert batch.model is not None
+    return last_feature_map(batch.model, batch.images).float().mean(1)
+
+
+def attentivemix(sources: Sources, draw: Draw, options: AttentiveMixOptions) -> Blend:
+    """λ is the area that stays the first image's."""
+    assert draw.lam0 is not None
+    assert sources.saliency is not None
+    maps = sources.saliency[: draw.size]
+    cells = maps[0].numel()
+    if options.top_k:
+        count = torch.full_like(draw.lam0, options.top_k)
+    else:
+        count = (cells * draw.lam0).floor()
+    chosen = most_attentive(maps, count.clamp(1, cells).long())
+    mask = ~spread(chosen, sources.height, sources.width)
+    own = 1.0 - mask.float().mean((1, 2, 3))
+    return Blend(paste(sources, mask), mask, own[:1] if options.area == "first" else own)
+
+
+def most_attentive(maps: Tensor, count: Tensor) -> Tensor:
+    """True at the ``count`` (N or 1,) highest cells of maps (N, g, h); the first of equals."""
+    order = maps.flatten(1).argsort(dim=1, descending=True, stable=True)
+    place = torch.arange(order.shape[1], device=maps.device).expand_as(order)
+    rank = torch.empty_like(order).scatter_(1, order, place)
+    return (rank < count[:, None]).view_as(maps)
+
+
+def spread(cells: Tensor, height: int, width: int) -> Tensor:
+    """Cells (N, g, h) as pixels (N, 1, H, W): pixel y belongs to cell ⌊y·g/H⌋."""
+    rows = torch.arange(height, device=cells.device) * cells.shape[1] // height
+    columns = torch.arange(width, device=cells.device) * cells.shape[2] // width
+    return cells[:, rows][:, :, columns][:, None]
+
+
+METHOD = Method(
+    name="attentivemix",
+    label="AttentiveMix+",
+    year=2022,
+    summary="the cells that the network attends to most, at random size",
+    paper="arXiv:2209.04851",
+    options=AttentiveMixOptions,
+    apply=attentivemix,
+    maps=attention,
+    recipes={"attentivemix-published": {"variant": "published"}},
+)

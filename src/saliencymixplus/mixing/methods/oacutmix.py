@@ -1,0 +1,105 @@
+"""OA-CutMix: CutMix whose label follows the visible fraction of both objects, from their masks.
+
+Nauen, Frolov, Raue, Moser and Dengel, "OA-CutMix: Correcting the Label Bias of CutMix", 2026
+(arXiv:2606.04820). With v_a and v_b the visible fractions of the two objects,
+λ = v_a / (v_a + v_b); the absolute label counts their visible pixels instead.
+
+The default gives every pair its own box, keeps its odd sides, and labels by area where an image
+has no object or where neither can be seen: CutMix with ``box: sample`` and ``label: mask``.
+``variant: published`` is the released code (tobna/oa-cutmix): one box for the batch, CutMix's
+halved sides, a permutation drawn again up to ten times while it has a fixed point, and the label of
+``released_label``, which gives all weight to the partner where neither object is visible. Its blur
+of the masks cannot run and is left out; masks from 0 to 255 have to be divided by 255 first.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from saliencymixplus.mixing.batch import Blend, Sources
+from saliencymixplus.mixing.boxes import BoxSize
+from saliencymixplus.mixing.draws import Draw
+from saliencymixplus.mixing.method import Method
+from saliencymixplus.mixing.methods.cutmix import CutMixOptions, cutmix
+from saliencymixplus.mixing.options import Need, Scope, number
+from saliencymixplus.mixing.visible_fraction import OBJECT
+
+_TINY = 1e-7
+
+
+@dataclass(frozen=True, kw_only=True)
+class OACutMixOptions(CutMixOptions):
+    """Options of OA-CutMix, besides those of CutMix.
+
+    Args:
+        label: ``mask`` and ``mask_pixels``: relative and absolute label, see ``Options.label``;
+            ``released``: as the released code computes it.
+        absolute: with ``label: released``, weight of the absolute label; the rest is that of the
+            relative one.
+        object_weight: with ``label: released``, weight of the label by objects; the rest is that
+            of the area fraction.
+    """
+
+    PUBLISHED: ClassVar[Mapping[str, Any]] = {
+        "pairs": "redrawn",
+        "box": "batch",
+        "box_size": "halves",
+        "label": "released",
+    }
+
+    variant: Literal["corrected", "published"] = "corrected"
+    box: Scope = "sample"
+    box_size: BoxSize = "exact"
+    label: Literal["mask", "mask_pixels", "released"] = "mask"  # type: ignore[assignment]
+    absolute: float = number(0.0, 0.0, 1.0)
+    object_weight: float = number(1.0, 0.0, 1.0)
+
+    @property
+    def needs(self) -> frozenset[Need]:
+        return frozenset({"masks"})
+
+
+def oacutmix(sources: Sources, draw: Draw, options: OACutMixOptions) -> Blend:
+    """CutMix; the mixer weighs the labels, except for the released one."""
+    blend = cutmix(sources, draw, options)
+    if options.label != "released":
+        return blend
+    weight = blend.mask[:, 0].float()
+    lam = released_label(sources, weight, options.absolute)
+    area = 1.0 - weight.mean((1, 2))
+    return replace(blend, lam=options.object_weight * lam + (1.0 - options.object_weight) * area)
+
+
+def released_label(sources: Sources, weight: Tensor, absolute: float) -> Tensor:
+    """λ, (M,), of which the absolute label has the weight ``absolute``, the relative one the rest.
+
+    In the relative label an image without an object counts as wholly visible where it is the
+    first, as hidden where it is the second; and where neither object is visible λ is 0. The
+    absolute label is then ½. ``weight`` (M or 1, H, W) is how much of each pixel is the second's.
+    """
+    assert sources.masks is not None
+    objects = (sources.masks == OBJECT).float()
+    a, b = objects[: len(sources.index_b)], objects.index_select(0, sources.index_b)
+    whole_a, hidden_a, shown_b = a.sum((1, 2)), (a * weight).sum((1, 2)), (b * weight).sum((1, 2))
+    # In float32 whole + tiny is whole, so that a wholly covered object counts 0 exactly.
+    fraction_a = 1.0 - hidden_a / (whole_a + _TINY)
+    fraction_b = shown_b / (b.sum((1, 2)) + _TINY)
+    relative = (fraction_a / (fraction_a + fraction_b).clamp_min(_TINY)).clamp(0.0, 1.0)
+    visible = whole_a - hidden_a + shown_b
+    pixels = torch.where(visible > _TINY, (whole_a - hidden_a) / visible.clamp_min(_TINY), 0.5)
+    return absolute * pixels + (1.0 - absolute) * relative
+
+
+METHOD = Method(
+    name="oacutmix",
+    label="OA-CutMix",
+    year=2026,
+    summary="CutMix with labels by the visible fraction of each object",
+    paper="arXiv:2606.04820",
+    options=OACutMixOptions,
+    apply=oacutmix,
+    recipes={"oacutmix-published": {"variant": "published"}},
+)
