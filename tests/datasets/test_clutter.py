@@ -102,6 +102,13 @@ def test_splits_share_no_digit(draw: Any) -> None:
     assert len(shown["train"] | shown["test"]) == 1797
 
 
+def test_fewer_training_digits_are_the_first_of_all_classes(draw: Any) -> None:
+    few, all_ = (draw(8, "train", every=1, scraps=0, train_digits=n) for n in (100, None))
+    assert few.files == all_.files[:100]
+    np.testing.assert_array_equal(few.images, all_.images[:100])
+    assert (np.bincount(few.labels) >= 7).all()
+
+
 def test_more_placements_keep_the_first(draw: Any) -> None:
     one, more = draw(16, every=1, scraps=2), draw(16, every=1, scraps=2, test_placements=3)
     assert len(more.files) == len(set(more.files)) == 3 * 360

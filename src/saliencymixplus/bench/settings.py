@@ -57,6 +57,7 @@ def settings_for(section: ExperimentSettings, **given: Any) -> BenchSettings:
     training = section.training
     images, classes = OFFICIAL.get(section.download.source, OFFICIAL["cifar10"])
     if section.data.clutter is not None:
+        images = section.data.clutter.train_digits or images
         images *= section.data.clutter.train_placements
     return BenchSettings(
         model=section.model.name,

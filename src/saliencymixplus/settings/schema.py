@@ -47,6 +47,7 @@ class ClutterSettings(Section):
     scraps: Annotated[int, Field(ge=0, le=1000)] = 12  # pieces of other digits in each picture
     scrap_size: Annotated[int, Field(ge=1, le=1024)] = 5  # their side
     contrast: Annotated[int, Field(ge=1, le=100)] = 100  # opacity of all digits and scraps, in %
+    train_digits: Annotated[int, Field(ge=20, le=1437)] | None = None  # to train on; null: all
     train_placements: Annotated[int, Field(ge=1, le=100)] = 1  # pictures of each training digit
     test_placements: Annotated[int, Field(ge=1, le=100)] = 1
     seed: Seed = 0

@@ -32,7 +32,8 @@ class Clutter:
 
     def __init__(self, folder: Path, size: int, settings: ClutterSettings) -> None:
         """Read the digits in ``folder``; pictures will be ``size`` × ``size``."""
-        self._glyphs, self._labels, self._rows = read_digits(folder)
+        self._glyphs, self._labels, rows = read_digits(folder)
+        self._rows = rows | {"train": rows["train"][: settings.train_digits]}
         self._size, self._settings = size, settings
         placements = {"train": settings.train_placements, "test": settings.test_placements}
         self._shown = {
