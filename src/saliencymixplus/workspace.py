@@ -10,7 +10,16 @@ from pathlib import Path
 from saliencymixplus.errors import UserError
 
 # Folders at the top of the repository that the pipeline fills, and may empty.
-OUTPUTS = ("pipeline", "runs", "evaluations", "audits", "reports", "ablation", ".saliencymixplus")
+OUTPUTS = (
+    "pipeline",
+    "runs",
+    "evaluations",
+    "audits",
+    "reports",
+    "ablation",
+    "study",
+    ".saliencymixplus",
+)
 # DVC copies the repository below one of these for `dvc exp run --queue` and `--temp`.
 _DVC_COPIES = (".dvc", "tmp", "exps")
 

@@ -12,6 +12,7 @@ from tests.helpers import REPOSITORY
 SOURCE = REPOSITORY / "src" / "saliencymixplus"
 STAGES = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
 ABLATION = yaml.safe_load((REPOSITORY / "ablation/dvc.yaml").read_text(encoding="utf-8"))["stages"]
+STUDY = yaml.safe_load((REPOSITORY / "study/dvc.yaml").read_text(encoding="utf-8"))["stages"]
 # The file whose function a stage's command calls.
 ENTRIES = {
     "prepare": "datasets/prepare.py",
@@ -100,7 +101,15 @@ def test_the_ablations_stages_name_the_same(name: str) -> None:
     assert named(ABLATION[name]) == named(STAGES[name])
 
 
+def test_a_cell_of_the_study_names_all_that_it_computes_with() -> None:
+    deciding = {*COMPUTING, "datasets", "mixing", "study"} - {"evaluation", "comparison"}
+    files = {f for f in reached("study/cell.py") if f.partition("/")[0] in deciding}
+    below = {*named(STUDY["cell"])}
+    missing = [f for f in files if not any(f == dep or f.startswith(f"{dep}/") for dep in below)]
+    assert [f for f in missing if not f.endswith("__init__.py")] == []
+
+
 def test_everything_that_is_named_exists() -> None:
-    for stage in (*STAGES.values(), *ABLATION.values()):
+    for stage in (*STAGES.values(), *ABLATION.values(), *STUDY.values()):
         for dep in named(stage) if "deps" in stage else ():
             assert (SOURCE / dep).exists(), dep

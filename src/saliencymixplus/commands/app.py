@@ -11,6 +11,7 @@ from saliencymixplus.commands.compare import compare, report
 from saliencymixplus.commands.data import download, prepare, resolve
 from saliencymixplus.commands.evaluate import audit, evaluate
 from saliencymixplus.commands.preview import preview
+from saliencymixplus.commands.study import study_cell, study_report
 from saliencymixplus.commands.train import sync, train
 from saliencymixplus.errors import UserError, one_line
 
@@ -43,6 +44,8 @@ for command in (
     report,
     preview,
     bench,
+    study_cell,
+    study_report,
 ):
     app.command()(command)
 

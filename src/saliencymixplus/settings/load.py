@@ -47,6 +47,16 @@ class AblationSettings(Section):
     seeds: Seeds = (0,)
 
 
+class StudySettings(Section):
+    """``study:`` in params.yaml: which recipes are compared over which clutter data."""
+
+    experiment: str
+    object_sizes: Annotated[tuple[int, ...], Field(min_length=1), AfterValidator(_once)]
+    train_digits: Annotated[tuple[int, ...], Field(min_length=1), AfterValidator(_once)]
+    methods: Methods
+    seeds: Seeds = (0,)
+
+
 class _Top(Section):
     """The keys of params.yaml that are not experiments."""
 
@@ -57,6 +67,7 @@ class _Top(Section):
     evaluation: EvaluationSettings = EvaluationSettings()
     audit: AuditSettings = AuditSettings()
     ablation: AblationSettings | None = None
+    study: StudySettings | None = None
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,48 @@
+"""``study-cell`` and ``study-report``: the stages of ``dvc --cd study repro``."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from saliencymixplus.commands.options import DEFAULT_PARAMS, Overrides, ParamsFile, load
+from saliencymixplus.errors import UserError
+from saliencymixplus.files import check_folder
+
+
+def study_cell(
+    object_size: Annotated[int, typer.Option(help="Side of the objects in pixels.")],
+    train_digits: Annotated[int, typer.Option(help="Digits to train on.")],
+    output: Annotated[Path, typer.Option(help="Folder of the cell.")],
+    jobs: Annotated[
+        int | None, typer.Option(help="Trainings at once. Default: one per processor core.")
+    ] = None,
+    params: ParamsFile = DEFAULT_PARAMS,
+    set_: Overrides = [],  # noqa: B006
+) -> None:
+    """Train and audit all recipes of `study:` at one object size and amount of data."""
+    study = load(params, set_).top.study
+    if study is None:
+        raise UserError(f"{params}: there is no section `study`")
+
+    from saliencymixplus.datasets.cache import prepared
+    from saliencymixplus.study.cell import ROWS, overrides, run_cell
+
+    check_folder(output, ROWS)
+    loaded = load(params, [*set_, *overrides(study, object_size, train_digits)])
+    data = prepared(loaded.experiment(study.experiment), study.experiment)
+    run_cell(loaded, data, output, jobs=jobs or os.cpu_count() or 1, say=typer.echo)
+    typer.echo(f"cell: {output}")
+
+
+def study_report(
+    cells: Annotated[list[Path], typer.Argument(metavar="CELL", help="Folders of cells.")],
+    output: Annotated[Path, typer.Option(help="Folder of the report.")],
+) -> None:
+    """Curves over object size, and test error gained against label error removed."""
+    from saliencymixplus.study.report import write_report
+    from saliencymixplus.study.results import read_cells
+
+    typer.echo(write_report(read_cells(cells), output))
+    typer.echo(f"study: {output}")

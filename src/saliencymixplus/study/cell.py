@@ -1,0 +1,121 @@
+"""One cell of the study: every recipe and seed at one object size and amount of data."""
+
+import csv
+import multiprocessing
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass, fields
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from saliencymixplus.audit.audit import audit
+from saliencymixplus.errors import UserError
+from saliencymixplus.files import whole_directory, write_atomically
+from saliencymixplus.settings import RunSettings, RuntimeSettings
+from saliencymixplus.settings.load import Params, StudySettings
+from saliencymixplus.training.trainer import train
+
+ROWS = "cell.csv"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One training of a cell, with what the audit of its recipe found."""
+
+    object_size: int  # pixels, of pictures with this side:
+    image_size: int
+    train_digits: int
+    method: str
+    seed: int
+    top1_error: float  # on the test images after the last epoch, percent
+    seconds: float  # training alone
+    label_error: float | None  # mean |λ − λ*|; None for a recipe that doesn't mix
+    no_object: float | None  # fraction of the pasted regions that show no object
+
+
+def overrides(study: StudySettings, object_size: int, train_digits: int) -> list[str]:
+    """What a cell changes in params.yaml, in the form of ``--set``."""
+    clutter = f"{study.experiment}.data.clutter"
+    return [f"{clutter}.object_size={object_size}", f"{clutter}.train_digits={train_digits}"]
+
+
+def run_cell(
+    params: Params, prepared: Path, output: Path, *, jobs: int, say: Callable[[str], None]
+) -> list[Row]:
+    """Train every recipe with every seed, audit the recipes, and write ``output``.
+
+    Args:
+        params: with the cell's ``overrides``.
+        prepared: the cell's images.
+        output: becomes a folder of runs/, audit/ and cell.csv.
+        jobs: trainings at once; more than one needs as many processes.
+        say: told of every finished training.
+
+    Raises:
+        UserError: see ``train`` and ``audit``.
+    """
+    study = params.top.study
+    assert study is not None
+    runs = [
+        params.run(study.experiment, method, seed)
+        for method in study.methods
+        for seed in study.seeds
+    ]
+    clutter = runs[0].data.clutter
+    if clutter is None or clutter.train_digits is None:
+        raise UserError(f"study.experiment: {study.experiment} has no data.clutter.train_digits")
+    with whole_directory(output) as part:
+        folders = [part / "runs" / run.mix.name / f"seed{run.seed}" for run in runs]
+        summaries = []
+        for run, summary in zip(runs, _trained(runs, folders, prepared, jobs), strict=True):
+            summaries.append(summary)
+            say(f"{run.mix.name}, seed {run.seed}: {summary['last']['top1_error']:.2f} % error")
+        by_method: dict[str, list[Path]] = {}
+        for run, folder in zip(runs, folders, strict=True):
+            by_method.setdefault(run.mix.name, []).append(folder)
+        mixes = [params.mix(method) for method in study.methods]
+        audited = audit(prepared, mixes, by_method, params.top.audit, part / "audit")["mixes"]
+        rows = [
+            Row(
+                object_size=clutter.object_size,
+                image_size=run.data.image_size,
+                train_digits=clutter.train_digits,
+                method=run.mix.name,
+                seed=run.seed,
+                top1_error=summary["last"]["top1_error"],
+                seconds=summary["seconds"],
+                label_error=audited.get(run.mix.name, {}).get("mean_absolute_error"),
+                no_object=audited.get(run.mix.name, {}).get("no_object"),
+            )
+            for run, summary in zip(runs, summaries, strict=True)
+        ]
+        write_rows(part / ROWS, rows)
+    return rows
+
+
+def write_rows(path: Path, rows: list[Row]) -> None:
+    """Write ``rows`` as CSV, numbers in full."""
+
+    def fill(part: Path) -> None:
+        with part.open("w", encoding="utf-8", newline="") as file:
+            table = csv.DictWriter(file, [f.name for f in fields(Row)], lineterminator="\n")
+            table.writeheader()
+            table.writerows(asdict(row) for row in rows)
+
+    write_atomically(path, fill)
+
+
+def _trained(
+    runs: list[RunSettings], folders: list[Path], prepared: Path, jobs: int
+) -> list[dict[str, Any]]:
+    work = [
+        partial(train, run, prepared, folder, RuntimeSettings(tracker="none", progress="none"))
+        for run, folder in zip(runs, folders, strict=True)
+    ]
+    if jobs == 1:
+        return [task() for task in work]
+    # Not forked: torch's threads do not survive it.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(jobs, len(work)), context) as pool:
+        return [future.result() for future in [pool.submit(task) for task in work]]

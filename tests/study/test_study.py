@@ -1,0 +1,111 @@
+"""The study: a cell end to end, its rows read back, and the regression by hand."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from saliencymixplus.datasets.cache import prepared
+from saliencymixplus.errors import UserError
+from saliencymixplus.runs.read import load_run
+from saliencymixplus.settings import load_params
+from saliencymixplus.study.cell import Row, overrides, run_cell, write_rows
+from saliencymixplus.study.report import write_report
+from saliencymixplus.study.results import by_cell, read_cells, regression
+
+REPOSITORY = Path(__file__).parents[2]
+SMALL = [
+    "study.methods=[none, cutmix-sample-box, cutmix-object-mask]",
+    "study.seeds=[0, 1]",
+    "audit.images=32",
+    "clutter.data.image_size=12",
+    "clutter.data.clutter.test_placements=1",
+    "clutter.data.clutter.scraps=1",
+    "clutter.data.clutter.scrap_size=3",
+    "clutter.training.epochs=1",
+    "clutter.training.warmup_epochs=0",
+    "clutter.training.sample_epochs=[]",
+    "clutter.training.weights_epochs=[]",
+    "clutter.training.batch_size=16",
+]
+
+
+def row(method: str, error: float, label: float | None, empty: float, size: int = 8) -> Row:
+    return Row(size, 16, 100, method, 0, error, 1.0, label, None if label is None else empty)
+
+
+def test_a_cell_trains_and_audits_every_recipe(tmp_path: Path, state: Path) -> None:
+    path = REPOSITORY / "params.yaml"
+    study = load_params(path, SMALL).top.study
+    assert study is not None
+    params = load_params(path, [*SMALL, *overrides(study, 6, 40)])
+    section = params.experiment("clutter")
+    said: list[str] = []
+    data = prepared(section, "clutter", report=said.append)
+    rows = run_cell(params, data, tmp_path / "cell", jobs=1, say=said.append)
+    assert {(r.object_size, r.train_digits, r.image_size) for r in rows} == {(6, 40, 12)}
+    assert [(r.method, r.seed) for r in rows] == [
+        (method, seed) for method in study.methods for seed in study.seeds
+    ]
+    for r in rows:
+        run = load_run(tmp_path / "cell" / "runs" / r.method / f"seed{r.seed}")
+        assert r.top1_error == run.history[-1].test_top1_error
+    labels = {r.method: r.label_error for r in rows}
+    assert labels["none"] is None
+    assert labels["cutmix-sample-box"] > 0.1
+    assert labels["cutmix-object-mask"] == pytest.approx(0, abs=1e-6)
+    assert read_cells([tmp_path / "cell"]) == rows
+    write_report(rows, tmp_path / "report")
+    names = {path.name for path in (tmp_path / "report").iterdir()}
+    assert names == {"study.csv", "curves.png", "study.md"}  # one cell and recipe: no regression
+
+
+def test_the_regression_by_hand() -> None:
+    """Gains that are exactly 20 points per unit of label error, minus 30 per unit of background."""
+    rows = []
+    for size, base in ((8, 50.0), (12, 40.0)):
+        rows.append(row("none", 30, None, 0, size))
+        rows.append(row("cutmix-sample-box", base, 0.3, 0.2, size))
+        for method, label, empty in (
+            ("cutmix-mask", 0.1, 0.25),
+            ("saliencymixplus", 0.15, 0.1),
+            ("cutmix-object-mask", 0.05, 0.2),
+        ):
+            gain = 20 * (0.3 - label) - 30 * (0.2 - empty)
+            rows.append(row(method, base - gain, label, empty, size))
+    found = regression(by_cell(rows))
+    assert found is not None
+    assert found.label.value == pytest.approx(2.0)
+    assert found.background.value == pytest.approx(-3.0)
+    # Of label error alone: (0.2, 5.5), (0.15, 0) and (0.25, 5), each twice.
+    assert found.slope.value == pytest.approx(5.0)
+    assert found.r2 == pytest.approx(0.25**2 / (0.005 * 18.5))
+    assert len(found.points) == 6
+
+
+def test_without_three_points_there_is_no_regression() -> None:
+    rows = [row("cutmix-sample-box", 50, 0.3, 0.2), row("cutmix-mask", 45, 0.0, 0.2)]
+    assert regression(by_cell(rows)) is None
+
+
+@pytest.mark.parametrize("damage", ["", "object_size\nx\n", "\x00"])
+def test_damaged_cells_are_named(tmp_path: Path, damage: str) -> None:
+    folder = tmp_path / "cell"
+    with pytest.raises(UserError, match="cell"):
+        read_cells([folder])
+    folder.mkdir()
+    (folder / "cell.csv").write_text(damage)
+    with pytest.raises(UserError, match="cell"):
+        read_cells([folder])
+
+
+def test_a_training_counts_once(tmp_path: Path) -> None:
+    rows = [row("none", 30, None, 0)]
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        write_rows(tmp_path / name / "cell.csv", rows)
+    assert read_cells([tmp_path / "one"]) == rows
+    with pytest.raises(UserError, match="same training"):
+        read_cells([tmp_path / "one", tmp_path / "two"])
+    write_rows(tmp_path / "two" / "cell.csv", [replace(rows[0], seed=1)])
+    assert len(read_cells([tmp_path / "one", tmp_path / "two"])) == 2
