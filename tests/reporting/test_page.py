@@ -74,7 +74,13 @@ def test_a_table_brings_its_csv_and_latex(tmp_path):
 
 def test_blocks_as_markdown():
     table = Table([Column("a", "left")], [["1"]], "T")
-    blocks = ["# A", table, Picture("p.png", "a [b](c)"), Fold("More", ["text"]), Playground({})]
+    blocks = [
+        "# A",
+        table,
+        Picture("p.png", "a [b](c)"),
+        Fold("More", ["text"]),
+        Playground("", {}),
+    ]
     assert to_markdown(blocks) == (
         "# A\n\n**T**\n\n| a |\n| --- |\n| 1 |\n\n![a [b]\\(c)](<p.png>)\n\n**More**\n\ntext\n\n"
         "Two images can be mixed by hand in report.html.\n"

@@ -26,8 +26,9 @@ class Picture:
 
 @dataclass(frozen=True)
 class Playground:
-    """Data for mixing two images by hand (``playground.playground_data``)."""
+    """Two images to mix by hand: an introduction, and ``playground.playground_data``."""
 
+    introduction: str
     data: Mapping[str, Any]
 
 

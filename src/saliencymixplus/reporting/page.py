@@ -74,7 +74,8 @@ class _Page:
             case Picture():
                 return self._picture(block)
             case Playground():
-                return f'<div class="playground">{_data(block.data)}</div>'
+                introduction = escape.html(block.introduction)
+                return f'<div class="playground"><p>{introduction}</p>{_data(block.data)}</div>'
             case Fold():
                 inner = "\n".join(map(self.render, block.blocks))
                 title = escape.html(block.title)

@@ -22,20 +22,20 @@ from saliencymixplus.runs.read import Run
 COUNT = 8  # images to choose from
 LARGEST = 112  # side in pixels; larger images are reduced
 OBJECT = 1  # in a mask
+INTRODUCTION = (
+    "Drag the box on image a, or move it with the arrow keys (with Shift: change its size). λ is "
+    "the weight of image a's label. CutMix takes a's fraction of the pixels. SaliencyMix+ weighs "
+    "how much of each image's saliency stays visible. Object masks tell how much of each object "
+    "really does."
+)
 
 
 def playground_section(runs: Runs, prepared: Path | None) -> list[Block]:
     """The playground, if the prepared images are there."""
     if prepared is None or not (prepared / "meta.json").is_file():
         return []
-    return [
-        "## Mix two images by hand",
-        "Drag the box on image a (or move it with the arrow keys, Shift for its size). λ is the "
-        "weight of image a's label. CutMix takes a's fraction of the pixels; SaliencyMix+ weighs "
-        "how much of each image's saliency is visible; an object mask tells how much of each "
-        "object really is.",
-        Playground(playground_data(load_prepared(prepared), _network(runs))),
-    ]
+    data = playground_data(load_prepared(prepared), _network(runs))
+    return ["## Mix two images by hand", Playground(INTRODUCTION, data)]
 
 
 def playground_data(data: Prepared, run: Run | None) -> dict[str, Any]:

@@ -73,7 +73,7 @@ def comparison_section(compared: Comparison | None, figures: Figures) -> list[Bl
         figures.plot(
             pareto(compared),
             "pareto",
-            "Error against the cost of training. No method left of and below the front exists.",
+            "Error against the cost of training; a dashed line is the Pareto front.",
         ),
     ]
     for table in compared.tables:
@@ -173,9 +173,10 @@ def audit_section(
 
 
 def samples_section(runs: Runs, figures: Figures) -> list[Block]:
-    """The last grid of mixed samples of each recipe's first seed."""
+    """The last grid of mixed samples of each mixing recipe's first seed."""
     pictures: list[Block] = []
-    for mix, seeds in runs.items():
+    mixing = {mix: seeds for mix, seeds in runs.items() if _mixes(seeds[0])}
+    for mix, seeds in mixing.items():
         for grid in seeds[0].samples[-1:]:
             epoch = re.sub(r"\D+0*(?=\d)", "", grid.stem)
             caption = f"{method_label(mix)}, epoch {epoch}."
@@ -194,6 +195,10 @@ def metrics_table(runs: Runs, columns: Mapping[str, str], scale: float = 1) -> T
     ]
     head = [Column("Method", "left"), *(Column(columns[key], parts=MEAN_SD) for key in known)]
     return Table(head, rows)
+
+
+def _mixes(run: ReportedRun) -> bool:
+    return run.run.settings.mix.method != "none"
 
 
 def _metric_cell(seeds: Sequence[ReportedRun], key: str, scale: float) -> Value:

@@ -23,6 +23,7 @@ def draw_samples(context: TrainingContext, folder: Path) -> None:
     is not affected.
     """
     from saliencymixplus.pictures.grid import mixed_grid
+    from saliencymixplus.pictures.style import method_label
 
     run, meta, step, epoch = context.run, context.meta, context.parts.step, context.state.epoch
     count = min(_IMAGES, run.training.batch_size)
@@ -43,6 +44,7 @@ def draw_samples(context: TrainingContext, folder: Path) -> None:
             saliency=batch.saliency if step.mixer.needs_saliency else None,
             masks=batch.masks if step.mixer.needs_masks else None,
         )
+    when = f"epoch {epoch}" if epoch else "before training"
     image = mixed_grid(
         mixed,
         batch.images,
@@ -52,7 +54,7 @@ def draw_samples(context: TrainingContext, folder: Path) -> None:
         classes=meta.classes,
         saliency=batch.saliency,
         count=_SHOWN,
-        title=f"{run.mix.name}, " + (f"epoch {epoch}" if epoch else "before training"),
+        title=f"{method_label(run.mix.name)}, {when}",
     )
     path = folder / "samples" / f"epoch_{epoch:04d}.png"
     write_atomically(path, lambda part: Image.fromarray(image).save(part, format="PNG"))

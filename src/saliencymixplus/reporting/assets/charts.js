@@ -56,9 +56,9 @@ function drawPanel(panel, styles, tip) {
   const label = `${panel.title}: ${panel.y} over ${panel.x}. Arrow keys read the values.`;
   const svg = shape("svg", {
     viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", tabindex: 0, "aria-label": label,
-    "font-family": "system-ui, sans-serif", "font-size": 11, fill: "#222222", xmlns: SVG,
+    "font-family": "system-ui, sans-serif", "font-size": 12.5, fill: "#222222", xmlns: SVG,
   });
-  svg.append(shape("text", { x: LEFT, y: 16, "font-size": 13 }, panel.title));
+  svg.append(shape("text", { x: LEFT, y: 17, "font-size": 14.5 }, panel.title));
   for (const y of ticks(0, top)) {
     svg.append(shape("line", { x1: LEFT, x2: WIDTH - RIGHT, y1: up(y), y2: up(y), stroke: "#dddddd" }));
     svg.append(shape("text", { x: LEFT - 6, y: up(y) + 4, "text-anchor": "end" }, short(y)));
