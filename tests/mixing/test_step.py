@@ -297,7 +297,7 @@ def test_what_is_missing_is_said() -> None:
         ),
         ("saliency", lambda: mixing.create("saliencymix")(images, labels)),
         ("images", lambda: mixing.create("cutmix")(images[0], labels)),
-        ("B ≥ 1", lambda: mixing.create("cutmix")(images[:0], labels[:0])),
+        ("empty dimension", lambda: mixing.create("cutmix")(images[:0], labels[:0])),
         ("labels", lambda: mixing.create("cutmix")(images, labels[:2])),
         ("labels", lambda: mixing.create("cutmix")(images, labels[:, None, None])),
         (

@@ -17,9 +17,10 @@ on ``clean_gradient``, so on the whole of ``variant="published"``, and on ``sali
 """
 
 from saliencymixplus.mixing.batch import MixedBatch
+from saliencymixplus.mixing.collate import Collate, collate
 from saliencymixplus.mixing.draws import Draw
 from saliencymixplus.mixing.method import Method
-from saliencymixplus.mixing.mixer import Mixer, collate, create
+from saliencymixplus.mixing.mixer import Mixer, create
 from saliencymixplus.mixing.registry import METHODS, PRESETS, resolve_options
 from saliencymixplus.mixing.saliency import gradient_saliency, input_only
 from saliencymixplus.mixing.step import Step, backward, passes
@@ -27,6 +28,7 @@ from saliencymixplus.mixing.step import Step, backward, passes
 __all__ = [
     "METHODS",
     "PRESETS",
+    "Collate",
     "Draw",
     "Method",
     "MixedBatch",

@@ -1,11 +1,14 @@
 """What goes into the mixing of a batch and what comes out: images, two labels, their weights."""
 
+import warnings
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from saliencymixplus.mixing.checks import high_precision, logits_of
 
 Reduction = Literal["per_sample", "batch_mean"]
 
@@ -76,6 +79,7 @@ class MixedBatch:
     saliency: Tensor | None = None  # (B, H, W): the maps used, of the whole input batch
     aux: Tensor | None = None  # for the method's ``forward``
     reduction: Reduction = "per_sample"
+    clean_gradient: float = 0.0  # weight of the unmixed batch's gradient, still to be added
 
     @property
     def weight_b(self) -> Tensor:
@@ -87,29 +91,31 @@ class MixedBatch:
         """(M,) float32: the first label's part of both weights; λ where they sum to 1."""
         return self.lam if self.lam_b is None else self.lam / (self.lam + self.lam_b)
 
-    def losses(self, logits: Tensor) -> Tensor:
-        """λᵢ·CE(zᵢ, aᵢ) + (1 − λᵢ)·CE(zᵢ, bᵢ) for logits (M, K), unreduced: (M,) float32.
+    def losses(self, logits: Any) -> Tensor:
+        """λᵢ·CE(zᵢ, aᵢ) + (1 − λᵢ)·CE(zᵢ, bᵢ) for logits (M, K), unreduced: (M,).
 
         ``lam_b``, where there is one, takes the place of 1 − λ.
         """
-        first, second = self._cross_entropies(logits)
-        return self.lam * first + self.weight_b * second
+        self._warn()
+        return self._losses(logits)
 
-    def loss(self, logits: Tensor) -> Tensor:
+    def loss(self, logits: Any) -> Tensor:
         """The mean loss of the batch, a scalar.
 
         With ``reduction="batch_mean"`` both cross-entropies are averaged before λ weighs them,
         as the published code does: only the mean of λ then reaches the gradient.
         """
+        self._warn()
         if self.reduction == "per_sample":
-            return self.losses(logits).mean()
+            return self._losses(logits).mean()
         first, second = self._cross_entropies(logits)
         return (self.lam * first.mean() + self.weight_b * second.mean()).mean()
 
     def soft_labels(self, num_classes: int) -> Tensor:
         """Labels (M, K) float32: λ on the first class, 1 − λ (or ``lam_b``) on the second."""
-        first = _distribution(self.labels_a, num_classes)
-        second = _distribution(self.labels_b, num_classes)
+        self._warn()
+        first = _distribution(self.labels_a, num_classes, self.lam.dtype)
+        second = _distribution(self.labels_b, num_classes, self.lam.dtype)
         return self.lam[:, None] * first + self.weight_b[:, None] * second
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> "MixedBatch":
@@ -125,7 +131,20 @@ class MixedBatch:
         moved = {name: change(v) for name, v in values.items() if isinstance(v, Tensor)}
         return replace(self, **moved)
 
-    def _cross_entropies(self, logits: Tensor) -> tuple[Tensor, Tensor]:
+    def _losses(self, logits: Any) -> Tensor:
+        first, second = self._cross_entropies(logits)
+        return self.lam * first + self.weight_b * second
+
+    def _warn(self) -> None:
+        if self.clean_gradient > 0:
+            warnings.warn(
+                f"clean_gradient: {self.clean_gradient:g} is left out of this loss; "
+                "mixing.backward adds it (or set clean_gradient=0)",
+                stacklevel=3,
+            )
+
+    def _cross_entropies(self, output: Any) -> tuple[Tensor, Tensor]:
+        logits = logits_of(output)
         return (
             cross_entropy(logits, self.labels_a, reduction="none"),
             cross_entropy(logits, self.labels_b, reduction="none"),
@@ -165,13 +184,11 @@ def paste(sources: Sources, mask: Tensor) -> Tensor:
 
 def blend(a: Tensor, b: Tensor, weight: Tensor) -> Tensor:
     """(1 − weight)·a + weight·b in at least float32, returned in the images' dtype."""
-    high = torch.promote_types(a.dtype, torch.float32)
+    high = high_precision(a.dtype)
     weight = weight.to(high)
     mixed = a.to(high) * (1.0 - weight) + b.to(high) * weight
     return mixed.to(a.dtype) if a.dtype.is_floating_point else mixed.round().to(a.dtype)
 
 
-def _distribution(labels: Tensor, num_classes: int) -> Tensor:
-    if labels.ndim == 2:
-        return labels.float()
-    return F.one_hot(labels, num_classes).float()
+def _distribution(labels: Tensor, num_classes: int, dtype: torch.dtype) -> Tensor:
+    return (labels if labels.ndim == 2 else F.one_hot(labels, num_classes)).to(dtype)

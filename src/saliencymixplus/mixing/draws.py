@@ -104,8 +104,9 @@ def normal(
 ) -> Tensor:
     """Standard normal float32 numbers, drawn where the generator lives."""
     if generator is None or generator.device.type == device.type:
-        return torch.randn(shape, generator=generator, device=device)
-    return torch.randn(shape, generator=generator, device=generator.device).to(device)
+        return torch.randn(shape, generator=generator, device=device, dtype=torch.float32)
+    drawn = torch.randn(shape, generator=generator, device=generator.device, dtype=torch.float32)
+    return drawn.to(device)
 
 
 def beta(

@@ -1,7 +1,7 @@
 """The mixer: draws the random numbers of a method and applies them to a batch."""
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from saliencymixplus.mixing import draws
 from saliencymixplus.mixing.batch import Batch, MixedBatch, Sources, memory_format, select
+from saliencymixplus.mixing.checks import check_map, checked_labels
 from saliencymixplus.mixing.draws import Draw
 from saliencymixplus.mixing.method import Method
-from saliencymixplus.mixing.options import MASK_LABELS, Options
+from saliencymixplus.mixing.options import MASK_LABELS, Options, as_json
 from saliencymixplus.mixing.registry import settle
 from saliencymixplus.mixing.saliency import gradient_saliency, smooth
 from saliencymixplus.mixing.visible_fraction import label_weight
@@ -37,6 +38,7 @@ class Mixer:
         self.needs = self.options.needs
         if self.options.label in MASK_LABELS or self.options.position == "object":
             self.needs |= {"masks"}
+        self._how: dict[str, Any] | None = None  # arguments of torch.compile; None: not compiled
         self._mix: Callable[..., dict[str, Any]] = _mix
         self._loss: Callable[[MixedBatch, Tensor], Tensor] = MixedBatch.loss
 
@@ -62,13 +64,26 @@ class Mixer:
         be compiled, and a sequential choice of partners takes too long to compile.
         """
         found = copy.copy(self)
-        found._mix = torch.compile(_mix, **how)
-        found._loss = torch.compile(MixedBatch.loss, **how)
+        found._compile(how)
         return found
+
+    def _compile(self, how: dict[str, Any]) -> None:
+        self._how = how
+        self._mix = torch.compile(_mix, **how)
+        self._loss = torch.compile(MixedBatch.loss, **how)
 
     def loss(self, mixed: MixedBatch, logits: Tensor) -> Tensor:
         """``mixed.loss(logits)``, compiled where the mixer is."""
         return self._loss(mixed, logits)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Compiled functions cannot be pickled: they are compiled again.
+        return {"method": self.method, "options": as_json(self.options), "how": self._how}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["method"], **state["options"])  # type: ignore[misc]
+        if state["how"] is not None:
+            self._compile(state["how"])
 
     def __repr__(self) -> str:
         chosen = ", ".join(f"{name}={value!r}" for name, value in vars(self.options).items())
@@ -114,6 +129,7 @@ class Mixer:
         saliency: Tensor | None = None,
         masks: Tensor | None = None,
         draw: Draw | None = None,
+        differentiable: bool = False,
     ) -> MixedBatch:
         """Mix a batch.
 
@@ -126,11 +142,14 @@ class Mixer:
                 of a feature map (B, h, w), a value for each cell.
             masks: (B, H, W) object masks, where ``needs_masks``: 0 background, 1 object, 2 unknown.
             draw: the random numbers, instead of drawing them.
+            differentiable: let gradients flow from the mixed images to ``images``; by default
+                they stop there. Maps and label weights stay constants.
 
         Raises:
-            ValueError: shapes that do not fit, or a missing model, map or mask.
+            ValueError: types or shapes that do not fit, or a missing model, map or mask.
         """
-        self._check(images, labels, saliency, masks, model)
+        labels = checked_labels(images, labels)
+        self._check(images, saliency, masks, model)
         batch_size, _, height, width = images.shape
         if draw is None:
             draw = self.draw(batch_size, height, width, generator=generator, device=images.device)
@@ -140,6 +159,7 @@ class Mixer:
             assert model is not None
             saliency, _ = gradient_saliency(model, images, labels, **self.saliency_options())
         # Half precision would lose the boxes' arithmetic and the maps' small values.
+        flows = differentiable and torch.is_grad_enabled()
         with torch.autocast(images.device.type, enabled=False), torch.no_grad():
             method, options, batch = self._method, self.options, Batch(images, labels, model, masks)
             if saliency is None and method.maps is not None:
@@ -149,10 +169,16 @@ class Mixer:
             if method.pair is not None:
                 partners = method.pair(batch, saliency, options)
                 draw = draw if partners is None else replace(draw, index_b=partners)
-            found = self._mix(method, options, images, labels, saliency, masks, draw)
+            with torch.set_grad_enabled(flows):
+                found = self._mix(method, options, images, labels, saliency, masks, draw)
         if saliency is not None and saliency.shape[1:] != (height, width):
             saliency = F.interpolate(saliency[:, None].float(), (height, width))[:, 0]
-        return MixedBatch(**found, index_b=draw.index_b, saliency=saliency)
+        return MixedBatch(
+            **found,
+            index_b=draw.index_b,
+            saliency=saliency,
+            clean_gradient=options.clean_gradient,
+        )
 
     def forward(self, model: nn.Module, mixed: MixedBatch) -> tuple[Any, MixedBatch]:
         """The mixed forward pass: what the network returns, and the batch to take its loss of.
@@ -177,25 +203,12 @@ class Mixer:
     def _check(
         self,
         images: Tensor,
-        labels: Tensor,
         saliency: Tensor | None,
         masks: Tensor | None,
         model: nn.Module | None,
     ) -> None:
-        if images.ndim != 4 or images.shape[0] == 0:
-            raise ValueError(f"images must be (B, C, H, W) with B ≥ 1, not {tuple(images.shape)}")
-        if labels.ndim not in (1, 2) or labels.shape[0] != images.shape[0]:
-            raise ValueError(
-                f"labels {tuple(labels.shape)} do not fit images {tuple(images.shape)}: "
-                "give (B,) class indices or (B, K) distributions"
-            )
-        expected = (images.shape[0], *images.shape[2:])
-        for name, maps in (("saliency", saliency), ("masks", masks)):
-            coarse = name == "saliency" and self.options.coarse_maps
-            if maps is None or (coarse and maps.ndim == 3 and len(maps) == len(images)):
-                continue
-            if tuple(maps.shape) != expected:
-                raise ValueError(f"{name} must be {expected}, not {tuple(maps.shape)}")
+        check_map("saliency", saliency, images, coarse=self.options.coarse_maps)
+        check_map("masks", masks, images)
         if self.needs_masks and masks is None:
             raise ValueError(f"{self.method} takes object masks: pass masks=")
         if saliency is not None:
@@ -225,24 +238,6 @@ def create(method: str, **options: Any) -> Mixer:
         ValueError: an unknown method, option or value; one line with the nearest name.
     """
     return Mixer(method, **options)
-
-
-def collate(
-    mixer: Mixer, *, generator: torch.Generator | None = None
-) -> Callable[[Sequence[Any]], MixedBatch]:
-    """A ``collate_fn`` that stacks samples ``(image, label[, saliency])`` and mixes them.
-
-    For methods that need no model. Without a generator each ``DataLoader`` worker draws from its
-    own seed.
-    """
-    if mixer.needs_model:
-        raise ValueError(f"{mixer.method} needs the network: mix in the training loop instead")
-
-    def stack(samples: Sequence[Any]) -> MixedBatch:
-        images, labels, *maps = torch.utils.data.default_collate(list(samples))
-        return mixer(images, labels, saliency=maps[0] if maps else None, generator=generator)
-
-    return stack
 
 
 def _mix(
@@ -289,5 +284,5 @@ def _rows(boxes: Tensor | None, count: int) -> Tensor | None:
 
 
 def _unmixed(images: Tensor, labels: Tensor, draw: Draw) -> MixedBatch:
-    whole = torch.ones(images.shape[0], device=images.device)
+    whole = torch.ones(images.shape[0], dtype=torch.float32, device=images.device)
     return MixedBatch(images, labels, labels, whole, draw.index_b, draw.index_b, whole)

@@ -29,6 +29,10 @@ class Options:
     settable. Field defaults are those of the default variant.
     """
 
+    def __getitem__(self, name: str) -> Any:
+        """An option by name, as in version 0.1, where the options were a dictionary."""
+        return as_json(self)[name]
+
     # What ``variant: published`` changes; empty for a method without that option.
     PUBLISHED: ClassVar[Mapping[str, Any]] = {}
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from saliencymixplus.mixing.batch import cross_entropy
+from saliencymixplus.mixing.checks import logits_of
 from saliencymixplus.mixing.draws import mapped_size
 
 Autocast = Callable[[], AbstractContextManager[object]]
@@ -76,12 +77,18 @@ def gradient_saliency(
     inputs = inputs.requires_grad_()
     with torch.enable_grad(), pass_mode(model, mode, batch_norm):
         with autocast():
-            logits = model(inputs)
+            logits = logits_of(model(inputs))
         loss = cross_entropy(logits, labels)
-        gradients = torch.autograd.grad(
-            loss, [inputs, *parameters], allow_unused=bool(parameters), materialize_grads=False
+        gradients: tuple[Tensor | None, ...] = (None,)
+        if loss.requires_grad:
+            gradients = torch.autograd.grad(loss, [inputs, *parameters], allow_unused=True)
+        gradient = gradients[0]
+    if gradient is None:
+        raise ValueError(
+            "the network's output does not depend differentiably on the images, which its saliency "
+            "needs: look for detach(), no_grad() or an output that ignores the input"
         )
-    saliency = aggregate(gradients[0])
+    saliency = aggregate(gradient)
     if resolution != 1.0:
         maps = F.interpolate(saliency[:, None], size=(height, width), mode="bilinear")
         saliency = maps[:, 0]

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from saliencymixplus.mixing.batch import MixedBatch, cross_entropy
+from saliencymixplus.mixing.checks import logits_of
 from saliencymixplus.mixing.draws import Draw
 from saliencymixplus.mixing.mixer import Mixer
 from saliencymixplus.mixing.saliency import Autocast, gradient_saliency, pass_mode
@@ -64,7 +65,7 @@ def backward(
     context = autocast or nullcontext
     if not mix or mixer.method == "none":
         with context():
-            logits = model(images)
+            logits = logits_of(model(images))
         loss = cross_entropy(logits, labels)
         loss.backward()
         return Step(loss.detach(), logits.detach(), None)
@@ -86,8 +87,10 @@ def backward(
         masks=masks,
         draw=draw,
     )
+    mixed = replace(mixed, clean_gradient=0.0)  # added above
     with context():
-        logits, mixed = mixer.forward(model, mixed)
+        output, mixed = mixer.forward(model, mixed)
+    logits = logits_of(output)
     loss = mixer.loss(mixed, logits)
     loss.backward()
     return Step(loss.detach(), logits.detach(), mixed)
@@ -122,7 +125,7 @@ def _before_mixing(
         # Beside the mixed pass, this one moves the batch-norm statistics only if it is told to.
         with pass_mode(local, "train", options.batch_norm):
             with context():
-                logits = local(images)
+                logits = logits_of(local(images))
             loss = cross_entropy(logits, labels)
             gradients = torch.autograd.grad(loss, trained, allow_unused=True)
         _accumulate(trained, gradients, weight)

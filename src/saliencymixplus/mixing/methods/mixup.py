@@ -27,7 +27,7 @@ class MixupOptions(MixingOptions):
 def mixup(sources: Sources, draw: Draw, options: MixupOptions) -> Blend:
     """λ is λ₀ itself."""
     assert draw.lam0 is not None
-    weight = (1.0 - draw.lam0).float()[:, None, None, None]
+    weight = (1.0 - draw.lam0)[:, None, None, None]
     mask = weight.expand(-1, 1, sources.height, sources.width)
     return Blend(blend(sources.a, sources.b, weight), mask, draw.lam0)
 

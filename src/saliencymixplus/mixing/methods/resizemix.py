@@ -143,7 +143,7 @@ def resized_into(images: Tensor, boxes: Tensor) -> Tensor:
 def _within(start: Tensor, end: Tensor, side: int) -> Tensor:
     """Pixel centres along one side as places in the source, −1 … 1: (N, side) float32."""
     pixels = torch.arange(side, device=start.device) - start[:, None]
-    return (2.0 * pixels + 1.0) / (end - start).clamp_min(1)[:, None] - 1.0
+    return (2 * pixels + 1).float() / (end - start).clamp_min(1)[:, None] - 1.0
 
 
 METHOD = Method(

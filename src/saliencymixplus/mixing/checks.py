@@ -1,0 +1,84 @@
+"""What a mixer accepts: every mistake of the caller is one ValueError that says what to give."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def checked_labels(images: Any, labels: Any) -> Tensor:
+    """The labels, int64 where they are class indices, after checking both.
+
+    Raises:
+        ValueError: images that are not a tensor (B, C, H, W) without an empty dimension, or labels
+            that are neither class indices (B,) nor distributions (B, K).
+    """
+    if not isinstance(images, Tensor):
+        raise ValueError(f"images must be a tensor (B, C, H, W), not {_kind(images)}")
+    if images.ndim != 4 or 0 in images.shape:
+        raise ValueError(
+            f"images must be (B, C, H, W) without an empty dimension, not {tuple(images.shape)}"
+        )
+    wanted = "give class indices (B,) or distributions (B, K)"
+    if not isinstance(labels, Tensor):
+        raise ValueError(f"labels must be a tensor, not {_kind(labels)}: {wanted}")
+    if labels.ndim not in (1, 2) or labels.shape[0] != images.shape[0]:
+        raise ValueError(
+            f"labels {tuple(labels.shape)} do not fit images {tuple(images.shape)}: {wanted}"
+        )
+    if labels.ndim == 1:
+        if labels.is_floating_point() or labels.is_complex():
+            raise ValueError(f"labels (B,) must be integers, not {labels.dtype}: {wanted}")
+        return labels.long()
+    return labels
+
+
+def check_map(name: str, value: Any, images: Tensor, *, coarse: bool = False) -> None:
+    """Check maps (B, H, W) of images (B, C, H, W); ``coarse``: of any resolution (B, h, w).
+
+    Raises:
+        ValueError: another type or shape.
+    """
+    if value is None:
+        return
+    count, _, height, width = images.shape
+    if not isinstance(value, Tensor):
+        raise ValueError(f"{name} must be a tensor {(count, height, width)}, not {_kind(value)}")
+    fits = value.ndim == 3 and len(value) == count and (coarse or value.shape[1:] == (height, width))
+    if not fits:
+        raise ValueError(f"{name} must be {(count, height, width)}, not {tuple(value.shape)}")
+
+
+def logits_of(output: Any) -> Tensor:
+    """The logits in what a network returns.
+
+    A tensor itself; the ``logits`` of an object or a dictionary, as torchvision's and Hugging
+    Face's networks return them; or the first entry of a tuple or list.
+
+    Raises:
+        ValueError: there are none.
+    """
+    found = output
+    if isinstance(output, Mapping):
+        found = output.get("logits")
+    elif hasattr(output, "logits"):
+        found = output.logits
+    elif isinstance(output, tuple | list) and output:
+        found = output[0]
+    if not isinstance(found, Tensor):
+        raise ValueError(
+            f"the network returns {_kind(output)}: it must be logits, (logits, …), or something "
+            "with `logits`"
+        )
+    return found
+
+
+def high_precision(dtype: torch.dtype) -> torch.dtype:
+    """The floating dtype in which images of ``dtype`` are weighed: float32 or wider."""
+    return torch.promote_types(dtype, torch.float32) if dtype.is_floating_point else torch.float32
+
+
+def _kind(value: object) -> str:
+    kind = type(value)
+    return kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"

@@ -1,0 +1,107 @@
+"""Mixing in the data loader: a ``collate_fn`` that stacks samples and mixes them."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch.utils.data import default_collate, get_worker_info
+
+from saliencymixplus.mixing.batch import MixedBatch
+from saliencymixplus.mixing.mixer import Mixer
+
+# Keys of dict samples → the mixer's arguments.
+_KEYS = {
+    "pixel_values": "images",
+    "images": "images",
+    "image": "images",
+    "labels": "labels",
+    "label": "labels",
+    "saliency": "saliency",
+    "masks": "masks",
+    "mask": "masks",
+}
+
+
+def collate(mixer: Mixer, *, generator: torch.Generator | None = None) -> "Collate":
+    """A ``collate_fn`` for ``DataLoader`` that stacks samples and mixes them.
+
+    For methods that need no network; it can be pickled, so workers may be started by any method.
+
+    Args:
+        mixer: a mixer without ``needs_model``.
+        generator: source of the random numbers; None: torch's own, which ``DataLoader`` seeds in
+            each worker. In a worker, the numbers derive from the generator's seed and the
+            worker's, which differ between workers and epochs; they repeat if the ``DataLoader``
+            has a seeded generator as well.
+
+    Returns:
+        A function of samples ``(image, label)``, ``(image, label, map)`` or dictionaries with
+        ``pixel_values`` (or ``image``), ``labels`` (or ``label``) and where the method takes them
+        ``saliency`` or ``masks``. A third field is the mask (H, W) where the mixer needs masks,
+        else the saliency map (H, W).
+
+    Raises:
+        ValueError: the mixer needs the network.
+
+    Example:
+        >>> from saliencymixplus.mixing import create
+        >>> samples = [(torch.zeros(3, 8, 8), 0), (torch.ones(3, 8, 8), 1)]
+        >>> mixed = collate(create("cutmix"))(samples)
+        >>> mixed.images.shape, mixed.labels_b.tolist()
+        (torch.Size([2, 3, 8, 8]), [1, 0])
+    """
+    return Collate(mixer, generator)
+
+
+class Collate:
+    """See ``collate``."""
+
+    def __init__(self, mixer: Mixer, generator: torch.Generator | None = None) -> None:
+        if mixer.needs_model:
+            raise ValueError(f"{mixer.method} needs the network: mix in the training loop instead")
+        self.mixer = mixer
+        self.generator = generator
+        self._workers: tuple[int, torch.Generator] | None = None  # seed and generator of a worker
+
+    def __call__(self, samples: Sequence[Any]) -> MixedBatch:
+        fields = self._stacked(samples)
+        images, labels = fields.pop("images"), fields.pop("labels")
+        return self.mixer(images, labels, generator=self._generator(), **fields)
+
+    def _stacked(self, samples: Sequence[Any]) -> dict[str, Any]:
+        if not samples:
+            raise ValueError("there are no samples to collate")
+        first = samples[0]
+        if isinstance(first, Mapping):
+            unknown = [key for key in first if key not in _KEYS]
+            if unknown:
+                raise ValueError(f"a mixed batch has no place for a sample's {unknown[0]!r}")
+            names = [_KEYS[key] for key in first]
+            columns = [[sample[key] for sample in samples] for key in first]
+        else:
+            extra = "masks" if self.mixer.needs_masks else "saliency"
+            names = ["images", "labels", extra]
+            if not isinstance(first, tuple | list) or len(first) not in (2, 3):
+                raise ValueError("samples must be (image, label), (image, label, map) or dicts")
+            columns = [list(column) for column in zip(*samples, strict=True)]
+        fields = {name: _stack(name, column) for name, column in zip(names, columns, strict=False)}
+        if missing := {"images", "labels"} - set(fields):
+            raise ValueError(f"samples lack their {' and '.join(sorted(missing))}")
+        return fields
+
+    def _generator(self) -> torch.Generator | None:
+        worker = get_worker_info()
+        if self.generator is None or worker is None:
+            return self.generator
+        if self._workers is None or self._workers[0] != worker.seed:
+            seed = (self.generator.initial_seed() * 6364136223846793005 + worker.seed) % 2**63
+            self._workers = worker.seed, torch.Generator().manual_seed(seed)
+        return self._workers[1]
+
+
+def _stack(name: str, values: list[Any]) -> Any:
+    try:
+        return default_collate(values)
+    except (TypeError, RuntimeError) as error:
+        kind = type(values[0]).__name__
+        raise ValueError(f"the {name} of a batch ({kind}) cannot be stacked: {error}") from error
