@@ -45,7 +45,9 @@ def check_map(name: str, value: Any, images: Tensor, *, coarse: bool = False) ->
     count, _, height, width = images.shape
     if not isinstance(value, Tensor):
         raise ValueError(f"{name} must be a tensor {(count, height, width)}, not {_kind(value)}")
-    fits = value.ndim == 3 and len(value) == count and (coarse or value.shape[1:] == (height, width))
+    fits = (
+        value.ndim == 3 and len(value) == count and (coarse or value.shape[1:] == (height, width))
+    )
     if not fits:
         raise ValueError(f"{name} must be {(count, height, width)}, not {tuple(value.shape)}")
 

@@ -83,7 +83,7 @@ def patches(saliency: Tensor, side: int) -> Tensor:
 
 def quantiles(chance: Tensor) -> Tensor:
     """One of ten quantiles from 0 to 0.99 for each number in [0, 1)."""
-    steps = torch.linspace(0.0, 0.99, _QUANTILES, device=chance.device)
+    steps = torch.linspace(0.0, 0.99, _QUANTILES, dtype=torch.float32, device=chance.device)
     return steps.index_select(0, (chance * _QUANTILES).long())
 
 
