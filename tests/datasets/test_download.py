@@ -4,9 +4,11 @@ import http.server
 import json
 import socket
 import threading
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -115,6 +117,10 @@ def test_a_passing_fault_is_retried(fault: str, settings: Any, bench: Any, mirro
         ("403", "403", 1),
         ("flip", "SHA-256", 1),
         ("redirect http://example.org/x", "only https", 1),
+        ("redirect http://localhost/x", "redirects to http://localhost/x: only https", 1),
+        ("redirect https://localhost:1/x", "an address of this machine or a private network", 1),
+        ("redirect https://10.1.2.3/x", "an address of this machine or a private network", 1),
+        ("redirect https://[::ffff:192.168.0.1]/x", "a private network", 1),
         ("redirect ftp://127.0.0.1/x", "only https", 1),
         ("redirect file:///etc/passwd", "not allowed", 1),
     ],
@@ -126,6 +132,58 @@ def test_a_lasting_fault_leaves_nothing_and_a_retry_works(
     bench.refused(settings, culprit)
     assert len(mirror.asked) == attempts
     assert bench.run(settings).meta.counts == {"train": 20, "test": 4}
+
+
+def test_a_redirect_on_the_same_host_is_followed_and_said(
+    settings: Any, bench: Any, mirror: Mirror
+) -> None:
+    mirror.faults = [f"redirect {mirror.url}/{NAME}"]
+    bench.download(settings)
+    assert len(mirror.asked) == 2
+    assert f"{NAME}: redirected to http://127.0.0.1" in bench.lines
+
+
+ADDRESSES = {"public.example": "93.184.216.34", "inside.example": "10.0.0.7"}
+
+
+@pytest.mark.parametrize(
+    ("start", "target", "what"),
+    [
+        ("https://a.example/x", "https://public.example/y", None),
+        ("https://a.example/x", "https://a.example/y", None),
+        ("https://inside.example/x", "https://inside.example/y", None),  # named by the user
+        ("http://127.0.0.1/x", "https://public.example/y", None),
+        ("https://a.example/x", "https://inside.example/y", "private network"),
+        ("https://a.example/x", "https://localhost/y", "private network"),
+        ("https://a.example/x", "https://169.254.169.254/y", "private network"),
+        ("https://a.example/x", "https://127.1/y", "private network"),
+        ("https://a.example/x", "https://[::1]/y", "private network"),
+        ("https://a.example/x", "https://intranet/y", "private network"),
+        ("https://a.example/x", "http://127.0.0.1/y", "only https"),
+        ("https://a.example/x", "http://a.example/y", "only https"),
+    ],
+)
+def test_redirects_lead_to_public_hosts_over_https_only(
+    start: str, target: str, what: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = socket.getaddrinfo
+
+    def resolve(host: str, *rest: Any, **options: Any) -> Any:
+        if host.endswith(("example", "intranet")) and host not in ADDRESSES:
+            raise socket.gaierror(host)
+        return real(ADDRESSES.get(host, host), *rest, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    said: list[str] = []
+    handler = fetch._Redirects(said.append)
+    request = urllib.request.Request(start)
+    if what is None:
+        handler.redirect_request(request, None, 302, "", {}, target)
+        assert said == [f"redirected to https://{urlsplit(target).hostname}"]
+    else:
+        with pytest.raises(UserError, match=what):
+            handler.redirect_request(request, None, 302, "", {}, target)
+        assert said == []
 
 
 def test_no_server(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:

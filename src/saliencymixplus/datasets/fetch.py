@@ -2,9 +2,11 @@
 
 import http.client
 import ipaddress
+import socket
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,7 +20,7 @@ PAUSES = (1.0, 5.0)  # seconds before the second and the third attempt
 
 
 def check_address(url: str) -> None:
-    """Accept https anywhere and http on this very machine.
+    """Accept https anywhere, and http on this machine.
 
     Raises:
         UserError: anything else.
@@ -28,7 +30,7 @@ def check_address(url: str) -> None:
         host, _ = parts.hostname, parts.port
     except ValueError as error:  # its text may hold a part of the password
         raise UserError(
-            f"download.mirror: {plain(url)} is no address (in a password, write / ? # @ "
+            f"download.mirror: {plain(url)} is not a valid address (in a password, write / ? # @ "
             "as %2F %3F %23 %40)"
         ) from error
     if not host:
@@ -46,10 +48,14 @@ def check_address(url: str) -> None:
 
 
 def fetch(url: str, path: Path, *, report: Report) -> None:
-    """Write what ``url`` answers to ``path``, in up to three attempts. Checksums are the caller's.
+    """Write the response of ``url`` to ``path``, in up to three attempts.
+
+    Redirects are followed over https to the same host or a public one, and reported. Checking the
+    bytes is up to the caller.
 
     Raises:
-        UserError: it cannot be had, or breaks off; ``path`` is then not there.
+        UserError: the server cannot be reached, refuses, or breaks off; ``path`` does not exist
+            then.
     """
     check_address(url)
     name = path.name
@@ -61,7 +67,7 @@ def fetch(url: str, path: Path, *, report: Report) -> None:
         except (OSError, http.client.HTTPException) as error:
             path.unlink(missing_ok=True)
             reason = _reason(error)
-            # Asking again helps against an overload, not against "not found" or a bad redirection.
+            # Trying again helps against an overload, not against "not found" or a bad redirect.
             final = isinstance(error, urllib.error.HTTPError) and error.code < 500
             if pause is None or final:
                 raise UserError(
@@ -75,7 +81,7 @@ def fetch(url: str, path: Path, *, report: Report) -> None:
 
 
 def plain(url: str) -> str:
-    """The address without user, password and query: fit for a log."""
+    """The address without user, password and query, fit for a log."""
     scheme, separator, rest = url.partition("://")
     try:
         urlsplit(url).port  # noqa: B018
@@ -87,17 +93,31 @@ def plain(url: str) -> str:
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Follow no redirection to a place that could not be asked for directly."""
+    """Follow a redirect only over https, and only to the same host or a public one."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
 
     def redirect_request(
         self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str
     ) -> Any:
         check_address(newurl)
+        old, new = urlsplit(req.full_url), urlsplit(newurl)
+        where = f"{plain(req.full_url)} redirects to {plain(newurl)}"
+        same_host = new.hostname == old.hostname
+        if new.scheme != "https" and not (same_host and old.scheme == new.scheme):
+            raise UserError(f"{where}: only https is followed: name another download.mirror")
+        if not same_host and not _is_public(new.hostname or ""):
+            raise UserError(
+                f"{where}, an address of this machine or a private network, which is not followed: "
+                "if you trust it, name it as download.mirror"
+            )
+        self._say(f"redirected to {new.scheme}://{new.hostname}")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 def _attempt(url: str, path: Path, report: Report) -> None:
-    handlers: list[Any] = [_Redirects()]
+    handlers: list[Any] = [_Redirects(lambda text: report(f"{path.name}: {text}"))]
     if _is_loopback(urlsplit(url).hostname or ""):
         handlers.append(urllib.request.ProxyHandler({}))
     opener = urllib.request.build_opener(*handlers)
@@ -131,3 +151,13 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _is_public(host: str) -> bool:
+    """Whether all addresses of ``host`` are public; a name that only a proxy can resolve counts."""
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except OSError:
+        return "." in host
+    addresses = [ipaddress.ip_address(str(entry[4][0]).partition("%")[0]) for entry in found]
+    return all((getattr(a, "ipv4_mapped", None) or a).is_global for a in addresses)
