@@ -13,12 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.peers.common import Case
+from tests.peers.common import CHECKS, Case
 
 FOLDER = Path(os.environ.get("PEER_GOLDEN_DIR") or Path(__file__).parent / "golden_peers")
 CASES = sorted(FOLDER.glob("*.npz"))
-PEERS = Path(__file__).parent / "peers"
-CHECKS = {path.stem for path in PEERS.glob("*.py") if "\ndef check(" in path.read_text()}
 
 
 class Arrays(dict[str, np.ndarray]):

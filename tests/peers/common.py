@@ -1,12 +1,19 @@
 """What the checks of the recorded cases share: ``check(case)`` in ``tests/peers/METHOD.py``."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
 Case = Mapping[str, np.ndarray]
+# The methods that have a check.
+CHECKS = {
+    path.stem
+    for path in Path(__file__).parent.glob("*.py")
+    if "\ndef check(" in path.read_text("utf-8")
+}
 
 
 def tensor(case: Case, name: str) -> Tensor:

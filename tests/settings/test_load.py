@@ -1,6 +1,7 @@
 """Settings: what params.yaml may hold, and how a mistake in it is reported."""
 
 import json
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from saliencymixplus.errors import UserError
+from saliencymixplus.mixing import METHODS
 from saliencymixplus.settings import load_params, settings_digest
 
 REPOSITORY = Path(__file__).parents[2]
@@ -28,6 +30,15 @@ def test_the_projects_own_params_are_valid():
     params = load_params(REPOSITORY / "params.yaml")
     assert set(params.sections) >= {"digits", "cifar10", "cifar100", "oxford_pet"}
     assert params.top.experiments == ("digits",)
+
+
+@pytest.mark.parametrize("method", METHODS.values(), ids=lambda method: method.name)
+def test_params_yaml_lists_every_option_and_preset(method):
+    """`dvc exp run -S` can only set keys that are there."""
+    mix = load_params(REPOSITORY / "params.yaml").top.mix
+    assert set(mix[method.name]) == {field.name for field in fields(method.options)}
+    for name, options in method.recipes.items():
+        assert mix[name] == {"method": method.name, **options}
 
 
 def test_a_file_with_one_experiment_of_ones_own_is_enough(params):

@@ -37,7 +37,8 @@ class SAGEOptions(GradientSaliencyOptions):
 
     Args:
         alpha: λ₀ ~ Beta(alpha, alpha), once per batch.
-        largest: α = largest · λ₀ is the first image's weight.
+        largest: α = largest · λ₀ is the first image's weight. Above ½ the best offset often moves the
+            second image out of sight.
         offsets: fraction of all (2H − 1)(2W − 1) offsets that is tried, at least one.
         smoothing: σ in pixels of a Gaussian blur of the maps.
         smoothing_taps: width of its kernel in pixels; 0: up to 3σ.
@@ -54,7 +55,7 @@ class SAGEOptions(GradientSaliencyOptions):
     variant: Literal["corrected", "published"] = "corrected"
     label: Label = "area"
     alpha: float = number(1.0, 0.05, 100.0)
-    largest: float = number(1.0, 0.01, 1.0)
+    largest: float = number(0.5, 0.01, 1.0)
     offsets: float = number(0.01, 0.0, 1.0)
     smoothing: float = number(1.0, 0.0, 64.0)
     smoothing_taps: int = number(5, 0, 127)
