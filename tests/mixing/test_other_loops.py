@@ -2,6 +2,8 @@
 
 import copy
 import pickle
+import subprocess
+import sys
 import warnings
 from collections import OrderedDict
 from types import SimpleNamespace
@@ -317,3 +319,33 @@ def test_a_whole_step_leaves_nothing_out() -> None:
         mixing.backward(Network(), mixing.create("saliencymixplus-published"), *batch())
         mixed = mixing.create("cutmix")(*batch())
         mixed.loss(Network()(mixed.images))
+
+
+def test_the_mixers_need_torch_and_nothing_else() -> None:
+    heavy = (
+        "numpy cv2 torchvision PIL sklearn scipy matplotlib pydantic typer rich ruamel mlflow dvc"
+    )
+    code = f"""
+import sys
+sys.modules.update(dict.fromkeys({heavy.split()!r}))  # None: importing it raises
+import torch
+from saliencymixplus import mixing
+assert len(mixing.METHODS) >= 10
+mixed = mixing.create("cutmix")(torch.rand(4, 3, 8, 8), torch.arange(4))
+mixed.loss(torch.rand(4, 4))
+try:
+    mixing.create("saliencymix-published")(torch.rand(4, 3, 8, 8), torch.arange(4))
+except ImportError as error:
+    assert "OpenCV" in str(error), error
+else:
+    raise AssertionError("OpenCV was found")
+"""
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True)
+
+
+def test_the_installed_command_says_what_it_needs() -> None:
+    code = "import sys; sys.modules['typer'] = None; import saliencymixplus.__main__ as m; m.main()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "pip install 'saliencymixplus[train]'" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -102,7 +102,7 @@ def test_the_ablations_stages_name_the_same(name: str) -> None:
 
 
 def test_a_cell_of_the_study_names_all_that_it_computes_with() -> None:
-    deciding = {*COMPUTING, "datasets", "mixing", "study"} - {"evaluation", "comparison"}
+    deciding = {*COMPUTING, "datasets", "study"} - {"evaluation", "comparison"}
     files = {f for f in reached("study/cell.py") if f.partition("/")[0] in deciding}
     below = {*named(STUDY["cell"])}
     missing = [f for f in files if not any(f == dep or f.startswith(f"{dep}/") for dep in below)]

@@ -57,9 +57,9 @@ def prepare(
 
 def resolve(
     output: Annotated[Path, typer.Option(help="The folder to write into.")],
-    ablation: Annotated[
-        bool, typer.Option("--ablation", help="Of `ablation:` in params.yaml instead.")
-    ] = False,
+    of: Annotated[
+        str | None, typer.Option(help="ablation or study: the recipes of that section instead.")
+    ] = None,
     params: ParamsFile = DEFAULT_PARAMS,
     set_: Overrides = [],  # noqa: B006
 ) -> None:
@@ -69,9 +69,10 @@ def resolve(
 
     found = load(params, set_)
     top = found.top
-    if not ablation:
+    if of is None:
         resolve(found, top.experiments, top.methods, output)
-    elif top.ablation:
-        resolve(found, [top.ablation.experiment], top.ablation.methods, output)
-    else:
-        raise UserError(f"{params} has no `ablation:`")
+        return
+    sections = {"ablation": top.ablation, "study": top.study}
+    if (section := sections.get(of)) is None:
+        raise UserError(f"{params} has no section {of!r} that compares recipes (ablation, study)")
+    resolve(found, [section.experiment], section.methods, output)

@@ -58,6 +58,10 @@ METHOD = Method(
     apply=cutmix,
     recipes={
         "cutmix-published": {"pairs": "permutation"},
+        # Controls: what the corrected SaliencyMix+ also has, without saliency.
+        "cutmix-clean-gradient": {"clean_gradient": 1.0},
+        "cutmix-sample-box": {"box": "sample"},
+        # Object masks in place of saliency.
         "cutmix-mask": {"box": "sample", "label": "mask"},
         "cutmix-object": {"box": "sample", "position": "object"},
         "cutmix-object-mask": {"box": "sample", "position": "object", "label": "mask"},

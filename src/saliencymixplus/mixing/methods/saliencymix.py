@@ -92,10 +92,15 @@ def fine_grained_detector() -> Any:
     """OpenCV's fine-grained saliency detector (Montabone and Soto 2010).
 
     Raises:
-        ImportError: the installed OpenCV has no saliency module.
+        ImportError: OpenCV is not installed, or has no saliency module.
     """
-    import cv2
-
+    try:
+        import cv2
+    except ImportError as error:
+        raise ImportError(
+            "fine-grained saliency needs OpenCV: pip install opencv-contrib-python "
+            "(SaliencyMix calls it with saliency_map: float_bytes, as variant: published does)"
+        ) from error
     if not hasattr(cv2, "saliency"):
         raise ImportError(
             "OpenCV has no saliency module: another OpenCV package hides opencv-contrib-python. "

@@ -118,6 +118,23 @@ METHOD = Method(
     apply=saliencymixplus,
     recipes={
         "saliencymixplus-published": {"variant": "published"},
+        # The ablation: one option at a time as published …
+        "plus-half-pairs": {"pairs": "half"},
+        "plus-batch-lam0": {"lam0": "batch"},
+        "plus-halves-box": {"box_size": "halves"},
+        "plus-mean-lam": {"reduction": "batch_mean"},
+        "plus-clean-gradient": {"clean_gradient": 1.0},
+        "plus-train-saliency": {"saliency_mode": "train"},
+        "plus-double-norm": {"saliency_mode": "train", "batch_norm": "updated"},
+        # … what its two ideas are worth …
+        "plus-area-label": {"label": "area"},
+        "plus-random-place": {"position": "random"},
+        # … object masks in place of saliency …
         "plus-mask-label": {"label": "mask"},
+        "plus-object-place": {"position": "object"},
+        # … and a cheaper saliency pass.
+        "plus-half-resolution": {"saliency_resolution": 0.5},
+        "plus-half-share": {"saliency_fraction": 0.5},
+        "plus-every-second": {"saliency_every": 2},
     },
 )
