@@ -59,11 +59,6 @@ def test_git_sees_no_bulky_file(clone):
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
-        (
-            "position: null ",
-            "position: mass ",
-            {"train@digits-saliencymixplus-0", "audit@digits"},
-        ),
         ("images: 64 ", "images: 65 ", {"audit@digits"}),
         (
             "pgd_steps: 10",
@@ -85,6 +80,14 @@ def test_a_changed_parameter_reruns_only_what_depends_on_it(clone, old, new, exp
         assert clone.changed() == expected
     finally:
         clone.edit({new: old})
+
+
+def test_a_changed_option_reruns_its_recipe(clone):
+    clone.params(mix={"saliencymixplus": {"position": "mass"}})
+    try:
+        assert clone.changed() == {"train@digits-saliencymixplus-0", "audit@digits"}
+    finally:
+        clone.params(mix={"saliencymixplus": {"position": None}})
 
 
 TRAININGS = {"train@digits-none-0", "train@digits-saliencymixplus-0"}

@@ -37,8 +37,8 @@ class SAGEOptions(GradientSaliencyOptions):
 
     Args:
         alpha: λ₀ ~ Beta(alpha, alpha), once per batch.
-        largest: α = largest · λ₀ is the first image's weight. Above ½ the best offset often moves the
-            second image out of sight.
+        largest: α = largest · λ₀ is the first image's weight. Above ½ the best offset often moves
+            the second image out of sight.
         offsets: fraction of all (2H − 1)(2W − 1) offsets that is tried, at least one.
         smoothing: σ in pixels of a Gaussian blur of the maps.
         smoothing_taps: width of its kernel in pixels; 0: up to 3σ.
