@@ -10,8 +10,8 @@ from saliencymixplus.settings import load_params
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 
 
-def settings(experiment, mix, *overrides):
-    return load_params(PARAMS, overrides).run(experiment, mix, 0).model_dump(mode="json")
+def settings(experiment, mix, *overrides, seed=0):
+    return load_params(PARAMS, overrides).run(experiment, mix, seed)
 
 
 def test_figures_as_published():
@@ -48,6 +48,8 @@ def test_the_published_variants_are_exact(mix, override):
         "cifar100.training.epochs=199",
         "cifar100.training.batch_size=64",
         "cifar100.training.mix_prob=1.0",
+        "cifar100.training.mix_start=5",
+        "cifar100.training.momentum=0.8",
         "cifar100.training.learning_rate=0.05",
         "cifar100.training.augment=crop-flip",
         "cifar100.training.schedule=cosine",
@@ -73,8 +75,8 @@ def test_what_was_not_published_does_not_matter():
         "cifar100.training.precision=fp32",
         "cifar100.training.mix_prob=0.9",
         "cifar100.training.crop_size=32",
+        seed=17,
     )
-    run["seed"] = 17
     assert published(run) is not None
 
 

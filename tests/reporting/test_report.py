@@ -48,6 +48,10 @@ def test_markdown_names_pictures_that_are_there(runs, tmp_path):
 
 
 def test_what_was_run_is_said(runs, tmp_path):
+    card = {"tracker": "mlflow", "attempt": "abc", "store": "", "experiment": "x", "run_name": "y"}
+    for run, days in zip(runs, (0, 2, 1, 2), strict=True):
+        created = (20000 + days) * 86_400_000
+        (run / "tracking.json").write_text(json.dumps(card | {"created": created}))
     text = text_of(report(runs, tmp_path / "reports"))
     for line in (
         "| Methods | No mixing, CutMix |",
@@ -56,6 +60,7 @@ def test_what_was_run_is_said(runs, tmp_path):
         "| Batch size | 16 |",
         "| Mix probability | 0.5 |",
         "| Hardware | cpu |",
+        "| Date | 2024-10-04 to 2024-10-06 |",
     ):
         assert line in text
     assert "[seed 1](<../runs/tiny/cutmix/seed1>)" in text

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from saliencymixplus.comparison.load import RunResult, load_results
 from saliencymixplus.comparison.published import published
-from saliencymixplus.comparison.recipes import groups, names_of, order, refuse_doubles
+from saliencymixplus.comparison.recipes import groups, names_of, order, refuse_duplicates
 from saliencymixplus.comparison.result import (
     WEIGHTS,
     Comparison,
@@ -74,7 +74,7 @@ def _table(group: Sequence[RunResult], baseline: str, resamples: int) -> ResultT
         names[recipe]: sorted(runs, key=lambda r: r.seed) for recipe, runs in recipes.items()
     }
     for runs in methods.values():
-        refuse_doubles(runs)
+        refuse_duplicates(runs)
     methods = dict(sorted(methods.items(), key=lambda item: order(item[1][0].mix, baseline)))
     reference = next((name for name, runs in methods.items() if runs[0].mix == baseline), None)
     notes = []
@@ -88,15 +88,15 @@ def _table(group: Sequence[RunResult], baseline: str, resamples: int) -> ResultT
         _row(name, runs, None if name == reference else methods[reference], resamples, notes)
         for name, runs in methods.items()
     ]
-    devices = sorted({result.device for result in group if result.device})
+    devices = sorted({result.run.device for result in group})
     if len(devices) > 1:
         notes.append(
             f"Trained on different devices ({', '.join(devices)}): do not compare seconds."
         )
     first = group[0]
-    experiments = list(dict.fromkeys(str(result.settings["experiment"]) for result in group))
-    models = list(dict.fromkeys(str(result.settings["model"]["name"]) for result in group))
-    dataset, model, experiment = str(first.data["name"]), ", ".join(models), ", ".join(experiments)
+    experiments = list(dict.fromkeys(result.settings.experiment for result in group))
+    models = list(dict.fromkeys(result.settings.model.name for result in group))
+    dataset, model, experiment = first.run.data.name, ", ".join(models), ", ".join(experiments)
     title = f"{dataset} · {model}"
     if experiments != [dataset]:
         title = f"{experiment}: {title}"
@@ -138,11 +138,11 @@ def _row(
         mix=runs[0].mix,
         seeds=[run.seed for run in runs],
         errors=errors,
-        seconds=over_seeds([float(run.summary["seconds"]) for run in runs]),
-        passes=over_seeds([float(run.summary["forward_backward_passes"]) for run in runs]),
+        seconds=over_seeds([run.run.summary.seconds for run in runs]),
+        passes=over_seeds([run.run.summary.forward_backward_passes for run in runs]),
         metrics={key: over_seeds([run.metrics[key] for run in runs]) for key in keys},
         published=published(runs[0].settings),
-        runs=[run.path.as_posix() for run in runs],
+        runs=[run.run.path.as_posix() for run in runs],
     )
 
 

@@ -1,4 +1,4 @@
-"""Finished runs with their evaluations, read from disk: what a comparison is made of."""
+"""Finished runs with their evaluations: what a comparison is made of."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -9,48 +9,45 @@ from typing import Any
 from saliencymixplus.errors import UserError
 from saliencymixplus.evaluation.predictions import Predictions
 from saliencymixplus.evaluation.read import evaluation_folder, load_evaluation
-from saliencymixplus.runs.read import load_run
+from saliencymixplus.runs.read import Run, load_run
+from saliencymixplus.settings import RunSettings
 
-# Keys of the settings that decide no weight (where the data came from is in their digest).
+# Settings that decide no weight (the origin of the data is part of the data's digest).
 _INDIFFERENT = ("seed", "download.", "training.sample_epochs", "training.weights_epochs")
 
 
 @dataclass(frozen=True)
 class RunResult:
-    """One training and what it predicted.
+    """One training, the metrics of its evaluation, and what it predicted."""
 
-    Attributes:
-        settings: ``RunSettings`` as JSON. summary: the training's summary.json.
-        metrics: the evaluation's metrics.json.
-    """
-
-    path: Path
-    settings: Mapping[str, Any]
-    data: Mapping[str, Any]
-    device: str
-    summary: Mapping[str, Any]
+    run: Run
     metrics: Mapping[str, float]
     predictions: Predictions
 
     @property
+    def settings(self) -> RunSettings:
+        """All settings of the training."""
+        return self.run.settings
+
+    @property
     def mix(self) -> str:
         """The mixing recipe's name."""
-        return str(self.settings["mix"]["name"])
+        return self.settings.mix.name
 
     @property
     def seed(self) -> int:
         """The training's seed."""
-        return int(self.settings["seed"])
+        return self.settings.seed
 
     @property
     def recipe(self) -> str:
-        """Equal for runs that differ in nothing but seed and what decides no weight."""
+        """Equal for runs that differ only in their seed and in what decides no weight."""
         return json.dumps(self.decisive, sort_keys=True)
 
     @property
     def decisive(self) -> dict[str, Any]:
-        """Dotted key to value, of the settings that decide the weights, without the seed."""
-        flat = _flattened(self.settings)
+        """The settings that decide the weights, without the seed, by dotted key."""
+        flat = _flattened(self.settings.model_dump(mode="json"))
         return {key: value for key, value in flat.items() if not key.startswith(_INDIFFERENT)}
 
 
@@ -98,12 +95,4 @@ def _load(run_dir: Path, folder: Path) -> RunResult:
     evaluation = load_evaluation(folder)
     if evaluation.about.run.digest != run.digest:
         raise UserError(f"{folder} is the evaluation of another training than {run_dir}")
-    return RunResult(
-        path=run_dir,
-        settings=run.settings.model_dump(mode="json"),
-        data=run.data.model_dump(),
-        device=run.device,
-        summary=run.summary.model_dump(),
-        metrics=evaluation.metrics,
-        predictions=evaluation.predictions(),
-    )
+    return RunResult(run, evaluation.metrics, evaluation.predictions())

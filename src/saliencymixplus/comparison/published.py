@@ -1,13 +1,16 @@
-"""The published figures, and whether a run's settings are the ones they were made with.
+"""The published errors, and whether a run has the settings they were obtained with.
 
 "Noise-Minimized Image Mixing Method with Saliency Map in Data Augmentation": top-1 and top-5 error
 in percent on the test set, at the epoch that is best on the test set; one run each, as far as is
-known. They are therefore to be read beside this project's "best on test", not beside "last".
+known. They compare with this project's "best on test", not with "last".
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from saliencymixplus.settings import RunSettings
+from saliencymixplus.settings.schema import TrainingSettings
 
 CIFAR100, PET = "cifar100", "oxford_pet"
 METHODS = ("none", "cutmix", "saliencymix", "saliencymixplus")
@@ -21,26 +24,13 @@ _ROWS: dict[tuple[str, str], tuple[tuple[float, float], ...]] = {
     (PET, "wide_resnet101_2"): ((34.80, 11.25), (33.80, 11.53), (36.99, 13.60), (33.14, 11.28)),
 }
 
-_RECIPE: dict[str, Any] = {
-    "learning_rate": 0.1,
-    "momentum": 0.9,
-    "nesterov": True,
-    "weight_decay": 5e-4,
-    "schedule": "steps",
-    "milestones": [75, 150, 225],
-    "gamma": 0.1,
-    "warmup_epochs": 0.0,
-    "weight_average": None,
-}
+# What differs from the default of TrainingSettings.
 _TRAINING: dict[str, dict[str, Any]] = {
-    CIFAR100: {"epochs": 200, "batch_size": 128, "augment": "flip", "crop_size": (None, 32)},
-    PET: {
-        "epochs": 300,
-        "batch_size": 64,
-        "augment": "resized-crop-flip",
-        "crop_size": (224,),
-    },
+    CIFAR100: {"epochs": 200, "batch_size": 128, "augment": "flip"},
+    PET: {"epochs": 300, "batch_size": 64, "augment": "resized-crop-flip", "crop_size": 224},
 }
+_INDIFFERENT = {"precision", "sample_epochs", "weights_epochs", "crop_padding"}
+_OF_MIXING = {"mix_prob", "mix_start"}
 _DATA: dict[str, dict[str, Any]] = {
     CIFAR100: {
         "image_size": 32,
@@ -53,7 +43,7 @@ _DATA: dict[str, dict[str, Any]] = {
         "std": [0.229, 0.224, 0.225],
     },
 }
-# What the published code does, quirks included; the methods' defaults are the corrected variants.
+# The published code's options, quirks included; the methods' defaults are the corrected variants.
 _OPTIONS: dict[str, dict[str, Any]] = {
     "none": {},
     "cutmix": {"pairs": "permutation"},
@@ -67,8 +57,8 @@ _STEMS = {CIFAR100: ("auto", "small"), PET: ("auto", "standard")}
 class Published:
     """A published pair of errors in percent.
 
-    ``exact``: the run's mixing was the published code's, quirks included; otherwise it is the
-    corrected variant of the method, trained with the published recipe.
+    ``exact``: the run mixed as the published code does, quirks included; otherwise it used the
+    corrected variant of the method with the published training recipe.
     """
 
     top1_error: float
@@ -77,40 +67,43 @@ class Published:
 
 
 def figure(source: str, model: str, method: str) -> tuple[float, float] | None:
-    """Published top-1 and top-5 error, or None where nothing was published."""
+    """Published top-1 and top-5 error; None if nothing was published."""
     row = _ROWS.get((source, model))
     return row[METHODS.index(method)] if row and method in METHODS else None
 
 
-def published(settings: Mapping[str, Any]) -> Published | None:
-    """The published figure for a run, if its settings (``RunSettings`` as JSON) are the published.
+def published(run: RunSettings) -> Published | None:
+    """The published errors for a run, if it was trained as they were.
 
-    All that decides the result must agree: data, split, network, recipe. Seed and precision may
-    differ: neither was published. Data from a mirror with other archives are other data.
+    Everything that decides the result must agree: data, split, network, recipe. Seed and precision
+    may differ, as neither was published. Data with another checksum are other data.
     """
-    data, model, training = settings["data"], settings["model"], settings["training"]
-    source, mix = settings["download"]["source"], settings["mix"]
-    found = figure(source, model["name"], mix["method"])
+    source, mix = run.download.source, run.mix
+    found = figure(source, run.model.name, mix.method)
     if found is None:
         return None
-    wanted = _RECIPE | _TRAINING[source]
-    crops = wanted.pop("crop_size")
-    mixing = mix["method"] != "none"
     agrees = (
-        all(_same(training[key], value) for key, value in wanted.items())
-        and training["crop_size"] in crops
-        and (not mixing or _same(training["mix_prob"], 0.5))
-        and all(_same(data[key], value) for key, value in _DATA[source].items())
-        and data["validation_fraction"] == 0
-        and not settings["download"]["sha256"]
-        and model["stem"] in _STEMS[source]
+        _same_training(source, run)
+        and all(_same(getattr(run.data, key), value) for key, value in _DATA[source].items())
+        and run.data.validation_fraction == 0
+        and not run.download.sha256
+        and run.model.stem in _STEMS[source]
     )
-    variant = _variant(mix["method"], mix["options"])
+    variant = _variant(mix.method, mix.options)
     return Published(*found, exact=variant == "published") if agrees and variant else None
 
 
+def _same_training(source: str, run: RunSettings) -> bool:
+    wanted = TrainingSettings(**_TRAINING[source]).model_dump()
+    given = run.training.model_dump()
+    if given["crop_size"] == run.data.image_size:  # as prepared, said explicitly
+        given["crop_size"] = None
+    ignored = _INDIFFERENT | (_OF_MIXING if run.mix.method == "none" else set())
+    return all(_same(given[key], value) for key, value in wanted.items() if key not in ignored)
+
+
 def _variant(method: str, options: Mapping[str, Any]) -> str | None:
-    """``published`` or ``corrected`` where all options are that variant's own, else None."""
+    """``published`` or ``corrected`` if all options are that variant's own, else None."""
     from saliencymixplus.mixing import resolve_options
 
     for variant, chosen in (("published", _OPTIONS[method]), ("corrected", {})):
@@ -120,8 +113,8 @@ def _variant(method: str, options: Mapping[str, Any]) -> str | None:
 
 
 def _same(value: Any, wanted: Any) -> bool:
-    """Equal, numbers up to rounding (means are written with so many digits)."""
-    if isinstance(wanted, list):
+    """Equal, numbers up to rounding: means are written with so many digits."""
+    if isinstance(wanted, list | tuple):
         return (
             isinstance(value, list | tuple)
             and len(value) == len(wanted)

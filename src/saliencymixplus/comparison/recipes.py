@@ -1,21 +1,22 @@
-"""Which runs belong in one table, which are one recipe over several seeds, and its name."""
+"""Which runs share a table, which are seeds of one recipe, and what the recipe is called."""
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
 from saliencymixplus.comparison.load import RunResult
+from saliencymixplus.comparison.published import METHODS
 from saliencymixplus.errors import UserError
 
-# Keys whose value says what it is.
+# Keys whose value needs no key to be understood.
 _SPEAKING = ("model.name", "experiment", "mix.method")
 
 
 def groups(results: Sequence[RunResult]) -> list[list[RunResult]]:
-    """One group a table: same experiment, network and test images.
+    """One group per table: same experiment, network and test images.
 
-    If that leaves no table with two recipes, there is nothing to compare within them, and all
-    runs with the same test images share a table: so any two runs can be set side by side.
+    If no table then has two recipes, nothing could be compared within one, and all runs with the
+    same test images share a table instead: any two runs can be compared.
     """
 
     def split(key: Any) -> list[list[RunResult]]:
@@ -25,10 +26,10 @@ def groups(results: Sequence[RunResult]) -> list[list[RunResult]]:
         return list(groups.values())
 
     def test_set(result: RunResult) -> tuple[str, bytes]:
-        return (str(result.data["name"]), result.predictions.labels.tobytes())
+        return (result.run.data.name, result.predictions.labels.tobytes())
 
     def table(result: RunResult) -> tuple[Any, ...]:
-        return (*test_set(result), result.settings["experiment"], result.settings["model"]["name"])
+        return (*test_set(result), result.settings.experiment, result.settings.model.name)
 
     groups = split(table)
     if any(len({result.recipe for result in group}) > 1 for group in groups):
@@ -37,7 +38,7 @@ def groups(results: Sequence[RunResult]) -> list[list[RunResult]]:
 
 
 def names_of(recipes: Mapping[str, Sequence[RunResult]]) -> dict[str, str]:
-    """A name a recipe: that of its mixing, and where two share it, what else differs."""
+    """The name of each recipe: that of its mixing, with what differs if several share it."""
     found: dict[str, str] = {}
     for recipe, runs in recipes.items():
         mix, mine = runs[0].mix, runs[0].decisive
@@ -54,18 +55,18 @@ def names_of(recipes: Mapping[str, Sequence[RunResult]]) -> dict[str, str]:
     return found
 
 
-def refuse_doubles(runs: Sequence[RunResult]) -> None:
+def refuse_duplicates(runs: Sequence[RunResult]) -> None:
+    """Raise ``UserError`` if two of a recipe's runs, sorted by seed, have the same seed."""
     for one, two in pairwise(runs):
         if one.seed == two.seed:
             raise UserError(
-                f"{one.path} and {two.path} are the same training (equal settings and seed "
+                f"{one.run.path} and {two.run.path} are the same training (equal settings and seed "
                 f"{one.seed}): leave one out"
             )
 
 
 def order(mix: str, baseline: str) -> tuple[int, str]:
-    """The baseline first, then the published methods, then the others by name."""
-    known = ("none", "cutmix", "saliencymix", "saliencymixplus")
+    """Sort key: the baseline, then the published methods, then the others by name."""
     if mix == baseline:
         return (0, "")
-    return (1 + known.index(mix), "") if mix in known else (9, mix)
+    return (1 + METHODS.index(mix), "") if mix in METHODS else (9, mix)

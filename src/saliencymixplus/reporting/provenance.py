@@ -4,17 +4,20 @@ import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import numpy as np
+
 from saliencymixplus import escape
 from saliencymixplus.pictures.style import method_label
 from saliencymixplus.reporting.document import Block, Fold
-from saliencymixplus.reporting.run_data import Runs
+from saliencymixplus.reporting.run_data import ReportedRun, Runs
 from saliencymixplus.runs.read import Run
 from saliencymixplus.tables import MISSING, Column, Table, Value, number
 
 
 def what_was_run(runs: Runs) -> list[Block]:
     """The settings that all runs share, or every value that occurs."""
-    found = [run.run for seeds in runs.values() for run in seeds]
+    reported = [run for seeds in runs.values() for run in seeds]
+    found = [run.run for run in reported]
     mixing = [run for run in found if run.settings.mix.method != "none"]
     rows: list[list[Value]] = [
         ["Methods", ", ".join(map(method_label, runs))],
@@ -30,13 +33,15 @@ def what_was_run(runs: Runs) -> list[Block]:
         ["Hardware", _each(found, lambda run: run.device)],
         ["Versions", _each(found, _versions)],
         ["Commit", _each(found, _commit)],
+        ["Date", _dates(reported)],
     ]
     return ["## What was run", Table([Column("Setting", "left"), Column("Value", "left")], rows)]
 
 
 def provenance(runs: Runs, experiment: str, output: Path) -> list[Block]:
     """The runs with their digests, links to their folders, and the commands to repeat it all."""
-    columns = [Column(name, "left") for name in ("Method", "Seed", "Digest", "Data", "Device")]
+    names = ("Method", "Seed", "Digest", "Data", "Device", "Attempt (MLflow tag)")
+    columns = [Column(name, "left") for name in names]
     rows: list[list[Value]] = [
         [
             method_label(run.mix),
@@ -44,6 +49,7 @@ def provenance(runs: Runs, experiment: str, output: Path) -> list[Block]:
             run.run.digest,
             run.run.data.digest[:12],
             run.run.device,
+            run.tracking.attempt if run.tracking else None,
             run.run.summary.seconds,
         ]
         for seeds in runs.values()
@@ -93,6 +99,16 @@ def _commit(run: Run) -> str | None:
         return None
     changed = " with uncommitted changes" if run.git.dirty == "true" else ""
     return f"{run.git.commit[:12]}{changed}"
+
+
+def _dates(runs: Iterable[ReportedRun]) -> str:
+    """The days (UTC) on which the first and the last recorded training began."""
+    moments = sorted(run.tracking.created for run in runs if run.tracking)
+    if not moments:
+        return MISSING
+    days = dict.fromkeys(str(np.datetime64(m, "ms").astype("datetime64[D]")) for m in moments)
+    first, *rest = days
+    return f"{first} to {rest[-1]}" if rest else first
 
 
 def _link(folder: Path, output: Path) -> str:

@@ -1,13 +1,14 @@
 """The runs of a report with their evaluations, and statistics of them over seeds."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from saliencymixplus.comparison.statistics import over_seeds as summary_over_seeds
 from saliencymixplus.evaluation.read import Cells, evaluation_folder, load_evaluation
 from saliencymixplus.mixing import METHODS
 from saliencymixplus.reporting.charts import Spread
+from saliencymixplus.runs.folder import TrackingFile, read_tracking
 from saliencymixplus.runs.read import Run, load_run
 
 
@@ -19,6 +20,7 @@ class ReportedRun:
     metrics: Mapping[str, float] = field(default_factory=dict)
     tables: Mapping[str, Sequence[Cells]] = field(default_factory=dict)
     samples: Sequence[Path] = ()  # grids of mixed samples, by epoch
+    tracking: TrackingFile | None = None  # None if it was not recorded in MLflow
 
     @property
     def mix(self) -> str:
@@ -82,9 +84,11 @@ def spread(values: Sequence[float]) -> Spread:
 
 
 def _read(folder: Path) -> ReportedRun:
-    run, samples = load_run(folder), sorted(folder.glob("samples/*.png"))
+    samples = sorted(folder.glob("samples/*.png"))
+    tracking = read_tracking(folder) if (folder / "tracking.json").is_file() else None
+    found = ReportedRun(load_run(folder), samples=samples, tracking=tracking)
     place = evaluation_folder(folder)
     if not (place / "evaluation.json").is_file():
-        return ReportedRun(run, samples=samples)
+        return found
     evaluation = load_evaluation(place)
-    return ReportedRun(run, evaluation.metrics, evaluation.tables(), samples)
+    return replace(found, metrics=evaluation.metrics, tables=evaluation.tables())
