@@ -77,3 +77,17 @@ def test_a_broken_font_file_is_passed_over(tmp_path):
 
 def test_escape_sequences_in_names_are_visible():
     assert names_in_grid("\x1b[31mcat", "dog")[0] == "\\x1b[31mcat"
+
+
+def test_dollars_in_names_are_no_formula():
+    name = "$\\frac{$"
+
+    def draw(title):
+        fig, axes = figure(3, 2)
+        axes.plot([0, 1], [0, 1], label=title)
+        axes.set_title(title)
+        axes.set_yticks([0, 1], [title, title])
+        axes.legend()
+        return png_bytes(fig)
+
+    assert draw(name) != draw("$x$") != draw("x")

@@ -3,6 +3,7 @@
 import pytest
 from matplotlib.colors import to_rgb
 
+from saliencymixplus.pictures.palette import LOOKS
 from saliencymixplus.pictures.style import (
     figure,
     finish_axes,
@@ -38,6 +39,23 @@ def test_recipes_that_share_a_figure_are_told_apart():
     styles = method_styles(iter(names))
     assert list(styles) == names
     assert len({(style.colour, style.marker) for style in styles.values()}) == 7
+
+
+def test_an_unknown_recipe_takes_no_known_methods_look():
+    code = next(
+        name
+        for name in (f"a{i}" for i in range(10_000))
+        if (look := method_style(name)) and (look.colour, look.marker) == LOOKS["resizemix"]
+    )
+    styles = method_styles([code, "resizemix"])
+    assert (styles["resizemix"].colour, styles["resizemix"].marker) == LOOKS["resizemix"]
+    assert (styles[code].colour, styles[code].marker) != LOOKS["resizemix"]
+
+
+def test_plain_training_is_grey_everywhere():
+    styles = method_styles(["none", "none (epochs=5)", "none (epochs=9)"])
+    assert {style.colour for style in styles.values()} == {LOOKS["none"][0]}
+    assert len({style.marker for style in styles.values()}) == 3
 
 
 @pytest.mark.parametrize("dpi", [50, 150])

@@ -1,4 +1,4 @@
-"""``compare`` and ``report``: an experiment's evaluated runs side by side."""
+"""``compare`` and ``report``: statistics and a report of an experiment's evaluated runs."""
 
 from pathlib import Path
 from typing import Annotated
@@ -23,7 +23,7 @@ def compare(
     runs: Runs = None,
     experiment: Experiment = "digits",
     baseline: Annotated[
-        str, typer.Option(metavar="NAME", help="What the others are compared with.")
+        str, typer.Option(metavar="NAME", help="The recipe that the others are compared with.")
     ] = "none",
     output: Annotated[Path | None, typer.Option(help="Default: reports/EXPERIMENT.")] = None,
     params: ParamsFile = DEFAULT_PARAMS,

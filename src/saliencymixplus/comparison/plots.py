@@ -6,7 +6,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from saliencymixplus.comparison.result import Comparison, ResultTable
 from saliencymixplus.comparison.statistics import Summary
@@ -137,6 +137,7 @@ def _pareto_panel(axes: Axes, table: ResultTable) -> None:
     passes = [x for x, _ in points]
     if max(passes) > 5 * min(passes) > 0:
         axes.set_xscale("log")
+        axes.xaxis.set_minor_formatter(NullFormatter())
     else:
         axes.set_xlim(left=0)
         axes.xaxis.set_major_locator(MaxNLocator(6))

@@ -1,1 +1,1 @@
-"""The look of figures and the grids of mixed samples: used wherever something is shown."""
+"""The style of figures, fonts, and pictures of mixed samples."""

@@ -39,10 +39,14 @@ def shown_name(name: str, otherwise: str) -> str:
     return otherwise
 
 
-def use_fonts_that_show(figure: Figure) -> None:
-    """Give every text of a figure a font that has its characters; escape those that none has."""
+def show_texts_as_they_are(figure: Figure) -> None:
+    """Give every text of a figure a font that has its characters; escape those that none has.
+
+    Dollar signs are text, too: a name may hold them, and no label here is a formula.
+    """
     for text in figure.findobj(Text):
         assert isinstance(text, Text)
+        text.set_parse_math(False)
         content = text.get_text()
         if not _missing(content, _dejavu()):
             continue

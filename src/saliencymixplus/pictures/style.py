@@ -25,7 +25,7 @@ from matplotlib.figure import Figure
 from saliencymixplus.files import write_atomically
 from saliencymixplus.mixing import METHODS
 from saliencymixplus.pictures import palette
-from saliencymixplus.pictures.fonts import use_fonts_that_show
+from saliencymixplus.pictures.fonts import show_texts_as_they_are
 
 DPI = 150
 TEXT = "#222222"
@@ -62,7 +62,7 @@ def method_styles(names: Iterable[str]) -> dict[str, MethodStyle]:
     names = list(names)  # read twice
     styles: dict[str, MethodStyle] = {}
     taken: set[tuple[str, str]] = set()
-    for name in sorted(set(names)):
+    for name in sorted(set(names), key=lambda name: (name not in palette.LOOKS, name)):
         style = method_style(name)
         code = zlib.crc32(name.encode())
         for step in range(len(palette.SPARE_COLOURS) * len(palette.SPARE_MARKERS)):
@@ -128,7 +128,7 @@ def finish_axes(
 
 def png_bytes(fig: Figure, *, dpi: int = DPI) -> bytes:
     """The figure as a PNG; equal figures give equal bytes (no time stamp, no version)."""
-    use_fonts_that_show(fig)
+    show_texts_as_they_are(fig)
     buffer = io.BytesIO()
     fig.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
     return buffer.getvalue()
@@ -136,7 +136,7 @@ def png_bytes(fig: Figure, *, dpi: int = DPI) -> bytes:
 
 def svg_bytes(fig: Figure) -> bytes:
     """The figure as an SVG whose letters are outlines; equal figures give equal bytes."""
-    use_fonts_that_show(fig)
+    show_texts_as_they_are(fig)
     buffer = io.BytesIO()
     with rc_context({"svg.hashsalt": "saliencymixplus", "svg.fonttype": "path"}):
         fig.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})

@@ -1,1 +1,1 @@
-"""Figures, tables and pages made from what was measured."""
+"""Reports on an experiment's runs, model cards, and previews of mixed samples."""
