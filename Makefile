@@ -12,6 +12,7 @@ repro: $(VENV)/installed
 
 test: lint
 	"$(BIN)/python" -m pytest -m "not slow"
+	"$(BIN)/python" -m pytest --doctest-modules src/saliencymixplus/mixing
 
 test-slow: $(VENV)/installed
 	"$(BIN)/python" -m pytest -m slow

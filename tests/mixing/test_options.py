@@ -1,6 +1,9 @@
 """Options: resolved by variant, validated, each settable alone, recorded whole."""
 
+import inspect
 import json
+import re
+from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -44,6 +47,19 @@ def test_corrected_is_the_default_and_mends_every_quirk() -> None:
         "batch_norm",
         "saliency_mode",
     }
+
+
+@pytest.mark.parametrize("method", mixing.METHODS)
+def test_every_option_is_documented_with_its_values(method: str) -> None:
+    kind = mixing.METHODS[method].options
+    texts = [inspect.cleandoc(base.__doc__ or "") for base in kind.__mro__[:-1]]
+    for spec in fields(kind):
+        entry = re.compile(rf"^    {spec.name}: (.*?)(?=^    \w+: |^\S|\Z)", re.M | re.S)
+        found = next((match[1] for match in map(entry.search, texts) if match), None)
+        assert found, f"{method}.{spec.name} is not described"
+        if "low" in spec.metadata:
+            span = f"{spec.metadata['low']:g} … {spec.metadata['high']:g}"
+            assert span in " ".join(found.split()), f"{method}.{spec.name} has the range {span}"
 
 
 @pytest.mark.parametrize("variant", ["corrected", "published"])

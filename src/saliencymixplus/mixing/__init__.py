@@ -12,8 +12,19 @@ As a transform of the data loader, for the methods that need no network::
 
     loader = DataLoader(dataset, 128, collate_fn=mixing.collate(mixing.create("cutmix")))
 
-``backward(model, mixer, images, labels)`` takes the whole step up to the optimiser. Only it can act
-on ``clean_gradient``, so on the whole of ``variant="published"``, and on ``saliency_weights``.
+``backward(model, mixer, images, labels)`` takes the whole step up to the optimizer. Only it acts on
+``clean_gradient``, which ``variant="published"`` of SaliencyMix+ sets, and on ``saliency_weights``; a
+loss taken otherwise warns of a clean gradient that it leaves out.
+
+Example:
+    >>> import torch
+    >>> from saliencymixplus import mixing
+    >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 8 * 8, 10))
+    >>> images, labels = torch.rand(4, 3, 8, 8), torch.arange(4)
+    >>> mixed = mixing.create("saliencymixplus")(images, labels, model=network)
+    >>> mixed.loss(network(mixed.images)).backward()
+    >>> mixed.soft_labels(10).sum(1).round().tolist()
+    [1.0, 1.0, 1.0, 1.0]
 """
 
 from saliencymixplus.mixing.batch import MixedBatch

@@ -236,6 +236,16 @@ def create(method: str, **options: Any) -> Mixer:
 
     Raises:
         ValueError: an unknown method, option or value; one line with the nearest name.
+
+    Example:
+        >>> create("cutmix", alpha=0.5, box="sample").options.alpha
+        0.5
+        >>> create("SaliencyMix+").method
+        'saliencymixplus'
+        >>> create("cutmx")
+        Traceback (most recent call last):
+        ...
+        ValueError: no mixing method is called 'cutmx': did you mean 'cutmix'?
     """
     return Mixer(method, **options)
 

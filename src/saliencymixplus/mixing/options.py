@@ -141,7 +141,18 @@ class MixingOptions(Options):
             code. ``redrawn``: such a permutation, drawn again up to ten times while an image is
             its own partner. ``half``: the first half of the batch with the second.
         clean_gradient: weight of the unmixed batch's gradient, added to the mixed one's by
-            ``mixing.backward``.
+            ``mixing.backward``; 0 … 100. It costs a pass of the batch, unless ``saliency_mode:
+            train`` makes it part of the saliency pass.
+        label: of the methods that have it: λ by the ``area`` that the first image keeps, or by
+            object masks: ``mask``, the relative visible fraction of both objects, or
+            ``mask_pixels``, the first object's fraction of all visible object pixels.
+
+    Example:
+        >>> import torch
+        >>> from saliencymixplus.mixing import create
+        >>> mixer = create("cutmix", pairs="half")
+        >>> mixer(torch.rand(6, 3, 8, 8), torch.arange(6)).images.shape
+        torch.Size([3, 3, 8, 8])
     """
 
     pairs: Pairs = "full"
@@ -155,17 +166,27 @@ class GradientSaliencyOptions(MixingOptions):
     Images without a map (``saliency_fraction``, ``saliency_every``) get zeros.
 
     Args:
-        smoothing: σ in pixels of a Gaussian blur of the maps; 0: none.
+        smoothing: σ in pixels of a Gaussian blur of the maps, 0 … 64; 0: none.
         saliency_mode: mode of the network in the saliency pass, ``eval`` or ``train``.
         batch_norm: with ``saliency_mode: train``, whether the pass updates the batch-norm
             statistics.
         saliency_weights: ``average`` uses the moving average of the weights; in a training it
             needs ``training.weight_average``.
         saliency_resolution: side of the saliency pass's images as a fraction of the training
-            images'; the pass costs its square.
-        saliency_fraction: fraction of the batch that goes through the saliency pass, below 1
-            only with ``pairs: full``.
-        saliency_every: one saliency pass in this many mixed steps.
+            images', 0.1 … 1; the pass costs its square.
+        saliency_fraction: fraction of the batch that goes through the saliency pass, 0.05 … 1;
+            below 1 only with ``pairs: full``.
+        saliency_every: one saliency pass in this many mixed steps, 1 … 1000. A training counts
+            the steps; in a loop of your own give ``use_saliency`` to ``mixing.backward``.
+
+    Example:
+        >>> import torch
+        >>> from saliencymixplus.mixing import create
+        >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 4))
+        >>> mixer = create("saliencymixplus", saliency_fraction=0.5)
+        >>> mixed = mixer(torch.rand(4, 3, 8, 8), torch.arange(4), model=network)
+        >>> (mixed.saliency.sum((1, 2)) > 0).tolist()
+        [True, True, False, False]
     """
 
     smoothing: float = number(0.0, 0.0, 64.0)

@@ -1,4 +1,4 @@
-"""One training step up to the optimiser: saliency pass, mixing, forward, loss, backward."""
+"""One training step up to the optimizer: saliency pass, mixing, forward, loss, backward."""
 
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
@@ -61,6 +61,16 @@ def backward(
 
     Raises:
         ValueError: the mixer needs something that was not given.
+
+    Example:
+        >>> from saliencymixplus.mixing import create
+        >>> network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 10))
+        >>> optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+        >>> mixer = create("saliencymixplus", variant="published")
+        >>> step = backward(network, mixer, torch.rand(4, 3, 8, 8), torch.arange(4))
+        >>> optimizer.step()
+        >>> step.mixed.images.shape  # half of the batch with the other half
+        torch.Size([2, 3, 8, 8])
     """
     context = autocast or nullcontext
     if not mix or mixer.method == "none":

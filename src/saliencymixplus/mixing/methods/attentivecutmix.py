@@ -38,9 +38,18 @@ class AttentiveCutMixOptions(MixingOptions):
     """Options of Attentive CutMix.
 
     Args:
-        top_k: number of cells, of 49.
-        channels: attention is the ``mean`` of all channels or the ``last`` one.
-        side: images are enlarged to a square of so many pixels to be cut; 0: as they are.
+        variant: ``corrected``, or ``published``: the third-party code, see above.
+        top_k: number of cells that are cut out, 1 … 49 of a 7 × 7 grid.
+        channels: attention is the ``mean`` over all channels or the ``last`` channel.
+        side: side in pixels of the square to which images are enlarged before cutting, 0 … 4096;
+            0: their own size.
+
+    Example:
+        >>> from saliencymixplus.mixing import create
+        >>> mixer = create("attentivecutmix", top_k=12)
+        >>> mixed = mixer(torch.rand(4, 3, 14, 14), torch.arange(4), saliency=torch.rand(4, 7, 7))
+        >>> round(49 * mixed.lam[0].item())
+        12
     """
 
     PUBLISHED: ClassVar[Mapping[str, Any]] = {

@@ -30,10 +30,18 @@ class AttentiveMixOptions(MixingOptions):
     """Options of AttentiveMix+.
 
     Args:
-        alpha: λ₀ ~ Beta(alpha, alpha), the first image's fraction of the cells.
+        variant: ``corrected``, or ``published``: one λ₀ per batch, λ by the first pair's area.
+        alpha: λ₀ ~ Beta(alpha, alpha), the first image's fraction of the cells; 0.05 … 100.
         lam0: one λ₀ for the ``batch`` or one for each ``sample``.
-        top_k: number of cells instead of λ₀'s; 0: λ₀ decides.
+        top_k: number of cells, 0 … 10000; 0: λ₀ decides.
         area: λ by each pair's ``own`` area or by that of the ``first`` pair.
+
+    Example:
+        >>> from saliencymixplus.mixing import create
+        >>> mixer = create("attentivemix", top_k=4)
+        >>> mixed = mixer(torch.rand(4, 3, 8, 8), torch.arange(4), saliency=torch.rand(4, 4, 4))
+        >>> mixed.lam.tolist()  # 4 of 16 cells
+        [0.25, 0.25, 0.25, 0.25]
     """
 
     PUBLISHED: ClassVar[Mapping[str, Any]] = {

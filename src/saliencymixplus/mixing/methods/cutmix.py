@@ -17,10 +17,24 @@ from saliencymixplus.mixing.positions import on_object
 
 @dataclass(frozen=True, kw_only=True)
 class CutMixOptions(MixingOptions):
-    """λ₀ ~ Beta(alpha, alpha); one box for the batch, as published, or one per sample.
+    """Options of CutMix.
 
-    ``position: object`` centres the box on a random pixel of the second image's object: where a
-    perfect saliency map would place it. ``label`` is explained at ``Options.label``.
+    Args:
+        alpha: λ₀ ~ Beta(alpha, alpha), 1 − the box's area before clipping; 0.05 … 100. The paper
+            uses 1 on CIFAR and ImageNet.
+        box: one box for the ``batch``, as published, or one for each ``sample``.
+        box_size: ``halves`` takes ⌊side/2⌋ pixels on either side of the centre, as published, so
+            that odd sides lose a pixel; ``exact`` keeps the whole side.
+        position: ``random``: centred on a uniformly random pixel; ``object``: on a random pixel of
+            the second image's object, where a perfect saliency map would place it (needs masks).
+
+    Example:
+        >>> import torch
+        >>> from saliencymixplus.mixing import create
+        >>> mixer = create("cutmix", alpha=0.5, box="sample")
+        >>> mixed = mixer(torch.rand(4, 3, 8, 8), torch.arange(4))
+        >>> mixed.boxes.shape  # r0, c0, r1, c1
+        torch.Size([4, 4])
     """
 
     alpha: float = number(1.0, 0.05, 100.0)

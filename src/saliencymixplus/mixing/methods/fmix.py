@@ -25,10 +25,23 @@ from saliencymixplus.mixing.options import Label, MixingOptions, Scope, number
 
 @dataclass(frozen=True, kw_only=True)
 class FMixOptions(MixingOptions):
-    """λ₀ ~ Beta(alpha, alpha); ``decay`` is δ: the higher, the larger the shapes.
+    """Options of FMix.
 
-    ``max_soft`` is the width of the mask's soft edge, as a fraction of all pixels on either side
-    of the threshold (0: a binary mask); at most λ₀ and 1 − λ₀ are used.
+    Args:
+        variant: ``corrected`` follows the paper, ``published`` the released code, see above.
+        alpha: λ₀ ~ Beta(alpha, alpha), the first image's fraction of the pixels; 0.05 … 100.
+        mask: one mask for the ``batch``, as published, or one for each ``sample``.
+        decay: δ, by whose power amplitudes fall with frequency, 0 … 10: the higher, the larger the
+            shapes.
+        max_soft: width of the mask's soft edge on either side of the threshold, as a fraction of
+            all pixels, 0 … 1; at most λ₀ and 1 − λ₀ are used. 0: a binary mask.
+        spectrum: ``complex``: two normal numbers for each frequency; ``two_rows``: as released.
+
+    Example:
+        >>> from saliencymixplus.mixing import create
+        >>> mixed = create("fmix", decay=2.0)(torch.rand(4, 3, 8, 8), torch.arange(4))
+        >>> mixed.mask.unique().tolist()
+        [0.0, 1.0]
     """
 
     PUBLISHED: ClassVar[Mapping[str, Any]] = {"pairs": "permutation", "spectrum": "two_rows"}

@@ -17,7 +17,20 @@ from saliencymixplus.mixing.options import Label, MixingOptions, Scope, number
 
 @dataclass(frozen=True, kw_only=True)
 class GridMixOptions(MixingOptions):
-    """A grid of ``cells`` × ``cells``; each is the second image's with probability 1 − λ₀."""
+    """Options of GridMix.
+
+    Args:
+        alpha: λ₀ ~ Beta(alpha, alpha); each cell is the second image's with probability 1 − λ₀;
+            0.05 … 100.
+        mask: one mask for the ``batch`` or one for each ``sample``.
+        cells: the grid has cells × cells, 1 … 64.
+
+    Example:
+        >>> from saliencymixplus.mixing import create
+        >>> mixed = create("gridmix", cells=2)(torch.rand(4, 3, 8, 8), torch.arange(4))
+        >>> (4 * mixed.lam % 1).tolist()  # λ is a number of quarters
+        [0.0, 0.0, 0.0, 0.0]
+    """
 
     alpha: float = number(1.0, 0.05, 100.0)
     label: Label = "area"

@@ -21,12 +21,22 @@ from saliencymixplus.mixing.saliency import root_mean_square
 
 @dataclass(frozen=True, kw_only=True)
 class GuidedAPOptions(GradientSaliencyOptions):
-    """Options of Guided-AP.
+    """Options of Guided-AP, besides those of the saliency pass.
 
     Args:
-        pairs: ``greedy`` is the paper's pairing, the others see ``MixingOptions``.
-        smoothing: σ in pixels of a Gaussian blur of the maps.
-        smoothing_taps: width of its kernel in pixels; 0: up to 3σ.
+        variant: ``corrected``, or ``published``: the saliency pass in train mode and a blur of 7
+            taps, as released.
+        pairs: ``greedy`` is the paper's pairing; for the others see ``MixingOptions``.
+        smoothing: σ in pixels of a Gaussian blur of the maps, 0 … 64; 0: none.
+        smoothing_taps: width of its kernel in pixels, 0 … 127; 0: up to 3σ on either side.
+
+    Example:
+        >>> import torch
+        >>> from saliencymixplus.mixing import create
+        >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 4))
+        >>> mixer = create("guidedap", smoothing=1.0)
+        >>> mixer(torch.rand(4, 3, 8, 8), torch.arange(4), model=network).images.shape
+        torch.Size([4, 3, 8, 8])
     """
 
     PUBLISHED: ClassVar[Mapping[str, Any]] = {

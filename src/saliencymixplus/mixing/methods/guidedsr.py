@@ -32,7 +32,22 @@ _LARGEST = 128  # side of the spectrum, as in the paper's code
 
 @dataclass(frozen=True, kw_only=True)
 class GuidedSROptions(MixingOptions):
-    """``pairs: greedy`` is the paper's pairing; the others are those of every method."""
+    """Options of Guided-SR.
+
+    Args:
+        variant: ``corrected`` or ``published``, see above.
+        pairs: ``greedy`` is the paper's pairing; for the others see ``MixingOptions``.
+        residual: the map: ``stretched``, of the luma stretched to 0 … 255, or ``released``, of the
+            normalised image.
+        smoothing: σ in pixels of a Gaussian blur of the maps, 0 … 64; 0: none.
+        smoothing_taps: width of its kernel in pixels, 0 … 127; 0: up to 3σ on either side.
+
+    Example:
+        >>> from saliencymixplus.mixing import create
+        >>> mixed = create("guidedsr")(torch.rand(4, 3, 8, 8), torch.arange(4))
+        >>> sorted(mixed.index_b.tolist())  # each image is a partner once
+        [0, 1, 2, 3]
+    """
 
     PUBLISHED: ClassVar[Mapping[str, Any]] = {"residual": "released", "smoothing_taps": 7}
 
@@ -40,8 +55,8 @@ class GuidedSROptions(MixingOptions):
     pairs: Literal["greedy", "full", "half", "permutation"] = "greedy"  # type: ignore[assignment]
     label: Label = "area"
     residual: Literal["stretched", "released"] = "stretched"
-    smoothing: float = number(3.0, 0.0, 64.0)  # σ in pixels of the maps' Gaussian blur
-    smoothing_taps: int = number(0, 0, 127)  # width of its kernel; 0: to 3σ
+    smoothing: float = number(3.0, 0.0, 64.0)
+    smoothing_taps: int = number(0, 0, 127)
 
 
 def saliency_maps(batch: Batch, options: GuidedSROptions) -> Tensor:

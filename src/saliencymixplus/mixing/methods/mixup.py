@@ -14,7 +14,20 @@ from saliencymixplus.mixing.options import MixingOptions, Scope, number
 
 @dataclass(frozen=True, kw_only=True)
 class MixupOptions(MixingOptions):
-    """One λ for the batch, as in the paper's code, or one per sample."""
+    """Options of mixup.
+
+    Args:
+        alpha: λ ~ Beta(alpha, alpha), the first image's weight; 0.05 … 100. The paper uses 1 on
+            CIFAR and 0.2 on ImageNet.
+        lam0: one λ for the ``batch``, as in the paper's code, or one for each ``sample``.
+
+    Example:
+        >>> import torch
+        >>> from saliencymixplus.mixing import create
+        >>> mixed = create("mixup", alpha=0.2)(torch.rand(4, 3, 8, 8), torch.arange(4))
+        >>> mixed.lam.unique().shape
+        torch.Size([1])
+    """
 
     alpha: float = number(1.0, 0.05, 100.0)
     lam0: Scope = "batch"

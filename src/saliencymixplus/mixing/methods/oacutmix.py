@@ -35,12 +35,21 @@ class OACutMixOptions(CutMixOptions):
     """Options of OA-CutMix, besides those of CutMix.
 
     Args:
-        label: ``mask`` and ``mask_pixels``: relative and absolute label, see ``Options.label``;
+        variant: ``corrected``, or ``published``: one box per batch and the released label.
+        label: ``mask`` and ``mask_pixels``: relative and absolute label, see ``MixingOptions``;
             ``released``: as the released code computes it.
-        absolute: with ``label: released``, weight of the absolute label; the rest is that of the
-            relative one.
-        object_weight: with ``label: released``, weight of the label by objects; the rest is that
-            of the area fraction.
+        absolute: with ``label: released``, weight of the absolute label, 0 … 1; the rest is that
+            of the relative one.
+        object_weight: with ``label: released``, weight of the label by objects, 0 … 1; the rest
+            is that of the area fraction.
+
+    Example:
+        >>> from saliencymixplus.mixing import create
+        >>> masks = torch.zeros(4, 8, 8, dtype=torch.uint8)
+        >>> masks[:, 2:6, 2:6] = 1
+        >>> mixed = create("oacutmix")(torch.rand(4, 3, 8, 8), torch.arange(4), masks=masks)
+        >>> bool(((mixed.lam >= 0) & (mixed.lam <= 1)).all())
+        True
     """
 
     PUBLISHED: ClassVar[Mapping[str, Any]] = {

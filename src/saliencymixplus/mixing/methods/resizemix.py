@@ -28,10 +28,24 @@ from saliencymixplus.mixing.options import Label, MixingOptions, number
 
 @dataclass(frozen=True, kw_only=True)
 class ResizeMixOptions(MixingOptions):
-    """τ is uniform between ``smallest`` and ``largest``.
+    """Options of ResizeMix.
 
-    ``box``: one size and place for the ``batch``, both for each ``sample``, or one size and a
-    ``place`` for each.
+    Args:
+        variant: ``corrected`` or ``published``, see above.
+        box: one size τ and place for the ``batch``, both for each ``sample``, or one size and a
+            ``place`` for each sample, as released.
+        position: the place is drawn among those ``inside`` the image, or over the whole image and
+            then ``pushed`` inside, as released.
+        interpolation: of the shrunk image, ``bilinear`` or ``nearest``.
+        smallest: lower end of τ ~ U(smallest, largest), the box's side as a fraction of the
+            image's; 0.01 … 1.
+        largest: upper end, not below ``smallest``; 0.01 … 1.
+
+    Example:
+        >>> from saliencymixplus.mixing import create
+        >>> mixer = create("resizemix", smallest=0.5, largest=0.5)
+        >>> mixer(torch.rand(4, 3, 8, 8), torch.arange(4)).lam.tolist()
+        [0.75, 0.75, 0.75, 0.75]
     """
 
     PUBLISHED: ClassVar[Mapping[str, Any]] = {

@@ -32,12 +32,21 @@ _QUANTILES = 10
 
 @dataclass(frozen=True, kw_only=True)
 class RMixOptions(GradientSaliencyOptions):
-    """Options of R-Mix.
+    """Options of R-Mix, besides those of the saliency pass.
 
     Args:
-        alpha: λ₀ ~ Beta(alpha, alpha), the first image's weight where the masks agree.
+        variant: ``corrected``, or ``published``: one λ₀ per batch, the saliency pass in train mode.
+        alpha: λ₀ ~ Beta(alpha, alpha), the first image's weight where the masks agree; 0.05 … 100.
         lam0: one λ₀ for the ``batch`` or one for each ``sample``.
-        patch: side of a patch in pixels; the last ones are smaller where it does not divide.
+        patch: side of a patch in pixels, 1 … 512; the last ones are smaller where it does not
+            divide the image's side.
+
+    Example:
+        >>> from saliencymixplus.mixing import create
+        >>> mixer = create("rmix", patch=4)
+        >>> mixed = mixer(torch.rand(4, 3, 8, 8), torch.arange(4), saliency=torch.rand(4, 8, 8))
+        >>> mixed.mask[0, 0, :4, :4].unique().numel()  # one weight per patch
+        1
     """
 
     PUBLISHED: ClassVar[Mapping[str, Any]] = {

@@ -33,16 +33,25 @@ _AT_ONCE = 2**22  # values of shifted maps in memory while offsets are tried
 
 @dataclass(frozen=True, kw_only=True)
 class SAGEOptions(GradientSaliencyOptions):
-    """Options of SAGE.
+    """Options of SAGE, besides those of the saliency pass.
 
     Args:
-        alpha: λ₀ ~ Beta(alpha, alpha), once per batch.
-        largest: α = largest · λ₀ is the first image's weight. Above ½ the best offset often moves
-            the second image out of sight.
-        offsets: fraction of all (2H − 1)(2W − 1) offsets that is tried, at least one.
-        smoothing: σ in pixels of a Gaussian blur of the maps.
-        smoothing_taps: width of its kernel in pixels; 0: up to 3σ.
+        variant: ``corrected``, or ``published``: the saliency pass in train mode, uncovered pixels
+            black.
+        alpha: λ₀ ~ Beta(alpha, alpha), once per batch; 0.05 … 100.
+        largest: largest · λ₀ is the first image's weight; 0.01 … 1. Above ½ the best offset often
+            moves the second image out of sight.
+        offsets: fraction of all (2H − 1)(2W − 1) offsets that is tried, at least one; 0 … 1.
+        smoothing: σ in pixels of a Gaussian blur of the maps, 0 … 64; 0: none.
+        smoothing_taps: width of its kernel in pixels, 0 … 127; 0: up to 3σ on either side.
         uncovered: pixels where neither map says anything: ``shown`` or ``black``, see above.
+
+    Example:
+        >>> from saliencymixplus.mixing import create
+        >>> mixer = create("sage", offsets=0.1)
+        >>> mixed = mixer(torch.rand(4, 3, 8, 8), torch.arange(4), saliency=torch.rand(4, 8, 8))
+        >>> bool(((mixed.lam >= 0) & (mixed.lam <= 1)).all())
+        True
     """
 
     PUBLISHED: ClassVar[Mapping[str, Any]] = {

@@ -21,10 +21,26 @@ from saliencymixplus.mixing.positions import on_object, peak
 
 @dataclass(frozen=True, kw_only=True)
 class SaliencyMixOptions(MixingOptions):
-    """``corrected``: a box per sample from the stored map of the true uint8 image.
+    """Options of SaliencyMix.
 
-    ``published``: one box for the batch, placed by its first partner, whose *normalised float*
-    image OpenCV reads as bytes. That calls OpenCV on the CPU in every mixed step.
+    Args:
+        variant: ``corrected``: a box per sample from the stored map of the true uint8 image;
+            ``published``: one box for the batch, placed by its first partner, whose *normalised
+            float* image OpenCV reads as bytes. That calls OpenCV on the CPU in every mixed step.
+        alpha: λ₀ ~ Beta(alpha, alpha), 1 − the box's area before clipping; 0.05 … 100.
+        box: one box for the ``batch`` or one for each ``sample``.
+        box_size: ``exact`` keeps odd sides; ``halves`` makes them a pixel shorter, as published.
+        saliency_map: ``stored``: the caller's ``saliency=``; ``float_bytes``: as published.
+        position: ``peak``: the most salient pixel; ``object``: a random pixel of the second image's
+            object, which needs masks instead of saliency.
+
+    Example:
+        >>> from saliencymixplus.mixing import create
+        >>> maps = torch.zeros(4, 8, 8)
+        >>> maps[:, 3, 4] = 1.0
+        >>> mixed = create("saliencymix")(torch.rand(4, 3, 8, 8), torch.arange(4), saliency=maps)
+        >>> bool((mixed.mask[:, 0, 3, 4] == (mixed.lam < 1)).all())  # each box holds the peak
+        True
     """
 
     PUBLISHED: ClassVar[Mapping[str, Any]] = {

@@ -24,7 +24,31 @@ from saliencymixplus.mixing.options import GradientSaliencyOptions, Need, Scope,
 
 @dataclass(frozen=True, kw_only=True)
 class SaliencyMixPlusOptions(GradientSaliencyOptions):
-    """The defaults are the corrected variant; ``variant: published`` is the code's every quirk."""
+    """Options of SaliencyMix+, besides those of the saliency pass.
+
+    Where a map is missing or zero, boxes and labels are CutMix's.
+
+    Args:
+        variant: ``corrected``, or ``published``: every quirk of the published code.
+        alpha: λ₀ ~ Beta(alpha, alpha), 1 − the box's area before clipping; 0.05 … 100.
+        lam0: one λ₀, so one box size, for the ``batch`` or one for each ``sample``.
+        box_size: ``exact`` keeps odd sides; ``halves`` makes them a pixel shorter, as published.
+        reduction: ``per_sample``: each sample's loss with its own λ; ``batch_mean``: only the
+            batch's mean of λ reaches the gradient, as published.
+        position: centre of the box: the ``peak`` of the second image's map; the window that holds
+            most saliency (``mass``); a pixel ``sampled`` in proportion to the map; a uniformly
+            ``random`` one; or a random pixel of the second image's ``object`` (needs masks).
+        label: λ by the ``saliency`` inside and outside the box, by its ``area``, or by object masks
+            (``mask``, ``mask_pixels``, see ``MixingOptions``).
+
+    Example:
+        >>> from saliencymixplus.mixing import create
+        >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 4))
+        >>> mixer = create("saliencymixplus", position="mass", smoothing=1.0)
+        >>> mixed = mixer(torch.rand(4, 3, 8, 8), torch.arange(4), model=network)
+        >>> mixed.saliency.shape
+        torch.Size([4, 8, 8])
+    """
 
     PUBLISHED: ClassVar[Mapping[str, Any]] = {
         "pairs": "half",
@@ -38,9 +62,9 @@ class SaliencyMixPlusOptions(GradientSaliencyOptions):
 
     variant: Literal["corrected", "published"] = "corrected"
     alpha: float = number(1.0, 0.05, 100.0)
-    lam0: Scope = "sample"  # one λ₀, so one box size, for the batch or for each sample
+    lam0: Scope = "sample"
     box_size: BoxSize = "exact"
-    reduction: Reduction = "per_sample"  # batch_mean: only the mean of λ reaches the gradient
+    reduction: Reduction = "per_sample"
     position: Literal["peak", "mass", "sampled", "random", "object"] = "peak"
     label: Literal["saliency", "area", "mask", "mask_pixels"] = "saliency"
 

@@ -17,7 +17,19 @@ from saliencymixplus.mixing.options import Label, MixingOptions, Scope, number
 
 @dataclass(frozen=True, kw_only=True)
 class SmoothMixOptions(MixingOptions):
-    """σ is uniform between ``narrowest`` and ``widest``, in image sides."""
+    """Options of SmoothMix.
+
+    Args:
+        mask: one mask for the ``batch`` or one for each ``sample``.
+        narrowest: lower end of σ ~ U(narrowest, widest), in image sides; 0.01 … 2.
+        widest: upper end, not below ``narrowest``; 0.01 … 2.
+
+    Example:
+        >>> from saliencymixplus.mixing import create
+        >>> mixed = create("smoothmix")(torch.rand(4, 3, 8, 8), torch.arange(4))
+        >>> mixed.mask.max().item()  # the second image alone, at the centre
+        1.0
+    """
 
     label: Label = "area"
     mask: Scope = "batch"
