@@ -10,8 +10,7 @@ import stat
 import sys
 import time
 import uuid
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from saliencymixplus.errors import UserError, one_line
 from saliencymixplus.plain_values import parse_json
 
 LARGEST = 256 * 2**20  # bytes of a JSON file; the file names of a million images are 60 MB
-# After so long no writer is still at it, on whatever machine it runs.
+# After so long no writer is still at work, on whatever machine it runs.
 _STALE = 7 * 24 * 3600.0
 
 
@@ -41,11 +40,14 @@ def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
     Raises:
         UserError: the folder cannot be written to or the disk is full; ``path`` is as before.
     """
-    temporary = _beside(path)
+    temporary = beside(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(path, "part")
+        sweep(path, "part")
+        temporary.touch()
+        mode = temporary.stat().st_mode
         write(temporary)
+        temporary.chmod(mode)  # by the umask: some libraries write files for their owner alone
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -97,91 +99,33 @@ def read_limited(path: Path, largest: int) -> bytes:
     return content
 
 
-@contextmanager
-def whole_directory(path: Path) -> Iterator[Path]:
-    """Fill a fresh folder that takes the name ``path`` only if the block ends without an error.
-
-    An existing folder of that name is replaced at the end; if the block fails it stays as it was.
-    """
-    part = _beside(path)
-    old = part.with_suffix(".old")
-    try:
-        part.mkdir(parents=True)
-        _sweep(path, "part")
-        yield part
-        if path.is_dir():
-            path.replace(old)
-        elif path.exists():
-            raise UserError(f"{path} is a file where a folder is to be written: move it away")
-        part.replace(path)
-        # Only now: a writer killed between the two moves left the last good folder there.
-        _sweep(path, "old")
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
-
-
-def check_folder(path: Path, *marks: str) -> None:
-    """See, before hours of work, whether the folder ``path`` may be replaced at their end.
-
-    Args:
-        path: The folder.
-        marks: Files, relative to it, any of which shows that an earlier command wrote it.
-
-    Raises:
-        UserError: a file is in the way, the folder holds something else, or that above it is
-            read-only.
-    """
-    try:
-        if path.exists() and not path.is_dir():
-            raise UserError(f"{path} is a file where a folder is to be written: move it away")
-        others = path.is_dir() and any(path.iterdir())
-        if others and not any((path / mark).is_file() for mark in marks):
-            raise UserError(f"{path} holds other files, which would be lost: name a new folder")
-        above = next(folder for folder in path.absolute().parents if folder.exists())
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
-    if not above.is_dir():
-        raise UserError(f"cannot write {path}: {above} is a file: move it away")
-    if not os.access(above, os.W_OK | os.X_OK):
-        raise UserError(f"cannot write {path}: {above} is read-only for you")
-
-
-def check_only(folder: Path, known: Collection[str]) -> None:
-    """Refuse to replace ``folder`` if it holds anything but ``known`` names and DVC's .gitignore.
-
-    Raises:
-        UserError: there is such a file or folder; the message names it.
-    """
-    for path in sorted(folder.iterdir()):
-        if path.name not in known and path.name != ".gitignore":
-            raise UserError(
-                f"{folder} holds {path.name}, which this command did not write and would delete: "
-                "move it away, or name another folder"
-            )
-
-
-def _beside(path: Path) -> Path:
-    """A temporary name that no other writer has, and that says which process writes it."""
+def beside(path: Path) -> Path:
+    """A temporary name next to ``path``, unique, that says which process writes it."""
     return path.parent / f".{path.name}.{_machine()}-{os.getpid()}-{uuid.uuid4().hex[:8]}.part"
 
 
-def _sweep(path: Path, kind: str) -> None:
-    """Remove what killed writers of ``path`` left: nobody reads it, but it takes room.
+def temporaries(path: Path, kind: str) -> Iterator[tuple[Path, int | None]]:
+    """What writers of ``path`` have beside it, with their process number if it is of this machine.
 
-    Killed means: a process of this machine that is gone, or nothing changed for a week. What
-    another machine writes on a shared disk, or another process right now, is left alone.
+    Args:
+        kind: ``part``: what is being written; ``old``: what is being replaced.
     """
     ours = re.compile(rf"\.{re.escape(path.name)}\.([0-9a-f]{{8}})-(\d+)-[0-9a-f]{{8}}\.{kind}")
-    for left in path.parent.iterdir():
-        match = ours.fullmatch(left.name)
-        if not match:
-            continue
-        gone = match[1] == _machine() and not _is_running(int(match[2]))
+    for found in path.parent.iterdir():
+        match = ours.fullmatch(found.name)
+        if match:
+            yield found, int(match[2]) if match[1] == _machine() else None
+
+
+def sweep(path: Path, kind: str) -> None:
+    """Remove what killed writers of ``path`` left behind.
+
+    A writer counts as killed if its process, on this machine, is gone, or if nothing has changed
+    for a week. What another machine or a running process writes is left alone.
+    """
+    for left, pid in temporaries(path, kind):
         try:
-            if not gone and time.time() - left.lstat().st_mtime < _STALE:
+            if (pid is None or is_running(pid)) and (time.time() - left.lstat().st_mtime < _STALE):
                 continue
             shutil.rmtree(left) if left.is_dir() else left.unlink()
         except FileNotFoundError:  # another writer swept it first
@@ -189,7 +133,7 @@ def _sweep(path: Path, kind: str) -> None:
 
 
 def _machine() -> str:
-    """Digits for this machine or container: where a process number has its meaning."""
+    """Identifies this machine or container, within which process numbers are unique."""
     try:
         space = os.stat("/proc/self/ns/pid").st_ino  # noqa: PTH116  (a link, and no file)
     except OSError:
@@ -197,7 +141,8 @@ def _machine() -> str:
     return hashlib.sha256(f"{socket.gethostname()} {space}".encode()).hexdigest()[:8]
 
 
-def _is_running(pid: int) -> bool:
+def is_running(pid: int) -> bool:
+    """Whether this machine has a process of this number."""
     if sys.platform == "win32":  # signal 0 would end the process there
         return True
     try:

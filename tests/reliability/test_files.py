@@ -12,13 +12,15 @@ import pytest
 
 from saliencymixplus import files
 from saliencymixplus.errors import UserError
-from saliencymixplus.files import whole_directory, write_atomically, write_text
+from saliencymixplus.files import write_atomically, write_text
+from saliencymixplus.folders import whole_directory
 
 # Writes the file or folder argv[1] as argv[2] says, and is killed at argv[3].
 WRITER = """
 import os, signal, sys
 from pathlib import Path
-from saliencymixplus.files import whole_directory, write_atomically
+from saliencymixplus.files import write_atomically
+from saliencymixplus.folders import whole_directory
 path, kind, point = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
 def die(*_):
     os.kill(os.getpid(), signal.SIGKILL)

@@ -358,7 +358,7 @@ def test_a_second_process_refuses_and_a_dead_one_leaves_no_lock(tmp_path: Path) 
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "held\n"
-        with pytest.raises(UserError, match="another process is training this very run"):
+        with pytest.raises(UserError, match="another process is training this run"):
             locked_state(folder, keep=True).__enter__()
         process.kill()
     with locked_state(folder, keep=True):

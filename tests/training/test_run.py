@@ -86,6 +86,84 @@ def test_weights_of_the_epochs_asked_for_are_those_of_a_shorter_run(
     assert about["epoch"] == 2
 
 
+def test_a_finished_run_is_not_trained_again_unless_told_to(
+    tiny: Path,
+    tmp_path: Path,
+    state: Path,
+    runtime: RuntimeSettings,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    opened: list[Recorder] = []
+
+    def open_tracker(kind: str, **rest: Any) -> Recorder:
+        opened.append(Recorder())
+        return opened[-1]
+
+    monkeypatch.setattr("saliencymixplus.training.trainer.open_tracker", open_tracker)
+    output, settings = tmp_path / "run", run_settings("none", epochs=1)
+    first = train(settings, tiny, output, runtime)
+    before = (output / "history.csv").stat().st_mtime_ns
+    assert train(settings, tiny, output, runtime) == first
+    said = capsys.readouterr().out
+    assert f"already finished: {output / 'summary.json'}" in said
+    assert "--no-resume" in said
+    assert len(opened) == 1
+    assert (output / "history.csv").stat().st_mtime_ns == before
+    assert not list((state / "runs").iterdir())
+    train(settings, tiny, output, runtime.model_copy(update={"resume": False}))
+    assert len(opened) == 2
+    train(run_settings("none", epochs=1, seed=1), tiny, output, runtime)
+    assert len(opened) == 3, "other settings are another run"
+    (output / "weights" / "last.safetensors").unlink()
+    train(run_settings("none", epochs=1, seed=1), tiny, output, runtime)
+    assert len(opened) == 4, "a run without weights has to be trained again"
+    assert "already" not in capsys.readouterr().out
+
+
+def test_the_output_is_reserved_at_the_start_and_nothing_of_others_is_lost(
+    tiny: Path, tmp_path: Path, runtime: RuntimeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A link is followed; a second training of another recipe is refused; new files are kept."""
+    real = tmp_path / "disk" / "run"
+    link = tmp_path / "run"
+    link.symlink_to(real)
+    usual = TrainStep.__call__
+    steps: list[int] = []
+
+    def step(self: TrainStep, inputs: Any, mix: bool, **rest: Any) -> None:
+        if not steps:
+            steps.append(1)
+            with pytest.raises(UserError, match="is writing"):
+                train(run_settings("none", seed=1), tiny, real, runtime)
+            real.mkdir()
+            (real / "notes.txt").write_text("only copy")
+        usual(self, inputs, mix, **rest)
+
+    monkeypatch.setattr(TrainStep, "__call__", step)
+    train(run_settings("none", epochs=1), tiny, link, runtime)
+    assert link.is_symlink()
+    assert load_run(real).weights[0] == "last"
+    assert (real / "notes.txt").read_text() == "only copy"
+    assert [path.name for path in real.parent.iterdir()] == ["run"]
+    modes = {oct(path.stat().st_mode & 0o777) for path in real.rglob("*.*")}
+    assert len(modes) == 1, "weights too have the mode that the umask gives"
+
+
+def test_a_place_that_cannot_be_written_is_an_error_before_the_first_step(
+    tiny: Path, tmp_path: Path, runtime: RuntimeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def step(self: TrainStep, *given: Any, **rest: Any) -> None:
+        raise AssertionError("a step was taken")
+
+    monkeypatch.setattr(TrainStep, "__call__", step)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("mine")
+    for place in (Path("/proc/run"), tmp_path / "mine"):
+        with pytest.raises(UserError, match=str(place)):
+            train(run_settings("none"), tiny, place, runtime)
+
+
 @pytest.mark.parametrize("variant", ["corrected", "published"])
 def test_drawing_grids_leaves_the_training_as_it_is(
     tiny: Path, tmp_path: Path, runtime: RuntimeSettings, variant: str

@@ -22,7 +22,8 @@ from saliencymixplus.audit.statistics import (
 from saliencymixplus.audit.text import markdown
 from saliencymixplus.datasets.prepared import Prepared, Split, load_prepared
 from saliencymixplus.errors import UserError
-from saliencymixplus.files import whole_directory, write_json, write_text
+from saliencymixplus.files import write_json, write_text
+from saliencymixplus.folders import whole_directory
 from saliencymixplus.mixing import Mixer, create
 from saliencymixplus.pictures.grid import draw_samples
 from saliencymixplus.pictures.style import method_label, save_figure

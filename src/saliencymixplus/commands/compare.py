@@ -15,7 +15,7 @@ from saliencymixplus.commands.options import (
     load,
     runtime,
 )
-from saliencymixplus.files import check_folder
+from saliencymixplus.folders import check_folder
 from saliencymixplus.workspace import project_path
 
 

@@ -17,7 +17,7 @@ from saliencymixplus.commands.options import (
     load,
     runtime,
 )
-from saliencymixplus.files import check_folder
+from saliencymixplus.folders import check_folder
 from saliencymixplus.workspace import project_path
 
 HEADLINES = ("top1_error", "top5_error", "nll", "ece", "mean_corruption_error")

@@ -8,7 +8,7 @@ import typer
 
 from saliencymixplus.commands.options import DEFAULT_PARAMS, Overrides, ParamsFile, load
 from saliencymixplus.errors import UserError
-from saliencymixplus.files import check_folder
+from saliencymixplus.folders import check_folder
 
 
 def study_cell(

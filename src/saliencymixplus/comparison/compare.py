@@ -15,7 +15,8 @@ from saliencymixplus.comparison.result import (
 )
 from saliencymixplus.comparison.statistics import ErrorDifference, over_seeds, paired_bootstrap
 from saliencymixplus.errors import UserError, nearest
-from saliencymixplus.files import whole_directory, write_json, write_text
+from saliencymixplus.files import write_json, write_text
+from saliencymixplus.folders import whole_directory
 from saliencymixplus.runs.read import find_runs
 
 

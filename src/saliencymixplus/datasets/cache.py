@@ -7,11 +7,11 @@ with the same settings, else a cache keyed by the settings: nothing stale is eve
 import hashlib
 import json
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
-from filelock import FileLock
-
 from saliencymixplus.errors import UserError
+from saliencymixplus.locks import locked
 from saliencymixplus.settings import DownloadSettings, ExperimentSettings
 from saliencymixplus.version import __version__
 from saliencymixplus.workspace import checkout_root, repository_root, state_root
@@ -24,7 +24,7 @@ def downloaded(section: ExperimentSettings, report: Report = print) -> Path:
     from saliencymixplus.datasets.manifest import verified
 
     folder = _download_cache(section)
-    with _alone(folder):
+    with _alone(folder, report):
         if not _whole(folder, "manifest.json", verified, report):
             download_to(section, folder, report)
     return folder
@@ -45,7 +45,7 @@ def prepared(section: ExperimentSettings, experiment: str, report: Report = prin
     if _matches(made_by_dvc, section, report):
         return made_by_dvc
     folder = _prepared_cache(section, experiment)
-    with _alone(folder):
+    with _alone(folder, report):
         if not _whole(folder, "meta.json", load_prepared, report):
             prepare_to(section, downloaded(section, report), folder, report)
     return folder
@@ -82,10 +82,10 @@ def prepare_to(
     prepare(section.data, source, output, report=report)
 
 
-def _alone(folder: Path) -> FileLock:
+def _alone(folder: Path, report: Report) -> AbstractContextManager[None]:
     """Several trainings that start at once (torchrun's ranks, say) make ``folder`` only once."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    return FileLock(folder.parent / f".{folder.name}.lock")
+    lock = folder.parent / f".{folder.name}.lock"
+    return locked(lock, f"another process is making {folder}", waiting=report)
 
 
 def _whole(folder: Path, mark: str, check: Callable[[Path], object], report: Report) -> bool:

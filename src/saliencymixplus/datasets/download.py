@@ -8,7 +8,7 @@ from saliencymixplus.datasets.fetch import check_address, fetch
 from saliencymixplus.datasets.manifest import Entry, Manifest, check_archive, verified
 from saliencymixplus.datasets.publishers import Archive, archives_of, expected_sha256
 from saliencymixplus.errors import UserError
-from saliencymixplus.files import whole_directory
+from saliencymixplus.folders import whole_directory
 from saliencymixplus.progress import Report
 from saliencymixplus.settings import DownloadSettings
 from saliencymixplus.workspace import repository_root

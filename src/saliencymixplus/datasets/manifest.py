@@ -6,7 +6,8 @@ from pathlib import Path
 
 from saliencymixplus.datasets.publishers import archives_of, expected_sha256
 from saliencymixplus.errors import UserError
-from saliencymixplus.files import check_folder, check_only, read_json, write_json
+from saliencymixplus.files import read_json, write_json
+from saliencymixplus.folders import check_folder, check_only
 from saliencymixplus.settings import DownloadSettings
 
 NAME = "manifest.json"

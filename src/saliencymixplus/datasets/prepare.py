@@ -15,7 +15,8 @@ from saliencymixplus.datasets.prepared import META, UNKNOWN, Meta, arrays_digest
 from saliencymixplus.datasets.sources import Listing, Piece, Source, open_source
 from saliencymixplus.datasets.splits import stratified
 from saliencymixplus.errors import UserError
-from saliencymixplus.files import whole_directory, write_json
+from saliencymixplus.files import write_json
+from saliencymixplus.folders import whole_directory
 from saliencymixplus.progress import Report, progress
 from saliencymixplus.settings import DataSettings
 from saliencymixplus.version import __version__

@@ -11,7 +11,8 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from saliencymixplus.errors import UserError, nearest
-from saliencymixplus.files import check_folder, check_only, read_json
+from saliencymixplus.files import read_json
+from saliencymixplus.folders import check_folder, check_only
 
 SPLITS = ("train", "val", "test")
 META = "meta.json"

@@ -16,7 +16,8 @@ from saliencymixplus.evaluation import accuracy
 from saliencymixplus.evaluation.classifier import PixelClassifier, predict
 from saliencymixplus.evaluation.measures import Report, Subject, measure
 from saliencymixplus.evaluation.predictions import Predictions, save_predictions
-from saliencymixplus.files import whole_directory, write_json, write_text
+from saliencymixplus.files import write_json, write_text
+from saliencymixplus.folders import whole_directory
 from saliencymixplus.runs.read import Run, load_run
 from saliencymixplus.settings import RuntimeSettings
 from saliencymixplus.settings.evaluation import EvaluationSettings

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import fmean
 
-from saliencymixplus.files import whole_directory, write_text
+from saliencymixplus.files import write_text
+from saliencymixplus.folders import whole_directory
 from saliencymixplus.pictures.style import method_label
 from saliencymixplus.reporting.classes import confusion
 from saliencymixplus.reporting.run_data import ReportedRun, Runs

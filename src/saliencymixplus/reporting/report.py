@@ -7,7 +7,8 @@ from saliencymixplus import escape
 from saliencymixplus.audit.findings import load_findings
 from saliencymixplus.comparison.result import load_comparison
 from saliencymixplus.errors import UserError
-from saliencymixplus.files import whole_directory, write_text
+from saliencymixplus.files import write_text
+from saliencymixplus.folders import whole_directory
 from saliencymixplus.reporting import sections
 from saliencymixplus.reporting.cards import best_run, model_card
 from saliencymixplus.reporting.classes import classes_section

@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import filelock
 import torch
 
 from saliencymixplus.errors import UserError
 from saliencymixplus.files import write_atomically
+from saliencymixplus.locks import locked
 
 _KEEP = 2
 _NAME = re.compile(r"epoch(\d{5})-step(\d{7})-([0-9a-f]{64})\.pt")
@@ -106,31 +106,16 @@ def locked_state(
 ) -> Iterator[Path]:
     """The run's state folder, for this process alone; ``keep`` False empties it first.
 
-    The lock belongs to the process and ends with it, however it ends.
-
     Raises:
-        UserError: another process trains this run, or the folder cannot be written to.
+        UserError: another process trains this run, or the folder cannot be written to or locked.
     """
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(path / "lock", timeout=0)
-        lock.acquire()
-    except filelock.Timeout as error:
-        raise UserError(
-            f"another process is training this very run (it holds {path / 'lock'}): "
-            "wait for it, or stop it"
-        ) from error
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
-    try:
+    with locked(path / "lock", "another process is training this run with the same settings"):
         if not keep:
             before_emptying(path)
         for old in path.iterdir():
             if old.name.endswith(".part") or (not keep and old.name != "lock"):
                 shutil.rmtree(old) if old.is_dir() else old.unlink()
         yield path
-    finally:
-        lock.release()
 
 
 def remove_state(path: Path) -> None:

@@ -10,17 +10,17 @@ from torch import Tensor
 from saliencymixplus.datasets.prepared import Meta
 from saliencymixplus.engine.context import TrainingContext, TrainingState, state_of
 from saliencymixplus.epoch_row import EpochRow
-from saliencymixplus.files import whole_directory, write_atomically, write_json
+from saliencymixplus.files import write_atomically, write_json
 from saliencymixplus.models import parameter_count
 from saliencymixplus.runs.history import write_history
 from saliencymixplus.runs.provenance import device_text, git_state, versions
 from saliencymixplus.workspace import checkout_root
 
 
-def publish(
+def write_run(
     output: Path, context: TrainingContext, folder: Path, tracking: dict[str, Any]
 ) -> dict[str, Any]:
-    """Write the folder ``output`` of a finished training and return its summary.
+    """Write a finished training into the empty folder ``output`` and return its summary.
 
     Args:
         folder: the run's state folder; settings.json and samples/ are copied from it.
@@ -34,22 +34,17 @@ def publish(
     for epoch in context.run.training.weights_epochs:
         if epoch in state.weights:
             weights[f"epoch_{epoch:04d}"] = (epoch, state.weights[epoch])
-    for pattern in (f".{output.name}.*.part", f".{output.name}.*.old"):
-        for left in output.parent.glob(pattern):  # by a process that was killed just here
-            shutil.rmtree(left, ignore_errors=True)
-    with whole_directory(output) as part:
-        shutil.copyfile(folder / "settings.json", part / "settings.json")
-        write_history(part / "history.csv", state.history)
-        write_json(part / "summary.json", summary)
-        write_json(part / "tracking.json", tracking)
-        (part / "weights").mkdir()
-        for name, (epoch, tensors) in weights.items():
-            path = part / "weights" / f"{name}.safetensors"
-            _write_weights(path, tensors)
-            write_json(path.with_suffix(".json"), _about(name, epoch, context))
-        (part / "samples").mkdir()
-        for image in sorted((folder / "samples").glob("*.png")):
-            shutil.copyfile(image, part / "samples" / image.name)
+    shutil.copyfile(folder / "settings.json", output / "settings.json")
+    write_history(output / "history.csv", state.history)
+    write_json(output / "summary.json", summary)
+    write_json(output / "tracking.json", tracking)
+    for name, (epoch, tensors) in weights.items():
+        path = output / "weights" / f"{name}.safetensors"
+        _write_weights(path, tensors)
+        write_json(path.with_suffix(".json"), _about(name, epoch, context))
+    (output / "samples").mkdir()
+    for image in sorted((folder / "samples").glob("*.png")):
+        shutil.copyfile(image, output / "samples" / image.name)
     return summary
 
 

@@ -11,7 +11,8 @@ from typing import Any
 
 from saliencymixplus.audit.audit import audit
 from saliencymixplus.errors import UserError
-from saliencymixplus.files import whole_directory, write_atomically
+from saliencymixplus.files import write_atomically
+from saliencymixplus.folders import whole_directory
 from saliencymixplus.settings import RunSettings, RuntimeSettings
 from saliencymixplus.settings.load import Params, StudySettings
 from saliencymixplus.training.trainer import train

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from saliencymixplus.errors import UserError
-from saliencymixplus.files import read_json, whole_directory, write_json
+from saliencymixplus.files import read_json, write_json
+from saliencymixplus.folders import whole_directory
 from saliencymixplus.runs.folder import TrackingFile, read_tracking
 from saliencymixplus.settings import RunSettings
 from saliencymixplus.tracking.base import Tracker

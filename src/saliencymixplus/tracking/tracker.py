@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from saliencymixplus.errors import UserError
-from saliencymixplus.files import whole_directory
+from saliencymixplus.folders import whole_directory
 from saliencymixplus.tracking import mlflow_model
 from saliencymixplus.tracking.base import Status, Tracker
 from saliencymixplus.tracking.projection import brief

@@ -6,10 +6,10 @@ from typing import Any
 from saliencymixplus.datasets.cache import prepared as ensure_prepared
 from saliencymixplus.datasets.prepared import load_prepared
 from saliencymixplus.engine.device import choose_device
-from saliencymixplus.files import check_folder
+from saliencymixplus.folders import check_folder
 from saliencymixplus.models import create_model
 from saliencymixplus.settings import RunSettings, RuntimeSettings, settings_digest
-from saliencymixplus.training.trainer import train
+from saliencymixplus.training.trainer import RUN_MARKS, train
 from saliencymixplus.workspace import checkout_root
 
 
@@ -38,7 +38,6 @@ def _check(run: RunSettings, runtime: RuntimeSettings, output: Path | None) -> N
     """What is wrong shows before the images are fetched and the network is trained."""
     choose_device(runtime.device)
     output = output or checkout_root() / "outputs" / run.experiment / run.mix.name
-    # DVC clears a run's folder of its own outputs, not of an evaluation made by hand.
-    check_folder(output, "settings.json", "evaluation/evaluation.json")
+    check_folder(output, *RUN_MARKS)
     side = run.training.crop_size or run.data.image_size
     create_model(run.model.name, 10, side, run.model.stem)

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ from saliencymixplus.engine.device import choose_device, device_settings
 from saliencymixplus.engine.distributed import Processes, local_device, processes
 from saliencymixplus.engine.state import unpack
 from saliencymixplus.errors import UserError
+from saliencymixplus.files import read_json
+from saliencymixplus.folders import ReservedFolder, reserved, writing
 from saliencymixplus.progress import TrainingProgress, training_progress
 from saliencymixplus.runs.checkpoint import (
     CheckpointStore,
@@ -24,12 +26,17 @@ from saliencymixplus.runs.checkpoint import (
     remove_state,
 )
 from saliencymixplus.runs.history import write_history
-from saliencymixplus.runs.write import publish, write_settings
+from saliencymixplus.runs.read import load_run
+from saliencymixplus.runs.write import write_run, write_settings
 from saliencymixplus.settings import RunSettings, RuntimeSettings, settings_digest
 from saliencymixplus.tracking import Status, Tracker, open_tracker, retire
 from saliencymixplus.training.hooks import Checkpoints, Display, Records, Samples, StopOnSignal
 from saliencymixplus.training.signals import Interrupted, Signals, watched_signals
 from saliencymixplus.workspace import checkout_root, repository_root, state_root
+
+# What shows that a folder is a run. DVC clears a run's folder of its own outputs, not of an
+# evaluation made by hand.
+RUN_MARKS = ("settings.json", "evaluation/evaluation.json")
 
 
 def train(
@@ -56,13 +63,26 @@ def train(
         _memory_errors(run, device, group),
     ):
         digest = settings_digest(run, data.meta.digest)
-        locked = locked_state(state_folder(digest), keep=runtime.resume, before_emptying=retire)
-        with locked if group.first else nullcontext() as folder:
+        finished = _finished(output, digest) if group.first and runtime.resume else None
+        if group.share(b"finished" if finished else None):
+            if finished:
+                print(
+                    f"already finished: {output / 'summary.json'} has the result of these settings "
+                    "and data; --no-resume trains again",
+                    flush=True,
+                )
+            return finished or {}
+        with ExitStack() as held:
+            if group.first:
+                state = state_folder(digest)
+                locked = locked_state(state, keep=runtime.resume, before_emptying=retire)
+                folder = held.enter_context(locked)
+                place = held.enter_context(reserved(output, *RUN_MARKS))
             parts = assemble(run, data, runtime, device, group, progress.say)
             context = TrainingContext(run, data.meta, digest, device, group, parts)
-            if folder is None:
-                return _follow(context, signals)
-            return _lead(context, folder, output, runtime, signals, progress)
+            if group.first:
+                return _lead(context, folder, place, runtime, signals, progress)
+            return _follow(context, signals)
 
 
 def state_folder(digest: str) -> Path:
@@ -81,10 +101,23 @@ def state_folder(digest: str) -> Path:
     return state_root() / "runs" / digest
 
 
+def _finished(output: Path, digest: str) -> dict[str, Any] | None:
+    """The summary of ``output`` if it is a finished run of this digest, with nothing left to do."""
+    if state_folder(digest).exists() or not (output / "settings.json").is_file():
+        return None
+    try:
+        run = load_run(output)
+    except UserError:  # damaged: trained again
+        return None
+    if run.digest != digest or "last" not in run.weights:
+        return None
+    return dict(read_json(output / "summary.json"))
+
+
 def _lead(
     context: TrainingContext,
     folder: Path,
-    output: Path,
+    place: ReservedFolder,
     runtime: RuntimeSettings,
     signals: Signals,
     progress: TrainingProgress,
@@ -121,8 +154,10 @@ def _lead(
         ]
         with _saying_what_is_kept(store):
             engine.train(context, hooks)
-        summary = publish(output, context, folder, tracker.reference)
-        _hand_over(context, output, tracker)
+        with writing(place.path):
+            summary = write_run(place.part, context, folder, tracker.reference)
+        place.publish()
+        _hand_over(context, place.path, tracker)
         status = "FINISHED"
     except (Interrupted, KeyboardInterrupt):
         status = "KILLED"

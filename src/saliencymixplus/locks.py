@@ -1,0 +1,50 @@
+"""File locks that end with their process, and say so where a disk has none."""
+
+import errno
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from saliencymixplus.errors import UserError
+
+_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
+
+
+@contextmanager
+def locked(
+    path: Path, busy: str, *, waiting: Callable[[str], object] | None = None
+) -> Iterator[None]:
+    """Hold the lock file ``path`` during the block; the lock ends with its process in any case.
+
+    Args:
+        busy: What another process does if it holds the lock; an error, or given to ``waiting``.
+        waiting: Told once that another process is waited for; None: it is not waited for.
+
+    Raises:
+        UserError: another process holds the lock, the folder cannot be written to, or its file
+            system has no locks.
+    """
+    # Without flock, filelock would fall back to a marker file, which outlives a killed process.
+    lock = FileLock(path, timeout=0, fallback_to_soft=False)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire()
+        except Timeout as error:
+            if waiting is None:
+                raise UserError(f"{busy} (it holds {path}): wait for it, or stop it") from error
+            waiting(f"{busy}: waiting for it ({path})")
+            lock.acquire(timeout=-1)
+    except OSError as error:
+        if error.errno in _NO_LOCKS:
+            raise UserError(
+                f"cannot lock {path}: its disk has no file locks ({error.strerror}); move the "
+                "state to one that has, with SALIENCYMIXPLUS_STATE=FOLDER"
+            ) from error
+        raise UserError(f"cannot write {path.parent}: {error.strerror or error}") from error
+    try:
+        yield
+    finally:
+        lock.release()
