@@ -96,8 +96,9 @@ def test_a_finished_run_is_not_trained_again_unless_told_to(
 ) -> None:
     opened: list[Recorder] = []
 
-    def open_tracker(kind: str, **rest: Any) -> Recorder:
+    def open_tracker(kind: str, *, folder: Path, **rest: Any) -> Recorder:
         opened.append(Recorder())
+        opened[-1].folder = folder
         return opened[-1]
 
     monkeypatch.setattr("saliencymixplus.training.trainer.open_tracker", open_tracker)
