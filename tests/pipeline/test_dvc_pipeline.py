@@ -153,6 +153,6 @@ def test_mlflow_has_one_finished_run_per_training_with_its_evaluation(clone):
     for name in ("none · seed 0", "saliencymixplus · seed 0"):
         run = runs[name]
         assert run.info.status == "FINISHED"
-        assert "results/top1_error" in run.data.metrics
+        assert "results/test_top1" in run.data.metrics
         history = client.get_metric_history(run.info.run_id, "error/test_top1")
         assert [point.step for point in history] == [1, 2]

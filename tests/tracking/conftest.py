@@ -141,8 +141,11 @@ class Room:
         return sorted(step for (step,) in rows)
 
     def runs(self) -> list[tuple[Any, ...]]:
-        """Id and status of every run."""
-        return self.query("SELECT run_uuid, status FROM runs ORDER BY start_time")
+        """Id and status of every training's run."""
+        return self.query(
+            "SELECT run_uuid, status FROM runs WHERE name NOT LIKE '%: comparison' "
+            "ORDER BY start_time"
+        )
 
     def statuses(self) -> list[str]:
         """The status of every run, the oldest first."""

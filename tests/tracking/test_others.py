@@ -75,7 +75,7 @@ def test_a_run_folder_does_not_choose_the_server(
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 2
     assert all(f"was recorded in {address}" in line for line in lines)
-    assert room.epochs("results/top1_error") == []
+    assert room.epochs("results/test_top1") == []
     assert room.waiting() == []
 
 
@@ -136,7 +136,7 @@ def test_a_clone_gets_the_whole_run_that_it_pulled(
     found = MlflowClient(f"sqlite:///{room.database}").get_run(run_id)
     assert status == "FINISHED"
     assert found.data.params["model"] == "resnet8"
-    assert found.data.metrics["results/top1_error"] == 8.0
+    assert found.data.metrics["results/test_top1"] == 8.0
     assert room.epochs() == [1, 2]
     assert {"settings.json", "history.csv", "weights/last.safetensors"} <= set(room.artifacts())
     assert sum(name.endswith(".png") for name in room.artifacts()) == 1

@@ -231,7 +231,7 @@ def test_a_refused_metric_does_not_hold_up_the_others(
     training.finish()
     (tmp_path / "evaluation").mkdir()
     record_evaluation(run, tmp_path / "evaluation", {"a bad name?*": 1.0, "top1_error": 2.0})
-    assert _run(room).data.metrics["results/top1_error"] == 2.0
+    assert _run(room).data.metrics["results/test_top1"] == 2.0
     assert "MLflow refuses results/a bad name?*" in capsys.readouterr().err
     assert room.waiting() == []
 
@@ -247,20 +247,104 @@ def test_an_evaluation_goes_to_the_same_run_and_replaces_its_figures(
         write_json(output / "metrics.json", {"top1_error": error})
         record_evaluation(run, output, {"top1_error": error})
     found = _run(room)
-    assert found.data.metrics["results/top1_error"] == 25.0
+    assert found.data.metrics["results/test_top1"] == 25.0
     assert found.info.status == "FINISHED"
-    assert len(room.epochs("results/top1_error")) == 2
+    assert len(room.epochs("results/test_top1")) == 2
     assert json.loads(room.artifacts()["evaluation/metrics.json"].read_text())["top1_error"] == 25
     assert room.epochs() == [1, 2]
 
 
-def test_a_report_is_a_run_of_its_own_each_time_the_same(room: Any, tmp_path: Path) -> None:
+def test_a_report_goes_to_the_parent_of_all_runs(room: Any, tmp_path: Path) -> None:
+    for seed in (0, 1):
+        room.start(seed).epochs(1).finish()
     for text in ("old", "new"):
         (tmp_path / "report.html").write_text(text)
-        opened = record_report("digits", [tmp_path / "report.html"])
+        (tmp_path / "comparison.md").write_text(f"# {text}\n\n| a |\n| - |\n" + "x\n" * 8000)
+        opened = record_report("digits", sorted(tmp_path.glob("*.*")))
     assert opened
-    assert _run(room).info.run_name == "report"
+    ((parent, status),) = room.query(
+        "SELECT run_uuid, status FROM runs WHERE name = 'digits: comparison'"
+    )
+    assert status == "FINISHED"
     assert room.artifacts()["report.html"].read_text() == "new"
+    note = _client(room).get_run(parent).data.tags["mlflow.note.content"]
+    assert note.splitlines()[1] == "# new"
+    assert len(note) <= 8000
+    for run_id, _ in room.runs():
+        assert _client(room).get_run(run_id).data.tags["mlflow.parentRunId"] == parent
+    view = f"/#/experiments/{_client(room).get_run(parent).info.experiment_id}/runs?"
+    assert view in opened
+
+
+def test_a_description_has_the_results_and_is_the_users_once_edited(
+    room: Any, tmp_path: Path
+) -> None:
+    training = room.start().epochs(4)
+    run = training.publish(tmp_path / "run")
+    training.finish()
+    note = _run(room).data.tags["mlflow.note.content"]
+    assert "| test error, top-1 | 12.50 |" in note
+    assert (
+        "| lowest test error of any epoch (optimistic: the test images select it) | 12.50 |" in note
+    )
+    assert "calibration" not in note
+    (tmp_path / "evaluation").mkdir()
+    record_evaluation(run, tmp_path / "evaluation", {"ece": 3.0, "best_test_top1_error": 2.0})
+    found = _run(room)
+    assert "| expected calibration error | 3.00 |" in found.data.tags["mlflow.note.content"]
+    assert found.data.metrics["test_selected_optimistic/best_test_top1_error"] == 2.0
+    _client(room).set_tag(found.info.run_id, "mlflow.note.content", "my own")
+    record_evaluation(run, tmp_path / "evaluation", {"ece": 4.0})
+    assert _run(room).data.tags["mlflow.note.content"] == "my own"
+
+
+def test_the_errors_can_be_searched_without_quotes(room: Any) -> None:
+    room.start().epochs(4).finish()
+    client = _client(room)
+    experiment = _run(room).info.experiment_id
+    for condition, count in (("< 12.6", 1), ("> 12.6", 0)):
+        found = client.search_runs([experiment], f"metrics.test_top1_error {condition}")
+        assert len(found) == count
+
+
+def test_what_sets_two_runs_apart_is_in_their_names_and_parameters(
+    room: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both what the command line changes and what `dvc exp run -S` writes into params.yaml."""
+    text = """
+digits:
+  download: {source: digits}
+  model: {name: resnet8}
+  training: {epochs: 3}
+"""
+    Path("params.yaml").write_text(text)
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b"]
+    for command in (["init", "-q"], ["add", "params.yaml"], ["commit", "-q", "-m", "start"]):
+        subprocess.run([*git, *command], check=True)
+    Path("params.yaml").write_text(text.replace("epochs: 3", "epochs: 3, mix_prob: 0.3"))
+    monkeypatch.setenv("DVC_EXP_NAME", "bold-name")
+    usual = room.settings().training
+    for seed, changes in enumerate(
+        (
+            {},
+            {"mix_prob": 0.3},
+            {"weight_decay": 0.01, "schedule": "cosine"},
+            {"weight_decay": 0.01, "schedule": "cosine", "momentum": 0.5, "gamma": 0.5},
+        )
+    ):
+        room.start(seed, training=usual.model_copy(update=changes)).finish()
+    runs = [_client(room).get_run(run_id) for run_id, _ in room.runs()]
+    assert [run.info.run_name for run in runs] == [
+        "cutmix · seed 0",
+        "cutmix · seed 1 · mix_prob 0.3",
+        "cutmix · seed 2 · weight_decay 0.01 · schedule cosine",
+        "cutmix · seed 3 · momentum 0.5 · weight_decay 0.01 · schedule cosine · 1 more",
+    ]
+    assert runs[1].data.params["mix_prob"] == "0.3"
+    assert runs[2].data.params["weight_decay"] == "0.01"
+    assert runs[3].data.params["gamma"] == "0.5"
+    assert "gamma" not in runs[2].data.params
+    assert all(run.data.params["dvc_experiment"] == "bold-name" for run in runs)
 
 
 def test_no_secret_is_written_anywhere(
@@ -301,11 +385,14 @@ def test_the_model_is_loadable_without_this_project(room: Any) -> None:
 
     model = _network()
     images = np.random.default_rng(0).normal(size=(7, 3, 8, 8)).astype(np.float32)
-    training = room.start()
+    training = room.start().epochs(4)
     training.tracker.log_model(model, images[:2])
     training.tracker.log_model(model, images[:2])
     training.finish()
     (output,) = _run(room).outputs.model_outputs
+    logged = _client(room).get_logged_model(output.model_id)
+    assert logged.name == "cutmix-seed0"
+    assert {metric.key: metric.value for metric in logged.metrics} == {"test_top1_error": 12.5}
     folder = next(p for name, p in room.artifacts().items() if name == "MLmodel").parent
     loaded = mlflow.pyfunc.load_model(str(folder))
     assert loaded.metadata.model_id == output.model_id

@@ -137,7 +137,7 @@ def test_what_waited_for_the_store_is_sent_by_sync_with_its_times(
     rows = room.query("SELECT step, timestamp FROM metrics WHERE key = 'loss/train'")
     assert rows == [(1, training.rows[0].time_ms)]
     assert room.statuses() == ["FINISHED"]
-    assert room.epochs("results/top1_error") == [0]
+    assert room.epochs("results/test_top1") == [0]
 
 
 def test_sync_ends_the_run_of_a_killed_training_which_may_go_on(room: Any) -> None:

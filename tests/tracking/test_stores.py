@@ -60,12 +60,16 @@ def test_other_stores_are_refused(room: Any, monkeypatch: pytest.MonkeyPatch, ur
 
 def test_the_ui_command_binds_to_loopback(room: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     command = "mlflow ui --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port 5000"
-    assert stores.configured().ui() == (command, "http://127.0.0.1:5000")
+    assert stores.configured().ui_command == command
+    shown = stores.configured().runs_address("7")
+    assert shown.startswith("http://127.0.0.1:5000/#/experiments/7/runs?")
+    assert shown.endswith(f"(after `{command}`)")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{room.database}")
     monkeypatch.chdir("/")
-    assert f"'sqlite:///{room.database}'" in str(stores.configured().ui()[0])
+    assert f"'sqlite:///{room.database}'" in stores.configured().ui_command
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://host/")
-    assert stores.configured().ui() == (None, "https://host")
+    assert stores.configured().runs_address("") == "https://host"
+    assert stores.configured().runs_address("7").startswith("https://host/#/experiments/7/runs?")
 
 
 def test_credentials_are_taken_out_of_texts() -> None:

@@ -73,7 +73,8 @@ def report(
         audit=project_path("audits", experiment),
         prepared=prepared or find_prepared(loaded.experiment(experiment), experiment),
     )
-    files = (page, folder / "report.md", *sorted((folder / "figures").iterdir()))
+    tables = sorted(folder.glob("comparison.*"))
+    files = (page, folder / "report.md", *tables, *sorted((folder / "figures").iterdir()))
     if opened := record_report(experiment, files, how.tracker):
         typer.echo(f"MLflow: {opened}")
     typer.echo(f"report: {page}")

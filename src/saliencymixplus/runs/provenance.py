@@ -33,6 +33,11 @@ def git_state(folder: Path) -> dict[str, str]:
     return found
 
 
+def committed_text(folder: Path, name: str) -> str | None:
+    """A file below ``folder`` as it was last committed; None if it never was."""
+    return _git(folder, "show", f"HEAD:./{name}")
+
+
 def versions() -> dict[str, str]:
     """Versions of this package, Python, and the libraries that compute a result."""
     return {

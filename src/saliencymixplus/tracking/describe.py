@@ -1,12 +1,14 @@
-"""What a run is called and which few of its settings are shown beside it."""
+"""What MLflow shows of a run: its name, parameters, tags, data set, metrics and description."""
 
 import json
 import os
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from saliencymixplus import workspace
+from saliencymixplus.epoch_row import EpochRow
 from saliencymixplus.pictures import palette
 from saliencymixplus.runs.provenance import git_state
 from saliencymixplus.settings import RunSettings
@@ -15,7 +17,8 @@ from saliencymixplus.tracking.redact import redact, redact_all
 DATASET_FIELDS = ("name", "digest", "source_type", "source", "profile")
 SAMPLES = "samples/mixed"  # the series of images
 
-# The groups of MLflow's charts are in alphabetical order. What is not here is not recorded.
+# MLflow shows the groups of metrics in alphabetical order: errors and losses come first, and what
+# the test images themselves selected last.
 METRICS = {
     "test_top1_error": "error/test_top1",
     "test_top5_error": "error/test_top5",
@@ -32,6 +35,34 @@ METRICS = {
     "images_per_second": "speed/images_per_second",
     "seconds": "speed/seconds",
 }
+# Recorded without a group as well, at the end of a run: a name with a slash has to be quoted in
+# MLflow's search.
+HEADLINES = ("test_top1_error", "test_top5_error", "validation_top1_error")
+_RESULTS = {
+    "top1_error": "results/test_top1",
+    "top5_error": "results/test_top5",
+    "best_validation_top1_error": "results/test_top1_at_best_validation",
+    "best_validation_top5_error": "results/test_top5_at_best_validation",
+}
+_RESULT_GROUPS = {
+    "best_test_": "test_selected_optimistic",
+    **dict.fromkeys(("nll", "ece", "temperature"), "reliability"),
+    **dict.fromkeys(
+        ("corruption_", "mean_corruption_", "relative_corruption_", "fgsm_", "pgd_", "occlusion_"),
+        "robustness",
+    ),
+    "localisation_": "saliency",
+}
+NOTE = "<!-- saliencymixplus -->"  # how a description begins that may be replaced
+_ALWAYS = (
+    "epochs",
+    "batch_size",
+    "learning_rate",
+    "weight_decay",
+    "schedule",
+    "augment",
+    "mix_prob",
+)
 _GIT = {
     "commit": "mlflow.source.git.commit",
     "branch": "mlflow.source.git.branch",
@@ -44,44 +75,73 @@ _DVC = {
 }
 
 
-def run_name(run: RunSettings) -> str:
-    """What the list of runs shows."""
-    return f"{run.mix.name} · seed {run.seed}"
-
-
-def parameters(run: RunSettings) -> dict[str, str]:
-    """The few settings that runs are compared by: MLflow prints them beside every image.
+def parameters(run: RunSettings, changes: Mapping[str, Any]) -> dict[str, str]:
+    """The settings that runs are compared by, and those of ``changes``.
 
     Of the method's options only those that differ from its (or its variant's) own values;
     settings.json has everything.
     """
-    training = run.training
-    options = run.mix.options
+    training, options = run.training, run.mix.options
     values: dict[str, Any] = {"mix": run.mix.name}
     if run.mix.method != run.mix.name:
         values["method"] = run.mix.method
     if "variant" in options:
         values["variant"] = options["variant"]
-    values |= {
-        "model": run.model.name,
-        "seed": run.seed,
-        "epochs": training.epochs,
-        "batch_size": training.batch_size,
-        "learning_rate": training.learning_rate,
-        "mix_prob": training.mix_prob,
-    }
+    values |= {"model": run.model.name, "seed": run.seed}
+    values |= {name: getattr(training, name) for name in _ALWAYS}
     usual = _usual_options(run)
     values |= {
         f"mix.{name}": value
         for name, value in options.items()
         if name != "variant" and (name not in usual or usual[name] != value)
     }
+    values |= changes
+    if experiment := os.environ.get("DVC_EXP_NAME"):
+        values["dvc_experiment"] = experiment
     return {name: _text(value)[:500] for name, value in values.items()}
+
+
+def run_name(run: RunSettings, changes: Mapping[str, Any]) -> str:
+    """What the list of runs shows: method, seed, and up to three settings that were changed."""
+    shown = [f"{name} {_text(value)[:30]}" for name, value in list(changes.items())[:3]]
+    if len(changes) > 3:
+        shown.append(f"{len(changes) - 3} more")
+    return " · ".join((run.mix.name, f"seed {run.seed}", *shown))
 
 
 def result_name(name: str) -> str:
     """What MLflow calls a metric of an evaluation."""
-    return f"results/{name}"
+    if name in _RESULTS:
+        return _RESULTS[name]
+    groups = (group for start, group in _RESULT_GROUPS.items() if name.startswith(start))
+    return f"{next(groups, 'results')}/{name}"
+
+
+def note(rows: Sequence[EpochRow], results: Mapping[str, float]) -> str:
+    """The description of a run, in Markdown: its results as a table.
+
+    ``results``: the metrics of its evaluation under MLflow's names; empty before it.
+    """
+    last = rows[-1]
+    lines = [NOTE, f"After {last.epoch} epochs (errors in percent):", "", "| | |", "|---|---|"]
+    table = {
+        "test error, top-1": last.test_top1_error,
+        "test error, top-5": last.test_top5_error,
+        "validation error, top-1": last.validation_top1_error,
+        "test error of the epoch that validates best": results.get(
+            _RESULTS["best_validation_top1_error"]
+        ),
+        "negative log-likelihood": results.get("reliability/nll"),
+        "expected calibration error": results.get("reliability/ece"),
+        "mean error on corrupted images": results.get("robustness/mean_corruption_error"),
+        "training time in seconds": sum(row.seconds for row in rows),
+        "lowest test error of any epoch (optimistic: the test images select it)": min(
+            (row.test_top1_error for row in rows if row.test_top1_error is not None), default=None
+        ),
+    }
+    lines += [f"| {name} | {value:.2f} |" for name, value in table.items() if value is not None]
+    lines += ["", "All settings: `settings.json` under *Artifacts*; curves: *Model metrics*."]
+    return "\n".join(lines)
 
 
 def tags(run: RunSettings, identity: str) -> dict[str, str]:

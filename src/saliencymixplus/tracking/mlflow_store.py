@@ -10,6 +10,7 @@ from filelock import FileLock
 
 from saliencymixplus import workspace
 from saliencymixplus.runs.folder import TrackingFile
+from saliencymixplus.tracking.record import comparison_card
 from saliencymixplus.tracking.stores import Address
 
 if TYPE_CHECKING:
@@ -17,7 +18,10 @@ if TYPE_CHECKING:
 
 ATTEMPT_TAG = "saliencymixplus.attempt"
 # Without it the UI takes the experiment for one of language models.
-_EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
+_EXPERIMENT_TAGS = {
+    "mlflow.experimentKind": "custom_model_development",
+    "mlflow.experiment.primaryMetric.name": "error/test_top1",
+}
 _REFUSALS = {
     "BAD_REQUEST",
     "INVALID_PARAMETER_VALUE",
@@ -77,6 +81,22 @@ class Store:
         lock.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(lock):
             return self._found(card) or self._created(card)
+
+    def comparison_of(self, card: TrackingFile) -> dict[str, str]:
+        """The tag that makes the experiment's comparison the parent of a training's run.
+
+        The comparison's run is created if need be; a deleted one stays deleted.
+        """
+        parent = comparison_card(card.experiment, card.created)
+        if card.attempt == parent.attempt:
+            return {}
+        try:
+            run = self.ensure_run(parent)
+        except RunDeletedError:
+            return {}
+        if run.info.status == "RUNNING":
+            self.client.set_terminated(run.info.run_id, "FINISHED", card.created)
+        return {"mlflow.parentRunId": run.info.run_id}
 
     def check_active(self, run_id: str) -> None:
         """Raise ``RunDeletedError`` if the run has been deleted."""

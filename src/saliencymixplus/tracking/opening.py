@@ -16,6 +16,7 @@ from saliencymixplus.tracking.record import (
     ARTIFACTS,
     CARD,
     RESULTS,
+    comparison_card,
     ended,
     keep,
     keep_run,
@@ -49,6 +50,7 @@ def open_tracker(
     if kind != "mlflow":
         raise UserError(f"no tracker is called {kind!r}: choose mlflow or none")
     from saliencymixplus.tracking import describe, mlflow_library, stores, sync
+    from saliencymixplus.tracking.changes import changed_settings
     from saliencymixplus.tracking.system import SystemSampler
     from saliencymixplus.tracking.tracker import MLflowTracker, usual_timeout
     from saliencymixplus.tracking.worker import Worker
@@ -58,13 +60,14 @@ def open_tracker(
     address = stores.configured()
     card = _resumed(folder)
     if card is None:
+        changes = changed_settings(run)
         card = TrackingFile(
             attempt=f"{identity}-{uuid.uuid4().hex[:8]}",
             store=address.name,
             experiment=run.experiment,
-            run_name=describe.run_name(run),
+            run_name=describe.run_name(run, changes),
             created=now(),
-            params=describe.parameters(run),
+            params=describe.parameters(run, changes),
             tags=describe.tags(run, identity),
             dataset=describe.dataset(run, data),
         )
@@ -118,22 +121,18 @@ def record_evaluation(
 
 
 def record_report(experiment: str, files: Iterable[Path], kind: str = "mlflow") -> str | None:
-    """Put the report of an experiment into a run of its own; returns how to open it."""
+    """Put the report of an experiment into its comparison run; returns how to open it.
+
+    A comparison.md among ``files`` becomes the run's description.
+    """
     if kind == "none":
         return None
-    card = TrackingFile(
-        attempt=f"report-{experiment}",
-        store="",
-        experiment=experiment,
-        run_name="report",
-        created=now(),
-    )
 
     def fill(record: Path) -> None:
         for path in files:
             keep(path, record / ARTIFACTS / path.name)
 
-    return _record(lambda: ended(card, "FINISHED"), fill)
+    return _record(lambda: comparison_card(experiment, now()), fill)
 
 
 def _record(find: Callable[[], TrackingFile | None], fill: Callable[[Path], None]) -> str | None:
@@ -193,5 +192,5 @@ def _published(run_dir: Path) -> TrackingFile | None:
         from saliencymixplus.tracking import describe
 
         run = RunSettings.model_validate(read_json(run_dir / "settings.json")["settings"])
-        card = card.model_copy(update={"params": describe.parameters(run)})
+        card = card.model_copy(update={"params": describe.parameters(run, {})})
     return ended(card, "FINISHED", card.ended)

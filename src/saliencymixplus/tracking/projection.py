@@ -9,11 +9,12 @@ original time, so that even one that is still under way is stored once: MLflow's
 import math
 import re
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import NAMESPACE_OID, uuid5
 
+from saliencymixplus.epoch_row import EpochRow
 from saliencymixplus.files import read_json
 from saliencymixplus.runs.folder import TrackingFile
 from saliencymixplus.runs.history import read_history
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 _BATCH = 500  # metrics per request; MLflow takes 1000
 _THUMBNAIL = 256  # pixels, MLflow's own
+_NOTE_TAG, _LONGEST_NOTE = "mlflow.note.content", 8000
 _SAMPLE = re.compile(r"epoch_(\d+)\.png")
 
 
@@ -34,7 +36,7 @@ class Projection:
 
     def __init__(self, folder: Path, store: Store, say: Callable[[str], None]) -> None:
         self.folder, self.store, self._say = folder, store, say
-        self.run_id = ""
+        self.run_id = self.experiment_id = ""
         self._model_sent = False
         self._files: dict[str, tuple[int, int]] = {}  # sent by this process: size, time of change
 
@@ -44,18 +46,19 @@ class Projection:
         What the store refuses is said and left out. After any other exception, call again.
         """
         if not self.run_id:
-            self._ask(self.store.ensure_run(card))
+            self._ask(self.store.ensure_run(card), card)
         try:
             # A file that cannot be stored must hold up neither the metrics nor the run's end.
-            self._send_texts(card)
-            sent = self._send_metrics(card)
+            rows, results = _history(self.folder), _results(self.folder)
+            self._send_texts(card, rows, results)
+            sent = self._send_metrics(card, rows, results)
             self._send_status(card)
-            return sent + self._send_files(card) + self._send_model()
+            return sent + self._send_files(card) + self._send_model(card, rows)
         except Exception:
             self.run_id = ""
             raise
 
-    def _ask(self, run: "Run") -> None:
+    def _ask(self, run: "Run", card: TrackingFile) -> None:
         client, run_id = self.store.client, run.info.run_id
         self._steps = {
             (name, metric.step)
@@ -64,6 +67,7 @@ class Projection:
         }
         self._latest = dict(run.data.metrics)
         self._params, self._tags = set(run.data.params), dict(run.data.tags)
+        self._parent = self.store.comparison_of(card)
         self._status = run.info.status
         self._has_dataset = bool(run.inputs and run.inputs.dataset_inputs)
         self._stored = {
@@ -71,17 +75,20 @@ class Projection:
             for folder in ("images", "weights")
             for file in client.list_artifacts(run_id, folder)
         }
-        self.run_id = run_id
+        self.run_id, self.experiment_id = run_id, run.info.experiment_id
 
-    def _send_texts(self, card: TrackingFile) -> None:
+    def _send_texts(
+        self, card: TrackingFile, rows: Sequence[EpochRow], results: "Sequence[Metric]"
+    ) -> None:
         from mlflow.entities import Dataset, DatasetInput, InputTag, Param, RunTag
 
         params = [Param(k, v) for k, v in card.params.items() if k not in self._params]
-        tags = [RunTag(k, v) for k, v in card.tags.items() if self._tags.get(k) != v]
+        wanted = {**card.tags, **self._parent, **self._note(card, rows, results)}
+        tags = [RunTag(k, v) for k, v in wanted.items() if self._tags.get(k) != v]
         self._batch(params, lambda some: self.store.client.log_batch(self.run_id, params=some))
         self._batch(tags, lambda some: self.store.client.log_batch(self.run_id, tags=some))
         self._params |= {param.key for param in params}
-        self._tags |= card.tags
+        self._tags |= wanted
         if card.dataset and not self._has_dataset:
             context = [InputTag("mlflow.data.context", "training")]
             fields = {name: card.dataset.get(name, "") for name in describe.DATASET_FIELDS}
@@ -89,19 +96,35 @@ class Projection:
             self._batch(used, lambda some: self.store.client.log_inputs(self.run_id, some))
             self._has_dataset = True
 
-    def _send_metrics(self, card: TrackingFile) -> int:
-        found = [*_epochs(self.folder, card), *_system(self.folder)]
+    def _note(
+        self, card: TrackingFile, rows: Sequence[EpochRow], results: "Sequence[Metric]"
+    ) -> dict[str, str]:
+        """The run's description, unless the user wrote one, or an evaluation a fuller one."""
+        before = self._tags.get(_NOTE_TAG)
+        comparison = self.folder / ARTIFACTS / "comparison.md"
+        if before is not None and not before.startswith(describe.NOTE):
+            return {}
+        if comparison.is_file():
+            text = comparison.read_text(encoding="utf-8")[: _LONGEST_NOTE - 100]
+            return {_NOTE_TAG: f"{describe.NOTE}\n{text.rpartition(chr(10))[0]}"}
+        if card.status != "FINISHED" or not rows or (before and not results):
+            return {}
+        values = {metric.key: metric.value for metric in results}
+        return {_NOTE_TAG: describe.note(rows, values)[:_LONGEST_NOTE]}
+
+    def _send_metrics(
+        self, card: TrackingFile, rows: Sequence[EpochRow], results: "Sequence[Metric]"
+    ) -> int:
+        found = [*_epochs(card, rows), *_headlines(card, rows), *_system(self.folder)]
         fresh = {(m.key, m.step): m for m in found if (m.key, m.step) not in self._steps}
-        rows = [*fresh.values(), *self._changed(_results(self.folder))]
-        for start in range(0, len(rows), _BATCH):
-            some = rows[start : start + _BATCH]
+        changed = [m for m in results if not _same(self._latest.get(m.key), m.value)]
+        metrics = [*fresh.values(), *changed]
+        for start in range(0, len(metrics), _BATCH):
+            some = metrics[start : start + _BATCH]
             self._batch(some, lambda part: self.store.client.log_batch(self.run_id, metrics=part))
             self._steps |= {(metric.key, metric.step) for metric in some}
             self._latest |= {metric.key: metric.value for metric in some}
-        return len(rows)
-
-    def _changed(self, results: "Iterable[Metric]") -> "list[Metric]":
-        return [m for m in results if not _same(self._latest.get(m.key), m.value)]
+        return len(metrics)
 
     def _send_status(self, card: TrackingFile) -> None:
         if card.status == self._status:
@@ -176,24 +199,25 @@ class Projection:
             name = getattr(items[0], "key", getattr(items[0], "name", "dataset"))
             self._say(f"MLflow refuses {name}: {brief(error)}")
 
-    def _send_model(self) -> int:
+    def _send_model(self, card: TrackingFile, rows: Sequence[EpochRow]) -> int:
         """Register and upload the exported model, unless that was done; finish it if half done."""
         from mlflow.entities import LoggedModelOutput
         from mlflow.models import Model
 
         folder, client = self.folder / "model", self.store.client
-        if self._model_sent or not (folder / "MLmodel").is_file():
+        if card.status != "FINISHED" or self._model_sent or not (folder / "MLmodel").is_file():
             return 0
         run = client.get_run(self.run_id)
+        name = f"{card.params.get('mix', 'model')}-seed{card.params.get('seed', '')}"
         found = client.search_logged_models(
-            [run.info.experiment_id], f"source_run_id = '{self.run_id}' AND name = 'model'"
+            [run.info.experiment_id], f"source_run_id = '{self.run_id}'"
         )
         model = (
             found[0]
             if found
             else client.create_logged_model(
                 run.info.experiment_id,
-                name="model",
+                name=name,
                 source_run_id=self.run_id,
                 params=run.data.params,
             )
@@ -202,6 +226,16 @@ class Projection:
             outputs = run.outputs.model_outputs if run.outputs else []
             if not any(output.model_id == model.model_id for output in outputs):
                 client.log_outputs(self.run_id, [LoggedModelOutput(model.model_id, step=0)])
+            for metric in _headlines(card, rows):
+                if metric.key not in {known.key for known in model.metrics or ()}:
+                    client.log_metric(
+                        self.run_id,
+                        metric.key,
+                        metric.value,
+                        metric.timestamp,
+                        metric.step,
+                        model_id=model.model_id,
+                    )
             description = Model.load(str(folder / "MLmodel"))
             description.run_id = self.run_id
             description.model_id = description.model_uuid = model.model_id
@@ -219,21 +253,37 @@ def brief(error: Exception) -> str:
     return text if len(text) <= 200 else text[:197] + "…"
 
 
-def _epochs(folder: Path, card: TrackingFile) -> "Iterator[Metric]":
-    """The rows of history.csv, in the state folder or as published."""
+def _history(folder: Path) -> list[EpochRow]:
+    """history.csv of a state folder, or as published."""
+    paths = (folder / "history.csv", folder / ARTIFACTS / "history.csv")
+    return next((read_history(path) for path in paths if path.is_file()), [])
+
+
+def _epochs(card: TrackingFile, rows: Sequence[EpochRow]) -> "Iterator[Metric]":
     from mlflow.entities import Metric
 
-    paths = (folder / "history.csv", folder / ARTIFACTS / "history.csv")
-    path = next((path for path in paths if path.is_file()), None)
     seconds = 0.0
-    for row in read_history(path) if path else ():
+    for row in rows:
         seconds += row.seconds
-        # A published history has no times: they follow from the start.
-        moment = row.time_ms or int(card.created + 1000 * seconds)
         for column, name in describe.METRICS.items():
-            value = getattr(row, column)
-            if value is not None:
-                yield Metric(name, value, moment, row.epoch)
+            if (value := getattr(row, column)) is not None:
+                yield Metric(name, value, _moment(card, row, seconds), row.epoch)
+
+
+def _headlines(card: TrackingFile, rows: Sequence[EpochRow]) -> "Iterator[Metric]":
+    """The errors after the last epoch of a finished training."""
+    from mlflow.entities import Metric
+
+    if card.status == "FINISHED" and rows:
+        moment = _moment(card, rows[-1], sum(row.seconds for row in rows))
+        for name in describe.HEADLINES:
+            if (value := getattr(rows[-1], name)) is not None:
+                yield Metric(name, value, moment, rows[-1].epoch)
+
+
+def _moment(card: TrackingFile, row: EpochRow, seconds: float) -> int:
+    """When an epoch ended. A published history has no times: they follow from the start."""
+    return row.time_ms or int(card.created + 1000 * seconds)
 
 
 def _system(folder: Path) -> "Iterator[Metric]":
@@ -244,13 +294,14 @@ def _system(folder: Path) -> "Iterator[Metric]":
             yield Metric(f"system/{name}", value, moment, step)
 
 
-def _results(folder: Path) -> "Iterator[Metric]":
+def _results(folder: Path) -> "list[Metric]":
+    """The metrics of an evaluation."""
     from mlflow.entities import Metric
 
-    if (folder / RESULTS).is_file():
-        content = read_json(folder / RESULTS)
-        for name, value in content["values"].items():
-            yield Metric(name, value, content["time_ms"], 0)
+    if not (folder / RESULTS).is_file():
+        return []
+    content = read_json(folder / RESULTS)
+    return [Metric(name, v, content["time_ms"], 0) for name, v in content["values"].items()]
 
 
 def _same(first: float | None, second: float) -> bool:

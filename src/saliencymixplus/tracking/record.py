@@ -60,6 +60,19 @@ def ended(card: TrackingFile, status: str, moment: int | None = None) -> Trackin
     return card.model_copy(update={"status": status, "ended": moment or now()})
 
 
+def comparison_card(experiment: str, created: int) -> TrackingFile:
+    """The card of an experiment's comparison: the parent of its runs, which holds the report."""
+    return TrackingFile(
+        attempt=f"report-{experiment}"[:100],
+        store="",
+        experiment=experiment,
+        run_name=f"{experiment}: comparison",
+        created=created,
+        status="FINISHED",
+        ended=created,
+    )
+
+
 def set_aside(folder: Path) -> None:
     """Rename a damaged tracking.json, so that nothing takes the folder for a record again."""
     (folder / CARD).replace(folder / f"{CARD}.damaged")

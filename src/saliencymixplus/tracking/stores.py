@@ -11,6 +11,10 @@ from saliencymixplus.errors import UserError
 from saliencymixplus.tracking.redact import redact, without_credentials
 
 DEFAULT = "default"  # in tracking.json: the repository's own mlflow.db, wherever that is
+_VIEW = (
+    "workflowType=machine_learning&compareRunsMode=CHART"
+    "&orderByKey=metrics.%60error%2Ftest_top1%60&orderByAsc=true"
+)
 _DATABASES = ("postgresql", "mysql", "mssql")
 
 
@@ -30,18 +34,25 @@ class Address:
         """Where new experiments keep artifacts: beside the database. A server decides itself."""
         return self.database.parent / "mlartifacts" if self.database else None
 
-    def ui(self) -> tuple[str | None, str]:
-        """The command that serves the user interface on loopback, if one is needed; its address."""
-        if self.name.startswith("http"):
-            return None, self.name.rstrip("/")
+    def runs_address(self, experiment_id: str) -> str:
+        """Where the user interface shows an experiment's curves; for a database, after a command.
+
+        Sorted by test error, because MLflow otherwise hides runs below their parent.
+        """
+        served = self.name.startswith("http")
+        address = self.name.rstrip("/") if served else "http://127.0.0.1:5000"
+        if experiment_id:
+            address += f"/#/experiments/{experiment_id}/runs?{_VIEW}"
+        return address if served else f"{address} (after `{self.ui_command}`)"
+
+    @property
+    def ui_command(self) -> str:
+        """The command that serves the user interface of a database, bound to loopback."""
         uri = self.name
         if self.database:
             here = self.database.parent == Path.cwd()
             uri = f"sqlite:///{self.database.name if here else self.database}"
-        return (
-            f"mlflow ui --backend-store-uri {shlex.quote(uri)} --host 127.0.0.1 --port 5000",
-            "http://127.0.0.1:5000",
-        )
+        return f"mlflow ui --backend-store-uri {shlex.quote(uri)} --host 127.0.0.1 --port 5000"
 
 
 def configured() -> Address:

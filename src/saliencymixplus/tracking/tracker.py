@@ -87,8 +87,7 @@ class MLflowTracker(Tracker):
 
     @property
     def url_hint(self) -> str | None:
-        command, address = self._address.ui()
-        return f"{command} and open {address}" if command else address
+        return self._address.runs_address(self.worker.experiment_id)
 
 
 def usual_timeout() -> float:

@@ -39,7 +39,7 @@ class Worker(threading.Thread):
         super().__init__(name="saliencymixplus-tracking", daemon=True)
         self.folder, self.card = folder, card
         self.failure: str | None = None  # of the last try
-        self.run_id = ""
+        self.experiment_id = ""  # known after the first success
         self._address, self._afterwards = address, afterwards
         self._changed = threading.Condition()
         self._wanted, self._sent, self._tries = 0, 0, 0  # updates asked for and sent; failed tries
@@ -113,7 +113,7 @@ class Worker(threading.Thread):
                 if projection is None:
                     projection = Projection(self.folder, Store(self._address), say)
                 projection.send(card)
-                self.run_id = projection.run_id
+                self.experiment_id = projection.experiment_id
             except RunDeletedError as error:
                 say(f"the MLflow run {error} was deleted: nothing more is recorded in it")
                 self._succeeded(sys.maxsize)

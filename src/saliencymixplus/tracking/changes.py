@@ -1,0 +1,50 @@
+"""Which settings of a run differ from its experiment's own: what sets two runs apart."""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from saliencymixplus import workspace
+from saliencymixplus.errors import UserError
+from saliencymixplus.runs.provenance import committed_text
+from saliencymixplus.settings import RunSettings, load_params
+
+_SECTIONS = ("data", "model", "training")
+
+
+def changed_settings(run: RunSettings) -> dict[str, Any]:
+    """The settings of ``run`` that params.yaml, as last committed, has otherwise.
+
+    That covers the command line as well as ``dvc exp run -S``, which rewrites params.yaml.
+    Settings of the mixing recipe are called ``mix.NAME``, of the network's section ``model.NAME``.
+    Empty if the experiment or the recipe has never been committed.
+    """
+    usual = _committed(run)
+    if usual is None:
+        return {}
+    found: dict[str, Any] = {}
+    for section in _SECTIONS:
+        mine = getattr(run, section).model_dump(mode="json")
+        theirs = getattr(usual, section).model_dump(mode="json")
+        prefix = "model." if section == "model" else ""
+        found |= {f"{prefix}{k}": v for k, v in mine.items() if v != theirs.get(k)}
+    if "model.name" in found:
+        found = {"model": found.pop("model.name"), **found}
+    options = usual.mix.options
+    found |= {f"mix.{k}": v for k, v in run.mix.options.items() if v != options.get(k)}
+    return found
+
+
+def _committed(run: RunSettings) -> RunSettings | None:
+    root = workspace.checkout_root()
+    text = committed_text(root, "params.yaml")
+    if text is None:
+        path = root / "params.yaml"
+        text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    with TemporaryDirectory() as folder:
+        copy = Path(folder) / "params.yaml"
+        copy.write_text(text, encoding="utf-8")
+        try:
+            return load_params(copy).run(run.experiment, run.mix.name, run.seed)
+        except UserError:  # of another version, or without this experiment or recipe
+            return None
