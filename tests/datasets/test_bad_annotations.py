@@ -70,7 +70,7 @@ PET: dict[str, tuple[Callable[[Any], dict], str]] = {
 }
 PET["no image"] = (
     lambda make: make.pet({"trainval": [], "test": make.pet_lists()["test"]}),
-    "trainval.txt lists no image",
+    "trainval.txt does not list any image",
 )
 
 

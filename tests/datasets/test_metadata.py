@@ -14,6 +14,7 @@ from saliencymixplus.datasets import formats
 from saliencymixplus.datasets.decode import decode
 from saliencymixplus.errors import UserError
 
+pytestmark = pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
 PICTURE = np.random.default_rng(0).integers(0, 256, (24, 24, 3), dtype=np.uint8)
 
 

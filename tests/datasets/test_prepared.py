@@ -86,7 +86,7 @@ def test_verify_finds_a_single_changed_value(kind: str, prepared: Prepared) -> N
     array = np.load(path)
     array.flat[-1] ^= 1
     np.save(path, array)
-    with pytest.raises(UserError, match="no longer fits the digest"):
+    with pytest.raises(UserError, match="does not match the digest"):
         load_prepared(prepared.path).verify()
 
 

@@ -1,4 +1,4 @@
-"""Reading zip and tar files that may be hostile: streamed, never unpacked to disk."""
+"""Streaming zip and tar files that may be hostile; nothing is unpacked to disk."""
 
 import lzma
 import re
@@ -16,18 +16,18 @@ from typing import Any
 
 from saliencymixplus.errors import UserError
 
-# Beyond these an archive is refused as a decompression bomb: MAX_RATIO bytes for each byte of the
-# archive, after FREE_BYTES; and MAX_FILE bytes for one file.
+# An archive is refused as a decompression bomb if it expands to more than FREE_BYTES plus MAX_RATIO
+# times its size, or if one file has more than MAX_FILE bytes.
 FREE_BYTES = 1 << 30
 MAX_RATIO = 200
 MAX_FILE = 256 << 20
 
-# What the libraries raise on damage. ValueError: header fields that are not numbers or text.
+# What the libraries raise on damaged files. ValueError: header fields that do not parse.
 _DAMAGE = (
     *(OSError, EOFError, ValueError, OverflowError, MemoryError, struct.error, zlib.error),
     *(lzma.LZMAError, tarfile.TarError, zipfile.BadZipFile),
 )
-# Names that are refused: a pattern, and what it finds. tarfile's `data` filter would strip a
+# Refused names: a pattern, and what it finds. tarfile's `data` filter would strip a
 # leading slash and let links within the archive pass.
 _UNSAFE = (
     (r"^(/|[A-Za-z]:)", "has an absolute path"),
@@ -39,7 +39,7 @@ _UNSAFE = (
 
 @dataclass(frozen=True)
 class Member:
-    """A file or folder in an archive. ``read`` works until the next member is asked for."""
+    """A file or folder in an archive. ``read`` works until the iteration moves on."""
 
     name: str  # safe, relative, with "/", in Unicode's composed form (NFC)
     is_folder: bool
@@ -47,11 +47,11 @@ class Member:
 
 
 def members(path: Path, name: str = "") -> Iterator[Member]:
-    """Go through an archive (zip, tar, tar.gz, tar.bz2, tar.xz; recognised by its content).
+    """Iterate over an archive (zip, tar, tar.gz, tar.bz2, tar.xz; recognised by its content).
 
     Args:
         path: The archive.
-        name: What errors call it, if not by its file's name.
+        name: What errors call it; default: the file's name.
 
     Raises:
         UserError: it is not an archive or is damaged, encrypted or too large when decompressed;
@@ -66,7 +66,7 @@ def members(path: Path, name: str = "") -> Iterator[Member]:
 
 
 def is_clutter(name: str) -> bool:
-    """Whether a member is what operating systems leave behind: hidden files, Thumbs.db, …"""
+    """Whether a member is one that operating systems leave behind: hidden files, Thumbs.db, …"""
     parts = name.split("/")
     return any(part.startswith(".") or part == "__MACOSX" for part in parts) or (
         parts[-1].casefold() in ("thumbs.db", "desktop.ini")
@@ -75,7 +75,7 @@ def is_clutter(name: str) -> bool:
 
 @contextmanager
 def _damage_reported(archive: str) -> Iterator[None]:
-    """Turn what the libraries raise into one line."""
+    """Turn the libraries' exceptions into one line."""
     try:
         yield
     except NotImplementedError as error:
@@ -86,7 +86,7 @@ def _damage_reported(archive: str) -> Iterator[None]:
 
 
 class _Names:
-    """Turns member names into safe ones and refuses the rest."""
+    """Makes member names safe, and refuses those that cannot be."""
 
     def __init__(self, archive: str) -> None:
         self.archive = archive
@@ -161,11 +161,11 @@ def _zip_name(info: zipfile.ZipInfo, names: _Names) -> str:
 
 
 class _StrictInfo(tarfile.TarInfo):
-    """A header whose damage is an error: tarfile itself takes it for the end of the archive."""
+    """A header that is an error when damaged; tarfile takes it for the end of the archive."""
 
     @classmethod
     def frombuf(cls, *header: Any) -> Any:
-        """Parse a header; names too long for it are a member of their own, read at once."""
+        """Parse a header. Limits the extended headers of long names, which are read at once."""
         info = super().frombuf(*header)
         if info.size > MAX_FILE:
             raise tarfile.ReadError(f"{info.name[:200]!r} is larger than {MAX_FILE >> 20} MiB")

@@ -1,7 +1,7 @@
-"""Finding an experiment's prepared images, and making them where there are none.
+"""Finding an experiment's prepared images, or preparing them now.
 
-DVC's stages name their folders. Commands run by hand use what DVC has prepared if it was made
-with the same settings, else a cache keyed by the settings: nothing stale is ever picked up.
+DVC's stages name their folders. Commands run by hand use what DVC prepared if the settings are the
+same, otherwise a cache keyed by the settings, so that nothing stale is ever used.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ Report = Callable[[str], None]
 
 
 def downloaded(section: ExperimentSettings, report: Report = print) -> Path:
-    """The cached, verified archives of an experiment, fetched now if need be."""
+    """The folder of an experiment's verified archives in the cache, fetched now if necessary."""
     from saliencymixplus.datasets.manifest import verified
 
     folder = _download_cache(section)
@@ -38,7 +38,7 @@ def download_to(section: ExperimentSettings, output: Path, report: Report = prin
 
 
 def prepared(section: ExperimentSettings, experiment: str, report: Report = print) -> Path:
-    """The prepared arrays of an experiment, made now if need be."""
+    """The folder of an experiment's prepared arrays, prepared now if necessary."""
     from saliencymixplus.datasets.prepared import load_prepared
 
     made_by_dvc = _made_by_dvc(experiment)
@@ -83,25 +83,25 @@ def prepare_to(
 
 
 def _alone(folder: Path, report: Report) -> AbstractContextManager[None]:
-    """Several trainings that start at once (torchrun's ranks, say) make ``folder`` only once."""
+    """A lock, so that trainings that start together (torchrun's ranks, say) make it only once."""
     lock = folder.parent / f".{folder.name}.lock"
     return locked(lock, f"another process is making {folder}", waiting=report)
 
 
 def _whole(folder: Path, mark: str, check: Callable[[Path], object], report: Report) -> bool:
-    """Whether a cached folder is there and passes ``check``; one that doesn't is made anew."""
+    """Whether a cached folder exists and passes ``check``; if not, it has to be made again."""
     if not (folder / mark).is_file():
         return False
     try:
         check(folder)
     except UserError as error:
-        report(f"{error}: done now")
+        report(f"{error} (done now)")
         return False
     return True
 
 
 def _matches(folder: Path, section: ExperimentSettings, report: Report) -> bool:
-    """Whether the arrays in ``folder`` are those of these settings and of today's pictures."""
+    """Whether ``folder`` was prepared with these settings from the pictures as they are now."""
     from saliencymixplus.datasets.prepared import load_prepared
 
     if not (folder / "meta.json").is_file():
@@ -113,12 +113,12 @@ def _matches(folder: Path, section: ExperimentSettings, report: Report) -> bool:
         return False
     if wanted.path is not None:
         return meta.archives == _current(section, report)
-    # Published archives have one content, unless the settings give them another checksum.
+    # Published archives never change, unless the settings give another checksum.
     return all(meta.archives.get(name) == s.lower() for name, s in wanted.sha256.items())
 
 
 def _current(section: ExperimentSettings, report: Report) -> dict[str, str]:
-    """Names and checksums of the user's own pictures as they are now (packed once, then cached)."""
+    """Name and checksum of the user's own pictures as they are now (packed once, then cached)."""
     from saliencymixplus.datasets.manifest import read_manifest
 
     folder = _download_cache(section)
@@ -137,16 +137,16 @@ def _key(*parts: object) -> str:
 
 
 def _stamp(settings: DownloadSettings) -> str:
-    """What tells states of the user's own folder or archive apart: names, sizes, times."""
+    """A hash of the names, sizes and times of the user's own folder or archive."""
     if settings.path is None:
         return ""
     path = Path(settings.path).expanduser()
-    if not path.exists():  # from a folder below, or a copy that DVC made
+    if not path.exists():  # started from a subfolder, or from a copy that DVC made
         path = repository_root() / path
     if not path.exists():
         raise UserError(
-            f"download.path: {path} does not exist: correct it, or say with --prepared where "
-            "`prepare` left the pictures"
+            f"download.path: {path} does not exist: correct it, or name what `prepare` wrote with "
+            "--prepared"
         )
     files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
     rows = [(str(f.relative_to(path)), f.stat().st_size, f.stat().st_mtime_ns) for f in files]

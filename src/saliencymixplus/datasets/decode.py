@@ -98,7 +98,7 @@ def resize_values(values: Bytes, size: int, crop: bool = False) -> Bytes:
 
 @contextmanager
 def decoding() -> Iterator[None]:
-    """Make ``decode`` fit for threads: decoders registered, no warnings printed by Pillow."""
+    """Let threads call ``decode``: registers the decoders and silences Pillow's warnings."""
     register()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="PIL")
@@ -118,7 +118,7 @@ def _resized(values: Bytes, size: int, crop: bool, how: Image.Resampling) -> Byt
 
 @contextmanager
 def _opened(content: bytes, name: str, *, load: bool = True) -> Iterator[Any]:
-    """Open a picture and turn whatever goes wrong with it into one line that names it."""
+    """Open a picture; anything wrong with it becomes one line that names it."""
     if not content:
         raise UserError(f"{name} is empty (0 bytes): replace or remove it")
     try:

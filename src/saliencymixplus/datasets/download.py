@@ -1,4 +1,4 @@
-"""Fetching a data set's archives, verified, into a folder that is whole or not there."""
+"""Fetching and verifying a data set's archives, into a folder that is complete or absent."""
 
 import shutil
 from pathlib import Path
@@ -19,16 +19,15 @@ def download(settings: DownloadSettings, destination: Path, *, report: Report = 
 
     * ``digits``, ``clutter``: scikit-learn's embedded table; no network.
     * ``cifar10``, ``cifar100``, ``oxford_pet``: the publisher's archives, or those of
-      ``settings.mirror`` (a folder, an https address, or http on this very machine). Each must
-      have the SHA-256 that the settings give for it, else the publisher's MD5.
+      ``settings.mirror`` (a folder, an https address, or http on this machine). Each must have
+      the SHA-256 in the settings if they give one, otherwise the publisher's MD5.
     * ``imagefolder``: ``settings.path``; an archive is copied, a folder becomes ``images.tar``.
 
-    Archives that are already there, whole and as expected, are kept. A relative ``path`` or
-    ``mirror`` counts from the working directory, else from the repository.
+    Archives that are already there and verify are kept. A relative ``path`` or
+    ``mirror`` is relative to the working directory, or else to the repository.
 
     Raises:
-        UserError: something cannot be fetched or isn't what it must be; ``destination`` is then
-            as it was before.
+        UserError: an archive cannot be fetched or does not verify; ``destination`` is unchanged.
     """
     _check_settings(settings)
     if settings.source != "imagefolder" and _is_there(settings, destination):
@@ -65,7 +64,7 @@ def _is_there(settings: DownloadSettings, destination: Path) -> bool:
         for entry in manifest.archives:
             check_archive(settings, destination / entry.name, entry.name)
     except UserError:
-        return False  # unfinished, changed or of other settings: fetched anew below
+        return False  # unfinished, changed or of other settings: fetch it again
     return manifest.source == settings.source
 
 
@@ -101,7 +100,7 @@ def _obtain(settings: DownloadSettings, archive: Archive, path: Path, report: Re
         mirror = _resolved(settings.mirror)
         if not mirror.is_dir():
             raise UserError(
-                f"download.mirror: {mirror} is no folder: give a folder or an https URL"
+                f"download.mirror: {mirror} is not a folder: give a folder or an https URL"
             )
         if not (mirror / archive.name).is_file():
             raise UserError(f"download.mirror: {mirror} has no {archive.name}")
@@ -113,7 +112,7 @@ def _obtain(settings: DownloadSettings, archive: Archive, path: Path, report: Re
 
 
 def _resolved(text: str) -> Path:
-    """A path of the settings; a queued DVC experiment runs in a copy, its data lie elsewhere."""
+    """A path of the settings, also from a copy of the repository in which DVC runs a queue."""
     path = Path(text).expanduser()
     if path.is_absolute() or path.exists():
         return path

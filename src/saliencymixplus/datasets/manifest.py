@@ -1,4 +1,4 @@
-"""manifest.json: what a download folder holds, checked before any of it is used."""
+"""manifest.json: what a download folder holds, verified before any of it is used."""
 
 import hashlib
 from dataclasses import asdict, dataclass
@@ -20,12 +20,12 @@ class Entry:
     name: str
     sha256: str
     bytes: int
-    origin: str  # whose bytes these are; never a path or an address of this machine
+    origin: str  # the publisher's address or a description, never a path of this machine
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """A download folder's content: the same bytes give the same manifest on every machine."""
+    """The content of a download folder; the same bytes give the same manifest on any machine."""
 
     source: str
     name: str  # what to call the data set
@@ -53,7 +53,7 @@ def check_download_folder(folder: Path) -> None:
 
 
 def checksums(path: Path) -> tuple[str, str]:
-    """(SHA-256, MD5) of a file, both from one reading."""
+    """(SHA-256, MD5) of a file, read once."""
     sha256, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
     try:
         with path.open("rb") as file:
@@ -66,12 +66,12 @@ def checksums(path: Path) -> tuple[str, str]:
 
 
 def check_archive(settings: DownloadSettings, path: Path, name: str) -> str:
-    """The SHA-256 of the file ``path``, which is to be the archive ``name``.
+    """Check that the file ``path`` is the archive ``name``, and return its SHA-256.
 
-    It must be the one in the settings where these give one, else the publisher's MD5 must fit.
+    By the SHA-256 in the settings if they give one, otherwise by the publisher's MD5.
 
     Raises:
-        UserError: the file is missing, or another one than expected.
+        UserError: the file is missing, or has another checksum.
     """
     published = {archive.name: archive for archive in archives_of(settings.source)}
     wanted = expected_sha256(settings, [name, *published]).get(name)
@@ -80,7 +80,7 @@ def check_archive(settings: DownloadSettings, path: Path, name: str) -> str:
         if sha256 != wanted:
             raise UserError(
                 f"{path.name} has SHA-256 {sha256}, not {wanted} as download.sha256 says: "
-                "it is damaged or another file"
+                "it is damaged, or a different file"
             )
     elif name in published and md5 != published[name].md5:
         raise UserError(
@@ -94,7 +94,7 @@ def read_manifest(folder: Path) -> Manifest:
     """Read ``folder/manifest.json``.
 
     Raises:
-        UserError: there is none, or it is no manifest.
+        UserError: it does not exist, or is not a manifest.
     """
     path = folder / NAME
     if not path.is_file():
@@ -117,7 +117,7 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def verified(folder: Path) -> Manifest:
-    """The manifest of ``folder``, after every archive was compared with its checksums.
+    """Compare every archive of ``folder`` with its checksums, and return the manifest.
 
     Raises:
         UserError: the download is missing or unfinished, or an archive has changed since.
@@ -130,7 +130,7 @@ def verified(folder: Path) -> Manifest:
     for entry in manifest.archives:
         sha256, md5 = checksums(folder / entry.name)
         archive = published.get(entry.name)
-        # Who claims to be the publisher's must also have the publisher's checksum.
+        # A manifest that names the publisher as origin must have the publisher's checksum.
         claims = archive is not None and entry.origin == archive.url
         if sha256 != entry.sha256 or (claims and archive is not None and md5 != archive.md5):
             raise UserError(

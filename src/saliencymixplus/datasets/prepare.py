@@ -1,4 +1,4 @@
-"""Decoding a download once, to square uint8 arrays that training maps into memory."""
+"""Decoding a download once, to square uint8 arrays that training memory-maps."""
 
 from importlib.metadata import version
 from pathlib import Path
@@ -35,13 +35,13 @@ def prepare(
     """Decode the download in ``source`` to arrays in ``destination``.
 
     Writes ``{train,val,test}_{images,labels,saliency,masks}.npy``, ``…_files.json`` and
-    ``meta.json``; ``data.prepared`` reads them. The validation split is drawn from the training
+    ``meta.json``; ``datasets.prepared`` reads them. The validation split is drawn from the training
     images only, each class in proportion. The same download and settings give the same bytes.
 
     Args:
-        settings: Which source, size, validation split, mean and standard deviation.
+        settings: Size, splits, mean and standard deviation.
         source: A folder that `download` filled; its checksums are verified first.
-        destination: Replaced as a whole at the end; as before if anything fails.
+        destination: Replaced as a whole at the end; unchanged if anything fails.
         report: Takes lines for the user.
 
     Raises:
@@ -136,7 +136,7 @@ def _placed(listing: Listing, settings: DataSettings) -> tuple[Places, dict[str,
 
 
 def _create(part: Path, meta: Meta) -> Arrays:
-    """Fresh .npy files, mapped into memory: no data set has to fit."""
+    """New .npy files, memory-mapped, so that the data set need not fit into memory."""
     arrays: Arrays = {}
     for split in meta.counts:
         for kind, (shape, dtype) in layout(meta, split).items():

@@ -1,4 +1,4 @@
-"""Reading prepared arrays: what `prepare` wrote, checked before anything is computed from it."""
+"""Reading what `prepare` wrote, checked before anything is computed from it."""
 
 import hashlib
 from collections.abc import Mapping
@@ -22,11 +22,11 @@ BACKGROUND, OBJECT, UNKNOWN = 0, 1, 2
 
 
 class Meta(BaseModel):
-    """meta.json: what the arrays are. Nothing in it depends on the machine or on a path."""
+    """meta.json: what the arrays are. It holds no path and nothing of this machine."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str  # of the data set
+    name: str  # of the data set, for people
     classes: list[str]
     image_size: tuple[int, int]  # (H, W)
     mean: tuple[float, float, float]  # of pixels in [0, 1], for normalising
@@ -38,7 +38,7 @@ class Meta(BaseModel):
     settings: dict[str, Any]  # the DataSettings it was prepared with
     has_saliency: bool
     has_masks: bool
-    notes: list[str]  # oddities, e.g. classes without test images
+    notes: list[str]  # what to know of the data, e.g. classes without test images
     prepared_with: dict[str, str]  # versions
 
     @model_validator(mode="after")
@@ -86,7 +86,7 @@ class Prepared:
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """The splits there are, of train, val and test."""
+        """Those of train, val and test that exist."""
         return tuple(split for split in SPLITS if split in self.meta.counts)
 
     def split(self, name: str) -> Split:
@@ -124,12 +124,12 @@ class Prepared:
         """Read every byte and compare with the digest in meta.json (CIFAR: under a second).
 
         Raises:
-            UserError: something has changed since the arrays were prepared.
+            UserError: the arrays have changed since they were prepared.
         """
         for name in self.splits:
             self.split(name)
         if arrays_digest(self.path, self.meta.classes, self.meta) != self.meta.digest:
-            raise _damaged(self.path, "its content no longer fits the digest")
+            raise _damaged(self.path, "its content does not match the digest")
 
 
 def load_prepared(path: Path) -> Prepared:
@@ -197,7 +197,7 @@ def _open(path: Path, shape: tuple[int, ...], dtype: type[np.generic]) -> npt.ND
     except FileNotFoundError as error:
         raise _damaged(path, "missing") from error
     except (OSError, ValueError, EOFError, SyntaxError) as error:
-        raise _damaged(path, "no array, or cut short") from error
+        raise _damaged(path, "not an array, or cut short") from error
     if not isinstance(array, np.ndarray) or array.shape != shape or array.dtype != dtype:
         raise _damaged(path, f"not {np.dtype(dtype).name} {shape} as {META} says")
     return array

@@ -18,7 +18,7 @@ class Archive:
 
 def archives_of(source: str) -> tuple[Archive, ...]:
     """The archives of ``cifar10``, ``cifar100`` or ``oxford_pet``; none for other sources."""
-    # Imported here: torchvision takes seconds, and digits don't need it.
+    # Imported here: torchvision takes seconds to import, and digits don't need it.
     if source in ("cifar10", "cifar100"):
         from torchvision.datasets import CIFAR10, CIFAR100
 
@@ -34,10 +34,10 @@ def archives_of(source: str) -> tuple[Archive, ...]:
 
 
 def expected_sha256(settings: DownloadSettings, names: list[str]) -> dict[str, str]:
-    """The checksums that the settings give, in lower case, by archive name.
+    """The checksums in the settings, in lower case, by archive name.
 
     Raises:
-        UserError: a checksum is none, or belongs to no archive of ``names``.
+        UserError: a value is not a SHA-256, or its name is not in ``names``.
     """
     for name, value in settings.sha256.items():
         if name not in names:
@@ -45,6 +45,7 @@ def expected_sha256(settings: DownloadSettings, names: list[str]) -> dict[str, s
             raise UserError(f"download.sha256: {settings.source} has no archive {name!r}: {hint}")
         if not re.fullmatch(r"[0-9a-fA-F]{64}", value):
             raise UserError(
-                f"download.sha256: {name}: {value!r} is no SHA-256: give its 64 hexadecimal digits"
+                f"download.sha256: {name}: {value!r} is not a SHA-256: give its 64 hexadecimal "
+                "digits"
             )
     return {name: value.lower() for name, value in settings.sha256.items()}

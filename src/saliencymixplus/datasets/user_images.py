@@ -1,4 +1,4 @@
-"""Taking in the user's own pictures: one archive, whatever they came as."""
+"""Turning the user's own folder or archive of pictures into one archive."""
 
 import io
 import shutil

@@ -1,4 +1,4 @@
-"""What every source of images provides: a list of what there is, then the pictures themselves."""
+"""What every source of images provides: first a listing, then the pictures themselves."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -10,13 +10,13 @@ import numpy.typing as npt
 
 @dataclass(frozen=True)
 class Listing:
-    """All that is known before the first picture is decoded. Splits: train, test, perhaps val."""
+    """All that is known before a picture is decoded. Splits: train, perhaps val and test."""
 
     classes: tuple[str, ...]
     files: Mapping[str, tuple[str, ...]]  # by split; the order of the prepared rows
     labels: Mapping[str, npt.NDArray[np.int64]]  # by split, (N,), indices into ``classes``
     has_masks: bool = False
-    notes: tuple[str, ...] = ()  # oddities that the user should know of
+    notes: tuple[str, ...] = ()  # what the user should know of
 
 
 @dataclass(frozen=True)
@@ -38,5 +38,5 @@ class Source(Protocol):
         ...
 
     def pieces(self) -> Iterator[Piece]:
-        """Every listed picture once, and the masks there are, in whatever order reads fastest."""
+        """Every listed picture once, and the masks there are, in the order that reads fastest."""
         ...

@@ -22,8 +22,8 @@ class Cifar:
     def __init__(self, source: str, folder: Path, size: int) -> None:
         """Read the archive of ``cifar10`` or ``cifar100`` whole: 184 MB of pixels.
 
-        The archive holds pickles. Its checksum must have been verified before, and even then
-        they are read by ``_Plain``, which builds nothing but arrays, lists, texts and numbers.
+        The archive holds pickles. Its checksum must have been verified before, and even so
+        they are read by ``_Plain``, which builds only arrays, lists, strings and numbers.
 
         Raises:
             UserError: the archive lacks a file, or a file is not as published.
@@ -55,7 +55,7 @@ class Cifar:
         self.listing = Listing(tuple(map(str, names)), files, labels)
 
     def pieces(self) -> Iterator[Piece]:
-        """Rows of 3 × 32 × 32 values, channel after channel, made (32, 32, 3)."""
+        """Each row holds 3 × 32 × 32 values, one channel after the other."""
         for split, parts in self._pixels.items():
             row = 0
             for pixels in parts:
@@ -73,7 +73,9 @@ class Cifar:
             if parent == folder and name in wanted and not member.is_folder:
                 found[name] = member.read()
         for name in sorted(wanted - found.keys()):
-            raise UserError(f"{self._archive.name} lacks {folder}/{name}: fetch it again")
+            raise UserError(
+                f"{self._archive.name} lacks {folder}/{name}: it is not the publisher's"
+            )
         return found
 
     def _load(self, name: str, data: bytes) -> dict[str, Any]:
@@ -106,7 +108,7 @@ class Cifar:
         return pixels, np.array(labels, dtype=np.int64), [str(file) for file in files]
 
     def _odd(self, name: str) -> UserError:
-        return UserError(f"{self._archive.name}: {name} is not as the publisher lays it out")
+        return UserError(f"{self._archive.name}: {name} is not laid out as the publisher's")
 
 
 def _latin1(text: str, encoding: str) -> bytes:
@@ -123,7 +125,7 @@ def _dtype(name: str, *_: object) -> np.dtype:
 
 
 class _Plain(pickle.Unpickler):
-    """An unpickler that calls nothing but numpy's array of bytes."""
+    """An unpickler that can only build numpy arrays of bytes and plain Python values."""
 
     _ALLOWED = {
         ("numpy", "ndarray"): np.ndarray,

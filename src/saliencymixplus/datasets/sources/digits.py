@@ -15,9 +15,9 @@ from saliencymixplus.datasets.splits import stratified
 from saliencymixplus.errors import UserError
 
 ARCHIVE = "digits.csv.gz"
-# scikit-learn ships no official split. This one never changes, whatever `split_seed` says.
+# scikit-learn has no official split. This one is fixed, independent of `split_seed`.
 _TEST_FRACTION, _TEST_SEED = 0.2, 0
-# A pixel is ink from a quarter of the full darkness on, measured after resizing.
+# From this value on, a quarter of full ink, a pixel counts as ink; measured after resizing.
 INK = 64
 
 

@@ -23,10 +23,10 @@ _TRIMAP[1:4] = OBJECT, BACKGROUND, UNKNOWN
 class Pet:
     """The official split: trainval.txt is train, test.txt is test.
 
-    The list files decide everything: classes are the breeds in trainval.txt, in the publisher's
+    The list files decide: classes are the breeds in trainval.txt, in the publisher's
     order. A breed without test images is reported as a note and kept (the lists may be a part of
-    the data set), one with test images only is an error: it could not be learnt. Images that no
-    list names are left out. An image without a trimap has a mask that is unknown everywhere.
+    the data set), one with test images only is an error: it could not be learned. Images in no
+    list are left out. An image without a trimap has a mask that is unknown everywhere.
     """
 
     def __init__(self, folder: Path, size: int, *, crop: bool = False) -> None:
@@ -92,7 +92,7 @@ def _listing(rows: dict[str, list[Row]], has_masks: bool) -> Listing:
     for breed in sorted(breeds["test"] - breeds["train"]):
         raise UserError(
             f"breed {title(breed)} is in {_LISTS['test']} but not in {_LISTS['train']}: "
-            "it cannot be learnt"
+            "it cannot be learned"
         )
     present = sorted(breeds["train"])
     if len(present) < 2:

@@ -40,8 +40,8 @@ def parse_list(text: str, name: str) -> list[Row]:
         One row an image, in the file's order; comments (#) and blank lines are left out.
 
     Raises:
-        UserError: a line lacks columns, a number is none or out of range, a breed is unknown or
-            contradicts its class number, an image is listed twice, or there is no image at all.
+        UserError: a line lacks columns, a number is malformed or out of range, a breed is unknown
+            or contradicts its class number, an image is listed twice, or there is no image.
     """
     rows: dict[str, Row] = {}
     for number, line in enumerate(text.splitlines(), start=1):
@@ -59,7 +59,7 @@ def parse_list(text: str, name: str) -> list[Row]:
             raise UserError(f"{where}: CLASS-ID, SPECIES and BREED-ID must be numbers: {line!r}")
         stem, separator, index = image.rpartition("_")
         if not separator or not index.isdecimal() or "/" in image:
-            raise UserError(f"{where}: {image!r} is no image name of the form breed_number")
+            raise UserError(f"{where}: {image!r} is not an image name of the form breed_number")
         if stem not in BREEDS:
             raise UserError(f"{where}: unknown breed {stem!r}: {_nearest(stem)}")
         breed = int(numbers[0]) - 1
@@ -73,7 +73,7 @@ def parse_list(text: str, name: str) -> list[Row]:
             raise UserError(f"{where}: {image} is listed twice")
         rows[image] = Row(image, breed)
     if not rows:
-        raise UserError(f"{name} lists no image")
+        raise UserError(f"{name} does not list any image")
     return list(rows.values())
 
 
