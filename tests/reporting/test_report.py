@@ -17,7 +17,7 @@ from saliencymixplus.reporting.report import report
 from saliencymixplus.reporting.run_data import collect, over_seeds
 from saliencymixplus.settings.evaluation import AuditSettings
 from saliencymixplus.settings.schema import MixSettings
-from tests.helpers import write_rectangles
+from tests.helpers import REPOSITORY, write_rectangles
 from tests.reporting.conftest import write_reported
 
 EVIL = "<script>alert(1)</script> | **cat** [x](y) ${z}"
@@ -193,3 +193,17 @@ def test_samples_are_copied(runs, tmp_path):
     report(runs, tmp_path / "reports")
     with Image.open(tmp_path / "reports/figures/samples_cutmix.png") as picture:
         assert picture.size == (20, 10)
+
+
+def test_dvc_gets_curves_in_the_methods_colours(runs, tmp_path):
+    report(runs, tmp_path / "reports")
+    lines = (tmp_path / "reports/learning_curves.csv").read_text().splitlines()
+    assert lines[0] == "method,colour,epoch,test_top1_error"
+    assert lines[1] == "No mixing,#555555,1,30.5"
+    assert lines[-1] == "CutMix,#0072B2,3,10.5"
+    assert (tmp_path / "reports/learning_curves.png").is_file()
+    template = (REPOSITORY / ".dvc/plots/methods.json").read_text()
+    fields = set(re.findall(r'"field": "([a-z]+)"', template))
+    assert fields - {"rev"} <= set(lines[0].split(","))
+    counts = (tmp_path / "reports/confusion.csv").read_text().splitlines()
+    assert counts[1] == "No mixing,class 0,class 0,16"

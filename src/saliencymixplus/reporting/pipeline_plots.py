@@ -1,47 +1,46 @@
-"""What ``dvc plots show`` draws: learning curves, confusion and mixed samples of all recipes."""
+"""What ``dvc plots show`` draws: learning curves, confusions and mixed samples of all recipes."""
 
-import csv
-import io
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 
 from saliencymixplus.files import write_text
 from saliencymixplus.folders import whole_directory
-from saliencymixplus.pictures.style import method_label
+from saliencymixplus.pictures.style import method_styles, save_figure
+from saliencymixplus.reporting import charts, curves
 from saliencymixplus.reporting.classes import confusion
 from saliencymixplus.reporting.run_data import ReportedRun, Runs
+from saliencymixplus.tables import Column, Table, Value
 
 
 def write_pipeline_plots(runs: Runs, output: Path) -> None:
-    """Write learning_curves.csv, confusion.csv and samples/ into ``output``.
+    """Write learning_curves.csv and .png, confusion.csv and samples/ into ``output``.
 
-    The tables have a column ``method``, by which the templates in ``.dvc/plots`` colour and facet.
+    The templates in ``.dvc/plots`` colour and facet by the tables' columns ``colour`` and
+    ``method``. The pictures need no script, and therefore no network.
     """
-    curves, confusions = [], []
-    for mix, seeds in runs.items():
-        curves += [(method_label(mix), epoch, error) for epoch, error in _mean_curve(seeds)]
-        pairs = confusion(seeds)
-        confusions += [(method_label(mix), *pair, count) for pair, count in sorted(pairs.items())]
-    _write(output / "learning_curves.csv", ("method", "epoch", "test_top1_error"), curves)
-    _write(output / "confusion.csv", ("method", "actual", "predicted", "images"), confusions)
+    lines: list[list[Value]] = []
+    pairs: list[list[Value]] = []
+    for mix, style in method_styles(runs).items():
+        curve = enumerate(_mean_curve(runs[mix]), start=1)
+        lines += [[style.label, style.colour, epoch, error] for epoch, error in curve]
+        counts = sorted(confusion(runs[mix]).items())
+        pairs += [[style.label, *pair, count] for pair, count in counts]
+    _write(output / "learning_curves.csv", "method colour epoch test_top1_error", lines)
+    _write(output / "confusion.csv", "method actual predicted images", pairs)
+    save_figure(charts.draw(curves.learning(runs)), output / "learning_curves.png")
     with whole_directory(output / "samples") as folder:
         for mix, seeds in runs.items():
             if seeds[0].samples:
                 shutil.copyfile(seeds[0].samples[-1], folder / f"{mix}.png")
 
 
-def _mean_curve(seeds: Sequence[ReportedRun]) -> list[tuple[int, float]]:
+def _mean_curve(seeds: Sequence[ReportedRun]) -> list[float]:
     """Mean test error (%) over the seeds after each epoch that all of them have."""
-    curves = [[float(row.test_top1_error or 0.0) for row in run.run.history] for run in seeds]
-    means = (round(fmean(errors), 4) for errors in zip(*curves, strict=False))
-    return list(enumerate(means, start=1))
+    errors = [[row.test_top1_error or 0.0 for row in run.run.history] for run in seeds]
+    return [round(fmean(after), 4) for after in zip(*errors, strict=False)]
 
 
-def _write(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    write_text(path, text.getvalue())
+def _write(path: Path, header: str, rows: Sequence[Sequence[Value]]) -> None:
+    write_text(path, Table([Column(name) for name in header.split()], rows).csv())
