@@ -49,6 +49,7 @@ def test_the_published_variants_are_exact(mix, override):
         "cifar100.training.batch_size=64",
         "cifar100.training.mix_prob=1.0",
         "cifar100.training.mix_start=5",
+        "cifar100.training.mix_off_epoch=150",
         "cifar100.training.momentum=0.8",
         "cifar100.training.learning_rate=0.05",
         "cifar100.training.augment=crop-flip",

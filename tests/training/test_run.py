@@ -255,6 +255,18 @@ def test_mixing_may_start_later(tiny: Path, tmp_path: Path, runtime: RuntimeSett
     assert late[2]["mean_lam"] is not None
 
 
+def test_mixing_may_stop(tiny: Path, tmp_path: Path, runtime: RuntimeSettings) -> None:
+    """Until then the run is the same as without stopping, and then nothing is mixed."""
+    histories = []
+    for name, more in (("on", {}), ("off", {"mix_off_epoch": 2})):
+        train(run_settings("cutmix", mix_prob=1.0, **more), tiny, tmp_path / name, runtime)
+        histories.append(timeless(tmp_path / name))
+    on, off = histories
+    assert on[:2] == off[:2]
+    assert off[2]["train_mixed_top1_error"] is None
+    assert off[2]["mean_lam"] is None
+
+
 def test_a_saliency_pass_every_few_mixed_steps(
     tiny: Path, tmp_path: Path, runtime: RuntimeSettings
 ) -> None:

@@ -30,7 +30,7 @@ _TRAINING: dict[str, dict[str, Any]] = {
     PET: {"epochs": 300, "batch_size": 64, "augment": "resized-crop-flip", "crop_size": 224},
 }
 _INDIFFERENT = {"precision", "sample_epochs", "weights_epochs", "crop_padding"}
-_OF_MIXING = {"mix_prob", "mix_start"}
+_OF_MIXING = {"mix_prob", "mix_start", "mix_off_epoch"}
 _DATA: dict[str, dict[str, Any]] = {
     CIFAR100: {
         "image_size": 32,

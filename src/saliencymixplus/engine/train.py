@@ -46,7 +46,7 @@ def train_one_epoch(context: TrainingContext, hooks: Sequence[Hook] = ()) -> Epo
     epoch = state.epoch + 1
 
     batches = batches_of_epoch(context.meta.counts["train"], recipe.batch_size, seed, epoch)
-    mixes = step.mixer.method != "none" and epoch > recipe.mix_start
+    mixes = step.mixer.method != "none" and recipe.mixes_in(epoch)
     mix_prob = recipe.mix_prob if mixes else 0.0
     mix_flags = mix_flags_of_epoch(len(batches), mix_prob, seed, epoch)
     saliency_flags = saliency_flags_of_epoch(mix_flags, step.mixer.options.saliency_every)

@@ -117,6 +117,8 @@ class TrainingSettings(Section):
     warmup_epochs: NonNegative = 0.0  # linear, from 0 to the full rate
     mix_prob: Fraction = 0.5  # fraction of the batches that are mixed
     mix_start: Annotated[int, Field(ge=0)] = 0  # epochs without mixing before the first with it
+    # Epochs after which no batch is mixed any more, as timm's --mixup-off-epoch; 0: none.
+    mix_off_epoch: Annotated[int, Field(ge=0)] = 0
     augment: Literal["none", "flip", "crop", "crop-flip", "resized-crop-flip"] = "flip"
     crop_padding: Annotated[int, Field(ge=0, le=64)] = 4  # augment: crop, crop-flip
     crop_size: Annotated[int, Field(ge=8, le=1024)] | None = (
@@ -128,6 +130,10 @@ class TrainingSettings(Section):
     sample_epochs: tuple[Annotated[int, Field(ge=0)], ...] = (0, 1)
     weights_epochs: tuple[Count, ...] = ()  # whose weights are kept as well: weights/epoch_0001
 
+    def mixes_in(self, epoch: int) -> bool:
+        """Whether batches of ``epoch``, counted from 1, may be mixed."""
+        return self.mix_start < epoch <= (self.mix_off_epoch or epoch)
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if list(self.milestones) != sorted(set(self.milestones)):
@@ -136,6 +142,8 @@ class TrainingSettings(Section):
             raise ValueError("`warmup_epochs` must be fewer than `epochs`; 0 is none")
         if self.mix_start >= self.epochs:
             raise ValueError("`mix_start` must be fewer than `epochs`: method none never mixes")
+        if 0 < self.mix_off_epoch <= self.mix_start:
+            raise ValueError("`mix_off_epoch` must be above `mix_start`: method none never mixes")
         if self.nesterov and self.momentum == 0:
             raise ValueError("`nesterov` needs a `momentum` above 0")
         return self
