@@ -33,6 +33,7 @@ from saliencymixplus.engine.randomness import Streams
 from saliencymixplus.engine.step import Pieces, TrainStep
 from saliencymixplus.loading.batches import DeviceData, Inputs
 from saliencymixplus.models import create_model
+from saliencymixplus.progress import progress
 from saliencymixplus.settings import MixSettings, TrainingSettings
 
 Run = Callable[[], object]
@@ -57,11 +58,14 @@ def bench(settings: BenchSettings, say: Callable[[str], None] = print) -> dict[s
         steps: list[dict[str, Any]] = []
         plain_step: Run | None = None
         with _room_to_compile() if settings.compile else nullcontext():
-            for mix in sorted(settings.mixes, key=lambda mix: mix.method != "none"):
-                found, run = measure(settings, mix, clock, device, dtype, say, plain_step)
-                plain_step = run if mix.method == "none" else plain_step
-                steps.append(found)
-                say(f"{mix.name}: {found['ms']:.4g} ms")
+            mixes = sorted(settings.mixes, key=lambda mix: mix.method != "none")
+            with progress("measuring", len(mixes), say, "methods") as advance:
+                for mix in mixes:
+                    found, run = measure(settings, mix, clock, device, dtype, say, plain_step)
+                    plain_step = run if mix.method == "none" else plain_step
+                    steps.append(found)
+                    say(f"{mix.name}: {found['ms']:.4g} ms")
+                    advance(1)
     plain = next((s for s in steps if s["method"] == "none"), None)
     if plain:  # it was measured beside every method
         plain["ms"] = statistics.median(found["plain_ms"] for found in steps)

@@ -3,17 +3,31 @@
 import io
 import os
 import sys
+from typing import Annotated
 
 import typer
 
 from saliencymixplus.commands.bench import bench
 from saliencymixplus.commands.compare import compare, report
+from saliencymixplus.commands.config import config
 from saliencymixplus.commands.data import download, prepare, resolve
 from saliencymixplus.commands.evaluate import audit, evaluate
+from saliencymixplus.commands.lists import experiments, methods, models
 from saliencymixplus.commands.preview import preview
 from saliencymixplus.commands.study import study_cell, study_report
 from saliencymixplus.commands.train import sync, train
 from saliencymixplus.errors import UserError, one_line
+from saliencymixplus.version import __version__
+
+# Options of the published command line that have another name here.
+_PUBLISHED = {"start-mixaugmentation": "mix-start"}
+
+
+def _normalised(token: str) -> str:
+    """Let published command lines work unchanged: ``--mix_aug`` is ``--mix-aug``."""
+    token = token.replace("_", "-")
+    return _PUBLISHED.get(token, token)
+
 
 app = typer.Typer(
     name="saliencymixplus",
@@ -22,12 +36,10 @@ app = typer.Typer(
     "a few seconds.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
     rich_markup_mode="markdown",
-    # --mix_aug and --mix-aug are the same, so that the published command lines work unchanged.
     context_settings={
         "help_option_names": ["-h", "--help"],
-        "token_normalize_func": lambda token: token.replace("_", "-"),
+        "token_normalize_func": _normalised,
     },
 )
 
@@ -46,8 +58,28 @@ for command in (
     bench,
     study_cell,
     study_report,
+    methods,
+    models,
+    experiments,
+    config,
 ):
     app.command()(command)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"saliencymixplus {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    """Options of the program itself."""
 
 
 def main() -> None:

@@ -11,12 +11,13 @@ from saliencymixplus.commands.options import (
     Experiment,
     Overrides,
     ParamsFile,
+    complete_mixes,
     load,
 )
 
 
 def bench(
-    experiment: Experiment = "cifar100",
+    experiment: Experiment = "digits",
     model: Annotated[
         str | None, typer.Option(metavar="NAME", help="Default: EXPERIMENT's.", show_default=False)
     ] = None,
@@ -28,6 +29,7 @@ def bench(
         list[str] | None,
         typer.Option(
             metavar="NAME",
+            autocompletion=complete_mixes,
             help="A method, or a recipe under `mix:`. Repeatable. Default: every method.",
             show_default=False,
         ),
@@ -58,7 +60,7 @@ def bench(
     mixes = tuple(found.mix(name) for name in mix_aug or METHODS)
 
     settings = settings_for(section, device=device, compile=compile_, rounds=rounds, mixes=mixes)
-    result = measure(settings, typer.echo)
+    result = measure(settings)
     Console(width=100).print(table(result).rich())
     if output:
         write_json(output, result)

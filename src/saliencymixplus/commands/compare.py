@@ -7,12 +7,14 @@ import typer
 
 from saliencymixplus.commands.options import (
     DEFAULT_PARAMS,
+    AsJson,
     Experiment,
     Overrides,
     ParamsFile,
     Runs,
     Tracker,
     load,
+    only_json,
     runtime,
 )
 from saliencymixplus.folders import check_folder
@@ -26,6 +28,7 @@ def compare(
         str, typer.Option(metavar="NAME", help="The recipe that the others are compared with.")
     ] = "none",
     output: Annotated[Path | None, typer.Option(help="Default: reports/EXPERIMENT.")] = None,
+    as_json: AsJson = False,
     params: ParamsFile = DEFAULT_PARAMS,
     set_: Overrides = [],  # noqa: B006
 ) -> None:
@@ -35,11 +38,15 @@ def compare(
 
     from saliencymixplus.comparison.compare import compare as measure
     from saliencymixplus.comparison.text import print_tables
+    from saliencymixplus.mixing.registry import plain_name
 
     folder = output or project_path("reports", experiment)
     check_folder(folder / "metrics", "../comparison.json")
-    print_tables(measure(folders, folder, baseline=baseline))
-    typer.echo(f"comparison: {folder}")
+    with only_json(as_json) as show:
+        found = measure(folders, folder, baseline=plain_name(baseline))
+        show(found.to_json())
+        print_tables(found)
+        typer.echo(f"comparison: {folder}")
 
 
 def report(

@@ -7,14 +7,17 @@ import typer
 
 from saliencymixplus.commands.options import (
     DEFAULT_PARAMS,
+    AsJson,
     Device,
     Experiment,
+    MixAugs,
     Overrides,
     ParamsFile,
     Prepared,
     Runs,
     Tracker,
     load,
+    only_json,
     runtime,
 )
 from saliencymixplus.folders import check_folder
@@ -34,6 +37,7 @@ def evaluate(
     prepared: Prepared = None,
     device: Device = "auto",
     tracker: Tracker = "mlflow",
+    as_json: AsJson = False,
     params: ParamsFile = DEFAULT_PARAMS,
     set_: Overrides = [],  # noqa: B006
 ) -> None:
@@ -49,24 +53,24 @@ def evaluate(
     trained = load_run(run)
     folder = output or default_output(run)
     check_folder(folder, "evaluation.json")
-    data = prepared or find_prepared(trained.settings, trained.settings.experiment)
-    metrics = measure(run, data, folder, settings, how)
-    for name in HEADLINES:
-        if name in metrics:
-            typer.echo(f"{name:<22}{metrics[name]:8.3f}")
-    typer.echo(f"evaluation: {folder}")
+    with only_json(as_json) as show:
+        data = prepared or find_prepared(trained.settings, trained.settings.experiment)
+        metrics = measure(run, data, folder, settings, how)
+        show(metrics)
+        for name in HEADLINES:
+            if name in metrics:
+                typer.echo(f"{name:<22}{metrics[name]:8.3f}")
+        typer.echo(f"evaluation: {folder}")
 
 
 def audit(
     runs: Runs = None,
     experiment: Experiment = "digits",
-    mix_aug: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="Repeatable. Default: `methods:` of params.yaml."),
-    ] = None,
+    mix_aug: MixAugs = None,
     output: Annotated[Path | None, typer.Option(help="Default: audits/EXPERIMENT.")] = None,
     prepared: Prepared = None,
     device: Device = "auto",
+    as_json: AsJson = False,
     params: ParamsFile = DEFAULT_PARAMS,
     set_: Overrides = [],  # noqa: B006
 ) -> None:
@@ -82,24 +86,26 @@ def audit(
     from saliencymixplus.datasets.cache import prepared as find_prepared
     from saliencymixplus.engine.device import choose_device
     from saliencymixplus.mixing import create
-    from saliencymixplus.runs.read import load_run
+    from saliencymixplus.runs.read import find_runs, load_run
 
     needing = [mix.name for mix in mixes if create(mix.method, **mix.options).needs_model]
     networks: dict[str, list[Path]] = {name: [] for name in needing}
-    for folder in runs or loaded.run_folders(experiment, needing):
+    for folder in find_runs(runs) if runs else loaded.run_folders(experiment, needing):
         networks.setdefault(load_run(folder).settings.mix.name, []).append(folder)
     target = output or project_path("audits", experiment)
     check_folder(target, "audit.json")
-    result = measure(
-        prepared or find_prepared(section, experiment),
-        mixes,
-        networks,
-        loaded.top.audit,
-        target,
-        device=choose_device(device),
-    )
-    if "skipped" in result:
-        typer.echo(f"nothing to audit: {result['skipped']}")
-    else:
-        Console(width=100).print(summary_table(result).rich())
-    typer.echo(f"audit: {target}")
+    with only_json(as_json) as show:
+        result = measure(
+            prepared or find_prepared(section, experiment),
+            mixes,
+            networks,
+            loaded.top.audit,
+            target,
+            device=choose_device(device),
+        )
+        show(result)
+        if "skipped" in result:
+            typer.echo(f"nothing to audit: {result['skipped']}")
+        else:
+            Console(width=100).print(summary_table(result).rich())
+        typer.echo(f"audit: {target}")

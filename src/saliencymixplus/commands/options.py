@@ -1,8 +1,12 @@
 """Options that several commands share, and how they become settings."""
 
+import json
 import pkgutil
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
@@ -12,6 +16,58 @@ if TYPE_CHECKING:
 RECIPE = "Recipe (default: params.yaml)"
 RUNTIME = "How to run"
 DEFAULT_PARAMS = Path("params.yaml")
+
+
+def method_names() -> list[str]:
+    """The mixing methods, by the names of their files: importing them takes seconds (torch)."""
+    folder = Path(__file__).parents[1] / "mixing" / "methods"
+    return [file.name for file in pkgutil.iter_modules([str(folder)]) if file.name[0] != "_"]
+
+
+def complete_experiments() -> list[str]:
+    """Experiments of the default params.yaml, for the shell's completion."""
+    sections = _raw_params().items()
+    return [str(name) for name, section in sections if "download" in (section or ())]
+
+
+def complete_mixes() -> list[str]:
+    """Mixing methods and what the default params.yaml names, for the shell's completion."""
+    raw = _raw_params()
+    named = [raw.get("mix"), raw.get("methods"), (raw.get("ablation") or {}).get("methods")]
+    return sorted({*method_names(), *(str(name) for names in named for name in names or ())})
+
+
+def _raw_params() -> dict[str, Any]:
+    from saliencymixplus.errors import UserError
+    from saliencymixplus.settings.raw import read_yaml
+    from saliencymixplus.workspace import project_path
+
+    try:
+        return read_yaml(project_path(DEFAULT_PARAMS))
+    except UserError:
+        return {}  # nothing to offer
+
+
+def print_json(value: Any, file: TextIO | None = None) -> None:
+    """Print ``value`` for a script, in letters that every terminal and pipe has."""
+    print(json.dumps(value, indent=2), file=file)
+
+
+@contextmanager
+def only_json(asked: bool) -> Iterator[Callable[[Any], None]]:
+    """Keep standard output for the JSON that the yielded function prints, if ``asked``.
+
+    Everything else that is printed meanwhile goes to standard error.
+    """
+    out = sys.stdout
+
+    def show(value: Any) -> None:
+        if asked:
+            print_json(value, out)
+
+    with redirect_stdout(sys.stderr) if asked else nullcontext():
+        yield show
+
 
 ParamsFile = Annotated[Path, typer.Option("--params", help="The settings file.", metavar="FILE")]
 Overrides = Annotated[
@@ -28,8 +84,21 @@ Experiment = Annotated[
         "--experiment",
         "--dataset",
         metavar="NAME",
+        autocompletion=complete_experiments,
         help="digits, clutter, cifar10, cifar100, oxford_pet or a section of your params.yaml.",
     ),
+]
+MixAugs = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME",
+        help="A mixing method, preset or recipe. Repeatable. Default: `methods:` of params.yaml.",
+        autocompletion=complete_mixes,
+        show_default=False,
+    ),
+]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Print JSON, and only JSON, to standard output.")
 ]
 Runs = Annotated[
     list[Path] | None,
@@ -44,12 +113,6 @@ Prepared = Annotated[
     typer.Option(help="A folder that `prepare` wrote. Default: found, or created now."),
 ]
 Tracker = Annotated[str, typer.Option(metavar="NAME", help="mlflow or none.")]
-
-
-def method_names() -> list[str]:
-    """The mixing methods, by the names of their files: importing them takes seconds (torch)."""
-    folder = Path(__file__).parents[1] / "mixing" / "methods"
-    return [file.name for file in pkgutil.iter_modules([str(folder)]) if file.name[0] != "_"]
 
 
 def _seed(value: int) -> int:

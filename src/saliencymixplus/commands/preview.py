@@ -12,6 +12,7 @@ from saliencymixplus.commands.options import (
     ParamsFile,
     Prepared,
     Seed,
+    complete_mixes,
     load,
 )
 from saliencymixplus.workspace import project_path
@@ -24,6 +25,7 @@ def preview(
         list[str] | None,
         typer.Option(
             metavar="NAME",
+            autocompletion=complete_mixes,
             help="A mixing method or recipe, drawn with saliency maps. Repeatable; several "
             "make a gallery without the maps. Default: the methods of params.yaml.",
         ),

@@ -15,17 +15,16 @@ from saliencymixplus.commands.options import (
     ParamsFile,
     Prepared,
     Seed,
+    complete_mixes,
     load,
     method_names,
     runtime,
 )
 
 
-def _recipe(text: str, metavar: str | None = None, *names: str) -> typer.models.OptionInfo:
+def _recipe(text: str, metavar: str | None = None) -> typer.models.OptionInfo:
     """An option of the recipe: what is not given stays as params.yaml has it."""
-    return typer.Option(
-        *names, help=text, metavar=metavar, rich_help_panel=RECIPE, show_default=False
-    )
+    return typer.Option(help=text, metavar=metavar, rich_help_panel=RECIPE, show_default=False)
 
 
 def _how(text: str, *names: str, metavar: str | None = None) -> typer.models.OptionInfo:
@@ -38,6 +37,7 @@ def train(
         str,
         typer.Option(
             metavar="NAME",
+            autocompletion=complete_mixes,
             help=f"{', '.join(method_names())} or a recipe under `mix:` in params.yaml.",
         ),
     ] = "saliencymixplus",
@@ -52,17 +52,12 @@ def train(
         str | None, _recipe("resnet8, resnet20, … or any torchvision classifier.", "NAME")
     ] = None,
     epochs: Annotated[int | None, _recipe("Passes over the training images.")] = None,
-    batch_size: Annotated[int | None, _recipe("Images a step, over all processes.")] = None,
-    learning_rate: Annotated[float | None, _recipe("Peak rate of SGD.")] = None,
+    batch_size: Annotated[int | None, _recipe("Images per step, over all processes.")] = None,
+    learning_rate: Annotated[float | None, _recipe("Peak learning rate of SGD.")] = None,
     mix_prob: Annotated[float | None, _recipe("Fraction of the batches that are mixed.")] = None,
     mix_start: Annotated[
         int | None,
-        _recipe(
-            "Epochs without mixing before the first with it.",
-            None,
-            "--mix-start",
-            "--start-mixaugmentation",
-        ),
+        _recipe("Epochs without mixing before the first with it."),
     ] = None,
     weight_decay: Annotated[float | None, _recipe("L2 penalty on all weights.")] = None,
     schedule: Annotated[str | None, _recipe("steps or cosine.", "NAME")] = None,
@@ -74,7 +69,7 @@ def train(
     tracker: Annotated[str, _how("mlflow or none.", metavar="NAME")] = "mlflow",
     resume: Annotated[
         bool,
-        _how("Go on with an unfinished run of the same settings.", "--resume/--no-resume"),
+        _how("Resume an unfinished run with the same settings.", "--resume/--no-resume"),
     ] = True,
     progress: Annotated[str, _how("auto, bar, lines or none.", metavar="KIND")] = "auto",
     engine: Annotated[
@@ -88,6 +83,9 @@ def train(
         str, _how("Where the images live: auto, device, shard or host.", metavar="WHERE")
     ] = "auto",
     workers: Annotated[int, _how("Loader processes for images on the host.")] = 2,
+    dry_run: Annotated[
+        bool, _how("Check everything, print what would be trained, and stop.", "--dry-run")
+    ] = False,
     params: ParamsFile = DEFAULT_PARAMS,
     set_: Overrides = [],  # noqa: B006
 ) -> None:
@@ -125,6 +123,13 @@ def train(
         data_on=data_on,
         workers=workers,
     )
+
+    if dry_run:
+        from saliencymixplus.training.plan import plan
+
+        for heading, text in plan(run, how, prepared=prepared, output=output).items():
+            typer.echo(f"{heading + ':':<10}{text}")
+        return
 
     from saliencymixplus.training.launch import launch
 

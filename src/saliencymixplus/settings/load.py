@@ -4,8 +4,8 @@ import hashlib
 import json
 import reprlib
 import typing
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -77,6 +77,16 @@ class Params:
     path: Path
     top: _Top
     sections: Mapping[str, ExperimentSettings]
+    # Dotted key to where its value comes from: the file's name, or the option that set it.
+    given: Mapping[str, str] = field(default_factory=dict)
+
+    def origin(self, key: str) -> str:
+        """Where the value of a dotted key, or of the section it is in, comes from."""
+        while key:
+            if key in self.given:
+                return self.given[key]
+            key = key.rpartition(".")[0]
+        return "default"
 
     def experiment(self, name: str) -> ExperimentSettings:
         """The section of one experiment; raises ``UserError`` with the nearest name."""
@@ -145,16 +155,29 @@ def load_params(
             or is out of range. The message names the key, after the option that set it.
     """
     raw = read_yaml(path)
+    given = dict.fromkeys(_leaves(raw), path.name)
     for override in overrides:
-        apply_override(raw, override)
+        key = apply_override(raw, override)
+        # A section that is set whole hides what the file has below it.
+        given = {k: v for k, v in given.items() if not k.startswith(f"{key}.")} | {key: "--set"}
     options = {key: o for key, o in (options or {}).items() if key.partition(".")[0] in raw}
     for key, (option, value) in options.items():
         set_value(raw, key.split("."), value, option)
+        given[key] = option
     try:
-        return _validated(raw, path)
+        return replace(_validated(raw, path), given=given)
     except _SettingError as error:
         option, _ = options.get(error.key, (path.name, None))
         raise UserError(f"{option}: {error}") from error
+
+
+def _leaves(section: Mapping[Any, Any], prefix: str = "") -> Iterator[str]:
+    """The dotted keys of all values that are not sections themselves."""
+    for key, value in section.items():
+        if isinstance(value, dict) and value:
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}"
 
 
 def settings_digest(run: RunSettings, data_digest: str) -> str:

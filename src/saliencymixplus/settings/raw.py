@@ -36,8 +36,12 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return content
 
 
-def apply_override(raw: dict[str, Any], override: str) -> None:
-    """Set one key of ``raw`` from ``section.key=value``; raises ``UserError`` if it is not that."""
+def apply_override(raw: dict[str, Any], override: str) -> str:
+    """Set one key of ``raw`` from ``section.key=value``; returns the key.
+
+    Raises:
+        UserError: it is not of that form, or the value is not YAML within our limits.
+    """
     key, separator, text = override.partition("=")
     parts = key.split(".")
     if not separator or not all(parts) or len(parts) > DEEPEST:
@@ -48,6 +52,7 @@ def apply_override(raw: dict[str, Any], override: str) -> None:
         reason = one_line(error)
         raise UserError(f"--set {_short(override)}: not a valid YAML value: {reason}") from error
     set_value(raw, parts, value, f"--set {_short(override)}")
+    return key
 
 
 def set_value(raw: dict[str, Any], parts: Sequence[str], value: object, origin: str) -> None:

@@ -20,22 +20,26 @@ def launch(
     prepared: Path | None = None,
     output: Path | None = None,
 ) -> tuple[Path, dict[str, Any]]:
-    """Train with images found or made; returns the run's folder and its summary.
+    """Train, after preparing the images if need be; returns the run's folder and its summary.
 
-    A run that no DVC stage asked for goes to ``outputs/``, under a name that its settings' digest
-    ends, so that it is never taken for one of the pipeline's.
+    A run that no DVC stage asked for goes to ``outputs/``, under a name that ends in its settings'
+    digest, so that it is never taken for one of the pipeline's.
     """
-    _check(run, runtime, output)
+    check(run, runtime, output)
     data = prepared or ensure_prepared(run, run.experiment)
-    if output is None:
-        digest = settings_digest(run, load_prepared(data).meta.digest)
-        name = f"{run.mix.name}-seed{run.seed}-{digest[:8]}"
-        output = checkout_root() / "outputs" / run.experiment / name
+    output = output or run_folder(run, load_prepared(data).meta.digest)
     return output, train(run, data, output, runtime)
 
 
-def _check(run: RunSettings, runtime: RuntimeSettings, output: Path | None) -> None:
-    """What is wrong shows before the images are fetched and the network is trained."""
+def run_folder(run: RunSettings, data_digest: str) -> Path:
+    """Where the run goes if nobody says otherwise: a folder below ``outputs/``."""
+    digest = settings_digest(run, data_digest)
+    name = f"{run.mix.name}-seed{run.seed}-{digest[:8]}"
+    return checkout_root() / "outputs" / run.experiment / name
+
+
+def check(run: RunSettings, runtime: RuntimeSettings, output: Path | None) -> None:
+    """Refuse what cannot be trained before the images are fetched."""
     choose_device(runtime.device)
     output = output or checkout_root() / "outputs" / run.experiment / run.mix.name
     check_folder(output, *RUN_MARKS)

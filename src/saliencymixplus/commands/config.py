@@ -1,0 +1,79 @@
+"""``config``: every setting of a run, and where its value comes from."""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from saliencymixplus.commands.options import (
+    DEFAULT_PARAMS,
+    AsJson,
+    Experiment,
+    Overrides,
+    ParamsFile,
+    Seed,
+    complete_mixes,
+    load,
+    print_json,
+)
+
+if TYPE_CHECKING:
+    from saliencymixplus.settings import Params
+
+
+def config(
+    experiment: Experiment = "digits",
+    mix_aug: Annotated[
+        str, typer.Option(metavar="NAME", help="As for train.", autocompletion=complete_mixes)
+    ] = "saliencymixplus",
+    seed: Seed = 0,
+    as_json: AsJson = False,
+    params: ParamsFile = DEFAULT_PARAMS,
+    set_: Overrides = [],  # noqa: B006
+) -> None:
+    """Print the settings of a run as `--set` names them, and where each comes from."""
+    loaded = load(params, set_, experiment)
+    found = list(_settings(loaded, experiment, mix_aug, seed))
+    if as_json:
+        print_json({key: {"value": value, "from": origin} for key, value, origin in found})
+        return
+    lines = [(f"{key}={json.dumps(value, ensure_ascii=False)}", o) for key, value, o in found]
+    width = max(len(line) for line, _ in lines if len(line) <= 60)
+    for line, origin in lines:
+        typer.echo(f"{line:<{width}}  # {origin}")
+
+
+def _settings(
+    params: "Params", experiment: str, mix_aug: str, seed: int
+) -> Iterator[tuple[str, Any, str]]:
+    """Key, value and origin of every setting."""
+    run = params.run(experiment, mix_aug, seed)
+    sections = run.model_dump(mode="json", include={"download", "data", "model", "training"})
+    for key, value in _flat(sections, f"{experiment}."):
+        yield key, value, params.origin(key)
+    from saliencymixplus.mixing import PRESETS
+
+    mix = run.mix
+    own = params.top.mix.get(mix.name, {})
+    preset = PRESETS[mix.name].recipes[mix.name] if mix.name in PRESETS else {}
+    origin = params.origin(f"mix.{mix.name}.method") if "method" in own else "--mix-aug"
+    yield f"mix.{mix.name}.method", mix.method, origin
+    for name, value in mix.options.items():
+        key = f"mix.{mix.name}.{name}"
+        origin = f"preset {mix.name}" if name in preset else f"default of {mix.method}"
+        given = own.get(name) is not None  # null: as the method has it
+        yield key, value, params.origin(key) if given else origin
+    yield "seed", run.seed, "--seed"
+    for name in ("evaluation", "audit"):
+        section = getattr(params.top, name).model_dump(mode="json")
+        for key, value in _flat(section, f"{name}."):
+            yield key, value, params.origin(key)
+
+
+def _flat(section: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for key, value in section.items():
+        if isinstance(value, dict) and value:
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

@@ -1,0 +1,122 @@
+"""``methods``, ``models`` and ``experiments``: what there is to choose from, one line each."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import typer
+
+from saliencymixplus.commands.options import (
+    DEFAULT_PARAMS,
+    AsJson,
+    Overrides,
+    ParamsFile,
+    load,
+    print_json,
+)
+
+Entries = Sequence[dict[str, Any]]
+
+
+def methods(
+    as_json: AsJson = False,
+    params: ParamsFile = DEFAULT_PARAMS,
+    set_: Overrides = [],  # noqa: B006
+) -> None:
+    """List the mixing methods, their presets, and the recipes of params.yaml."""
+    recipes = load(params, set_).top.mix
+
+    from saliencymixplus.mixing import METHODS, PRESETS
+    from saliencymixplus.mixing.options import as_json as values
+
+    found: list[dict[str, Any]] = [
+        {
+            "name": method.name,
+            "kind": "method",
+            "label": method.label,
+            "year": method.year,
+            "summary": method.summary,
+            "paper": method.paper,
+            "options": values(method.options()),
+        }
+        for method in METHODS.values()
+    ]
+    own = {name: recipe for name, recipe in recipes.items() if name not in METHODS}
+    presets = {
+        name: {"method": method.name, **method.recipes[name]}
+        for name, method in PRESETS.items()
+        if name not in own
+    }
+    for kind, named in (("preset", presets), ("recipe", own)):
+        for name, recipe in named.items():
+            options = {key: value for key, value in recipe.items() if value is not None}
+            method = options.pop("method", name)
+            changes = ", ".join(f"{key} {value}" for key, value in options.items())
+            summary = f"{method} with {changes}" if changes else str(method)
+            found.append({"name": name, "kind": kind, "summary": summary, "options": options})
+    _print(found, [entry["summary"] + _cited(entry) for entry in found], as_json)
+
+
+def models(as_json: AsJson = False) -> None:
+    """List the networks."""
+    import torch
+    from torchvision.models import get_model_weights
+
+    from saliencymixplus.models import create_model, model_names, parameter_count
+
+    def described(name: str) -> dict[str, Any]:
+        try:
+            parameters = next(iter(get_model_weights(name))).meta["num_params"]
+            source = "torchvision"
+        except ValueError:  # not torchvision's
+            with torch.device("meta"):
+                parameters = parameter_count(create_model(name, 10, 32))
+            source = "for small images"
+        return {"name": name, "from": source, "parameters": int(parameters)}
+
+    found = [described(name) for name in model_names()]
+    lines = [f"{m['parameters'] / 1e6:6.2f} M parameters, {m['from']}" for m in found]
+    _print(found, lines, as_json)
+    if not as_json:
+        typer.echo("timm/NAME: any network of the package timm, if it is installed")
+
+
+def experiments(
+    as_json: AsJson = False,
+    params: ParamsFile = DEFAULT_PARAMS,
+    set_: Overrides = [],  # noqa: B006
+) -> None:
+    """List the experiments of params.yaml; `dvc repro` runs those marked with *."""
+    loaded = load(params, set_)
+    found = [
+        {
+            "name": name,
+            "source": section.download.source,
+            "image_size": section.data.image_size,
+            "model": section.model.name,
+            "epochs": section.training.epochs,
+            "batch_size": section.training.batch_size,
+            "pipeline": name in loaded.top.experiments,
+        }
+        for name, section in loaded.sections.items()
+    ]
+    lines = [
+        f"{'*' if entry['pipeline'] else ' '} {entry['source']} at {entry['image_size']} px, "
+        f"{entry['model']}, {entry['epochs']} epochs, batch {entry['batch_size']}"
+        for entry in found
+    ]
+    _print(found, lines, as_json)
+
+
+def _cited(entry: dict[str, Any]) -> str:
+    year, paper = str(entry.get("year") or ""), entry.get("paper", "")
+    cited = ", ".join(part for part in (year if year not in paper else "", paper) if part)
+    return f" ({cited})" if cited else ""
+
+
+def _print(found: Entries, lines: Sequence[str], as_json: bool) -> None:
+    if as_json:
+        print_json(found)
+        return
+    width = max((len(entry["name"]) for entry in found), default=0)
+    for entry, line in zip(found, lines, strict=True):
+        typer.echo(f"{entry['name']:<{width}}  {line}")

@@ -1,0 +1,53 @@
+"""What a training would do, found out without training: ``train --dry-run``."""
+
+from pathlib import Path
+
+from saliencymixplus.datasets.cache import find_prepared
+from saliencymixplus.datasets.prepared import content_of, load_prepared
+from saliencymixplus.engine.device import choose_device
+from saliencymixplus.models import create_model, parameter_count
+from saliencymixplus.settings import RunSettings, RuntimeSettings, settings_digest
+from saliencymixplus.training.launch import check, run_folder
+from saliencymixplus.training.trainer import state_folder
+
+
+def plan(
+    run: RunSettings,
+    runtime: RuntimeSettings,
+    *,
+    prepared: Path | None = None,
+    output: Path | None = None,
+) -> dict[str, str]:
+    """What ``launch`` with the same arguments would do, by heading; nothing is written.
+
+    Raises:
+        UserError: what ``launch`` would refuse before the first step.
+    """
+    check(run, runtime, output)
+    training = run.training
+    lines = {
+        "method": f"{run.mix.name} ({run.mix.method}), in {100 * training.mix_prob:g}% of batches",
+        "seed": str(run.seed),
+        "epochs": f"{training.epochs}, batches of {training.batch_size}",
+        "device": str(choose_device(runtime.device)),
+        "tracker": runtime.tracker,
+    }
+    found = prepared or find_prepared(run, run.experiment, lambda line: None)
+    if found is None:
+        return lines | {"data": f"{run.download.source}: to be downloaded and prepared first"}
+    meta = load_prepared(found).meta
+    side = training.crop_size or run.data.image_size
+    network = create_model(run.model.name, len(meta.classes), side, run.model.stem)
+    digest = settings_digest(run, meta.digest)
+    folder = output or run_folder(run, meta.digest)
+    state = "a new run"
+    if runtime.resume and any(state_folder(digest).glob("epoch*.pt")):
+        state = "an unfinished run, to be resumed"
+    elif (folder / "settings.json").is_file():
+        state = "a finished run is there"
+    return lines | {
+        "data": f"{found}: {content_of(meta.counts)}",
+        "model": f"{run.model.name}, {parameter_count(network):,} parameters",
+        "settings": f"digest {digest}",
+        "output": f"{folder}: {state}",
+    }
