@@ -195,6 +195,12 @@ def test_class_indices_of_any_integer_type_give_a_loss(dtype: torch.dtype) -> No
     logits = Network()(images)
     assert mixed.loss(logits).equal(expected.loss(logits))
     assert mixed.soft_labels(5).equal(expected.soft_labels(5))
+    steps = []
+    for given_labels in (labels, labels.to(dtype)):
+        generator = torch.Generator().manual_seed(3)
+        mixer = mixing.create("saliencymixplus-published")
+        steps.append(mixing.backward(Network(), mixer, images, given_labels, generator=generator))
+    assert steps[0].loss.equal(steps[1].loss)
 
 
 @pytest.mark.parametrize("default", [torch.float64, torch.bfloat16, torch.float16])

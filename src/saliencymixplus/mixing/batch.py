@@ -154,8 +154,7 @@ class MixedBatch:
 def cross_entropy(logits: Tensor, labels: Tensor, *, reduction: str = "mean") -> Tensor:
     """Cross-entropy in at least float32 of logits (M, K) to labels (M,) int64 or (M, K) shares."""
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    if labels.ndim == 2:  # shares; F.one_hot makes them of integers
-        labels = labels.to(logits.dtype)
+    labels = labels.to(logits.dtype if labels.ndim == 2 else torch.int64)
     return F.cross_entropy(logits, labels, reduction=reduction)
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from saliencymixplus.mixing.batch import MixedBatch, cross_entropy
-from saliencymixplus.mixing.checks import logits_of
+from saliencymixplus.mixing.checks import checked_labels, logits_of
 from saliencymixplus.mixing.draws import Draw
 from saliencymixplus.mixing.mixer import Mixer
 from saliencymixplus.mixing.saliency import Autocast, gradient_saliency, pass_mode
@@ -72,6 +72,7 @@ def backward(
         >>> step.mixed.images.shape  # half of the batch with the other half
         torch.Size([2, 3, 8, 8])
     """
+    labels = checked_labels(images, labels)
     context = autocast or nullcontext
     if not mix or mixer.method == "none":
         with context():
@@ -82,7 +83,8 @@ def backward(
     local = _unwrapped(model)
     trained = [p for p in (parameters or local.parameters()) if p.requires_grad]
     if mixer.needs_model and saliency is None and not use_saliency:
-        saliency = torch.zeros(len(images), *images.shape[2:], device=images.device)
+        shape = (len(images), *images.shape[2:])
+        saliency = torch.zeros(shape, dtype=torch.float32, device=images.device)
     saliency = _before_mixing(
         mixer, local, saliency_model, images, labels, saliency, context, trained
     )
