@@ -1,0 +1,148 @@
+"""Puzzle Mix: a saliency-guided mask that is optimal under a smoothness term, then transport.
+
+Kim, Choo and Song, "Puzzle Mix: Exploiting Saliency and Local Statistics for Optimal Mixup", ICML
+2020 (arXiv:2009.06962): the mask z ∈ {0, ½, 1} of each cell of an n × n grid minimises equation 4,
+and both images' cells are moved so that salient ones are not covered (equation 8).
+
+What differs from the authors' code: it solves for the mask on the CPU, one image after the other,
+by α-β swap, which found the exact minimum in every recorded case. The default solver here works on
+the whole batch on its device. It is exact on grids 2 and 4; on grids 8 and 16 it reached the exact
+minimum in every recorded case too, and on random problems stayed within 1 % of it. ``solver:
+exact`` is a maximum flow in SciPy. The adversarial noise of the authors' ImageNet recipe is left
+out. Longer than other methods because it has three parts: costs, mask, transport.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+BETA, GAMMA, ETA, EPSILON = 1.2, 0.5, 0.2, 0.8  # the paper's constants; λ has three levels
+
+
+def pooled(maps: Tensor, grid: int) -> Tensor:
+    """Means (B, n, n) of maps (B, H, W) over the cells of an n × n grid, with a sum of 1."""
+    height, width = maps.shape[1:]
+    cells = F.avg_pool2d(maps[:, None], (height // grid, width // grid))[:, 0]
+    return cells / cells.sum((1, 2), keepdim=True)
+
+
+def mask_costs(
+    images_a: Tensor, images_b: Tensor, cells_a: Tensor, cells_b: Tensor, std: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """What the mask pays: for dropping a, for dropping b, and for edges between unequal cells.
+
+    Args:
+        images_a, images_b: (M, C, H, W), normalised.
+        cells_a, cells_b: (M, n, n) saliency from ``pooled``.
+        std: by which the pixels were divided: a scalar, or (C, 1, 1).
+
+    Returns:
+        (M, n, n) twice, (M, n − 1, n) and (M, n, n − 1).
+    """
+    grid = cells_a.shape[1]
+    beta = BETA / (16 * grid)
+    drop_a, drop_b = cells_a.clone(), cells_b.clone()
+    edges = []
+    for axis in (2, 3):
+        seams = _seams(images_a * std, images_b * std, grid, axis)
+        aa, ab, ba, bb = (beta * GAMMA * seam for seam in seams)
+        edges.append((ab + ba - aa - bb) / 2 + beta)
+        before = [slice(None)] * 3
+        after = [slice(None)] * 3
+        before[axis - 1], after[axis - 1] = slice(None, -1), slice(1, None)
+        drop_b[tuple(before)] += (ab + aa) / 2
+        drop_a[tuple(before)] += (ba + bb) / 2
+        drop_b[tuple(after)] += (ba + aa) / 2
+        drop_a[tuple(after)] += (ab + bb) / 2
+    return drop_a, drop_b, edges[0], edges[1]
+
+
+def _seams(a: Tensor, b: Tensor, grid: int, axis: int) -> list[Tensor]:
+    """Mean differences across the borders of neighbouring cells, the first (upper, left) cell from
+    the first image and the second from the second: for (a, a), (a, b), (b, a), (b, b)."""
+    cell = (a.shape[2] // grid, a.shape[3] // grid)
+    pool = (min(4, cell[0]), min(4, cell[1]))
+    fine = [F.avg_pool2d(image, pool) for image in (a, b)]
+    step = [side // by for side, by in zip(cell, pool, strict=True)]
+    along = step[3 - axis]  # pixels of a cell's border
+    ends, starts = [], []
+    for image in fine:
+        lines = image.unflatten(axis, (grid, step[axis - 2])).movedim(axis, -1).movedim(axis, -1)
+        # (M, C, length, grid, pixels across a cell)
+        ends.append(lines[..., :-1, -1])
+        starts.append(lines[..., 1:, 0])
+    found = []
+    for end in ends:
+        for start in starts:
+            gap = (end - start).abs().mean(1).unflatten(1, (grid, along)).mean(2)  # (M, n, n − 1)
+            found.append(gap.mT if axis == 2 else gap)
+    return found
+
+
+def whole_costs(
+    drop_a: Tensor, drop_b: Tensor, edge_v: Tensor, edge_h: Tensor, lam0: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Costs (M, n, n, 3) of the labels 0, 1, 2 for z = 1, ½, 0, and of the edges, in thousandths
+    of the mean saliency of a cell: whole numbers, as the authors' code cuts them off."""
+    grid = drop_a.shape[1]
+    lam = lam0.to(drop_a.dtype).reshape(-1, 1, 1, 1)
+    prior = -torch.log(torch.cat((lam**2, 2 * lam * (1 - lam), (1 - lam) ** 2), dim=3) + 1e-8)
+    level = torch.arange(3, device=drop_a.device) / 2
+    costs = (1 - level) * drop_b[..., None] + level * drop_a[..., None] + ETA / grid**2 * prior
+    scale = 1000 * grid**2
+    return (scale * costs).trunc(), (scale * edge_v).trunc(), (scale * edge_h).trunc()
+
+
+def transport_side(height: int, width: int, grid: int, size: int) -> int:
+    """Cells along a side of the transport's grid: the mask's own unless ``size`` pixels are less
+    than one of its cells."""
+    if size <= 0 or size >= min(height, width) // grid:
+        return grid
+    return min(height, width) // size
+
+
+def transport(cells: Tensor, kept: Tensor) -> Tensor:
+    """Which cell moves to each place: index (M, T²) of its source, −1 where nothing arrives.
+
+    Args:
+        cells: (M, T, T) saliency with a sum of 1; kept: (M, T, T), above 0 where the mask shows
+            this image.
+
+    T rounds. Each source proposes its cheapest place; each place takes the cheapest proposal, and
+    the others become dearer by 1. A source that proposes elsewhere takes part with a cost of 0, as
+    in the authors' code: a proposal that costs 0 or more can lose its place to nobody.
+    """
+    count, side = cells.shape[:2]
+    places = torch.arange(side * side, device=cells.device)
+    rows, columns = places // side, places % side
+    distance = (rows[:, None] - rows) ** 2 + (columns[:, None] - columns) ** 2
+    cost = EPSILON * distance.to(cells.dtype) / max(side - 1, 1) ** 2
+    cost = cost - cells.flatten(1)[:, :, None] * (kept.flatten(1) > 0)[:, None, :]
+    winner = places.expand(count, -1)
+    accepted = torch.zeros_like(winner, dtype=torch.bool)
+    for _ in range(side):
+        proposed = F.one_hot(cost.argmin(2), side * side).bool()  # (M, source, place)
+        winner = torch.where(proposed, cost, 0.0).argmin(1)  # the first row of the least
+        won = F.one_hot(winner, side * side).bool().mT & proposed
+        accepted = won.any(1)
+        cost = cost + (proposed & ~won).to(cost.dtype)
+    return torch.where(accepted, winner, -1)
+
+
+def moved(images: Tensor, source: Tensor) -> Tensor:
+    """Images (M, C, H, W) whose cells come from ``source`` (M, T²); black where that is −1."""
+    size, channels, height, width = images.shape
+    side = round(source.shape[1] ** 0.5)
+    cell = (height // side, width // side)
+    tiles = images.reshape(size, channels, side, cell[0], side, cell[1])
+    tiles = tiles.permute(0, 2, 4, 1, 3, 5).flatten(1, 2)  # (M, T², C, h, w)
+    index = source.clamp_min(0)[:, :, None, None, None].expand_as(tiles)
+    tiles = tiles.gather(1, index) * (source >= 0)[:, :, None, None, None]
+    tiles = tiles.unflatten(1, (side, side)).permute(0, 3, 1, 4, 2, 5)
+    return tiles.reshape(images.shape)
+
+
+def enlarged(cells: Tensor, height: int, width: int) -> Tensor:
+    """Cells (M, n, n) repeated to (M, H, W)."""
+    rows, columns = height // cells.shape[1], width // cells.shape[2]
+    return cells.repeat_interleave(rows, 1).repeat_interleave(columns, 2)
