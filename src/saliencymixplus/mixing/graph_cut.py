@@ -40,7 +40,9 @@ def minimise(unary: Tensor, edge_v: Tensor, edge_h: Tensor, *, sweeps: int = 2) 
     # that all cells share, from which strong edges are easier to satisfy.
     shared = unary.sum((1, 2)).argmin(1)[:, None, None].expand(-1, rows, columns)
     labels = torch.cat((unary.argmin(3), shared))
-    unary, edge_v, edge_h = (part.repeat(2, *[1] * (part.ndim - 1)) for part in (unary, edge_v, edge_h))
+    unary, edge_v, edge_h = (
+        part.repeat(2, *[1] * (part.ndim - 1)) for part in (unary, edge_v, edge_h)
+    )
     turned = unary.transpose(1, 2), edge_h.transpose(1, 2), edge_v.transpose(1, 2)
     for shift in (0, _STRIP // 2) * sweeps:
         for parity in (0, 1):  # of two neighbouring strips, one at a time
@@ -135,7 +137,10 @@ def _minimum_cut(unary: Tensor, edge_v: Tensor, edge_h: Tensor) -> Tensor:
         arcs.append((tails.ravel(), heads.ravel(), capacity.ravel()))
 
     costs = 4 * unary.numpy().round().astype(np.int64)  # in quarters: whole numbers throughout
-    for node, gain in ((first, costs[..., 1] - costs[..., 0]), (first + 1, costs[..., 2] - costs[..., 1])):
+    for node, gain in (
+        (first, costs[..., 1] - costs[..., 0]),
+        (first + 1, costs[..., 2] - costs[..., 1]),
+    ):
         # A node on the sink's side is 1: cutting source → node costs what being 1 costs.
         add(np.array(source), node, np.maximum(gain, 0))
         add(node, np.array(sink), np.maximum(-gain, 0))
@@ -152,7 +157,9 @@ def _minimum_cut(unary: Tensor, edge_v: Tensor, edge_h: Tensor) -> Tensor:
             add(there, here + 1, 2 * weight)
     tails, heads, capacity = (np.concatenate(part) for part in zip(*arcs, strict=True))
     size = 2 * count + 2
-    graph = coo_array((capacity.clip(max=limit).astype(np.int32), (tails, heads)), (size, size)).tocsr()
+    graph = coo_array(
+        (capacity.clip(max=limit).astype(np.int32), (tails, heads)), (size, size)
+    ).tocsr()
     graph.sum_duplicates()
     flow = maximum_flow(graph, source, sink).flow
     residual = (graph - flow).tocsr()
