@@ -2,7 +2,7 @@
 
 import torch
 
-from saliencymixplus.mixing.methods import automix
+from saliencymixplus.mixing import automix
 from tests.peers.common import Case, close, tensor
 
 

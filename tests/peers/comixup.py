@@ -4,7 +4,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from saliencymixplus.mixing.methods import comixup
+from saliencymixplus.mixing import comixup
 from saliencymixplus.mixing.methods.puzzlemix import pooled
 from tests.peers.common import Case, close, equal, tensor
 

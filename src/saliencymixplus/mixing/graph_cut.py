@@ -77,10 +77,10 @@ def _label_strips(
     left = (width - shift) % width
     right = -(left + columns) % width
     # Columns that cost nothing fill the grid up to whole strips: (B, R, strips, width, …).
-    shape = (*labels.shape[:2], -1, width)
+    shape = (*labels.shape[:2], (left + columns + right) // width, width)
     placed = F.pad(labels, (left, right)).reshape(shape)
     costs = F.pad(unary, (0, 0, left, right)).reshape(*shape, 3)
-    down = F.pad(edge_v, (left, right)).reshape(shape[0], rows - 1, -1, width)
+    down = F.pad(edge_v, (left, right)).reshape(shape[0], rows - 1, *shape[2:])
     across = F.pad(edge_h, (left, right + 1)).reshape(shape)
     level = torch.arange(3, device=labels.device)
     squared = (level[:, None] - level).square().to(unary.dtype) / 4  # (label, neighbour's label)
@@ -144,7 +144,7 @@ def _minimum_cut(unary: Tensor, edge_v: Tensor, edge_h: Tensor) -> Tensor:
         # A node on the sink's side is 1: cutting source → node costs what being 1 costs.
         add(np.array(source), node, np.maximum(gain, 0))
         add(node, np.array(sink), np.maximum(-gain, 0))
-    limit = np.int64(2**30)
+    limit = np.array(2**30)
     add(first, first + 1, limit)  # x₂ = 1 asks for x₁ = 1
     for edge, one, other in (
         (edge_v, first[:-1], first[1:]),

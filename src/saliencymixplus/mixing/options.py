@@ -1,6 +1,7 @@
 """Options of the mixing methods: frozen dataclasses, their ranges, and how they are resolved."""
 
 import math
+import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields
@@ -19,6 +20,11 @@ OptionsT = TypeVar("OptionsT", bound="Options")
 def number(default: float, low: float, high: float) -> Any:
     """A dataclass field for a number in [low, high]."""
     return field(default=default, metadata={"low": low, "high": high})
+
+
+def text(default: str, pattern: str) -> Any:
+    """A dataclass field for text that matches the regular expression ``pattern``."""
+    return field(default=default, metadata={"pattern": pattern})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -242,6 +248,8 @@ def describe(kind: type[Options]) -> dict[str, str]:
     for spec in fields(kind):
         if get_origin(hints[spec.name]) is Literal:
             allowed = " | ".join(str(value) for value in get_args(hints[spec.name]))
+        elif hints[spec.name] is str:
+            allowed = "text"
         else:
             allowed = f"{spec.metadata['low']:g} … {spec.metadata['high']:g}"
         lines[spec.name] = f"{allowed} (default {spec.default})"
@@ -254,6 +262,10 @@ def _checked(spec: "Field[Any]", hint: Any, value: Any) -> Any:
         if value not in allowed:
             hint = nearest(str(value), allowed)
             raise ValueError(f"{spec.name}: {value!r} is not one of its values: {hint}")
+        return value
+    if hint is str:
+        if not isinstance(value, str) or not re.fullmatch(spec.metadata["pattern"], value):
+            raise ValueError(f"{spec.name}: {value!r} does not match {spec.metadata['pattern']}")
         return value
     low, high = spec.metadata["low"], spec.metadata["high"]
     assert spec.default is not MISSING

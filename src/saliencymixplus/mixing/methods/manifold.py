@@ -4,12 +4,81 @@ Verma et al., "Manifold Mixup: Better Representations by Interpolating Hidden St
 (arXiv:1806.05236), algorithm 1: a layer drawn for each batch, and there
 h ← λ·h + (1 − λ)·h[partner]; the label is mixed alike. The released CIFAR code takes the binary
 cross-entropy of the softmax; here the loss is the cross-entropy, as for every other method.
+
+The mixing happens in the forward pass: use ``mixing.backward`` or ``Mixer.forward``. That pass goes
+through the uncompiled network, since a compiled one would not see the layers' hooks.
 """
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
 
+import torch
 from torch import Tensor, nn
+
+from saliencymixplus.mixing.batch import Blend, MixedBatch, Sources, blend
+from saliencymixplus.mixing.draws import Draw
+from saliencymixplus.mixing.method import Method
+from saliencymixplus.mixing.options import MixingOptions, number, text
+
+
+@dataclass(frozen=True, kw_only=True)
+class ManifoldOptions(MixingOptions):
+    """Options of Manifold Mixup. λ₀ and the layer are drawn once per batch, as published.
+
+    Args:
+        alpha: λ₀ ~ Beta(alpha, alpha).
+        layers: modules of the network, separated by commas, after which may be mixed, besides at
+            the input; each is as likely.
+    """
+
+    alpha: float = number(2.0, 0.05, 100.0)
+    layers: str = text("layer1,layer2", r"[\w.]+(,[\w.]+)*")
+
+    def __post_init__(self) -> None:
+        if self.pairs == "half":
+            raise ValueError("pairs: half leaves the second half without activations: use full")
+
+    @property
+    def per_sample(self) -> bool:
+        return False
+
+
+def manifold(sources: Sources, draw: Draw, options: ManifoldOptions) -> Blend:
+    """λ is λ₀. The images are mixed where the input is drawn; else ``mixed_forward`` mixes."""
+    assert draw.lam0 is not None
+    assert draw.uniform is not None
+    layers = options.layers.count(",") + 2
+    drawn = (draw.uniform[0, 0] * layers).long().clamp_max(layers - 1)
+    lam = draw.lam0.float()
+    places = torch.arange(layers, device=lam.device)
+    weights = torch.where(places == drawn, lam, 1.0)  # of the first image, at each place
+    at_input = 1.0 - weights[:1].reshape(1, 1, 1, 1)
+    mask = at_input.expand(-1, 1, sources.height, sources.width)
+    return Blend(blend(sources.a, sources.b, at_input), mask, lam=lam, aux=weights[1:])
+
+
+def mixed_forward(
+    model: nn.Module, mixed: MixedBatch, options: ManifoldOptions
+) -> tuple[Any, MixedBatch]:
+    """The network's output with its activations mixed behind the drawn layer.
+
+    Raises:
+        ValueError: the network has no such layer.
+    """
+    network = getattr(model, "_orig_mod", model)
+    inner = network.module if isinstance(network, nn.parallel.DistributedDataParallel) else network
+    names, layers = options.layers.split(","), []
+    for name in names:
+        try:
+            layers.append(inner.get_submodule(name))
+        except AttributeError:
+            known = ", ".join(name for name, _ in inner.named_children())
+            raise ValueError(f"layers: the network has no {name!r}; it has {known}") from None
+    assert mixed.aux is not None
+    with mixing_after(layers, list(mixed.aux), mixed.index_b):
+        return network(mixed.images), mixed
 
 
 @contextmanager
@@ -28,7 +97,7 @@ def mixing_after(
             def mix(
                 module: nn.Module, inputs: object, output: Tensor, weight: Tensor = weight
             ) -> Tensor:
-                return mixed(output, weight, index_b)
+                return interpolated(output, weight, index_b)
 
             handles.append(layer.register_forward_hook(mix))
         yield
@@ -37,7 +106,19 @@ def mixing_after(
             handle.remove()
 
 
-def mixed(hidden: Tensor, weight: Tensor, index_b: Tensor) -> Tensor:
+def interpolated(hidden: Tensor, weight: Tensor, index_b: Tensor) -> Tensor:
     """weight·h + (1 − weight)·h[partner] for activations (B, …)."""
     share = weight.to(hidden.dtype).reshape(-1, *[1] * (hidden.ndim - 1))
     return share * hidden + (1.0 - share) * hidden.index_select(0, index_b)
+
+
+METHOD = Method(
+    name="manifold",
+    label="Manifold Mixup",
+    year=2019,
+    summary="mixup of hidden activations",
+    paper="arXiv:1806.05236",
+    options=ManifoldOptions,
+    apply=manifold,
+    forward=mixed_forward,
+)

@@ -12,11 +12,100 @@ exact`` is a maximum flow in SciPy. The adversarial noise of the authors' ImageN
 out. Longer than other methods because it has three parts: costs, mask, transport.
 """
 
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-BETA, GAMMA, ETA, EPSILON = 1.2, 0.5, 0.2, 0.8  # the paper's constants; λ has three levels
+from saliencymixplus.mixing import graph_cut
+from saliencymixplus.mixing.batch import Blend, Sources, blend
+from saliencymixplus.mixing.draws import Draw
+from saliencymixplus.mixing.maps import scaled_to_peak
+from saliencymixplus.mixing.method import Method
+from saliencymixplus.mixing.options import GradientSaliencyOptions, Scope, number
+from saliencymixplus.mixing.saliency import root_mean_square
+
+BETA, GAMMA, ETA, EPSILON = 1.2, 0.5, 0.2, 0.8  # the paper's constants
+_GRIDS = (2, 4, 8, 16)  # that the paper draws from
+
+
+@dataclass(frozen=True, kw_only=True)
+class PuzzleMixOptions(GradientSaliencyOptions):
+    """Options of Puzzle Mix.
+
+    Args:
+        alpha: λ₀ ~ Beta(alpha, alpha), the prior of the mask.
+        lam0: one λ₀ for the batch, or one per sample.
+        grid: cells along each side of the mask; 0 draws 2, 4, 8 or 16 for each batch as published,
+            and such a step waits for the device. Sides that the grid does not divide get its
+            greatest common divisor with them.
+        solver: ``device``, or ``exact``, a maximum flow in SciPy on the CPU.
+        transport: whether cells are moved.
+        transport_size: smallest side in pixels of the cells that are moved; 0: the mask's cells.
+        pixel_std: standard deviation that the pixels were divided by, which the differences at the
+            seams of cells are multiplied with.
+    """
+
+    PUBLISHED: ClassVar[Mapping[str, Any]] = {
+        "pairs": "permutation",
+        "grid": 0,
+        "saliency_mode": "train",
+        "batch_norm": "updated",
+    }
+
+    variant: Literal["corrected", "published"] = "corrected"
+    alpha: float = number(1.0, 0.05, 100.0)
+    lam0: Scope = "batch"
+    grid: int = number(4, 0, 64)
+    solver: Literal["device", "exact"] = "device"
+    transport: Literal["on", "off"] = "on"
+    transport_size: int = number(4, 0, 256)
+    pixel_std: float = number(0.25, 0.001, 255.0)
+
+    @property
+    def per_sample(self) -> bool:
+        return self.lam0 == "sample"
+
+    @property
+    def on_device(self) -> bool:
+        return self.grid > 0 and self.solver == "device"
+
+
+def puzzlemix(sources: Sources, draw: Draw, options: PuzzleMixOptions) -> Blend:
+    """λ is the mean of the mask z, the first image's share of each pixel."""
+    assert draw.lam0 is not None
+    assert draw.uniform is not None
+    assert sources.saliency is not None
+    height, width = sources.height, sources.width
+    grid = options.grid or _GRIDS[int(draw.uniform[0, 0] * len(_GRIDS))]
+    grid = math.gcd(grid, height, width)
+    maps = scaled_to_peak(sources.saliency).values
+    cells = _usable(pooled(maps, grid))
+    cells_a, cells_b = cells[: draw.size], cells.index_select(0, sources.index_b)
+    a, b = sources.a.float(), sources.b.float()
+    costs = whole_costs(*mask_costs(a, b, cells_a, cells_b, options.pixel_std), draw.lam0)
+    label = (graph_cut.minimise if options.solver == "device" else graph_cut.exact)(*costs)
+    share = 1.0 - label.float() / 2  # z of each cell
+    if options.transport == "on":
+        side = transport_side(height, width, grid, options.transport_size)
+        cells = _usable(pooled(maps, side))
+        kept = enlarged(share, side, side)
+        a = moved(a, transport(cells[: draw.size], kept))
+        b = moved(b, transport(cells.index_select(0, sources.index_b), 1.0 - kept))
+    weight = 1.0 - enlarged(share, height, width)[:, None]
+    images = blend(a, b, weight)
+    integer = not sources.a.dtype.is_floating_point
+    return Blend((images.round() if integer else images).to(sources.a.dtype), weight)
+
+
+def _usable(cells: Tensor) -> Tensor:
+    """Cells (B, n, n), uniform where a map was zero or not finite."""
+    usable = cells.isfinite().all(2).all(1)[:, None, None]
+    return torch.where(usable, cells, 1.0 / cells.shape[1] ** 2)
 
 
 def pooled(maps: Tensor, grid: int) -> Tensor:
@@ -27,14 +116,14 @@ def pooled(maps: Tensor, grid: int) -> Tensor:
 
 
 def mask_costs(
-    images_a: Tensor, images_b: Tensor, cells_a: Tensor, cells_b: Tensor, std: Tensor
+    images_a: Tensor, images_b: Tensor, cells_a: Tensor, cells_b: Tensor, std: Tensor | float
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """What the mask pays: for dropping a, for dropping b, and for edges between unequal cells.
 
     Args:
         images_a, images_b: (M, C, H, W), normalised.
         cells_a, cells_b: (M, n, n) saliency from ``pooled``.
-        std: by which the pixels were divided: a scalar, or (C, 1, 1).
+        std: what the pixels were divided by: a number, or (C, 1, 1).
 
     Returns:
         (M, n, n) twice, (M, n − 1, n) and (M, n, n − 1).
@@ -61,7 +150,7 @@ def _seams(a: Tensor, b: Tensor, grid: int, axis: int) -> list[Tensor]:
     """Mean differences across the borders of neighbouring cells, the first (upper, left) cell from
     the first image and the second from the second: for (a, a), (a, b), (b, a), (b, b)."""
     cell = (a.shape[2] // grid, a.shape[3] // grid)
-    pool = (min(4, cell[0]), min(4, cell[1]))
+    pool = (_pool(cell[0]), _pool(cell[1]))
     fine = [F.avg_pool2d(image, pool) for image in (a, b)]
     step = [side // by for side, by in zip(cell, pool, strict=True)]
     along = step[3 - axis]  # pixels of a cell's border
@@ -79,6 +168,11 @@ def _seams(a: Tensor, b: Tensor, grid: int, axis: int) -> list[Tensor]:
     return found
 
 
+def _pool(side: int) -> int:
+    """Pixels that are averaged along a cell's side: four, or the next smaller divisor."""
+    return max(size for size in range(1, 5) if side % size == 0)
+
+
 def whole_costs(
     drop_a: Tensor, drop_b: Tensor, edge_v: Tensor, edge_h: Tensor, lam0: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -94,11 +188,12 @@ def whole_costs(
 
 
 def transport_side(height: int, width: int, grid: int, size: int) -> int:
-    """Cells along a side of the transport's grid: the mask's own unless ``size`` pixels are less
-    than one of its cells."""
-    if size <= 0 or size >= min(height, width) // grid:
+    """Cells along a side of the transport's grid: at least ``size`` pixels wide, and the mask's own
+    where those are no wider."""
+    shorter = min(height, width)
+    if size <= 0 or size >= shorter // grid:
         return grid
-    return min(height, width) // size
+    return max(grid, math.gcd(shorter // size, height, width))
 
 
 def transport(cells: Tensor, kept: Tensor) -> Tensor:
@@ -144,5 +239,19 @@ def moved(images: Tensor, source: Tensor) -> Tensor:
 
 def enlarged(cells: Tensor, height: int, width: int) -> Tensor:
     """Cells (M, n, n) repeated to (M, H, W)."""
-    rows, columns = height // cells.shape[1], width // cells.shape[2]
-    return cells.repeat_interleave(rows, 1).repeat_interleave(columns, 2)
+    rows = torch.arange(height, device=cells.device) * cells.shape[1] // height
+    columns = torch.arange(width, device=cells.device) * cells.shape[2] // width
+    return cells[:, rows][:, :, columns]
+
+
+METHOD = Method(
+    name="puzzlemix",
+    label="PuzzleMix",
+    year=2020,
+    summary="a mask of least cost under smoothness, and cells moved so that saliency shows",
+    paper="arXiv:2009.06962",
+    options=PuzzleMixOptions,
+    apply=puzzlemix,
+    aggregate=root_mean_square,
+    recipes={"puzzlemix-published": {"variant": "published"}},
+)

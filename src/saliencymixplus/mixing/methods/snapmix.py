@@ -4,13 +4,132 @@ Huang, Wang and Tao, "SnapMix: Semantically Proportional Mixing for Augmenting F
 AAAI 2021 (arXiv:2012.04846): a box of the second image, resized to another box of the first, and
 each label weighed by how much of its own image's class activation shows (equations 4 and 5). The
 two weights need not sum to 1.
+
+In the released code both weights of a pair with equal labels become their sum, so that the label
+counts twice: ``variant: published``. The default leaves each as it is. Where a map is constant the
+area fractions take its place, as released.
 """
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-from saliencymixplus.mixing.boxes import box_mask
+from saliencymixplus.mixing.batch import Batch, Blend, Sources
+from saliencymixplus.mixing.boxes import BoxSize, box_around, box_mask, box_sides
+from saliencymixplus.mixing.draws import Draw, scale
+from saliencymixplus.mixing.maps import scaled_to_peak
+from saliencymixplus.mixing.method import Method
+from saliencymixplus.mixing.options import MixingOptions, Need, Scope, number
+from saliencymixplus.mixing.saliency import pass_mode
+
+
+@dataclass(frozen=True, kw_only=True)
+class SnapMixOptions(MixingOptions):
+    """Options of SnapMix.
+
+    Args:
+        alpha: both λ₀ ~ Beta(alpha, alpha): where to paste and where to cut.
+        box: both boxes once per batch, or for each sample.
+        box_size: ``exact``, or ``halves``: odd sides lose a pixel, as released.
+        same_label: weights of a pair with equal labels, ``separate`` or ``doubled``, see above.
+    """
+
+    PUBLISHED: ClassVar[Mapping[str, Any]] = {
+        "pairs": "permutation",
+        "box_size": "halves",
+        "same_label": "doubled",
+    }
+
+    variant: Literal["corrected", "published"] = "corrected"
+    alpha: float = number(5.0, 0.05, 100.0)
+    box: Scope = "batch"
+    box_size: BoxSize = "exact"
+    same_label: Literal["separate", "doubled"] = "separate"
+
+    @property
+    def per_sample(self) -> bool:
+        return self.box == "sample"
+
+    @property
+    def needs(self) -> frozenset[Need]:
+        return frozenset({"network"})
+
+
+def snapmix(sources: Sources, draw: Draw, options: SnapMixOptions) -> Blend:
+    """Each label's weight is the visible part of its own class-activation map."""
+    assert draw.lam0 is not None
+    assert draw.lam1 is not None
+    assert draw.centre is not None
+    assert draw.uniform is not None
+    assert sources.saliency is not None
+    height, width = sources.height, sources.width
+    boxes = []
+    centre_b = scale(draw.uniform, height, width)
+    for lam0, centre in ((draw.lam0, draw.centre), (draw.lam1, centre_b)):
+        sides = box_sides(lam0, height, width)
+        boxes.append(box_around(centre, sides, height, width, options.box_size))
+    shown = not_empty(boxes[0]) & not_empty(boxes[1])
+    mask = box_mask(boxes[0], height, width) & shown[:, None, None, None]
+    images = torch.where(mask, crop_into(sources.b, boxes[1], boxes[0]), sources.a)
+    labels, maps = sources.labels, scaled_to_peak(sources.saliency).values
+    same = labels[: draw.size] == labels.index_select(0, sources.index_b)
+    same = same if same.ndim == 1 else same.all(1)
+    lam_a, lam_b = activation_labels(
+        maps[: draw.size],
+        maps.index_select(0, sources.index_b),
+        boxes[0],
+        boxes[1],
+        same & (options.same_label == "doubled"),
+    )
+    return Blend(
+        images,
+        mask,
+        lam=torch.where(shown, lam_a, 1.0),
+        lam_b=torch.where(shown, lam_b, 0.0),
+        boxes=boxes[0],
+        source_boxes=boxes[1],
+    )
+
+
+def activation_maps(batch: Batch, options: SnapMixOptions) -> Tensor:
+    """Class-activation maps (B, H, W) of the network; zero where constant.
+
+    Raises:
+        ValueError: the network does not end in a mean over feature maps and a linear layer.
+    """
+    assert batch.model is not None
+    network = getattr(batch.model, "_orig_mod", batch.model)
+    linear = [layer for layer in network.modules() if isinstance(layer, nn.Linear)]
+    maps: list[Tensor] = []
+
+    def keep(module: nn.Module, inputs: object, output: object) -> None:
+        if isinstance(output, Tensor) and output.ndim == 4 and output.shape[2:].numel() > 1:
+            maps[:] = [output]
+
+    handles = [layer.register_forward_hook(keep) for layer in network.modules()]
+    try:
+        with pass_mode(network, "eval", "untouched"):
+            network(batch.images)
+    finally:
+        for handle in handles:
+            handle.remove()
+    if not linear or not maps or maps[0].shape[1] != linear[-1].in_features:
+        raise ValueError(
+            "snapmix takes networks that end in a mean over feature maps and one linear layer: "
+            "pass the class-activation maps as saliency="
+        )
+    found = class_activation(
+        maps[0].float(),
+        linear[-1].weight.float(),
+        None if linear[-1].bias is None else linear[-1].bias.float(),
+        batch.labels,
+        (batch.images.shape[2], batch.images.shape[3]),
+    )
+    return found.nan_to_num(0.0)
 
 
 def class_activation(
@@ -21,12 +140,15 @@ def class_activation(
     Args:
         features: (B, D, h, w), the last feature maps, before their ReLU or after it.
         weight: (K, D) and bias: (K,) of the linear layer.
-        labels: (B,) int64.
+        labels: (B,) int64, or (B, K) float.
         size: (H, W) of the images.
     """
-    maps = torch.einsum("bd,bdhw->bhw", weight[labels], features.relu())
+    if labels.ndim == 1:
+        labels = F.one_hot(labels, len(weight))
+    labels = labels.to(weight.dtype)
+    maps = torch.einsum("bd,bdhw->bhw", labels @ weight, features.relu())
     if bias is not None:
-        maps = maps + bias[labels][:, None, None]
+        maps = maps + (labels @ bias)[:, None, None]
     maps = F.interpolate(maps[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
     maps = maps - maps.amin((1, 2), keepdim=True)
     return maps / maps.sum((1, 2), keepdim=True)
@@ -81,9 +203,24 @@ def activation_labels(
     both = lam_a + lam_b
     lam_a, lam_b = torch.where(same, both, lam_a), torch.where(same, both, lam_b)
     area = 1.0 - inside_a.float().mean((1, 2))
-    return torch.where(lam_a.isnan(), area, lam_a), torch.where(lam_b.isnan(), 1.0 - area, lam_b)
+    known_a, known_b = maps_a.sum((1, 2)) > 0, maps_b.sum((1, 2)) > 0  # false for NaN too
+    return torch.where(known_a, lam_a, area), torch.where(known_b, lam_b, 1.0 - area)
 
 
 def not_empty(boxes: Tensor) -> Tensor:
     """Whether boxes (N, 4) hold a pixel, (N,) bool."""
     return (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
+
+
+METHOD = Method(
+    name="snapmix",
+    label="SnapMix",
+    year=2021,
+    summary="a box resized into another, labels by class activation",
+    paper="arXiv:2012.04846",
+    options=SnapMixOptions,
+    apply=snapmix,
+    maps=activation_maps,
+    second_lam0=True,
+    recipes={"snapmix-published": {"variant": "published"}},
+)

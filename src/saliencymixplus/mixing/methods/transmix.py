@@ -2,11 +2,143 @@
 
 Chen, Sun, He, Torr, Yuille and Bai, "TransMix: Attend to Mix for Vision Transformers", CVPR 2022
 (arXiv:2111.09833): λ of equation 4 is what the class token attends to inside the box, averaged with
-the box's area fraction as in the authors' code.
+the box's area fraction as in the authors' code. The attention is that of the mixed image, so the
+label is known after the forward pass only: use ``mixing.backward`` or ``Mixer.forward``; before it
+the label is the area fraction. The released recipe alternates with mixup; here that is left to a
+recipe of two methods.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from saliencymixplus.mixing.batch import Batch, Blend, MixedBatch, Sources, paste
+from saliencymixplus.mixing.boxes import BoxSize, box_around, box_mask, box_sides
+from saliencymixplus.mixing.draws import Draw
+from saliencymixplus.mixing.method import Method
+from saliencymixplus.mixing.options import MixingOptions, Scope, number
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransMixOptions(MixingOptions):
+    """Options of TransMix, for networks of timm or torchvision with a class token.
+
+    Args:
+        pairs: ``reversed`` mixes each image with its mirror place in the batch, as released.
+        alpha: λ₀ ~ Beta(alpha, alpha).
+        box: one box for the batch, or one per sample.
+        box_size: ``exact``, or ``halves``: odd sides lose a pixel, as released.
+    """
+
+    PUBLISHED: ClassVar[Mapping[str, Any]] = {"pairs": "reversed", "box_size": "halves"}
+
+    variant: Literal["corrected", "published"] = "corrected"
+    pairs: Literal["full", "half", "permutation", "reversed"] = "full"  # type: ignore[assignment]
+    alpha: float = number(1.0, 0.05, 100.0)
+    box: Scope = "batch"
+    box_size: BoxSize = "exact"
+
+    @property
+    def per_sample(self) -> bool:
+        return self.box == "sample"
+
+
+def transmix(sources: Sources, draw: Draw, options: TransMixOptions) -> Blend:
+    """CutMix; λ follows in ``attended``."""
+    assert draw.lam0 is not None
+    assert draw.centre is not None
+    height, width = sources.height, sources.width
+    sides = box_sides(draw.lam0, height, width)
+    boxes = box_around(draw.centre, sides, height, width, options.box_size)
+    mask = box_mask(boxes, height, width)
+    return Blend(paste(sources, mask), mask, boxes=boxes)
+
+
+def reversed_batch(
+    batch: Batch, saliency: Tensor | None, options: TransMixOptions
+) -> Tensor | None:
+    """Partners (B,) of the released code: the batch backwards."""
+    if options.pairs != "reversed":
+        return None
+    return torch.arange(len(batch.images), device=batch.images.device).flip(0)
+
+
+def attended(
+    model: nn.Module, mixed: MixedBatch, options: TransMixOptions
+) -> tuple[Any, MixedBatch]:
+    """The network's output, and the batch with the label of its last block's attention.
+
+    Raises:
+        ValueError: the network has no such block, or no class token.
+    """
+    network = getattr(model, "_orig_mod", model)  # a compiled network would not run the hook
+    attention = _last_attention(network)
+    seen: list[Tensor] = []
+    handle = attention.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    try:
+        output = network(mixed.images)
+    finally:
+        handle.remove()
+    assert mixed.mask is not None
+    with torch.no_grad(), torch.autocast(mixed.images.device.type, enabled=False):
+        weights = class_attention(attention, seen[-1].detach())
+        grid = _patches(network, weights.shape[1], mixed.images)
+        lam = attention_label(weights, mixed.mask.bool(), grid)
+    return output, replace(mixed, lam=lam.float())
+
+
+def class_attention(attention: Any, tokens: Tensor) -> Tensor:
+    """What the class token attends to among the patches, mean over heads: (B, N) float32.
+
+    Args:
+        attention: timm's ``Attention`` or torch's ``MultiheadAttention``.
+        tokens: (B, 1 + N, D), its normalised input.
+    """
+    if isinstance(attention, nn.MultiheadAttention):
+        weight, bias, norms = attention.in_proj_weight, attention.in_proj_bias, (None, None)
+    else:
+        weight, bias = attention.qkv.weight, attention.qkv.bias
+        norms = (attention.q_norm, attention.k_norm)
+    heads = attention.num_heads
+    joint = nn.functional.linear(
+        tokens.float(), weight.float(), None if bias is None else bias.float()
+    )
+    query, key, _ = joint.unflatten(2, (3, heads, -1)).permute(2, 0, 3, 1, 4)
+    query = query[:, :, :1] if norms[0] is None else norms[0](query[:, :, :1])
+    key = key if norms[1] is None else norms[1](key)
+    scores = query @ key.mT / query.shape[-1] ** 0.5
+    return scores.softmax(3)[:, :, 0, 1:].mean(1)
+
+
+def _last_attention(network: nn.Module) -> Any:
+    """The attention of the last block."""
+    found = [
+        layer
+        for layer in network.modules()
+        if isinstance(layer, nn.MultiheadAttention)
+        or (hasattr(layer, "qkv") and hasattr(layer, "num_heads"))
+    ]
+    tokens = any(
+        name.endswith(("cls_token", "class_token")) for name, _ in network.named_parameters()
+    )
+    if not found or not tokens:
+        raise ValueError(
+            f"transmix takes vision transformers with a class token, not {type(network).__name__}: "
+            "use timm/vit_…, timm/deit_… or torchvision's vit_…"
+        )
+    return found[-1]
+
+
+def _patches(network: nn.Module, count: int, images: Tensor) -> tuple[int, int]:
+    """Rows and columns of ``count`` patches, as square as the images."""
+    height, width = images.shape[2:]
+    rows = round((count * height / width) ** 0.5)
+    if rows < 1 or count % rows:
+        raise ValueError(f"transmix: {count} patches form no grid over {height}×{width} pixels")
+    return rows, count // rows
 
 
 def attention_label(attention: Tensor, mask: Tensor, grid: tuple[int, int]) -> Tensor:
@@ -24,3 +156,17 @@ def attention_label(attention: Tensor, mask: Tensor, grid: tuple[int, int]) -> T
     attended = (attention * inside).sum(1) / attention.sum(1)
     area = mask.to(attention.dtype).mean((1, 2, 3))
     return 1.0 - 0.5 * (area + torch.where(attended.isfinite(), attended, area))
+
+
+METHOD = Method(
+    name="transmix",
+    label="TransMix",
+    year=2022,
+    summary="CutMix for vision transformers, the label by their attention",
+    paper="arXiv:2111.09833",
+    options=TransMixOptions,
+    apply=transmix,
+    pair=reversed_batch,
+    forward=attended,
+    recipes={"transmix-published": {"variant": "published"}},
+)
