@@ -90,8 +90,8 @@ def snapmix(sources: Sources, draw: Draw, options: SnapMixOptions) -> Blend:
         mask,
         lam=torch.where(shown, lam_a, 1.0),
         lam_b=torch.where(shown, lam_b, 0.0),
-        boxes=boxes[0],
-        source_boxes=boxes[1],
+        boxes=boxes[0] * shown[:, None],
+        source_boxes=boxes[1] * shown[:, None],
     )
 
 
