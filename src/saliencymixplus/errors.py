@@ -13,6 +13,10 @@ class UserError(Exception):
     exit_code = 1
 
 
+class NetworkError(UserError, ValueError):
+    """A network that cannot serve a mixing method; a ``ValueError`` to users of the library."""
+
+
 def one_line(reason: object, longest: int = 200) -> str:
     """What a library says went wrong, in one short line that a terminal only prints.
 

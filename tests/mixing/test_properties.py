@@ -100,7 +100,10 @@ def test_pixels_labels_and_shares(method: str, options: Any, size: Any, seed: in
         assert (sides >= 0).all()
         share = sides.prod(1) / (size[1] * size[2])
         torch.testing.assert_close(share, 1 - mixed.area_lam, atol=1e-6, rtol=0)
-    if count > 1 and mixing.create(method, **options).options.pairs not in ("permutation", "reversed"):
+    if count > 1 and mixing.create(method, **options).options.pairs not in (
+        "permutation",
+        "reversed",
+    ):
         assert (mixed.index_a != mixed.index_b).all()
 
 

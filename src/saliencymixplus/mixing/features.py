@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from saliencymixplus.errors import NetworkError
 from saliencymixplus.mixing.saliency import pass_mode
 
 
@@ -14,7 +15,7 @@ def last_feature_map(model: nn.Module, images: Tensor) -> Tensor:
     One forward pass without gradients, in which every layer is watched; nothing stays behind.
 
     Raises:
-        ValueError: no layer returns a feature map, as in a network of tokens.
+        NetworkError: no layer returns a feature map, as in a network of tokens.
     """
     found: list[Tensor] = []
 
@@ -31,7 +32,7 @@ def last_feature_map(model: nn.Module, images: Tensor) -> Tensor:
         for hook in hooks:
             hook.remove()
     if not found or found[0].shape[0] != images.shape[0]:
-        raise ValueError(
+        raise NetworkError(
             f"{type(network).__name__} has no layer that returns a feature map (B, C, h, w): "
             "pass saliency="
         )

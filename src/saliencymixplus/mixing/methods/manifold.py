@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from saliencymixplus.errors import NetworkError
 from saliencymixplus.mixing.batch import Blend, MixedBatch, Sources, blend
 from saliencymixplus.mixing.draws import Draw
 from saliencymixplus.mixing.method import Method
@@ -65,7 +66,7 @@ def mixed_forward(
     """The network's output with its activations mixed behind the drawn layer.
 
     Raises:
-        ValueError: the network has no such layer.
+        NetworkError: the network has no such layer.
     """
     network = getattr(model, "_orig_mod", model)
     inner = network.module if isinstance(network, nn.parallel.DistributedDataParallel) else network
@@ -75,7 +76,7 @@ def mixed_forward(
             layers.append(inner.get_submodule(name))
         except AttributeError:
             known = ", ".join(name for name, _ in inner.named_children())
-            raise ValueError(f"layers: the network has no {name!r}; it has {known}") from None
+            raise NetworkError(f"layers: the network has no {name!r}; it has {known}") from None
     assert mixed.aux is not None
     with mixing_after(layers, list(mixed.aux), mixed.index_b):
         return network(mixed.images), mixed

@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from saliencymixplus.errors import NetworkError
 from saliencymixplus.mixing.batch import Batch, Blend, Sources
 from saliencymixplus.mixing.boxes import BoxSize, box_around, box_mask, box_sides
 from saliencymixplus.mixing.draws import Draw, scale
@@ -99,7 +100,7 @@ def activation_maps(batch: Batch, options: SnapMixOptions) -> Tensor:
     """Class-activation maps (B, H, W) of the network; zero where constant.
 
     Raises:
-        ValueError: the network does not end in a mean over feature maps and a linear layer.
+        NetworkError: the network does not end in a mean over feature maps and a linear layer.
     """
     assert batch.model is not None
     network = getattr(batch.model, "_orig_mod", batch.model)
@@ -118,7 +119,7 @@ def activation_maps(batch: Batch, options: SnapMixOptions) -> Tensor:
         for handle in handles:
             handle.remove()
     if not linear or not maps or maps[0].shape[1] != linear[-1].in_features:
-        raise ValueError(
+        raise NetworkError(
             "snapmix takes networks that end in a mean over feature maps and one linear layer: "
             "pass the class-activation maps as saliency="
         )

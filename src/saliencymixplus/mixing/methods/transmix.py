@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from saliencymixplus.errors import NetworkError
 from saliencymixplus.mixing.batch import Batch, Blend, MixedBatch, Sources, paste
 from saliencymixplus.mixing.boxes import BoxSize, box_around, box_mask, box_sides
 from saliencymixplus.mixing.draws import Draw
@@ -72,7 +73,7 @@ def attended(
     """The network's output, and the batch with the label of its last block's attention.
 
     Raises:
-        ValueError: the network has no such block, or no class token.
+        NetworkError: the network has no such block, or no class token.
     """
     network = getattr(model, "_orig_mod", model)  # a compiled network would not run the hook
     attention = _last_attention(network)
@@ -125,7 +126,7 @@ def _last_attention(network: nn.Module) -> Any:
         name.endswith(("cls_token", "class_token")) for name, _ in network.named_parameters()
     )
     if not found or not tokens:
-        raise ValueError(
+        raise NetworkError(
             f"transmix takes vision transformers with a class token, not {type(network).__name__}: "
             "use timm/vit_…, timm/deit_… or torchvision's vit_…"
         )
@@ -137,7 +138,7 @@ def _patches(network: nn.Module, count: int, images: Tensor) -> tuple[int, int]:
     height, width = images.shape[2:]
     rows = round((count * height / width) ** 0.5)
     if rows < 1 or count % rows:
-        raise ValueError(f"transmix: {count} patches form no grid over {height}×{width} pixels")
+        raise NetworkError(f"transmix: {count} patches form no grid over {height}×{width} pixels")
     return rows, count // rows
 
 
