@@ -13,7 +13,7 @@ from torchvision.transforms.v2 import functional as tv
 from saliencymixplus.datasets.prepared import OBJECT, UNKNOWN, load_prepared
 from saliencymixplus.loading import batches
 from saliencymixplus.loading.augment import RATIO, SCALE, Augmentation, Boxes, gather, resize, whole
-from saliencymixplus.loading.batches import DeviceData, ShardData, Source
+from saliencymixplus.loading.batches import BatchSource, DeviceData, ShardData
 from saliencymixplus.loading.loader import HostData, _Rows, open_sources
 from tests.helpers import write_rectangles
 
@@ -198,7 +198,7 @@ def test_sources_give_the_same_batches_wherever_the_images_are(tiny: Path) -> No
     split = load_prepared(tiny).split("train")
     how = Augmentation("crop-flip", (8, 8), (8, 8), 1)
     common = (split, how, (0.4,) * 3, (0.25,) * 3, CPU)
-    sources: list[Source] = [DeviceData(*common, saliency=True)]
+    sources: list[BatchSource] = [DeviceData(*common, saliency=True)]
     sources += [HostData(*common, saliency=True, workers=n) for n in (0, 1, 2)]
     sources.append(ShardData(*common, saliency=True))
     epochs = [torch.randperm(50).split(16), torch.randperm(50).split(16)]

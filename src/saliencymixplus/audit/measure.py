@@ -10,7 +10,7 @@ from torch import nn
 from saliencymixplus.audit.records import Indices, Records, joined
 from saliencymixplus.datasets.prepared import Meta, Split
 from saliencymixplus.errors import UserError
-from saliencymixplus.loading.inputs import Inputs, inputs
+from saliencymixplus.loading.load_batch import LoadedBatch, load_batch
 from saliencymixplus.mixing import MixedBatch, Mixer
 from saliencymixplus.mixing.visible_fraction import truth
 from saliencymixplus.pictures.grid import Sample, samples_of
@@ -72,7 +72,7 @@ def mix_and_record(
     parts: list[Records] = []
     generator = torch.Generator().manual_seed(seed)
     for number, chosen in enumerate(batches(rows, images, batch_size, seed)):
-        batch = inputs(split, chosen, meta, size, device)
+        batch = load_batch(split, chosen, meta, size, device)
         model = models[number % len(models)] if mixer.needs_model else None
         saliency = batch.saliency if mixer.needs_saliency else None
         if mixer.needs_saliency and saliency is None:
@@ -92,7 +92,7 @@ def mix_and_record(
     return joined(parts)
 
 
-def record(mixed: MixedBatch, batch: Inputs, rows: Indices, number: int = 0) -> Records:
+def record(mixed: MixedBatch, batch: LoadedBatch, rows: Indices, number: int = 0) -> Records:
     """One entry per mixed image; ``rows`` are the positions of the batch in its split."""
     assert batch.masks is not None
     seen = truth(mixed, batch.masks)
@@ -118,7 +118,7 @@ def record(mixed: MixedBatch, batch: Inputs, rows: Indices, number: int = 0) -> 
 
 
 def _keep_worst(
-    worst: Worst, mixed: MixedBatch, batch: Inputs, records: Records, meta: Meta
+    worst: Worst, mixed: MixedBatch, batch: LoadedBatch, records: Records, meta: Meta
 ) -> None:
     errors = np.nan_to_num(np.abs(records.lam - records.true_lam), nan=-1.0)
     order = [int(i) for i in np.argsort(-errors)[: worst.size] if worst.admits(errors[i])]

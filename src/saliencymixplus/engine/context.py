@@ -14,7 +14,7 @@ from saliencymixplus.engine.distributed import Processes
 from saliencymixplus.engine.loss_monitor import LossMonitor
 from saliencymixplus.engine.step import TrainStep
 from saliencymixplus.epoch_row import EpochRow
-from saliencymixplus.loading.batches import Source
+from saliencymixplus.loading.batches import BatchSource
 from saliencymixplus.settings import RunSettings
 
 # Weights that are kept besides the last: those of the epoch with the lowest error.
@@ -25,7 +25,7 @@ _BEST = {"best_validation": "validation_top1_error", "best_test": "test_top1_err
 class Assembly:
     """The parts of a training, ready to run; see ``build.assemble``."""
 
-    sources: dict[str, Source]  # train, test and, where there is one, val
+    sources: dict[str, BatchSource]  # train, test and, where there is one, val
     step: TrainStep
     engine: Engine  # runs the step
     autocast: Callable[[], AbstractContextManager[object]]

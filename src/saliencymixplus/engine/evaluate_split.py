@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from saliencymixplus.engine.distributed import Processes
-from saliencymixplus.loading.batches import Source
+from saliencymixplus.loading.batches import BatchSource
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Accuracy:
 @torch.no_grad()
 def evaluate_split(
     model: nn.Module,
-    source: Source,
+    source: BatchSource,
     *,
     batch_size: int,
     autocast: Callable[[], AbstractContextManager[object]],

@@ -14,7 +14,7 @@ from saliencymixplus.engine.epoch_metrics import EpochMetrics
 from saliencymixplus.engine.optimizer import momentum_of
 from saliencymixplus.engine.randomness import Streams
 from saliencymixplus.loading.augment import Boxes
-from saliencymixplus.loading.batches import Batch, Inputs, Source
+from saliencymixplus.loading.batches import Batch, BatchSource, Inputs
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Pieces:
     Attributes:
         model: the network in training, possibly ``DistributedDataParallel``.
         saliency_model: the network of the saliency pass; see ``mixing.input_only``.
-        assemble: ``Source.assemble``.
+        assemble: ``BatchSource.assemble``.
         count: ``EpochMetrics.add``.
     """
 
@@ -71,7 +71,7 @@ class TrainStep:
     local: nn.Module
     plain: Pieces
     optimizer: torch.optim.Optimizer
-    source: Source
+    source: BatchSource
     streams: Streams
     metrics: EpochMetrics
     autocast: Callable[[], AbstractContextManager[object]]
@@ -85,7 +85,7 @@ class TrainStep:
         """Train on one batch.
 
         Args:
-            inputs: what ``Source.inputs`` gave for the batch: row numbers or raw pixels, B of them.
+            inputs: what ``BatchSource.inputs`` yielded for the batch: B row numbers or raw images.
             mix: mix the batch; otherwise it is trained on as it is.
             use_saliency: False: mix without the saliency pass, for ``saliency_every``.
         """

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from saliencymixplus.evaluation.classifier import UNIT, PixelClassifier, top1_error_under
+from saliencymixplus.evaluation.classifier import PixelClassifier, top1_error_under
+from saliencymixplus.loading.pixels import UNIT
 
 
 def _gradient_sign(model: nn.Module, pixels: Tensor, labels: Tensor) -> Tensor:

@@ -7,9 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from saliencymixplus.evaluation.accuracy import ranks, top_error
-from saliencymixplus.loading.augment import resize, whole
-
-UNIT = 255.0  # a uint8 pixel's range
+from saliencymixplus.loading.pixels import fit, normalize, per_channel, to_unit
 
 
 class PixelClassifier(nn.Module):
@@ -30,8 +28,8 @@ class PixelClassifier(nn.Module):
         super().__init__()
         self.model = model.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.input_size = input_size
-        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(1, -1, 1, 1))
-        self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(1, -1, 1, 1))
+        self.register_buffer("mean", per_channel(mean))
+        self.register_buffer("std", per_channel(std))
 
     @property
     def device(self) -> torch.device:
@@ -41,16 +39,11 @@ class PixelClassifier(nn.Module):
     def pixels(self, images: np.ndarray) -> Tensor:
         """uint8 (B, H, W, 3) to float32 (B, 3, S, S) in [0, 1] on the device."""
         batch = torch.from_numpy(np.array(images)).to(self.device)  # a copy: the source is mapped
-        batch = batch.permute(0, 3, 1, 2).to(torch.float32) / UNIT
-        side = self.input_size
-        if batch.shape[-2:] != (side, side):
-            boxes = whole(len(batch), (batch.shape[2], batch.shape[3]), batch.device)
-            batch = resize(batch, boxes, (side, side))  # as the training's own test images
-        return batch
+        return fit(to_unit(batch), (self.input_size, self.input_size))
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Logits (B, K), float32, of pixels (B, 3, S, S) in [0, 1]."""
-        return self.model((pixels - self.mean) / self.std).float()
+        return self.model(normalize(pixels, self.mean, self.std)).float()
 
 
 def top1_error_under(

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from saliencymixplus.evaluation.classifier import UNIT, PixelClassifier, top1_error_under
+from saliencymixplus.evaluation.classifier import PixelClassifier, top1_error_under
 from saliencymixplus.evaluation.distortions import (
     disc_kernel,
     filtered,
@@ -29,6 +29,7 @@ from saliencymixplus.evaluation.distortions import (
     warped,
     zoomed,
 )
+from saliencymixplus.loading.pixels import UNIT, to_unit
 
 SEVERITIES = (1, 2, 3, 4, 5)
 # Images are corrupted in groups of this size whatever the batch size: equal figures for any.
@@ -207,8 +208,7 @@ def corrupt(
     for start in range(0, len(images), GROUP):
         rng = np.random.default_rng((seed, which, severity, start))
         batch = torch.from_numpy(np.array(images[start : start + GROUP])).to(device)
-        pixels = batch.permute(0, 3, 1, 2).float() / UNIT
-        changed = function(pixels, severity, rng).clamp(0, 1) * UNIT
+        changed = function(to_unit(batch), severity, rng).clamp(0, 1) * UNIT
         result[start : start + GROUP] = changed.round().byte().permute(0, 2, 3, 1).cpu().numpy()
     return result
 

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from saliencymixplus.loading.pixels import to_unit
+
 FINE = 9  # points per pixel and axis when a kernel is drawn
 
 
@@ -118,4 +120,4 @@ def jpeg(images: Tensor, quality: int) -> Tensor:
         image = cv2.imdecode(code, cv2.IMREAD_COLOR)
         assert image is not None  # it has just been encoded
         decoded.append(image[..., ::-1])
-    return torch.from_numpy(np.stack(decoded)).to(images.device).permute(0, 3, 1, 2).float() / 255
+    return to_unit(torch.from_numpy(np.stack(decoded)).to(images.device))

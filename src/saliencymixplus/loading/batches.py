@@ -1,4 +1,4 @@
-"""Batches from uint8 arrays that live on the training device: gathered, augmented, normalised."""
+"""Batches made on the training device from uint8 arrays: gathered, augmented, normalised."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -9,25 +9,30 @@ from torch import Tensor
 
 from saliencymixplus.datasets.prepared import OBJECT, Split
 from saliencymixplus.loading.augment import Augmentation, Boxes, gather, resize, whole
+from saliencymixplus.loading.pixels import UNIT, ByteNormalization
 
 Inputs = tuple[Tensor, ...]
 _PIECE = 8192  # images that go to the device at once
 
 
 class Batch(NamedTuple):
-    """What a step trains on."""
+    """What a step trains on; maps and masks are cropped and flipped like their images."""
 
     images: Tensor  # (B, 3, H, W) float32, normalised, channels last
     labels: Tensor  # (B,) int64
-    saliency: Tensor | None  # (B, H, W) float32 in [0, 1], moved with the images
-    masks: Tensor | None = None  # (B, H, W) uint8: 1 object, 0 anything else; moved alike
+    saliency: Tensor | None  # (B, H, W) float32 in [0, 1]
+    masks: Tensor | None = None  # (B, H, W) uint8: 1 object, 0 anything else
 
 
-class Source:
-    """One split, as batches on ``device``.
+class BatchSource:
+    """One split as batches on ``device``.
 
-    ``inputs`` gives what the host sends for each batch (fixed shapes, so that a captured step can
-    keep buffers for it), and ``assemble`` turns that into the batch, on the device alone.
+    ``inputs`` yields what the host sends for each batch, in fixed shapes, so that a captured step
+    can keep buffers for it; ``assemble`` turns that into the batch, on the device alone.
+
+    Args:
+        mean, std: per channel, of pixels in [0, 1].
+        saliency, masks: whether the batches carry them, where the split has them.
     """
 
     def __init__(
@@ -45,34 +50,29 @@ class Source:
         self.augmentation = augmentation
         self.device = device
         self.arrays = arrays_of(split, saliency=saliency, masks=masks)
-        # (x / 255 − mean) / std as one multiplication and one addition.
-        deviation = torch.tensor(std, dtype=torch.float64)
-        scale = 1.0 / (255.0 * deviation)
-        shift = -torch.tensor(mean, dtype=torch.float64) / deviation
-        self._scale = scale.float().view(1, 3, 1, 1).to(device)
-        self._shift = shift.float().view(1, 3, 1, 1).to(device)
+        self._normalize = ByteNormalization(mean, std, device)
 
     def __len__(self) -> int:
         """The number of images."""
         return len(self.split)
 
     def inputs(self, batches: Sequence[Tensor]) -> Iterator[Inputs]:
-        """For each of ``batches`` (row numbers (B,) int64 on the CPU) what ``assemble`` takes."""
+        """What ``assemble`` takes for each of ``batches``, row numbers (B,) int64 on the CPU."""
         raise NotImplementedError
 
     def assemble(self, inputs: Inputs, boxes: Boxes | None = None) -> Batch:
-        """The batch; ``boxes`` None: whole images, resized to the network's input, not mirrored."""
+        """The batch, cut by ``boxes``; None: whole images, resized to the network's input size."""
         raise NotImplementedError
 
     def _batch(self, held: Mapping[str, Tensor], rows: Tensor, boxes: Boxes | None) -> Batch:
-        """Cut ``rows`` (B,) out of ``held``, whose keys are those of ``arrays``."""
+        """The batch of ``rows`` (B,) of the tensors ``held``, which have the keys of ``arrays``."""
         how = self.augmentation
         resized = how.resized if boxes is not None else how.output != how.size
         if boxes is None:
             boxes = whole(len(rows), how.size, self.device)
 
         def cut(pixels: Tensor, read: Callable[[Tensor], Tensor] = Tensor.float) -> Tensor:
-            """``read``, which gives float32, of (N, H, W[, 3]), cut to (B, *output[, 3])."""
+            """(N, H, W[, 3]) to float32 (B, *output[, 3]); ``read`` converts the values."""
             if not resized:
                 return read(gather(pixels, rows, boxes, how.output))
             chosen = read(pixels.index_select(0, rows))
@@ -80,18 +80,17 @@ class Source:
             found = resize(channels, boxes, how.output)
             return found.permute(0, 2, 3, 1) if chosen.ndim == 4 else found[:, 0]
 
-        images = cut(held["images"]).permute(0, 3, 1, 2)
-        images = torch.addcmul(self._shift, images, self._scale)
+        images = self._normalize(cut(held["images"]).permute(0, 3, 1, 2))
         return Batch(
             images.contiguous(memory_format=torch.channels_last),
             held["labels"].index_select(0, rows),
-            cut(held["saliency"]) / 255.0 if "saliency" in held else None,
+            cut(held["saliency"]) / UNIT if "saliency" in held else None,
             # Resized, a pixel belongs to the object if at least half of it does.
             (cut(held["masks"], _is_object) >= 0.5).byte() if "masks" in held else None,
         )
 
 
-class DeviceData(Source):
+class DeviceData(BatchSource):
     """The whole split as uint8 tensors on the device; the host sends row numbers only."""
 
     def __init__(
@@ -109,7 +108,7 @@ class DeviceData(Source):
         self._hold(None)
 
     def inputs(self, batches: Sequence[Tensor]) -> Iterator[Inputs]:
-        """Row numbers (B,) on the device; an epoch's go there in one piece."""
+        """Row numbers (B,) on the device, sent there for a whole epoch at once."""
         if not batches:
             return
         rows = torch.cat(list(batches))
@@ -125,19 +124,19 @@ class DeviceData(Source):
         return self._batch(self._held, rows, boxes)
 
     def _hold(self, rows: Tensor | None) -> None:
-        """Have these rows of the split on the device; None: all."""
+        """Send these rows of the split to the device; None: all."""
         self._held = {kind: _on(a, rows, self.device) for kind, a in self.arrays.items()}
 
 
 class ShardData(DeviceData):
-    """Of several processes, each has its own part of an epoch on its device, and nothing else.
+    """Each of several processes holds only its own part of an epoch on its device.
 
-    Which images these are changes with the epoch, as the order of the images must not depend on
-    the number of processes: they are sent at its start.
+    The order of the images must not depend on the number of processes, so which images these are
+    changes with every epoch; they are sent at its start.
     """
 
     def inputs(self, batches: Sequence[Tensor]) -> Iterator[Inputs]:
-        """Send all images of ``batches``, then give their places on the device."""
+        """Send all images of ``batches`` to the device, then yield their places there."""
         if not batches:
             return
         self._hold(torch.cat(list(batches)))
@@ -145,12 +144,12 @@ class ShardData(DeviceData):
         yield from super().inputs(torch.arange(sum(sizes)).split(sizes))
 
     def _hold(self, rows: Tensor | None) -> None:
-        self._held = {}  # the last epoch's go first: both would not fit
+        self._held = {}  # frees the last epoch's images: both might not fit
         super()._hold(torch.empty(0, dtype=torch.int64) if rows is None else rows)
 
 
 def arrays_of(split: Split, *, saliency: bool, masks: bool) -> dict[str, np.ndarray]:
-    """Of images, labels, saliency and masks those that are wanted and there."""
+    """Images and labels, and the saliency maps and masks that are asked for and exist."""
     arrays: dict[str, np.ndarray] = {"images": split.images, "labels": split.labels}
     if saliency and split.saliency is not None:
         arrays["saliency"] = split.saliency
@@ -164,7 +163,7 @@ def _is_object(masks: Tensor) -> Tensor:
 
 
 def _on(array: np.ndarray, rows: Tensor | None, device: torch.device) -> Tensor:
-    """These rows of ``array``, or all, on ``device``; a piece at a time: they may be many."""
+    """These rows of ``array``, or all, on ``device``; copied in pieces, as they may be many."""
     count = len(array) if rows is None else len(rows)
     found = torch.empty((count, *array.shape[1:]), dtype=_dtype(array), device=device)
     for start in range(0, count, _PIECE):

@@ -1,4 +1,4 @@
-"""Batches of data that don't fit on the device: read by worker processes, pinned, sent ahead."""
+"""Where a split's images live, and batches of those that don't fit on the device."""
 
 import os
 from collections import deque
@@ -15,22 +15,21 @@ from saliencymixplus.datasets.prepared import Prepared, Split
 from saliencymixplus.loading.augment import Augmentation, Boxes
 from saliencymixplus.loading.batches import (
     Batch,
+    BatchSource,
     DeviceData,
     Inputs,
     ShardData,
-    Source,
     arrays_of,
 )
 
-# Of the free memory; the rest is the network's.
-_SHARE = 0.4
+_FRACTION = 0.4  # of the free memory; the rest is the network's
 
 
 class _Rows(Dataset[Inputs]):
-    """Reads whole batches of a split; an item is a batch of row numbers."""
+    """Reads whole batches of a split; indexed by the row numbers of a batch."""
 
     def __init__(self, arrays: Iterable[np.ndarray]) -> None:
-        # A memory map is handed to a worker by its name: pickled, it would be copied whole.
+        # Workers get the names of memory maps: pickled, the arrays would be copied whole.
         self._arrays: list[Any] = [_name_of(array) for array in arrays]
 
     def __getitem__(self, rows: Tensor) -> Inputs:
@@ -42,7 +41,7 @@ class _Rows(Dataset[Inputs]):
 
 
 class _Order(Sampler[Tensor]):
-    """Gives the batches that were last set; the loader keeps its workers between epochs."""
+    """The batches that were last set, so that the loader keeps its workers between epochs."""
 
     def __init__(self) -> None:
         self.batches: Sequence[Tensor] = ()
@@ -54,8 +53,8 @@ class _Order(Sampler[Tensor]):
         return len(self.batches)
 
 
-class HostData(Source):
-    """The split stays on disk. Pixels are only read here; what follows happens on the device.
+class HostData(BatchSource):
+    """The split stays on disk: workers read pixels, and all else happens on the device.
 
     Neither the order nor the content of a batch depends on the number of workers.
     """
@@ -86,7 +85,7 @@ class HostData(Source):
         )
 
     def inputs(self, batches: Sequence[Tensor]) -> Iterator[Inputs]:
-        """The rows of each of ``arrays``, one batch ahead of their use."""
+        """The batch's rows of each of ``arrays``, sent one batch ahead."""
         self._order.batches = batches
         ahead: deque[Inputs] = deque()
         for batch in self._loader:
@@ -111,15 +110,15 @@ def open_sources(
     workers: int = 2,
     processes: int = 1,
     say: Callable[[str], None] = print,
-) -> dict[str, Source]:
-    """Every split as batches; ``train`` augmented, the others as they are.
+) -> dict[str, BatchSource]:
+    """Every split as batches on ``device``; ``train`` is augmented, the others are not.
 
     Args:
-        saliency, masks: whether the training batches carry their maps.
-        place: ``device``; ``shard``: of several processes, each its part of an epoch on its
-            device; ``host``; or ``auto``: the first of them for which all splits, or a process's
-            parts of them, take less than 40 % of the device's free memory.
-        say: told where the data are, and why.
+        saliency, masks: whether the training batches carry them.
+        place: ``device``: everything on the device. ``shard``: each process keeps its part of an
+            epoch there. ``host``: worker processes read from disk. ``auto``: the first of these
+            that takes less than 40 % of the device's free memory.
+        say: told where the data are.
     """
     splits = {name: prepared.split(name) for name in prepared.splits}
     plain = Augmentation("none", augmentation.size, augmentation.output)
@@ -132,16 +131,16 @@ def open_sources(
     free = free_memory(device)
     if place == "auto":
         fitting = {"device": needed, "shard": needed / processes}
-        place = next((name for name, size in fitting.items() if size <= _SHARE * free), "host")
+        place = next((name for name, size in fitting.items() if size <= _FRACTION * free), "host")
     if place == "shard" and processes == 1:
-        place = "device"  # the part of a single process is everything
+        place = "device"  # a single process's part is everything
     where = {
         "device": f"on {device}",
         "shard": f"one part of {processes} on {device}, sent for each epoch",
         "host": f"read by {workers} worker processes",
     }[place]
     say(f"data: {needed / 1e6:,.0f} MB, {where} ({free / 1e9:,.1f} GB free)")
-    sources: dict[str, Source] = {}
+    sources: dict[str, BatchSource] = {}
     for name, split in splits.items():
         how = augmentation if name == "train" else plain
         common = (split, how, prepared.meta.mean, prepared.meta.std, device)
@@ -164,7 +163,7 @@ def free_memory(device: torch.device) -> int:
         return torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
     try:
         return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (ValueError, OSError):  # not known on this system: the files' cache serves as well
+    except (ValueError, OSError):  # unknown on this system
         return 1 << 62
 
 

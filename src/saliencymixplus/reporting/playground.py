@@ -13,7 +13,7 @@ from PIL import Image
 
 from saliencymixplus.datasets.prepared import Prepared, Split, load_prepared
 from saliencymixplus.errors import UserError
-from saliencymixplus.loading.inputs import inputs
+from saliencymixplus.loading.load_batch import load_batch
 from saliencymixplus.mixing import gradient_saliency
 from saliencymixplus.reporting.document import Block, Playground
 from saliencymixplus.reporting.run_data import Runs
@@ -46,12 +46,12 @@ def playground_data(data: Prepared, run: Run | None) -> dict[str, Any]:
     split = data.split("test")
     rows = _one_of_each_class(split)
     size = min(max(data.meta.image_size), LARGEST)
-    batch = inputs(split, rows, data.meta, size)
+    batch = load_batch(split, rows, data.meta, size)
     maps, source = batch.saliency, "stored maps"
     if run is not None:
         if run.data.classes != data.meta.classes:
             raise UserError(f"{run.path} was trained on other classes than {data.path} holds")
-        whole = inputs(split, rows, data.meta, run.settings.training.crop_size)
+        whole = load_batch(split, rows, data.meta, run.settings.training.crop_size)
         gradient, _ = gradient_saliency(run.model("last"), whole.images, whole.labels)
         maps = torch.nn.functional.interpolate(
             gradient[:, None], (size, size), mode="bilinear", antialias=True

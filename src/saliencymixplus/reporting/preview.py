@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from saliencymixplus.datasets.prepared import load_prepared
 from saliencymixplus.errors import UserError
 from saliencymixplus.files import write_atomically
-from saliencymixplus.loading.inputs import Inputs, inputs
+from saliencymixplus.loading.load_batch import LoadedBatch, load_batch
 from saliencymixplus.mixing import MixedBatch, create, gradient_saliency
 from saliencymixplus.mixing.methods.saliencymix import SaliencyMixOptions, fine_grained_of_floats
 from saliencymixplus.pictures.grid import draw_samples, samples_of
@@ -75,7 +75,7 @@ def preview(
     size = min(max(2 * shown, 16), len(images))
     generator = torch.Generator().manual_seed(seed)
     rows = torch.randperm(len(images), generator=generator)[:size].tolist()
-    batch = inputs(images, rows, data.meta, experiment.training.crop_size)
+    batch = load_batch(images, rows, data.meta, experiment.training.crop_size)
     needy = run is not None or any(create(m.method, **m.options).needs_model for m in mixes)
     model, network = _network(experiment, data.meta.classes, batch, run, which, seed, needy)
     mixed = {mix.name: _mix(mix, batch, model, seed) for mix in mixes}
@@ -114,7 +114,7 @@ def preview(
     return Preview(output, tuple(mix.name for mix in mixes), drawn, network, why)
 
 
-def _mix(mix: MixSettings, batch: Inputs, model: nn.Module | None, seed: int) -> MixedBatch:
+def _mix(mix: MixSettings, batch: LoadedBatch, model: nn.Module | None, seed: int) -> MixedBatch:
     mixer = create(mix.method, **mix.options)
     if mixer.needs_saliency and batch.saliency is None:
         raise UserError(f"{mix.name} needs stored saliency maps: run `prepare` again")
@@ -139,7 +139,7 @@ def _mix(mix: MixSettings, batch: Inputs, model: nn.Module | None, seed: int) ->
     )
 
 
-def _unused_maps(batch: Inputs, model: nn.Module | None) -> tuple[Tensor | None, str]:
+def _unused_maps(batch: LoadedBatch, model: nn.Module | None) -> tuple[Tensor | None, str]:
     """Maps (B, H, W) to show beside a method that uses none, and what they are."""
     if model is not None:
         maps, _ = gradient_saliency(model, batch.images, batch.labels)
@@ -152,7 +152,7 @@ def _unused_maps(batch: Inputs, model: nn.Module | None) -> tuple[Tensor | None,
 def _network(
     experiment: ExperimentSettings,
     classes: Sequence[str],
-    batch: Inputs,
+    batch: LoadedBatch,
     run: Path | None,
     which: str,
     seed: int,

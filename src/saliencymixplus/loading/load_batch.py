@@ -1,0 +1,52 @@
+"""Chosen images of a prepared split, whole and normalised, for the audit, previews and pages."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from saliencymixplus.datasets.prepared import Meta, Split
+from saliencymixplus.loading.pixels import fit, normalize, per_channel, to_unit
+
+
+@dataclass(frozen=True)
+class LoadedBatch:
+    """A batch of B whole images."""
+
+    images: Tensor  # (B, 3, S, S) float32, normalised
+    labels: Tensor  # (B,) int64
+    saliency: Tensor | None  # (B, S, S) float32 in [0, 1], as stored at preparation
+    masks: Tensor | None  # (B, S, S) uint8: 0 background, 1 object, 2 unknown
+
+
+def load_batch(
+    split: Split,
+    rows: Sequence[int],
+    meta: Meta,
+    size: int | None = None,
+    device: torch.device | str = "cpu",
+) -> LoadedBatch:
+    """The images ``rows`` of ``split`` without augmentation.
+
+    Args:
+        size: side in pixels to which images and maps are resized, masks by the nearest pixel;
+            None: as prepared.
+    """
+    chosen = list(rows)
+
+    def take(array: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.array(array[chosen])).to(device)
+
+    images = to_unit(take(split.images))
+    maps = None if split.saliency is None else to_unit(take(split.saliency))
+    masks = None if split.masks is None else take(split.masks)
+    if size is not None and images.shape[2:] != (size, size):
+        images = fit(images, (size, size))
+        maps = None if maps is None else fit(maps[:, None], (size, size))[:, 0]
+        if masks is not None:
+            masks = F.interpolate(masks[:, None], (size, size), mode="nearest-exact")[:, 0]
+    mean, std = per_channel(meta.mean, device), per_channel(meta.std, device)
+    return LoadedBatch(normalize(images, mean, std), take(split.labels), maps, masks)

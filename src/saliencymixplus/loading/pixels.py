@@ -1,0 +1,57 @@
+"""From uint8 pixels to a network's input: the one path of training, evaluation and inference.
+
+Training normalises bytes in one operation (``ByteNormalization``). Evaluation needs pixels in
+[0, 1] in between, which corruptions and attacks change: ``to_unit``, ``fit``, then ``normalize``.
+The two differ by rounding only.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from saliencymixplus.loading.augment import resize, whole
+
+UNIT = 255.0  # the largest uint8 pixel
+
+
+def to_unit(pixels: Tensor) -> Tensor:
+    """float32 in [0, 1] of uint8 pixels: images (B, H, W, 3) to (B, 3, H, W), maps as they are."""
+    return (pixels.permute(0, 3, 1, 2) if pixels.ndim == 4 else pixels).float() / UNIT
+
+
+def fit(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """Whole images (B, C, H, W), resized to ``size`` (height, width) if they have another."""
+    height, width = images.shape[-2:]
+    if (height, width) == size:
+        return images
+    return resize(images, whole(len(images), (height, width), images.device), size)
+
+
+def per_channel(values: Sequence[float], device: torch.device | str = "cpu") -> Tensor:
+    """A mean or standard deviation as float32 (1, C, 1, 1)."""
+    return torch.tensor(values, dtype=torch.float32, device=device).view(1, -1, 1, 1)
+
+
+def normalize(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """Images (B, C, H, W) in [0, 1], normalised by ``per_channel`` mean and standard deviation."""
+    return (images - mean) / std
+
+
+class ByteNormalization:
+    """(x / 255 − mean) / std of x in [0, 255] as one multiplication and one addition.
+
+    Args:
+        mean, std: per channel, of pixels in [0, 1].
+    """
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float], device: torch.device) -> None:
+        deviation = torch.tensor(std, dtype=torch.float64)
+        scale = 1.0 / (UNIT * deviation)
+        shift = -torch.tensor(mean, dtype=torch.float64) / deviation
+        self._scale = scale.float().view(1, -1, 1, 1).to(device)
+        self._shift = shift.float().view(1, -1, 1, 1).to(device)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Normalise float images (B, C, H, W) in [0, 255]."""
+        return torch.addcmul(self._shift, images, self._scale)
