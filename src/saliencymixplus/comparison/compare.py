@@ -12,6 +12,7 @@ from saliencymixplus.comparison.result import (
     Errors,
     ResultRow,
     ResultTable,
+    label_of,
 )
 from saliencymixplus.comparison.statistics import ErrorDifference, over_seeds, paired_bootstrap
 from saliencymixplus.errors import UserError, nearest
@@ -82,9 +83,8 @@ def _table(group: Sequence[RunResult], baseline: str, resamples: int) -> ResultT
     if reference is None:
         reference = next(iter(methods))
         if len(methods) > 1:
-            notes.append(
-                f"No run has the baseline {baseline!r}: differences are to {reference} instead."
-            )
+            label = label_of(reference, methods[reference][0].mix)
+            notes.append(f"No run has the baseline {baseline!r}: differences are to {label}.")
     rows = [
         _row(name, runs, None if name == reference else methods[reference], resamples, notes)
         for name, runs in methods.items()
@@ -185,15 +185,16 @@ def _paired(
     """Pair the runs with equal seeds; if no seed is common, in the order of their seeds."""
     other = {run.seed: run for run in reference}
     common = [run for run in runs if run.seed in other]
+    label = label_of(name, runs[0].mix)
     if common:
         pairs = common, [other[run.seed] for run in common]
         unpaired = {run.seed for run in runs} ^ set(other)
-        note = f"{name}: compared over the common seeds, without seed {_listed(unpaired)}."
+        note = f"{label}: compared over the common seeds, without seed {_listed(unpaired)}."
         used = bool(unpaired)
     else:
         count = min(len(runs), len(reference))
         pairs = list(runs[:count]), list(reference[:count])
-        note = f"{name}: no seed in common with the baseline; paired in order."
+        note = f"{label}: no seed in common with the baseline; paired in order."
         used = True
     if used and note not in notes:
         notes.append(note)

@@ -27,6 +27,11 @@ class Errors:
     per_seed_top1_error: list[float]
 
 
+def label_of(name: str, mix: str) -> str:
+    """The printed name of a row: the recipe ``mix``'s label, with what ``name`` adds to it."""
+    return method_label(mix) + name.removeprefix(mix)
+
+
 @dataclass(frozen=True)
 class ResultRow:
     """A mixing recipe over its seeds."""
@@ -44,7 +49,7 @@ class ResultRow:
     @property
     def label(self) -> str:
         """The name that is printed, e.g. ``SaliencyMix+ (epochs=5)``."""
-        return method_label(self.mix) + self.name.removeprefix(self.mix)
+        return label_of(self.name, self.mix)
 
 
 @dataclass(frozen=True)
