@@ -15,7 +15,7 @@ from saliencymixplus.audit.audit import audit
 from saliencymixplus.audit.figures import epochs_figure, errors_figure
 from saliencymixplus.audit.findings import load_findings
 from saliencymixplus.audit.measure import batches, mix_and_record
-from saliencymixplus.audit.text import metrics_table
+from saliencymixplus.audit.text import markdown, metrics_table
 from saliencymixplus.bootstrap import Estimate
 from saliencymixplus.datasets.prepared import load_prepared
 from saliencymixplus.errors import UserError
@@ -253,3 +253,33 @@ def test_a_failed_audit_leaves_the_old_one(rectangles, tmp_path, monkeypatch):
     with pytest.raises(UserError, match="full"):
         audit(rectangles, recipes("cutmix"), {}, SETTINGS, tmp_path / "audit")
     assert (tmp_path / "audit" / "audit.json").read_bytes() == before
+
+
+def test_findings_are_read_as_they_were_written(rectangles, tmp_path, trained):
+    output = tmp_path / "audit"
+    mixes = recipes("mixup", "cutmix", "saliencymixplus")
+    audit(rectangles, mixes, {"saliencymixplus": [tmp_path]}, SETTINGS, output)
+    assert markdown(load_findings(output)) == (output / "audit.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("audit.json", "[]"),
+        ("audit.json", '{"mixes": {}, "differences": {}, "along_training": {}}'),
+        ("audit.json", '{"mixes": {"x": {}}, "differences": {}, "along_training": {}}'),
+        ("audit.json", '{"mixes": {"cutmix": {"bias": [1]}}}'),
+        ("audit.json", '{"mixes": 5}'),
+        ("audit.json", "{"),
+        ("details.json", "{}"),
+        ("details.json", '{"data": {"name": 3}}'),
+    ],
+)
+def test_a_damaged_audit_is_one_line(rectangles, tmp_path, name, content):
+    output = tmp_path / "audit"
+    audit(rectangles, recipes("cutmix"), {}, SETTINGS, output)
+    (output / name).write_text(content)
+    with pytest.raises(UserError) as error:
+        load_findings(output)
+    assert name in str(error.value)
+    assert "\n" not in str(error.value)

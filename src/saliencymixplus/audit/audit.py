@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from saliencymixplus.audit.figures import epochs_figure, errors_figure, scatter_figure
-from saliencymixplus.audit.findings import COMPARED, Estimates, Findings
+from saliencymixplus.audit.findings import COMPARED, AuditedData, Details, Estimates, Findings
 from saliencymixplus.audit.measure import Worst, mix_and_record
 from saliencymixplus.audit.records import Indices, Records, write_csv
 from saliencymixplus.audit.statistics import (
@@ -118,30 +118,28 @@ def audit(
             if first != second
         },
         epochs,
-        {
-            "data": {"name": data.meta.name, "digest": data.meta.digest, "split": split.name},
-            "annotated_images": len(rows),
-            "input_size": size or data.meta.image_size[0],
-            "settings": settings.model_dump(mode="json"),
-            "recipes": {
-                mix.name: mix.model_dump(mode="json") for mix in mixes if mix.name in mixers
-            },
-            "runs": {name: [run.digest for run in runs] for name, runs in loaded.items()},
-            "trained_with": {
+        Details(
+            data=AuditedData(name=data.meta.name, digest=data.meta.digest, split=split.name),
+            annotated_images=len(rows),
+            input_size=size or data.meta.image_size[0],
+            settings=settings,
+            recipes={mix.name: mix for mix in mixes if mix.name in mixers},
+            runs={name: [run.digest for run in runs] for name, runs in loaded.items()},
+            trained_with={
                 name: sorted({run.settings.mix.name for run in runs})
                 for name, runs in loaded.items()
             },
-            "device": str(device),
-            "torch": torch.__version__,
-            "seconds": round(time.perf_counter() - start, 1),
-        },
+            device=str(device),
+            torch=torch.__version__,
+            seconds=round(time.perf_counter() - start, 1),
+        ),
     )
     result = found.to_json({name: len(taken) for name, taken in records.items()})
     with whole_directory(output) as part:
         write_json(part / "audit.json", result)
         write_csv(part / "audit.csv", records, split.files)
         _draw(part, found, records, worst)
-        write_json(part / "details.json", found.details)
+        write_json(part / "details.json", found.details.model_dump(mode="json"))
         write_text(part / "audit.md", markdown(found))
     return result
 

@@ -10,11 +10,48 @@ from saliencymixplus.audit.statistics import METRICS
 from saliencymixplus.bootstrap import Difference, Estimate
 from saliencymixplus.errors import UserError
 from saliencymixplus.files import read_json
+from saliencymixplus.runs.folder import (
+    LARGEST_JSON,
+    Amount,
+    Count,
+    Digest,
+    Record,
+    Side,
+    Text,
+    read_record,
+)
+from saliencymixplus.settings.evaluation import AuditSettings
+from saliencymixplus.settings.schema import MixSettings
+
+AGAIN = "run `python cli.py audit` again"
 
 COMPARED = ("mean_absolute_error", "bias", "no_object", "pixel_mean_absolute_error")
 BASELINE = "cutmix"  # whose labels are the areas
 Estimates = Mapping[str, Estimate]  # by metric
 Differences = Mapping[str, Difference]
+
+
+class AuditedData(Record):
+    """The images that were mixed."""
+
+    name: Text
+    digest: Digest
+    split: Text
+
+
+class Details(Record):
+    """details.json: data, settings, recipes and networks of an audit."""
+
+    data: AuditedData
+    annotated_images: Count
+    input_size: Side
+    settings: AuditSettings
+    recipes: dict[Text, MixSettings]
+    runs: dict[Text, list[Digest]]  # digests, by recipe
+    trained_with: dict[Text, list[Text]]  # recipes of these runs, by recipe
+    device: Text
+    torch: Text
+    seconds: Amount
 
 
 @dataclass(frozen=True)
@@ -25,13 +62,12 @@ class Findings:
         estimates: by recipe, then metric.
         differences: by ``(recipe, other)``, then metric of ``COMPARED``: recipe minus other.
         along_training: by recipe, then epoch, then metric; recipes whose runs kept weights.
-        details: data, settings, recipes and networks of the audit, as in details.json.
     """
 
     estimates: Mapping[str, Estimates]
     differences: Mapping[tuple[str, str], Differences]
     along_training: Mapping[str, Mapping[int, Estimates]]
-    details: Mapping[str, Any]
+    details: Details
 
     @property
     def baseline(self) -> str:
@@ -64,33 +100,34 @@ def load_findings(folder: Path) -> Findings | str:
     Raises:
         UserError: a file is missing, damaged or of another version.
     """
-    result = read_json(folder / "audit.json")
+    result = read_json(folder / "audit.json", LARGEST_JSON)
     try:
         if "skipped" in result:
             return str(result["skipped"])
-        found = {name: _estimates(flat) for name, flat in result["mixes"].items()}
-        return Findings(
-            found,
-            {
-                (first, second): _differences(result["differences"], first, second)
-                for first in found
-                for second in found
-                if first != second
-            },
-            {
-                name: {
-                    int(epoch.removeprefix("epoch_")): _estimates(flat)
-                    for epoch, flat in by_epoch.items()
-                }
-                for name, by_epoch in result["along_training"].items()
-            },
-            read_json(folder / "details.json"),
-        )
+        found = {str(name): _estimates(flat) for name, flat in result["mixes"].items()}
+        differences = {
+            (first, second): _differences(result["differences"], first, second)
+            for first in found
+            for second in found
+            if first != second
+        }
+        along = {
+            str(name): {
+                int(epoch.removeprefix("epoch_")): _estimates(flat)
+                for epoch, flat in by_epoch.items()
+            }
+            for name, by_epoch in result["along_training"].items()
+        }
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UserError(
-            f"{folder / 'audit.json'} is damaged or of another version: run `python cli.py audit` "
-            "again"
-        ) from error
+        raise _damaged(folder) from error
+    details = read_record(folder / "details.json", Details, AGAIN)
+    if not found or not set(found) <= set(details.recipes) or not set(along) <= set(found):
+        raise _damaged(folder)
+    return Findings(found, differences, along, details)
+
+
+def _damaged(folder: Path) -> UserError:
+    return UserError(f"{folder / 'audit.json'} is damaged or of another version: {AGAIN}")
 
 
 def _flat(found: Mapping[str, Estimate]) -> dict[str, float]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from saliencymixplus import escape
-from saliencymixplus.audit.findings import Differences, Estimates, Findings
+from saliencymixplus.audit.findings import Details, Differences, Estimates, Findings
 from saliencymixplus.audit.statistics import METRICS
 from saliencymixplus.bootstrap import Estimate
 from saliencymixplus.pictures.style import method_label
@@ -33,7 +33,7 @@ _BARE = {"area_mean_absolute_error", "correlation", "spread"}  # without interva
 
 def markdown(found: Findings) -> str:
     """The page audit.md."""
-    blocks = [f"# Label-noise audit: {escape.markdown(found.details['data']['name'])}"]
+    blocks = [f"# Label-noise audit: {escape.markdown(found.details.data.name)}"]
     return (
         "\n\n".join(
             block if isinstance(block, str) else block.markdown()
@@ -50,7 +50,7 @@ def report(found: Findings) -> list[Block]:
     blocks: list[Block] = [
         _measured(found.details),
         _repeats(found.details),
-        _borrowed(found.details.get("trained_with", {})),
+        _borrowed(found.details.trained_with),
         escape.markdown(verdict(found)),
         "## Labels against the visible fraction of each object",
         metrics_table(found.estimates, _COLUMNS, names),
@@ -133,26 +133,26 @@ def metrics_table(
     )
 
 
-def _measured(details: Mapping[str, Any]) -> str:
-    data, settings = details["data"], details["settings"]
+def _measured(details: Details) -> str:
+    settings = details.settings
     return (
-        f"{settings['images']} mixed images per recipe, made from the "
-        f"{details['annotated_images']} annotated images of the {data['split']} split at "
-        f"{details['input_size']} pixels, without augmentation. λ is the weight of image a's "
-        "label; the true λ\\* = v_a / (v_a + v_b), where v is the fraction of an image's object "
-        "that is still visible after mixing. Brackets: 95 % bootstrap intervals "
-        f"({settings['resamples']} resamples of batches of {settings['batch_size']})."
+        f"{settings.images} mixed images per recipe, made from the {details.annotated_images} "
+        f"annotated images of the {escape.markdown(details.data.split)} split at "
+        f"{details.input_size} pixels, without augmentation. λ is the weight of image a's label; "
+        "the true λ\\* = v_a / (v_a + v_b), where v is the fraction of an image's object that is "
+        "still visible after mixing. Brackets: 95 % bootstrap intervals "
+        f"({settings.resamples} resamples of batches of {settings.batch_size})."
     )
 
 
-def _repeats(details: Mapping[str, Any]) -> str:
+def _repeats(details: Details) -> str:
     """What the intervals leave out where images are mixed several times."""
-    images, annotated = details["settings"]["images"], details["annotated_images"]
+    images, annotated = details.settings.images, details.annotated_images
     if images <= annotated:
         return ""
     return (
-        f"Every image is used about {images / annotated:.1f} times, each time in another mix. The "
-        "intervals cover new mixes of these images; for other images they are too narrow."
+        f"Every image is used about {images / max(annotated, 1):.1f} times, each time in another "
+        "mix. The intervals cover new mixes of these images; for other images they are too narrow."
     )
 
 
@@ -173,7 +173,7 @@ def _averaged(found: Findings) -> list[Block]:
         f"{method_label(name)}: "
         + _estimate(found.estimates[name]["effective_mean_absolute_error"]).text
         for name in found.estimates
-        if found.details["recipes"][name]["options"].get("reduction") == "batch_mean"
+        if found.details.recipes[name].options.get("reduction") == "batch_mean"
     ]
     if not lines:
         return []
