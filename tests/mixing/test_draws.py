@@ -124,3 +124,17 @@ def test_a_loaders_mixing_follows_from_its_generator() -> None:
     )
     assert torch.equal(first.images, second.images)
     assert not torch.equal(first.images, other.images)
+
+
+def test_a_redrawn_permutation_is_a_derangement_but_for_a_rare_one() -> None:
+    source, found = generator(), []
+    for _ in range(2000):
+        order = draws.partners(4, "redrawn", generator=source, device=CPU)
+        assert sorted(order.tolist()) == [0, 1, 2, 3]
+        found.append(tuple(order.tolist()))
+    deranged = [order for order in found if all(k != i for i, k in enumerate(order))]
+    # Ten permutations of four images all have a fixed point in (5/8)^10 = 0.9 % of cases.
+    assert 0.98 < len(deranged) / len(found) < 0.998
+    counts = [deranged.count(order) for order in set(deranged)]
+    assert len(counts) == 9
+    assert max(counts) < 1.35 * min(counts)

@@ -24,7 +24,7 @@ def check_guided(case: Case, method: str, saliency: Tensor | None) -> None:
 def _recorded(case: Case, mixed: mixing.MixedBatch) -> None:
     assert mixed.saliency is not None
     assert mixed.mask is not None
-    normalised = sum_to_one(mixed.saliency)
+    normalised = sum_to_one(mixed.saliency, at_once=True)
     if "normalised" in case:
         close(normalised, case["normalised"], "normalised maps")
     apart = (normalised[:, None] - normalised).flatten(2).norm(dim=2)

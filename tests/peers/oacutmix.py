@@ -14,6 +14,8 @@ LABELS = {
 
 def check(case: Case) -> None:
     images, labels, masks = (tensor(case, name) for name in ("images", "labels", "masks"))
+    if masks.max() > 1:
+        masks = masks // 255
     draw = mixing.Draw(
         tensor(case, "perm"), tensor(case, "lam0"), centre=tensor(case, "centre")[None]
     )

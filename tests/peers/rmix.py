@@ -41,7 +41,7 @@ def check(case: Case) -> None:
         perm, tensor(case, "lam0")[:1], uniform=torch.stack((chance, chance), dim=1).float()
     )
     mixed = mixer(images, labels, saliency=tensor(case, "saliency"), draw=draw)
-    pooled = sum_to_one(patches(tensor(case, "saliency"), patch))
+    pooled = sum_to_one(patches(tensor(case, "saliency"), patch), at_once=True)
     close(pooled, case["pooled"], "pooled map")
     close(quantiles(chance.float()), case["quantile"], "quantiles")
     equal(salient(pooled, quantiles(chance.float())).float(), case["mask_grid"], "masks")

@@ -32,11 +32,21 @@ def highest(saliency: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return top, peak, (top > 0) & (top < torch.inf)
 
 
-def sum_to_one(saliency: Tensor) -> Tensor:
-    """Maps (N, H, W) divided by their sums, float32; uniform where a map is zero or not finite."""
+def sum_to_one(saliency: Tensor, *, at_once: bool = False) -> Tensor:
+    """Maps (N, H, W) divided by their sums, float32; uniform where a map is zero or not finite.
+
+    They are divided by their peaks first, so that no sum overflows. ``at_once`` leaves that out
+    where none can, as the released code of the methods does: its rounding decides between places
+    or partners that are otherwise equal.
+    """
     maps = scaled_to_peak(saliency)
     values = maps.values / maps.values.sum((1, 2), keepdim=True)
-    return values.masked_fill(~maps.usable[:, None, None], 1.0 / values[0].numel())
+    values = values.masked_fill(~maps.usable[:, None, None], 1.0 / values[0].numel())
+    if not at_once:
+        return values
+    total = saliency.float().sum((1, 2), keepdim=True)
+    safe = (total > 1e-30) & (total < 1e30) & (saliency.amin((1, 2), keepdim=True) >= 0)
+    return torch.where(safe, saliency.float() / total, values)
 
 
 def fraction_inside(values: Tensor, mask: Tensor) -> Tensor:

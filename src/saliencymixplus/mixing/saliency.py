@@ -148,22 +148,32 @@ def pass_mode(
 def smooth(saliency: Tensor, sigma: float, taps: int = 0) -> Tensor:
     """Gaussian blur of maps (B, H, W) with σ in pixels, in at least float32.
 
-    The kernel is cut off at 3σ and the edges are repeated; an odd number of ``taps`` cuts it off
-    there instead and reflects the edges (repeats them in maps too small to be reflected).
+    The kernel is cut off at 3σ and the edges are repeated. An odd number of ``taps`` cuts it off
+    there instead and reflects the edges (repeats them in maps too small to be reflected); the
+    kernel is then applied in one piece, so that the result is that of the released codes bit for
+    bit.
     """
     if sigma <= 0:
         return saliency
-    maps = saliency.to(torch.promote_types(saliency.dtype, torch.float32))
-    radius = taps // 2 if taps else math.ceil(3 * sigma)
-    mode = "reflect" if taps and min(maps.shape[1:]) > radius else "replicate"
-    return gaussian(maps[:, None], sigma=sigma, radius=radius, mode=mode)[:, 0]
+    maps = saliency.to(torch.promote_types(saliency.dtype, torch.float32))[:, None]
+    if not taps:
+        return gaussian(maps, sigma=sigma, radius=math.ceil(3 * sigma), mode="replicate")[:, 0]
+    radius = taps // 2
+    mode = "reflect" if min(maps.shape[2:]) > radius else "replicate"
+    kernel = _bell(sigma, radius, maps)
+    maps = F.pad(maps, (radius, radius, radius, radius), mode=mode)
+    return F.conv2d(maps, torch.outer(kernel, kernel)[None, None])[:, 0]
 
 
 def gaussian(maps: Tensor, *, sigma: float, radius: int, mode: str) -> Tensor:
     """Separable Gaussian blur of maps (B, 1, H, W) with a kernel of 2·radius + 1 pixels."""
-    offsets = torch.arange(-radius, radius + 1, device=maps.device, dtype=maps.dtype)
-    kernel = torch.exp(-0.5 * (offsets / sigma) ** 2)
-    kernel = kernel / kernel.sum()
+    kernel = _bell(sigma, radius, maps)
     maps = F.pad(maps, (radius, radius, radius, radius), mode=mode)
     maps = F.conv2d(maps, kernel[None, None, None, :])
     return F.conv2d(maps, kernel[None, None, :, None])
+
+
+def _bell(sigma: float, radius: int, like: Tensor) -> Tensor:
+    offsets = torch.arange(-radius, radius + 1, device=like.device, dtype=like.dtype)
+    kernel = torch.exp(-0.5 * (offsets / sigma) ** 2)
+    return kernel / kernel.sum()

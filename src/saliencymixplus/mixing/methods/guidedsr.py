@@ -71,7 +71,7 @@ def saliency_maps(batch: Batch, options: GuidedSROptions) -> Tensor:
 def guidedsr(sources: Sources, draw: Draw, options: GuidedSROptions) -> Blend:
     """λ is the first image's mean weight; each pixel is averaged where both maps are zero."""
     assert sources.saliency is not None
-    weights = sum_to_one(sources.saliency)
+    weights = sum_to_one(sources.saliency, at_once=options.variant == "published")
     first, second = weights[: draw.size], weights.index_select(0, sources.index_b)
     total = first + second
     weight = torch.where(total > 0, second / torch.where(total > 0, total, 1.0), 0.5)[:, None]
@@ -81,7 +81,9 @@ def guidedsr(sources: Sources, draw: Draw, options: GuidedSROptions) -> Blend:
 def pair(batch: Batch, saliency: Tensor | None, options: GuidedSROptions) -> Tensor | None:
     """The paper's pairing, if the options ask for it."""
     assert saliency is not None
-    return farthest_first(sum_to_one(saliency)) if options.pairs == "greedy" else None
+    if options.pairs != "greedy":
+        return None
+    return farthest_first(sum_to_one(saliency, at_once=options.variant == "published"))
 
 
 def farthest_first(maps: Tensor) -> Tensor:
@@ -94,7 +96,7 @@ def farthest_first(maps: Tensor) -> Tensor:
     maps = maps.flatten(1)
     count = maps.shape[0]
     # Not by matrix products, whose rounding would decide between maps about equally far apart.
-    distance = torch.cdist(maps, maps, compute_mode="donot_use_mm_for_euclid_dist")
+    distance = torch.stack([(maps - one).norm(dim=1) for one in maps])
     itself = torch.eye(count, dtype=torch.bool, device=maps.device)
     # Of the two that are farthest apart the earlier one.
     first = distance.masked_fill(itself, -torch.inf).amax(1).argmax(0, keepdim=True)  # (1,)

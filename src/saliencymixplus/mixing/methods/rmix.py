@@ -72,7 +72,7 @@ def rmix(sources: Sources, draw: Draw, options: RMixOptions) -> Blend:
     assert draw.lam0 is not None
     assert draw.uniform is not None
     assert sources.saliency is not None
-    pooled = sum_to_one(patches(sources.saliency, options.patch))
+    pooled = sum_to_one(patches(sources.saliency, options.patch), at_once=True)
     chance = draw.uniform[:, 0]
     first = salient(pooled[: draw.size], quantiles(chance))
     if draw.size == pooled.shape[0]:  # each image has one mask, be it first or second

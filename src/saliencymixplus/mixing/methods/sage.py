@@ -87,7 +87,7 @@ def sage(sources: Sources, draw: Draw, options: SAGEOptions) -> Blend:
     assert sources.saliency is not None
     height, width = sources.height, sources.width
     alpha = options.largest * draw.lam0.float()[:, None, None]
-    maps = sum_to_one(sources.saliency)
+    maps = sum_to_one(sources.saliency, at_once=True)
     first = maps[: draw.size] * alpha.clamp_min(1e-12)
     second = maps.index_select(0, sources.index_b) * (1.0 - alpha).clamp_min(1e-12)
     count = max(1, int((2 * height - 1) * (2 * width - 1) * options.offsets))

@@ -1,0 +1,70 @@
+"""The last feature map of a network: which it is, and that looking leaves nothing behind."""
+
+import pytest
+import torch
+from torch import nn
+
+from saliencymixplus import mixing
+from saliencymixplus.mixing.features import last_feature_map
+from saliencymixplus.models import create_model
+
+IMAGES = torch.randn(3, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+
+
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    return create_model("resnet8", 10, 16).train()
+
+
+def test_it_is_what_the_head_pools() -> None:
+    model = network()
+    pooled = []
+    head = [layer for layer in model.modules() if isinstance(layer, nn.Linear)][-1]
+    hook = head.register_forward_hook(lambda layer, args, output: pooled.append(args[0]))
+    features = last_feature_map(model, IMAGES)
+    hook.remove()
+    assert features.shape[0] == 3
+    assert features.shape[2:].numel() > 1
+    torch.testing.assert_close(features.mean((2, 3)), pooled[0])
+
+
+def test_nothing_stays_behind() -> None:
+    model = network()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    features = last_feature_map(model, IMAGES)
+    assert not features.requires_grad
+    assert all(layer.training for layer in model.modules())
+    assert not any(layer._forward_hooks for layer in model.modules())
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_a_failed_pass_leaves_no_hooks() -> None:
+    model = network()
+    with pytest.raises(RuntimeError):
+        last_feature_map(model, torch.randn(3, 5, 16, 16))
+    assert all(layer.training for layer in model.modules())
+    assert not any(layer._forward_hooks for layer in model.modules())
+
+
+def test_a_compiled_network_is_looked_into() -> None:
+    model = network()
+    compiled = torch.compile(model, backend="eager")
+    torch.testing.assert_close(last_feature_map(compiled, IMAGES), last_feature_map(model, IMAGES))
+
+
+def test_a_network_without_feature_maps_is_refused() -> None:
+    flat = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 10))
+    mixer = mixing.create("attentivemix")
+    with pytest.raises(ValueError, match="pass saliency="):
+        mixer(IMAGES, torch.arange(3), model=flat)
+
+
+def test_the_networks_attention_is_that_of_its_features() -> None:
+    model, labels = network(), torch.arange(3)
+    mixer = mixing.create("attentivemix")
+    draw = mixer.draw(3, 16, 16)
+    given = mixer(IMAGES, labels, saliency=last_feature_map(model, IMAGES).mean(1), draw=draw)
+    own = mixer(IMAGES, labels, model=model, draw=draw)
+    assert torch.equal(own.images, given.images)
+    assert own.saliency is not None
+    assert own.saliency.shape == (3, 16, 16)  # for pictures, each cell repeated
