@@ -15,12 +15,12 @@ RUN useradd --create-home researcher \
 USER researcher
 WORKDIR /home/researcher/saliencymixplus
 
-# The environment before the sources: it is rebuilt only when pyproject.toml changes.
-COPY --chown=researcher pyproject.toml Makefile README.md LICENSE ./
+# The environment before the sources: it is rebuilt only when pyproject.toml or the lock file changes.
+COPY --chown=researcher pyproject.toml requirements.lock Makefile README.md LICENSE ./
 COPY --chown=researcher src/saliencymixplus/version.py src/saliencymixplus/__init__.py src/saliencymixplus/
 RUN make .venv/installed
 
 COPY --chown=researcher . .
-# A pyproject.toml that is only newer by its date installs nothing again.
+# Files that are newer only by their date must not trigger another installation.
 RUN touch .venv/installed
 CMD ["make", "repro"]
