@@ -22,6 +22,7 @@ from saliencymixplus.errors import UserError
 from saliencymixplus.loading.augment import Augmentation
 from saliencymixplus.loading.loader import open_sources
 from saliencymixplus.models import create_model
+from saliencymixplus.models.weights import start_from
 from saliencymixplus.settings import RunSettings, RuntimeSettings, TrainingSettings
 
 
@@ -47,7 +48,7 @@ def assemble(
     augmentation = augmentation_for(recipe, meta.image_size)
     dtype = choose_dtype(recipe.precision, device)
     autocast = autocast_for(dtype, device)
-    local = initial_model(run, meta, augmentation.output)
+    local = initial_model(run, meta, augmentation.output, say)
     batch_size = recipe.batch_size // processes.world
     use_threads_for(device, 3 * forward_flops(local, batch_size, augmentation.output))
     local = local.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -107,11 +108,25 @@ def assemble(
     return Assembly(sources, step, engine, autocast, exact, larger * recipe.batch_size)
 
 
-def initial_model(run: RunSettings, meta: Meta, size: tuple[int, int]) -> nn.Module:
-    """The untrained network on the CPU; torch's global generator is left untouched."""
+def initial_model(
+    run: RunSettings,
+    meta: Meta,
+    size: tuple[int, int],
+    say: Callable[[str], None] = print,
+) -> nn.Module:
+    """The network on the CPU before its first step; torch's global generator is left untouched.
+
+    Raises:
+        UserError: no such network, or weights to start from that are not its own.
+    """
+    chosen, classes = run.model, len(meta.classes)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed_of(run.seed, "weights"))
-        return create_model(run.model.name, len(meta.classes), size, run.model.stem).train()
+        model = create_model(chosen.name, classes, size, chosen.stem)
+    if chosen.weights is not None:
+        loaded = start_from(model, chosen.name, chosen.weights, classes)
+        say(f"weights of {chosen.weights}: {loaded}")
+    return model.train()
 
 
 def augmentation_for(recipe: TrainingSettings, size: tuple[int, int]) -> Augmentation:

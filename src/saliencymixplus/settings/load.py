@@ -89,12 +89,16 @@ class Params:
         return "default"
 
     def experiment(self, name: str) -> ExperimentSettings:
-        """The section of one experiment; raises ``UserError`` with the nearest name."""
+        """The section of one experiment; raises ``UserError`` with the nearest name.
+
+        Pretrained weights bring their mean, std and input size, unless the section sets them.
+        """
         if name not in self.sections:
             raise UserError(
                 f"{self.path.name} has no experiment {name!r}: {nearest(name, self.sections)}"
             )
-        return self.sections[name]
+        section = self.sections[name]
+        return section if section.model.weights is None else _with_preprocessing(section)
 
     def mix(self, name: str) -> MixSettings:
         """The mixing recipe ``name``: a section of ``mix:``, a method or one of its presets."""
@@ -180,12 +184,31 @@ def _leaves(section: Mapping[Any, Any], prefix: str = "") -> Iterator[str]:
             yield f"{prefix}{key}"
 
 
+def _with_preprocessing(section: ExperimentSettings) -> ExperimentSettings:
+    from saliencymixplus.models.weights import preprocessing_of
+
+    known = preprocessing_of(section.model.name)
+    if known is None:
+        return section
+    data: dict[str, Any] = {}
+    if section.data.mean is None:
+        data |= {"mean": known.mean, "std": known.std}
+    if "image_size" not in section.data.model_fields_set:
+        data["image_size"] = known.input_size[0]
+    return section.model_copy(update={"data": section.data.model_copy(update=data)})
+
+
 def settings_digest(run: RunSettings, data_digest: str) -> str:
     """16 hexadecimal digits that differ between any two runs that compute different weights.
 
-    ``data_digest`` is that of the prepared arrays and stands for where they came from.
+    ``data_digest`` is that of the prepared arrays and stands for where they came from. A file of
+    weights counts by its content.
     """
     content = run.model_dump(mode="json", exclude={"download", "data"}) | {"data": data_digest}
+    if run.model.weights is not None:
+        from saliencymixplus.models.weights import fingerprint
+
+        content["model"]["weights"] = fingerprint(run.model.weights)
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

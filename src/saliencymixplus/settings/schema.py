@@ -96,10 +96,15 @@ class DataSettings(Section):
 
 
 class ModelSettings(Section):
-    """The network, trained from scratch."""
+    """The network and what its weights start from."""
 
-    name: str = "resnet50"  # resnet8, resnet20, … (CIFAR) or any torchvision classifier
+    # resnet8, preact_resnet18, wrn28_10, … (CIFAR), any torchvision classifier, or timm/NAME
+    name: str = "resnet50"
     stem: Literal["auto", "small", "standard"] = "auto"  # auto: small up to 64 pixels
+    # null: random. pretrained: those of torchvision or timm. Else a .safetensors or .pth file of
+    # the same network; the head is replaced where it has another number of classes. Their mean,
+    # std and input size are used unless `data` sets its own.
+    weights: str | None = None
 
 
 class TrainingSettings(Section):

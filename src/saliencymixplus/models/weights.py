@@ -1,0 +1,208 @@
+"""Weights to start from: a network's own pretrained ones, or those of a file."""
+
+import hashlib
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from saliencymixplus.errors import UserError, one_line
+from saliencymixplus.workspace import checkout_root
+
+PRETRAINED = "pretrained"  # model.weights: those of torchvision or timm, from their publishers
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What became of a network's tensors."""
+
+    taken: int
+    new_head: tuple[str, ...]  # left at their random start: the classes are others
+    left_out: tuple[str, ...]  # in the file, but not in the network
+
+    def __str__(self) -> str:
+        parts = [f"{self.taken} tensors taken"]
+        if self.new_head:
+            parts.append(f"new for these classes: {', '.join(self.new_head)}")
+        if self.left_out:
+            shown = ", ".join(self.left_out[:4])
+            more = len(self.left_out) - 4
+            parts.append(f"left out: {shown}" + (f" and {more} more" if more > 0 else ""))
+        return "; ".join(parts)
+
+
+def load_into(
+    model: nn.Module, weights: Mapping[str, Tensor], num_classes: int, source: str
+) -> Loaded:
+    """Copy ``weights`` into ``model``, all but a head for another number of classes.
+
+    Raises:
+        UserError: a tensor of the network is missing or has another shape: part of the network
+            would silently start at random.
+    """
+    own = model.state_dict()
+    given = {name.removeprefix("module."): value for name, value in weights.items()}
+    head, wrong, missing, fitting = [], [], [], {}
+    for name, tensor in own.items():
+        if name not in given:
+            if not name.endswith("num_batches_tracked"):
+                missing.append(name)
+        elif given[name].shape == tensor.shape:
+            fitting[name] = given[name]
+        elif _is_head(tensor, given[name], num_classes):
+            head.append(name)
+        else:
+            wrong.append(f"{name} {tuple(given[name].shape)} for {tuple(tensor.shape)}")
+    if wrong or missing or not fitting:
+        told = [f"missing: {_some(missing)}"] if missing else []
+        told += [f"other shapes: {_some(wrong)}"] if wrong else []
+        raise UserError(
+            f"the weights of {source} do not fit the network ({'; '.join(told) or 'none taken'}): "
+            "set model.name to the network they come from, and model.stem to its stem"
+        )
+    model.load_state_dict(fitting, strict=False)
+    return Loaded(len(fitting), tuple(head), tuple(sorted(set(given) - set(own))))
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The tensors of a ``.safetensors`` file, or of a ``.pth`` file without running its code.
+
+    Raises:
+        UserError: no such file, not one of tensors, or a file that holds more than tensors.
+    """
+    if not path.is_file():
+        raise UserError(f"there is no weights file {path}: set model.weights")
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch and safetensors each raise a dozen kinds for bad files
+        raise UserError(
+            f"{path} cannot be read as weights ({one_line(error)}): give a .safetensors file, or "
+            "a .pth file that holds tensors only"
+        ) from error
+    for key in ("state_dict", "model"):
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            content = content[key]
+    if not isinstance(content, dict) or not all(isinstance(v, Tensor) for v in content.values()):
+        raise UserError(f"{path} is not a state dict: save model.state_dict()")
+    return dict(content)
+
+
+def start_from(model: nn.Module, name: str, weights: str, num_classes: int) -> Loaded:
+    """Load ``model.weights``, ``pretrained`` or a file, into the network ``name``.
+
+    Raises:
+        UserError: they cannot be had, or are not this network's.
+    """
+    given = pretrained_weights(name) if weights == PRETRAINED else read_weights(file_of(weights))
+    return load_into(model, given, num_classes, weights)
+
+
+def file_of(weights: str) -> Path:
+    """The file that ``model.weights`` names; a relative path counts from the project's root."""
+    return checkout_root() / Path(weights).expanduser()
+
+
+def fingerprint(weights: str) -> str:
+    """What stands for ``model.weights`` in a run's digest: a file's SHA-256, not its place."""
+    if weights == PRETRAINED:
+        return weights
+    try:
+        with file_of(weights).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError(
+            f"cannot read model.weights {weights}: {error.strerror or error}"
+        ) from error
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What the pretrained weights of a network expect of its input."""
+
+    mean: tuple[float, ...]  # of pixels in [0, 1]
+    std: tuple[float, ...]
+    input_size: tuple[int, int]  # height, width in pixels
+
+
+def preprocessing_of(name: str) -> Preprocessing | None:
+    """How the publisher's weights of the network ``name`` were trained; None where unknown."""
+    if name.startswith("timm/"):
+        import timm
+
+        config = timm.get_pretrained_cfg(name.removeprefix("timm/"))
+        if config is None:
+            return None
+        height, width = config.input_size[1:]
+        return Preprocessing(tuple(config.mean), tuple(config.std), (height, width))
+    published = _torchvision_weights(name)
+    if published is None:
+        return None
+    transform: Any = published.transforms()
+    side = transform.crop_size[0]
+    return Preprocessing(tuple(transform.mean), tuple(transform.std), (side, side))
+
+
+def pretrained_weights(name: str) -> Mapping[str, Tensor]:
+    """The publisher's weights of the network ``name``, from its cache or the network.
+
+    Raises:
+        UserError: there are none, or they cannot be fetched.
+    """
+    fetch: Callable[[], Mapping[str, Tensor]]
+    if name.startswith("timm/"):
+        import timm
+
+        known = name.removeprefix("timm/")
+        config = timm.get_pretrained_cfg(known)
+        if config is None or not config.has_weights:
+            raise UserError(f"timm publishes no weights of {known}: set model.weights to a file")
+
+        def fetch() -> Mapping[str, Tensor]:
+            return timm.create_model(known, pretrained=True).state_dict()
+    else:
+        published = _torchvision_weights(name)
+        if published is None:
+            raise UserError(f"nobody publishes weights of {name}: set model.weights to a file")
+
+        def fetch() -> Mapping[str, Tensor]:
+            return published.get_state_dict(progress=True, check_hash=True)
+
+    try:
+        return fetch()
+    except (OSError, RuntimeError) as error:
+        raise UserError(
+            f"the pretrained weights of {name} cannot be fetched ({one_line(error)}): "
+            "set model.weights to a file that you have"
+        ) from error
+
+
+def _torchvision_weights(name: str) -> Any:
+    from torchvision import models
+
+    try:
+        return models.get_model_weights(name).DEFAULT
+    except (ValueError, AttributeError):
+        return None
+
+
+def _is_head(own: Tensor, given: Tensor, num_classes: int) -> bool:
+    """Whether the two differ in the number of classes alone."""
+    return (
+        own.ndim == given.ndim >= 1
+        and own.shape[0] == num_classes
+        and own.shape[1:] == given.shape[1:]
+        and math.prod(own.shape) > 0
+    )
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more
