@@ -22,6 +22,16 @@ LARGEST = 256 * 2**20  # bytes of a JSON file; the file names of a million image
 _STALE = 7 * 24 * 3600.0
 
 
+def file_name(text: str) -> str:
+    """``text``, which may come from somebody's settings, as a name for one file in a folder.
+
+    Whatever is neither a letter, a digit nor harmless becomes ``_``, so that the file can be
+    nowhere else.
+    """
+    harmless = "".join(c if c.isalnum() or c in " -_+=,.()#" else "_" for c in text)
+    return harmless.lstrip(". ")[:150] or "_"
+
+
 def sha256_of(path: Path) -> str:
     """Hexadecimal SHA-256 of a file, read in pieces."""
     digest = hashlib.sha256()

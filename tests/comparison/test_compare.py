@@ -212,3 +212,15 @@ def test_one_run_alone_is_a_table_without_differences(tmp_path):
 def test_frontier_keeps_what_nothing_beats():
     points = [(1.0, 9.0), (2.0, 7.0), (2.0, 8.0), (3.0, 7.0), (4.0, 5.0)]
     assert frontier(points) == [(1.0, 9.0), (2.0, 7.0), (4.0, 5.0)]
+
+
+def test_a_model_name_from_a_strangers_settings_leaves_no_file_elsewhere(tmp_path):
+    one = write_run(tmp_path / "a", wrong(1), mix="none")
+    two = write_run(tmp_path / "b", wrong(1, 2), mix="none", model="../../../../escaped")
+    three = write_run(tmp_path / "c", wrong(1, 2), mix="none", model="timm/resnet18")
+    out = tmp_path / "deep" / "out"
+    compare([one, two, three], out)
+    metrics = sorted(path.name for path in (out / "metrics").iterdir())
+    assert len(metrics) == 3
+    assert "none (timm_resnet18).json" in metrics
+    assert not [path for path in tmp_path.rglob("*escaped*") if path.parent != out / "metrics"]

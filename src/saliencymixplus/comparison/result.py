@@ -7,7 +7,7 @@ from typing import Any
 from saliencymixplus.comparison.published import Published
 from saliencymixplus.comparison.statistics import ErrorDifference, Summary
 from saliencymixplus.errors import UserError
-from saliencymixplus.files import read_json
+from saliencymixplus.files import file_name, read_json
 from saliencymixplus.pictures.style import method_label
 
 WEIGHTS = {
@@ -93,11 +93,16 @@ class Comparison:
         Each recipe has a file of its own so that `dvc metrics show` prints it as a line.
         """
         several = len(self.tables) > 1
-        return {
-            f"{table.experiment}-{table.model}-{row.name}" if several else row.name: _flat(row)
-            for table in self.tables
-            for row in table.rows
-        }
+        found: dict[str, dict[str, float]] = {}
+        for table in self.tables:
+            for row in table.rows:
+                stem = file_name(
+                    f"{table.experiment}-{table.model}-{row.name}" if several else row.name
+                )
+                while stem in found:
+                    stem += "_"
+                found[stem] = _flat(row)
+        return found
 
 
 def load_comparison(path: Path) -> Comparison:
