@@ -1,7 +1,7 @@
 """``evaluate`` and ``audit``: what one run is worth, and what its mixed labels are."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,8 +20,12 @@ from saliencymixplus.commands.options import (
     only_json,
     runtime,
 )
+from saliencymixplus.errors import UserError
 from saliencymixplus.folders import check_folder
 from saliencymixplus.workspace import project_path
+
+if TYPE_CHECKING:
+    from saliencymixplus.settings import Params, RunSettings
 
 HEADLINES = ("top1_error", "top5_error", "nll", "ece", "mean_corruption_error")
 
@@ -42,10 +46,9 @@ def evaluate(
     set_: Overrides = [],  # noqa: B006
 ) -> None:
     """Measure a trained run: accuracy, calibration, robustness, localisation."""
-    settings = load(params, set_).top.evaluation
+    loaded = load(params, set_)
     how = runtime(device=device, tracker=tracker)
 
-    from saliencymixplus.datasets.cache import prepared as find_prepared
     from saliencymixplus.evaluation.evaluate import evaluate as measure
     from saliencymixplus.evaluation.read import default_output
     from saliencymixplus.runs.read import load_run
@@ -54,13 +57,35 @@ def evaluate(
     folder = output or default_output(run)
     check_folder(folder, "evaluation.json")
     with only_json(as_json) as show:
-        data = prepared or find_prepared(trained.settings, trained.settings.experiment)
-        metrics = measure(run, data, folder, settings, how)
+        data = prepared or _data_of(trained.settings, loaded)
+        metrics = measure(run, data, folder, loaded.top.evaluation, how)
         show(metrics)
         for name in HEADLINES:
             if name in metrics:
                 typer.echo(f"{name:<22}{metrics[name]:8.3f}")
         typer.echo(f"evaluation: {folder}")
+
+
+def _data_of(trained: "RunSettings", params: "Params") -> Path:
+    """The prepared data of a run: found, or made from the source that the user's params.yaml names.
+
+    The run's folder may come from somebody else: it does not decide what is downloaded or read.
+
+    Raises:
+        UserError: params.yaml has no such experiment.
+    """
+    from saliencymixplus.datasets.cache import find_prepared, prepared
+
+    name = trained.experiment
+    if found := find_prepared(trained, name):
+        return found
+    if name not in params.sections:
+        raise UserError(
+            f"{params.path.name} has no experiment {name!r} to prepare data for: "
+            "give the data that the run was trained on with --prepared"
+        )
+    own = params.sections[name].download
+    return prepared(trained.model_copy(update={"download": own}), name)
 
 
 def audit(
