@@ -1,5 +1,6 @@
-"""A network as an MLflow model."""
+"""A network as an MLflow model: exporting and uploading it."""
 
+from collections.abc import Iterable
 from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -7,6 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Metric
     from torch import nn
 
 
@@ -40,3 +43,38 @@ def export_model(model: "nn.Module", example: np.ndarray, folder: Path) -> None:
             f"numpy=={np.__version__}",
         ],
     )
+
+
+def upload_model(
+    client: "MlflowClient", run_id: str, name: str, folder: Path, metrics: "Iterable[Metric]"
+) -> None:
+    """Register and upload an exported model with its final metrics; finish it if half done."""
+    from mlflow.entities import LoggedModelOutput
+    from mlflow.models import Model
+
+    run = client.get_run(run_id)
+    experiment = run.info.experiment_id
+    found = client.search_logged_models([experiment], f"source_run_id = '{run_id}'")
+    model = (
+        found[0]
+        if found
+        else client.create_logged_model(
+            experiment, name=name, source_run_id=run_id, params=run.data.params
+        )
+    )
+    if str(model.status) == "READY":
+        return
+    outputs = run.outputs.model_outputs if run.outputs else []
+    if not any(output.model_id == model.model_id for output in outputs):
+        client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
+    known = {metric.key for metric in model.metrics or ()}
+    for m in metrics:
+        if m.key not in known:
+            client.log_metric(run_id, m.key, m.value, m.timestamp, m.step, model_id=model.model_id)
+    description = Model.load(str(folder / "MLmodel"))
+    description.run_id = run_id
+    description.model_id = description.model_uuid = model.model_id
+    description.artifact_path = model.artifact_location
+    description.save(str(folder / "MLmodel"))
+    client.log_model_artifacts(model.model_id, str(folder))
+    client.finalize_logged_model(model.model_id, "READY")

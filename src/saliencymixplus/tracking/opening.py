@@ -112,7 +112,7 @@ def record_evaluation(
         from saliencymixplus.tracking.describe import result_name
 
         keep_run(run_dir, record)
-        for path in sorted(output.iterdir()):
+        for path in sorted(path for path in output.iterdir() if path.is_file()):
             keep(path, record / ARTIFACTS / "evaluation" / path.name)
         values = {result_name(name): float(value) for name, value in metrics.items()}
         write_json(record / RESULTS, {"time_ms": now(), "values": values})

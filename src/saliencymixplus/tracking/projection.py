@@ -6,21 +6,20 @@ original time, so that even one that is still under way is stored once: MLflow's
 (run, name, time, step, value).
 """
 
-import math
 import re
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import NAMESPACE_OID, uuid5
 
 from saliencymixplus.epoch_row import EpochRow
-from saliencymixplus.files import read_json
 from saliencymixplus.runs.folder import TrackingFile
-from saliencymixplus.runs.history import read_history
-from saliencymixplus.tracking import describe, system
+from saliencymixplus.tracking import describe, metrics
+from saliencymixplus.tracking.mlflow_model import upload_model
 from saliencymixplus.tracking.mlflow_store import Store, is_refusal
-from saliencymixplus.tracking.record import ARTIFACTS, RESULTS
+from saliencymixplus.tracking.record import ARTIFACTS
+from saliencymixplus.tracking.redact import brief
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric, Run
@@ -49,7 +48,7 @@ class Projection:
             self._ask(self.store.ensure_run(card), card)
         try:
             # A file that cannot be stored must hold up neither the metrics nor the run's end.
-            rows, results = _history(self.folder), _results(self.folder)
+            rows, results = metrics.history(self.folder), metrics.results(self.folder)
             self._send_texts(card, rows, results)
             sent = self._send_metrics(card, rows, results)
             self._send_status(card)
@@ -115,16 +114,20 @@ class Projection:
     def _send_metrics(
         self, card: TrackingFile, rows: Sequence[EpochRow], results: "Sequence[Metric]"
     ) -> int:
-        found = [*_epochs(card, rows), *_headlines(card, rows), *_system(self.folder)]
+        found = [
+            *metrics.epochs(card, rows),
+            *metrics.headlines(card, rows),
+            *metrics.system_samples(self.folder),
+        ]
         fresh = {(m.key, m.step): m for m in found if (m.key, m.step) not in self._steps}
-        changed = [m for m in results if not _same(self._latest.get(m.key), m.value)]
-        metrics = [*fresh.values(), *changed]
-        for start in range(0, len(metrics), _BATCH):
-            some = metrics[start : start + _BATCH]
+        changed = [m for m in results if not metrics.same(self._latest.get(m.key), m.value)]
+        missing = [*fresh.values(), *changed]
+        for start in range(0, len(missing), _BATCH):
+            some = missing[start : start + _BATCH]
             self._batch(some, lambda part: self.store.client.log_batch(self.run_id, metrics=part))
             self._steps |= {(metric.key, metric.step) for metric in some}
             self._latest |= {metric.key: metric.value for metric in some}
-        return len(metrics)
+        return len(missing)
 
     def _send_status(self, card: TrackingFile) -> None:
         if card.status == self._status:
@@ -200,109 +203,11 @@ class Projection:
             self._say(f"MLflow refuses {name}: {brief(error)}")
 
     def _send_model(self, card: TrackingFile, rows: Sequence[EpochRow]) -> int:
-        """Register and upload the exported model, unless that was done; finish it if half done."""
-        from mlflow.entities import LoggedModelOutput
-        from mlflow.models import Model
-
-        folder, client = self.folder / "model", self.store.client
+        folder = self.folder / "model"
         if card.status != "FINISHED" or self._model_sent or not (folder / "MLmodel").is_file():
             return 0
-        run = client.get_run(self.run_id)
         name = f"{card.params.get('mix', 'model')}-seed{card.params.get('seed', '')}"
-        found = client.search_logged_models(
-            [run.info.experiment_id], f"source_run_id = '{self.run_id}'"
-        )
-        model = (
-            found[0]
-            if found
-            else client.create_logged_model(
-                run.info.experiment_id,
-                name=name,
-                source_run_id=self.run_id,
-                params=run.data.params,
-            )
-        )
-        if str(model.status) != "READY":
-            outputs = run.outputs.model_outputs if run.outputs else []
-            if not any(output.model_id == model.model_id for output in outputs):
-                client.log_outputs(self.run_id, [LoggedModelOutput(model.model_id, step=0)])
-            for metric in _headlines(card, rows):
-                if metric.key not in {known.key for known in model.metrics or ()}:
-                    client.log_metric(
-                        self.run_id,
-                        metric.key,
-                        metric.value,
-                        metric.timestamp,
-                        metric.step,
-                        model_id=model.model_id,
-                    )
-            description = Model.load(str(folder / "MLmodel"))
-            description.run_id = self.run_id
-            description.model_id = description.model_uuid = model.model_id
-            description.artifact_path = model.artifact_location
-            description.save(str(folder / "MLmodel"))
-            client.log_model_artifacts(model.model_id, str(folder))
-            client.finalize_logged_model(model.model_id, "READY")
+        final = metrics.headlines(card, rows)
+        upload_model(self.store.client, self.run_id, name, folder, final)
         self._model_sent = True
         return 1
-
-
-def brief(error: Exception) -> str:
-    """An error as one line of at most 200 characters."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 200 else text[:197] + "…"
-
-
-def _history(folder: Path) -> list[EpochRow]:
-    """history.csv of a state folder, or as published."""
-    paths = (folder / "history.csv", folder / ARTIFACTS / "history.csv")
-    return next((read_history(path) for path in paths if path.is_file()), [])
-
-
-def _epochs(card: TrackingFile, rows: Sequence[EpochRow]) -> "Iterator[Metric]":
-    from mlflow.entities import Metric
-
-    seconds = 0.0
-    for row in rows:
-        seconds += row.seconds
-        for column, name in describe.METRICS.items():
-            if (value := getattr(row, column)) is not None:
-                yield Metric(name, value, _moment(card, row, seconds), row.epoch)
-
-
-def _headlines(card: TrackingFile, rows: Sequence[EpochRow]) -> "Iterator[Metric]":
-    """The errors after the last epoch of a finished training."""
-    from mlflow.entities import Metric
-
-    if card.status == "FINISHED" and rows:
-        moment = _moment(card, rows[-1], sum(row.seconds for row in rows))
-        for name in describe.HEADLINES:
-            if (value := getattr(rows[-1], name)) is not None:
-                yield Metric(name, value, moment, rows[-1].epoch)
-
-
-def _moment(card: TrackingFile, row: EpochRow, seconds: float) -> int:
-    """When an epoch ended. A published history has no times: they follow from the start."""
-    return row.time_ms or int(card.created + 1000 * seconds)
-
-
-def _system(folder: Path) -> "Iterator[Metric]":
-    from mlflow.entities import Metric
-
-    for moment, step, values in system.samples(folder / system.FILE):
-        for name, value in values.items():
-            yield Metric(f"system/{name}", value, moment, step)
-
-
-def _results(folder: Path) -> "list[Metric]":
-    """The metrics of an evaluation."""
-    from mlflow.entities import Metric
-
-    if not (folder / RESULTS).is_file():
-        return []
-    content = read_json(folder / RESULTS)
-    return [Metric(name, v, content["time_ms"], 0) for name, v in content["values"].items()]
-
-
-def _same(first: float | None, second: float) -> bool:
-    return first == second or (first is not None and math.isnan(first) and math.isnan(second))

@@ -7,6 +7,8 @@ from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+from saliencymixplus.errors import one_line
+
 # USER@, or USER:PASSWORD@ with whatever SQLAlchemy lets into a password, unless it is HOST:PORT.
 _USERINFO = re.compile(
     r"(?<=://)(?:[^/?#\s'\"]*@|[^:/?#@\[\s'\"]*:(?!\d*(?:[/\s'\"]|$))[^@\s'\"]*@)"
@@ -42,3 +44,8 @@ def say(text: str) -> None:
     """Print one line to stderr; a terminal that is gone stops nothing."""
     with suppress(OSError, ValueError):
         print(f"tracking: {redact(text)}", file=sys.stderr, flush=True)
+
+
+def brief(error: Exception) -> str:
+    """What went wrong, in one line."""
+    return one_line(str(error) or type(error).__name__)

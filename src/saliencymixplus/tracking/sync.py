@@ -9,8 +9,9 @@ from filelock import FileLock, Timeout
 from saliencymixplus import workspace
 from saliencymixplus.errors import UserError
 from saliencymixplus.tracking.mlflow_store import RunDeletedError, Store
-from saliencymixplus.tracking.projection import Projection, brief
+from saliencymixplus.tracking.projection import Projection
 from saliencymixplus.tracking.record import CARD, LOCK, ended, read_card, set_aside, unsent_root
+from saliencymixplus.tracking.redact import brief
 
 
 def sync(report: Callable[[str], None] = print) -> None:

@@ -9,9 +9,8 @@ from saliencymixplus.errors import UserError
 from saliencymixplus.folders import whole_directory
 from saliencymixplus.tracking import mlflow_model
 from saliencymixplus.tracking.base import Status, Tracker
-from saliencymixplus.tracking.projection import brief
 from saliencymixplus.tracking.record import content_of, ended, keep_run, unsent_root, write_card
-from saliencymixplus.tracking.redact import say
+from saliencymixplus.tracking.redact import brief, say
 from saliencymixplus.tracking.stores import Address
 from saliencymixplus.tracking.system import SystemSampler
 from saliencymixplus.tracking.worker import Worker

@@ -12,9 +12,9 @@ from filelock import FileLock, Timeout
 
 from saliencymixplus.runs.folder import TrackingFile
 from saliencymixplus.tracking.mlflow_store import RunDeletedError, Store
-from saliencymixplus.tracking.projection import Projection, brief
+from saliencymixplus.tracking.projection import Projection
 from saliencymixplus.tracking.record import CARD, LOCK
-from saliencymixplus.tracking.redact import say
+from saliencymixplus.tracking.redact import brief, say
 from saliencymixplus.tracking.stores import Address
 
 FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0  # seconds between tries while a store is down

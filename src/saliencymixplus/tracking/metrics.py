@@ -1,0 +1,74 @@
+"""The metrics of a record, as MLflow has them: name, value, time in ms and step."""
+
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from saliencymixplus.epoch_row import EpochRow
+from saliencymixplus.files import read_json
+from saliencymixplus.runs.folder import TrackingFile
+from saliencymixplus.runs.history import read_history
+from saliencymixplus.tracking import describe, system
+from saliencymixplus.tracking.record import ARTIFACTS, RESULTS
+
+if TYPE_CHECKING:
+    from mlflow.entities import Metric
+
+
+def history(folder: Path) -> list[EpochRow]:
+    """history.csv of a state folder, or as published."""
+    paths = (folder / "history.csv", folder / ARTIFACTS / "history.csv")
+    return next((read_history(path) for path in paths if path.is_file()), [])
+
+
+def epochs(card: TrackingFile, rows: Sequence[EpochRow]) -> "Iterator[Metric]":
+    """The figures of every epoch."""
+    from mlflow.entities import Metric
+
+    seconds = 0.0
+    for row in rows:
+        seconds += row.seconds
+        for column, name in describe.METRICS.items():
+            if (value := getattr(row, column)) is not None:
+                yield Metric(name, value, _moment(card, row, seconds), row.epoch)
+
+
+def headlines(card: TrackingFile, rows: Sequence[EpochRow]) -> "Iterator[Metric]":
+    """The errors after the last epoch of a finished training."""
+    from mlflow.entities import Metric
+
+    if card.status == "FINISHED" and rows:
+        moment = _moment(card, rows[-1], sum(row.seconds for row in rows))
+        for name in describe.HEADLINES:
+            if (value := getattr(rows[-1], name)) is not None:
+                yield Metric(name, value, moment, rows[-1].epoch)
+
+
+def _moment(card: TrackingFile, row: EpochRow, seconds: float) -> int:
+    """When an epoch ended. A published history has no times: they follow from the start."""
+    return row.time_ms or int(card.created + 1000 * seconds)
+
+
+def system_samples(folder: Path) -> "Iterator[Metric]":
+    """The system metrics of a training."""
+    from mlflow.entities import Metric
+
+    for moment, step, values in system.samples(folder / system.FILE):
+        for name, value in values.items():
+            yield Metric(f"system/{name}", value, moment, step)
+
+
+def results(folder: Path) -> "list[Metric]":
+    """The metrics of an evaluation."""
+    from mlflow.entities import Metric
+
+    if not (folder / RESULTS).is_file():
+        return []
+    content = read_json(folder / RESULTS)
+    return [Metric(name, v, content["time_ms"], 0) for name, v in content["values"].items()]
+
+
+def same(first: float | None, second: float) -> bool:
+    """Whether two values are the same; NaN is NaN."""
+    return first == second or (first is not None and math.isnan(first) and math.isnan(second))
