@@ -1,10 +1,5 @@
 """Servers that are down, slow or answering errors: training goes on, records arrive later."""
 
-import os
-import signal
-import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,7 +7,6 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.request import urlopen
 
 import pytest
 
@@ -20,12 +14,7 @@ from saliencymixplus.errors import UserError
 from saliencymixplus.runs.history import read_history
 from saliencymixplus.tracking import record_evaluation, retire
 from saliencymixplus.tracking.sync import sync
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+from tests.tracking.servers import MLflowServer, free_port
 
 
 @contextmanager
@@ -66,7 +55,7 @@ def _hangs(request: BaseHTTPRequestHandler) -> None:
 
 @contextmanager
 def _nothing() -> Iterator[str]:
-    yield f"http://127.0.0.1:{_free_port()}"
+    yield f"http://127.0.0.1:{free_port()}"
 
 
 @pytest.mark.parametrize(
@@ -184,41 +173,14 @@ def test_starting_over_keeps_what_the_abandoned_run_has_not_sent(room: Any, tmp_
     assert room.epochs() == [1, 1, 2]
 
 
-class _MLflow:
-    """A real `mlflow server` on loopback, over the room's database."""
-
-    def __init__(self, room: Any, port: int) -> None:
-        self.address = f"http://127.0.0.1:{port}"
-        command = [
-            *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--workers", "1"),
-            *("--port", str(port), "--backend-store-uri", f"sqlite:///{room.database}"),
-            *("--artifacts-destination", str(room.folder / "mlartifacts")),
-        ]
-        self.process = subprocess.Popen(
-            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-        )
-        for _ in range(600):
-            try:
-                with urlopen(self.address + "/health", timeout=1):
-                    return
-            except OSError:
-                time.sleep(0.1)
-        self.stop()
-        raise RuntimeError("the MLflow server does not come up")
-
-    def stop(self) -> None:
-        os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-
-
 @pytest.mark.slow
 def test_a_server_that_goes_away_and_comes_back(
     room: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
     monkeypatch.setattr("saliencymixplus.tracking.worker.FIRST_WAIT", 0.2)
-    port = _free_port()
-    server = _MLflow(room, port)
+    port = free_port()
+    server = MLflowServer(room, port)
     try:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", server.address)
         training = room.start().epochs(1)
@@ -227,7 +189,7 @@ def test_a_server_that_goes_away_and_comes_back(
         training.epoch()
         training.publish(tmp_path / "run")
         assert not training.sent(5)
-        server = _MLflow(room, port)
+        server = MLflowServer(room, port)
         training.epoch()
         assert training.finish(timeout=60)
         assert room.epochs() == [1, 2, 3]
