@@ -11,9 +11,9 @@ from saliencymixplus.evaluation.classifier import PixelClassifier
 from saliencymixplus.evaluation.localisation import (
     class_activation_maps,
     feature_module,
+    localisation_per_class,
     localisation_rows,
     measures,
-    summarise,
 )
 from saliencymixplus.models import create_model
 
@@ -128,7 +128,7 @@ def test_a_map_that_is_the_mask_is_perfect_and_noise_is_at_chance():
 
 def test_summary_by_class_leaves_out_what_has_no_mask():
     found = {"mask_share": np.array([0.5, np.nan, 0.3]), "energy": np.array([1.0, np.nan, 0.5])}
-    rows = summarise(found, torch.tensor([0, 0, 2]), ["a", "b", "c"])
+    rows = localisation_per_class(found, torch.tensor([0, 0, 2]), ["a", "b", "c"])
     assert rows == [
         {"class": "a", "images": 1, "mask_share": 0.5, "energy": 1.0},
         {"class": "c", "images": 1, "mask_share": 0.3, "energy": 0.5},

@@ -1,4 +1,4 @@
-"""``evaluate`` and ``audit``: what one run is worth, and what its mixed labels are."""
+"""``evaluate`` a run, and ``audit`` mixed labels."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated

@@ -1,4 +1,4 @@
-"""Errors of plain classification: top-1, top-5, NLL, per class, and who is taken for whom."""
+"""Classification errors: top-1, top-5, negative log-likelihood, per class, and confusions."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,22 +10,22 @@ from torch.nn import functional as F
 
 
 def ranks(logits: Tensor, labels: Tensor) -> Tensor:
-    """How many classes come before the true one, (N,) int64; top-k is right where it is < k.
+    """Rank of the true class, (N,) int64, 0 for the first; a top-k prediction is right if < k.
 
-    Among equal logits the lower class index comes first, as ``argmax`` has it, so that
-    ``ranks == 0`` says the same as ``argmax == labels``.
+    Ties go to the lower class index, as in ``argmax``, so that ``ranks == 0`` is
+    ``argmax == labels``. An image with logits that are not finite ranks last: it is wrong.
     """
     true = logits.gather(1, labels[:, None])
     above = (logits > true).sum(1)
     index = torch.arange(logits.shape[1], device=logits.device)
     tied_before = ((logits == true) & (index[None] < labels[:, None])).sum(1)
-    # A NaN compares as neither: count the image as wrong, not as right.
+    # Comparisons with NaN are false, which would count the image as right.
     broken = ~torch.isfinite(logits).all(1)
     return torch.where(broken, logits.shape[1], above + tied_before)
 
 
 def top_error(rank: Tensor, k: int) -> float:
-    """Share of images, in percent, whose true class is not among the first ``k``."""
+    """Percentage of images whose true class is not among the first ``k``."""
     return 100 * float((rank >= k).double().mean())
 
 
@@ -44,7 +44,7 @@ def errors(logits: Tensor, labels: Tensor) -> dict[str, float]:
 
 
 def per_class(logits: Tensor, labels: Tensor, classes: Sequence[str]) -> list[dict[str, Any]]:
-    """One row a class: its test images, errors in percent, and what it is most often taken for."""
+    """One row per class: test images, errors in percent, and its most frequent confusion."""
     count = len(classes)
     cells = labels * count + logits.argmax(1)
     confusion = torch.bincount(cells, minlength=count**2).view(count, count).numpy()
@@ -69,7 +69,7 @@ def per_class(logits: Tensor, labels: Tensor, classes: Sequence[str]) -> list[di
 
 
 def confusion_pairs(logits: Tensor, labels: Tensor, classes: Sequence[str]) -> list[dict[str, Any]]:
-    """One row an image, ``actual`` and ``predicted`` class, as DVC's `confusion` plot takes it."""
+    """One row per image, ``actual`` and ``predicted`` class: the input of DVC's confusion plot."""
     predicted = logits.argmax(1)
     return [
         {"actual": classes[int(a)], "predicted": classes[int(p)]}

@@ -1,4 +1,4 @@
-"""Does confidence mean what it says: expected calibration error, reliability, temperature.
+"""Calibration: expected calibration error, reliability diagram, temperature scaling.
 
 Guo, Pleiss, Sun, Weinberger (2017), "On Calibration of Modern Neural Networks".
 """
@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 
 def calibration_error(logits: Tensor, labels: Tensor, bins: int) -> float:
-    """Expected calibration error in percent, over equally wide confidence bins (Guo, eq. 3)."""
+    """Expected calibration error in percent over bins of equal width (Guo et al., eq. 3)."""
     return 100 * sum(
         row["share"] * abs(row["accuracy"] - row["confidence"])
         for row in reliability(logits, labels, bins)
@@ -21,10 +21,10 @@ def calibration_error(logits: Tensor, labels: Tensor, bins: int) -> float:
 
 
 def reliability(logits: Tensor, labels: Tensor, bins: int) -> list[dict[str, Any]]:
-    """One row a confidence bin: its limits, images, their share, mean confidence and accuracy.
+    """One row per confidence bin: its edges, images, their fraction, mean confidence, accuracy.
 
-    All but ``images`` are fractions; an empty bin has no confidence and no accuracy. A confidence
-    on a limit belongs to the lower bin.
+    All but ``images`` are fractions in [0, 1]. An empty bin has no confidence and no accuracy. A
+    confidence on an edge belongs to the lower bin.
     """
     confidence, predicted = logits.double().softmax(1).max(1)
     right = (predicted == labels).double()
@@ -50,8 +50,8 @@ def reliability(logits: Tensor, labels: Tensor, bins: int) -> list[dict[str, Any
 def fit_temperature(logits: Tensor, labels: Tensor) -> float:
     """The temperature T > 0 that minimises the NLL of ``logits / T`` on held-out images.
 
-    Sought between 0.05 and 20: beyond, the held-out images are all right or all wrong and
-    have nothing to say about confidence.
+    The search is bounded to 0.05 … 20: an optimum beyond means that the held-out images are all
+    right or all wrong, which says nothing about confidence.
     """
     from scipy.optimize import minimize_scalar
 

@@ -1,4 +1,4 @@
-"""A classifier of plain pixels: resizing and normalisation are inside it."""
+"""A classifier of plain pixels, with resizing and normalisation inside."""
 
 from collections.abc import Callable, Sequence
 

@@ -32,7 +32,7 @@ from saliencymixplus.evaluation.distortions import (
 from saliencymixplus.loading.pixels import UNIT, to_unit
 
 SEVERITIES = (1, 2, 3, 4, 5)
-# Images are corrupted in groups of this size whatever the batch size: equal figures for any.
+# Images are corrupted in groups of this size, so that figures do not depend on the batch size.
 GROUP = 100
 Levels = tuple[float, float, float, float, float]
 Random = np.random.Generator
@@ -41,14 +41,14 @@ _GREY = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 
 def _level(small: Levels, large: Levels, severity: int, side: int) -> float:
-    """The level for images of ``side`` pixels, between those for 32 and 224 (geometrically)."""
+    """The level for images of ``side`` pixels, interpolated geometrically between 32 and 224."""
     weight = math.log(side / _SMALL) / math.log(_LARGE / _SMALL)
     weight = min(max(weight, 0.0), 1.0)
     return float(small[severity - 1] ** (1 - weight) * large[severity - 1] ** weight)
 
 
 def _length(at_224: Levels, severity: int, side: int) -> float:
-    """A length in pixels, in proportion to the side; below 37 pixels as there, else invisible."""
+    """A length in proportion to the side; not below that for 37 pixels, or it would not be seen."""
     return at_224[severity - 1] * max(side / _LARGE, 1 / 6)
 
 
@@ -111,7 +111,7 @@ def _frost(images: Tensor, severity: int, rng: Random) -> Tensor:
     side = _side(images)
     keep = _level((1, 0.98, 0.92, 0.86, 0.78), (1, 0.85, 0.75, 0.68, 0.6), severity, side)
     cover = _level((0.25, 0.35, 0.45, 0.5, 0.6), (0.4, 0.55, 0.65, 0.7, 0.78), severity, side)
-    # Needles: where a rough cloud passes its middle; patches: a smooth one.
+    # Needles: where a rough cloud crosses its middle value; patches: a smooth cloud.
     rough = fractal_fields(len(images), side, rng, exponent=1.5, coarsest=6)
     smooth = fractal_fields(len(images), side, rng, exponent=2.0, coarsest=2)
     crystals = (1 - np.abs(2 * rough - 1)) ** 4 * smooth
@@ -134,7 +134,7 @@ def _fog(images: Tensor, severity: int, rng: Random) -> Tensor:
 
 
 def _brightness(images: Tensor, severity: int, rng: Random) -> Tensor:
-    """Raises the value of HSV and leaves hue and saturation."""
+    """Raise the V of HSV; hue and saturation stay."""
     more = _level((0.05, 0.1, 0.15, 0.2, 0.3), (0.1, 0.2, 0.3, 0.4, 0.5), severity, _side(images))
     value = images.amax(1, keepdim=True)
     raised = (value + more).clamp_max(1)

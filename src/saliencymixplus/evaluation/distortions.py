@@ -1,7 +1,7 @@
-"""What corruptions are made of: blur kernels, random fields, warps, for batches of images.
+"""Building blocks of corruptions for batches of images: blur kernels, random fields, warps.
 
 Images are float32 (B, 3, H, W) in [0, 1]. Random numbers come from a numpy generator on the CPU,
-so that every device sees the same corrupted images.
+so that the corrupted images are the same on every device.
 """
 
 import math
@@ -18,7 +18,7 @@ FINE = 9  # points per pixel and axis when a kernel is drawn
 
 
 def disc_kernel(radius: float) -> Tensor:
-    """(1, k, k), the share of each pixel that a disc of ``radius`` pixels covers; sums to 1."""
+    """(1, k, k): how much of each pixel a disc of ``radius`` pixels covers, normalised to sum 1."""
     reach = math.ceil(radius)
     size = 2 * reach + 1
     steps = (torch.arange(size * FINE, dtype=torch.float64) + 0.5) / FINE - size / 2
@@ -28,7 +28,7 @@ def disc_kernel(radius: float) -> Tensor:
 
 
 def line_kernels(length: float, angles: np.ndarray) -> Tensor:
-    """(B, k, k), a straight line of ``length`` pixels at each angle (radians); each sums to 1."""
+    """(B, k, k): a line of ``length`` pixels at each angle (radians), each normalised to sum 1."""
     reach = math.ceil(length / 2)
     size = 2 * reach + 1
     points = np.linspace(-length / 2, length / 2, max(2, math.ceil(length * FINE)))
@@ -45,11 +45,11 @@ def line_kernels(length: float, angles: np.ndarray) -> Tensor:
 
 
 def filtered(images: Tensor, kernels: Tensor) -> Tensor:
-    """Each image filtered by its kernel ((B or 1, k, k)); the border is mirrored."""
+    """Filter each image with its kernel, (B or 1, k, k); borders are mirrored."""
     batch, channels, height, width = images.shape
     size = kernels.shape[-1]
     pad = size // 2
-    # Reflection cannot reach beyond the image: repeat the edge where a kernel is larger.
+    # A reflection cannot be wider than the image: repeat the edge for larger kernels.
     mode = "reflect" if pad < min(height, width) else "replicate"
     padded = F.pad(images, (pad, pad, pad, pad), mode=mode)
     weights = kernels.to(images).expand(batch, size, size).repeat_interleave(channels, 0)[:, None]
@@ -60,7 +60,7 @@ def filtered(images: Tensor, kernels: Tensor) -> Tensor:
 def fractal_fields(
     count: int, side: int, rng: np.random.Generator, *, exponent: float, coarsest: float = 1.0
 ) -> np.ndarray:
-    """(count, side, side) float32 in [0, 1]: random clouds whose amplitude falls as 1/fᵉˣᵖᵒⁿᵉⁿᵗ.
+    """(count, side, side) float32 in [0, 1]: random clouds with amplitudes ∝ 1/fᵉˣᵖᵒⁿᵉⁿᵗ.
 
     ``coarsest``: the lowest frequency that keeps its full weight, in periods per image.
     """
@@ -75,7 +75,7 @@ def fractal_fields(
 
 
 def warped(images: Tensor, shift: Tensor) -> Tensor:
-    """Each pixel taken from ``shift`` (B, H, W, 2: x, y in pixels) further on; edges mirrored."""
+    """Displace each pixel's source by ``shift``, (B, H, W, 2: x, y) in pixels; borders mirrored."""
     batch, _, height, width = images.shape
     y, x = torch.meshgrid(
         torch.arange(height, device=images.device, dtype=images.dtype),
@@ -90,7 +90,7 @@ def warped(images: Tensor, shift: Tensor) -> Tensor:
 
 
 def zoomed(images: Tensor, factor: float) -> Tensor:
-    """Each image enlarged by ``factor`` ≥ 1 about its centre, at its old size."""
+    """Enlarge each image by ``factor`` ≥ 1 about its centre and crop it to its size."""
     matrix = torch.tensor([[1 / factor, 0, 0], [0, 1 / factor, 0]], dtype=images.dtype)
     matrices = matrix.to(images.device).expand(len(images), 2, 3)
     grid = F.affine_grid(matrices, list(images.shape), align_corners=False)
@@ -98,8 +98,8 @@ def zoomed(images: Tensor, factor: float) -> Tensor:
 
 
 def pixelated(images: Tensor, side: int) -> Tensor:
-    """Each image averaged down to ``side`` × ``side`` pixels and blown up again."""
-    # torch's "area" gives every pixel that a cell touches the same weight; OpenCV's does not.
+    """Average each image down to ``side`` × ``side`` pixels and enlarge it again."""
+    # torch's "area" gives equal weight to every pixel that a cell touches, even in part.
     arrays = images.permute(0, 2, 3, 1).cpu().numpy()
     small = [
         cv2.resize(np.ascontiguousarray(image), (side, side), interpolation=cv2.INTER_AREA)
@@ -110,7 +110,7 @@ def pixelated(images: Tensor, side: int) -> Tensor:
 
 
 def jpeg(images: Tensor, quality: int) -> Tensor:
-    """Each image compressed as a JPEG of ``quality`` (1 to 100) and decoded."""
+    """Compress each image as a JPEG of ``quality`` 1 to 100 and decode it."""
     pixels = (images * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
     decoded = []
     for image in pixels:

@@ -1,4 +1,4 @@
-"""Everything that is measured of one trained run: from its folder to the evaluation's."""
+"""Evaluate a finished run: from its folder to the evaluation's folder."""
 
 import csv
 import io
@@ -33,11 +33,11 @@ def evaluate(
 ) -> dict[str, float]:
     """Measure a finished run on the prepared test images and write the results to ``output``.
 
-    The last weights are measured in full; those of the best validation epoch and of the epoch
-    that is best on the test images have their errors recorded under these names.
+    The last weights are measured in full. Of the weights of the best validation epoch and of the
+    epoch that is best on the test images, only the errors are recorded, under these names.
 
     Returns:
-        What metrics.json holds: flat names to numbers.
+        The content of metrics.json: flat names to numbers.
 
     Raises:
         UserError: the run is missing or unfinished, or was trained on other data.
@@ -64,7 +64,7 @@ def _measured(
     report = Report()
 
     classifiers, logits = {}, {}
-    # The errors of single epochs are in the training's history.
+    # History.csv has the errors of single epochs.
     named = [which for which in run.weights if not which.startswith("epoch_")]
     for which in dict.fromkeys(["last", *named]):
         model = run.model(which)
@@ -95,7 +95,7 @@ def _measured(
 
 
 def write_report(report: Report, folder: Path) -> None:
-    """metrics.json and one CSV a table."""
+    """Write metrics.json, and a CSV for each table."""
     write_json(folder / "metrics.json", report.metrics)
     for name, rows in report.tables.items():
         text = io.StringIO()

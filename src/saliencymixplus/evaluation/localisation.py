@@ -1,9 +1,9 @@
-"""Does the network look at the object: class activation maps against object masks.
+"""Whether the network looks at the object: class activation maps compared with object masks.
 
 Grad-CAM (Selvaraju et al. 2017, "Grad-CAM", eq. 1 and 2) at the network's last feature map, for
-the true class. Where average pooling and one linear layer follow, it is the class activation map
-of Zhou, Khosla, Lapedriza, Oliva, Torralba (2016), "Learning Deep Features for Discriminative
-Localization", with its negative part cut off.
+the true class. If only average pooling and one linear layer follow, it equals the class activation
+map of Zhou, Khosla, Lapedriza, Oliva, Torralba (2016), "Learning Deep Features for Discriminative
+Localization", clamped at 0.
 """
 
 from collections.abc import Sequence
@@ -21,9 +21,9 @@ Measures = dict[str, np.ndarray]
 
 
 def feature_module(classifier: PixelClassifier, pixels: Tensor) -> str | None:
-    """Name of the module whose output is the last map (B, C, H, W) with H·W > 1; None: no such.
+    """Name of the module with the last output (B, C, H, W) with H·W > 1; None if there is none.
 
-    Transformers that keep tokens (ViT) have no such map behind their patch embedding.
+    Transformers that work on tokens (ViT) have no such map after their patch embedding.
     """
     last: list[str] = []
     tokens: list[str] = []
@@ -49,7 +49,7 @@ def feature_module(classifier: PixelClassifier, pixels: Tensor) -> str | None:
 def class_activation_maps(
     classifier: PixelClassifier, pixels: Tensor, labels: Tensor, module: str
 ) -> Tensor:
-    """Grad-CAM of class ``labels`` (B,) at ``module``: (B, h, w), not negative."""
+    """Grad-CAM of class ``labels`` (B,) at ``module``: (B, h, w), non-negative."""
     kept: list[Tensor] = []
 
     def keep(_: nn.Module, __: Any, output: Tensor) -> Tensor:
@@ -69,20 +69,20 @@ def class_activation_maps(
 
 
 def measures(maps: Tensor, masks: Tensor, threshold: float) -> Measures:
-    """How well maps agree with masks; each result (B,), NaN where a mask says nothing.
+    """How well maps agree with masks; each result (B,), NaN if a mask has no object or no rest.
 
     Args:
-        maps: (B, H, W), not negative. masks: (B, H, W): 0 background, 1 object, 2 unknown.
-        threshold: of the map's maximum, above which a pixel is taken for the object.
+        maps: (B, H, W), non-negative. masks: (B, H, W): 0 background, 1 object, 2 unknown.
+        threshold: fraction of the map's maximum above which a pixel counts as object.
 
     Returns:
-        ``mask_share``: the object's share of the known pixels, which is what a map that knows
-        nothing would score in the first two measures, and its IoU if it covered everything;
-        ``energy``: the map's share inside the object (Wang et al. 2020, "Score-CAM");
-        ``pointing``: 1 where the map's maximum is inside (Zhang et al. 2018);
-        ``iou`` of the map above the threshold (Zhou et al. 2016) with the object.
-        Unknown pixels count nowhere. A map that is zero everywhere has no energy and no
-        maximum: it scores as one that knows nothing, and an IoU of 0.
+        ``mask_share``: the object's fraction of the known pixels: the score of an uninformed map
+        in the next two measures, and the IoU of a map that covers everything;
+        ``energy``: the fraction of the map inside the object (Wang et al. 2020, "Score-CAM");
+        ``pointing``: 1 if the map's maximum is inside the object (Zhang et al. 2018);
+        ``iou`` of the thresholded map (Zhou et al. 2016) and the object.
+        Unknown pixels are ignored. A map that is zero everywhere scores as an uninformed one, and
+        has an IoU of 0.
     """
     known = masks != UNKNOWN
     inside = (masks == OBJECT).double()
@@ -113,7 +113,7 @@ def localisation_rows(
     threshold: float,
     batch_size: int,
 ) -> tuple[Measures, str]:
-    """``measures`` of every image (N, H, W, 3), and, if there can be none, the reason why."""
+    """``measures`` of every image (N, H, W, 3), and the reason why if there are none."""
     module = feature_module(classifier, classifier.pixels(images[:2]))
     if module is None:
         return {}, "the network has no feature map of more than one pixel before its classifier"
@@ -132,8 +132,10 @@ def localisation_rows(
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}, ""
 
 
-def summarise(found: Measures, labels: Tensor, classes: Sequence[str]) -> list[dict[str, Any]]:
-    """One row a class with masks: its images and the mean of each measure (fractions)."""
+def localisation_per_class(
+    found: Measures, labels: Tensor, classes: Sequence[str]
+) -> list[dict[str, Any]]:
+    """One row per class with masks: images, and the mean of each measure (fractions)."""
     usable = ~np.isnan(found["mask_share"])
     rows = []
     for index, name in enumerate(classes):

@@ -1,4 +1,4 @@
-"""The parts of an evaluation: what each measures of a classifier and puts into the report."""
+"""The parts of an evaluation: each measures a classifier and adds its results to the report."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -13,7 +13,7 @@ from saliencymixplus.datasets.prepared import Split
 from saliencymixplus.evaluation import accuracy, attacks, calibration, occlusion
 from saliencymixplus.evaluation.classifier import PixelClassifier, predict
 from saliencymixplus.evaluation.corruptions import corruption_errors
-from saliencymixplus.evaluation.localisation import localisation_rows, summarise
+from saliencymixplus.evaluation.localisation import localisation_per_class, localisation_rows
 from saliencymixplus.settings.evaluation import EvaluationSettings
 
 Rows = list[dict[str, Any]]
@@ -23,8 +23,11 @@ Rows = list[dict[str, Any]]
 class Report:
     """What has been measured so far.
 
-    ``metrics``: flat names to numbers; errors in percent. ``tables``: file stem to rows.
-    ``skipped``: part to the reason why it was not measured.
+    Attributes:
+        metrics: flat names to numbers; errors in percent.
+        tables: file stem to rows.
+        skipped: part to the reason why it was not measured.
+        seconds: part to the time that it took.
     """
 
     metrics: dict[str, float] = field(default_factory=dict)
@@ -35,7 +38,7 @@ class Report:
 
 @dataclass(frozen=True)
 class Subject:
-    """What is measured: a classifier, the test images, and what was predicted of them."""
+    """What is measured: a classifier, the test images, and its predictions for them."""
 
     classifier: PixelClassifier
     test: Split
@@ -46,7 +49,7 @@ class Subject:
     settings: EvaluationSettings
 
     def sample(self) -> np.ndarray:
-        """Rows of the test images for the costly parts: all, or ``settings.images`` of them."""
+        """Indices of test images for the costly parts: all, or ``settings.images`` at random."""
         count, wanted = len(self.labels), self.settings.images
         if wanted is None or wanted >= count:
             return np.arange(count)
@@ -55,7 +58,7 @@ class Subject:
 
 
 def measure(subject: Subject, report: Report) -> None:
-    """Fill ``report`` with accuracy and the parts that the settings name."""
+    """Measure accuracy and the parts that the settings name; the results go to ``report``."""
     parts: dict[str, Callable[[Subject, Report], None]] = {
         "accuracy": _accuracy,
         "calibration": _calibration,
@@ -170,5 +173,7 @@ def _localisation(subject: Subject, report: Report) -> None:
     if reason:
         report.skipped["localisation"] = reason
         return
-    report.tables["localisation"] = summarise(found, subject.labels[rows], subject.classes)
+    report.tables["localisation"] = localisation_per_class(
+        found, subject.labels[rows], subject.classes
+    )
     report.metrics |= {f"localisation_{k}": float(np.nanmean(v)) for k, v in found.items()}

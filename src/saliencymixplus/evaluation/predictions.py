@@ -1,4 +1,4 @@
-"""What a run predicted for each test image, kept compactly so that any two runs can be paired."""
+"""A run's predictions for each test image, stored compactly so that runs can be paired."""
 
 import io
 import math
@@ -46,8 +46,8 @@ class Predictions:
     Attributes:
         labels: (N,) int32, the true classes.
         ranks: weights (``last``, ``best_validation``, ``best_test``) to (N,) uint16: how many
-            classes the network puts before the true one. Exact; the errors come from here.
-        logits: (N, K) float16 of the last weights, rounded: for calibration and inspection.
+            classes the network ranks before the true one. Exact: errors are computed from it.
+        logits: (N, K) of the last weights, rounded to float16: for calibration and inspection.
     """
 
     labels: npt.NDArray[np.int32]
@@ -56,7 +56,7 @@ class Predictions:
 
     @classmethod
     def of(cls, logits: "Mapping[str, Tensor]", labels: "Tensor") -> "Predictions":
-        """From float32 logits (N, K) of each kind of weights; ``last`` must be among them."""
+        """From float32 logits (N, K) by kind of weights; ``last`` must be among them."""
         from saliencymixplus.evaluation.accuracy import ranks
 
         return cls(

@@ -1,4 +1,4 @@
-"""Small drawing parts for pictures of samples: crisp scaling, heat maps, outlines, fitted text."""
+"""Parts of pictures of samples: crisp scaling, heat maps, outlines, fitted text."""
 
 from functools import lru_cache
 from typing import Any
@@ -27,7 +27,7 @@ def _heat_colours() -> NDArray[np.float32]:
 
 
 def panel_size(height: int, width: int, longest: int = PANEL) -> tuple[int, int]:
-    """Height and width of a panel: a whole multiple of a small image, a large one reduced."""
+    """(height, width) of a panel: an integer multiple of a small image, or a reduced large one."""
     side = max(height, width)
     if side <= longest:
         times = longest // side
@@ -36,7 +36,7 @@ def panel_size(height: int, width: int, longest: int = PANEL) -> tuple[int, int]
 
 
 def scaled(pixels: Pixels, size: tuple[int, int]) -> Pixels:
-    """``pixels (H, W, 3)`` at ``size`` (height, width): sharp enlarged, smooth reduced."""
+    """Resize ``pixels (H, W, 3)`` to (height, width): nearest if enlarged, smooth if reduced."""
     if pixels.shape[:2] == size:
         return pixels
     enlarged = size[0] >= pixels.shape[0]
@@ -45,12 +45,11 @@ def scaled(pixels: Pixels, size: tuple[int, int]) -> Pixels:
 
 
 def heat(pixels: Pixels, saliency: NDArray[np.floating[Any]]) -> Pixels:
-    """A saliency map glowing over the darkened grey image ``(H, W, 3)``.
+    """Overlay a saliency map on the darkened grey image ``(H, W, 3)``.
 
-    The map may have another size: a large one is averaged, as a picture of its single pixels
-    would show nothing but noise, a small one stays sharp.
-
-    The scale ends at the 99.5 % quantile: gradient maps have single pixels far above the rest.
+    The map may have another size: a large one is averaged, since single pixels would show as
+    noise, and a small one is enlarged without smoothing. The colour scale ends at the 99.5 %
+    quantile, because gradient maps have single pixels far above the rest.
     """
     values = np.nan_to_num(np.asarray(saliency, np.float32), nan=0.0, posinf=0.0, neginf=0.0)
     if values.shape != pixels.shape[:2]:
@@ -60,11 +59,11 @@ def heat(pixels: Pixels, saliency: NDArray[np.floating[Any]]) -> Pixels:
         values = np.asarray(resized)
     top = float(np.quantile(values, 0.995)) or float(values.max())
     low = float(values.min())
-    share = np.clip((values - low) / (top - low), 0, 1) if top > low else np.zeros_like(values)
-    share = share[..., None]
+    fraction = np.clip((values - low) / (top - low), 0, 1) if top > low else np.zeros_like(values)
+    fraction = fraction[..., None]
     grey = pixels.astype(np.float32).mean(axis=2, keepdims=True)
-    glow = _heat_colours()[(share[..., 0] * 255).astype(np.int64)]
-    weight = 0.2 + 0.8 * np.sqrt(share)
+    glow = _heat_colours()[(fraction[..., 0] * 255).astype(np.int64)]
+    weight = 0.2 + 0.8 * np.sqrt(fraction)
     return np.clip(grey * 0.7 * (1 - weight) + glow * weight, 0, 255).astype(np.uint8)
 
 
@@ -76,8 +75,8 @@ def draw_box(
 ) -> Pixels:
     """Frame the half-open ``box`` (r0, c0, r1, c1 in pixels of an image of size ``source``).
 
-    The frame lies just around the box, so that it hides none of the pixels inside it, except
-    where the box ends at the image's edge.
+    The frame is drawn around the box, so that it covers no pixel inside, except at the image's
+    edge.
     """
     r0, c0, r1, c1 = box
     if r1 <= r0 or c1 <= c0:
@@ -122,7 +121,7 @@ def draw_outline(
 
 
 def fit(text: str, width: int, size: int, lines: int = 2) -> list[str]:
-    """Break ``text`` at spaces into at most ``lines`` of ``width`` pixels; shorten what is left."""
+    """Wrap ``text`` into at most ``lines`` lines of ``width`` pixels; the last ends in … if cut."""
     face = font(size, text=text)
     result: list[str] = []
     words = text.split()

@@ -1,4 +1,4 @@
-"""The grid of mixed samples: both sources, their saliency, the box, the mixed image, λ and area."""
+"""Pictures of mixed samples: both sources, saliency, box, mixed image, λ and area."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ Box = tuple[int, int, int, int]
 
 @dataclass(frozen=True)
 class Sample:
-    """One mixed image with all that explains it. Pixels are uint8 ``(H, W, 3)``."""
+    """A mixed image with its sources and what explains it. Pixels are uint8 ``(H, W, 3)``."""
 
     a: Pixels
     b: Pixels
@@ -71,11 +71,11 @@ def mixed_grid(
     """Draw the first ``count`` mixed samples of a batch.
 
     Args:
-        mixed: what a mixer returned for ``images (B, C, H, W)`` and ``labels (B,)`` or ``(B, K)``.
-        mean, std: of the normalisation that ``images`` went through, pixels in [0, 1].
+        mixed: the result of a mixer for ``images (B, C, H, W)`` and ``labels (B,)`` or ``(B, K)``.
+        mean, std: that ``images`` were normalised with, of pixels in [0, 1].
         classes: class names by label.
-        saliency: maps ``(B, H, W)`` to show where ``mixed`` has none.
-        title: a line above, such as the method and its variant.
+        saliency: maps ``(B, H, W)`` to show if ``mixed`` has none.
+        title: a line above the grid, such as the method and its variant.
 
     Returns:
         uint8 pixels ``(height, width, 3)``, at most 1400 wide.
@@ -101,7 +101,7 @@ def samples_of(
 ) -> list[Sample]:
     """The mixed samples ``which`` (default: the first ``count``), on the CPU and denormalised.
 
-    ``masks (B, H, W)`` hold 1 where an annotated object is.
+    ``masks (B, H, W)``: 1 on annotated objects. The other arguments are those of ``mixed_grid``.
     """
     chosen = list(range(min(count, len(mixed.images)))) if which is None else list(which)
     if not chosen:

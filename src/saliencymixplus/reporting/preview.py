@@ -1,4 +1,4 @@
-"""The preview: mixed samples of any data set and method, with or without a trained network."""
+"""Preview mixed samples of any data set and method, with or without a trained network."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -24,7 +24,7 @@ MOST = 64  # samples in a picture
 
 @dataclass(frozen=True)
 class Preview:
-    """What was drawn, for a line on the terminal."""
+    """What was drawn."""
 
     path: Path
     methods: tuple[str, ...]
@@ -70,8 +70,8 @@ def preview(
     images = data.split(split)
     single = len(mixes) == 1
     shown = min(count, len(images))
-    # Partners are drawn within the batch, which is larger than what is shown: published variants
-    # mix half of it only, and normalise over it.
+    # The batch is larger than what is shown: published variants mix only half of it, and normalise
+    # over all of it.
     size = min(max(2 * shown, 16), len(images))
     generator = torch.Generator().manual_seed(seed)
     rows = torch.randperm(len(images), generator=generator)[:size].tolist()
@@ -123,7 +123,7 @@ def _mix(mix: MixSettings, batch: LoadedBatch, model: nn.Module | None, seed: in
     count, _, height, width = batch.images.shape
     draw = mixer.draw(count, height, width, generator=torch.Generator().manual_seed(seed))
     if mix.method != "none":
-        # The same partner for every method, so that their rows compare: the next in the batch.
+        # Every method gets the same partner, the next in the batch, so that rows can be compared.
         partner = torch.arange(1, count + 1)[: draw.size] % count
         draw = replace(draw, index_b=partner)
     saliency = batch.saliency if mixer.needs_saliency else None
@@ -140,7 +140,7 @@ def _mix(mix: MixSettings, batch: LoadedBatch, model: nn.Module | None, seed: in
 
 
 def _unused_maps(batch: LoadedBatch, model: nn.Module | None) -> tuple[Tensor | None, str]:
-    """Maps (B, H, W) to show beside a method that uses none, and what they are."""
+    """Maps (B, H, W) to show beside a method that uses none, and a note on what they are."""
     if model is not None:
         maps, _ = gradient_saliency(model, batch.images, batch.labels)
         return maps, "it uses no saliency; shown is the network's"
@@ -179,6 +179,6 @@ def _network(
 
 
 def _title(mix: MixSettings) -> str:
-    """The recipe's label, with its variant where it has one and the name doesn't say it."""
+    """The recipe's label, with its variant unless the name has it."""
     variant = mix.options.get("variant", "")
     return method_label(mix.name) + (f", {variant}" if variant not in mix.name else "")
