@@ -25,8 +25,8 @@ OBJECT = 1  # in a mask
 INTRODUCTION = (
     "Drag the box on image a, or move it with the arrow keys (with Shift: change its size). λ is "
     "the weight of image a's label. CutMix takes a's fraction of the pixels. SaliencyMix+ weighs "
-    "how much of each image's saliency stays visible. Object masks tell how much of each object "
-    "really does."
+    "how much of each image's saliency stays visible. Object masks give the truth: how much of "
+    "each object does."
 )
 
 
