@@ -13,6 +13,7 @@ _INVISIBLE = re.compile(
 )
 # An underscore inside a word does not emphasise; `](` is what makes a link of brackets.
 _MARKDOWN = re.compile(r"[\\`*|~$]|(?<![^\W_])_|_(?![^\W_])|(?<=\])\(")
+_FORMULA = re.compile("'*[=+@-]")
 _LATEX = {
     "\\": r"\textbackslash{}",
     "{": r"\{",
@@ -66,8 +67,12 @@ def latex(text: str) -> str:
 
 def csv(text: str) -> str:
     """Put an apostrophe before what a spreadsheet would take for a formula."""
-    shown = visible(text)
-    return f"'{shown}" if shown.startswith(("=", "+", "-", "@")) and not _is_number(text) else shown
+    return f"'{text}" if _FORMULA.match(text) and not _is_number(text) else text
+
+
+def from_csv(text: str) -> str:
+    """The text of a cell that ``csv`` wrote."""
+    return text[1:] if text.startswith("'") and _FORMULA.match(text) else text
 
 
 def _is_number(text: str) -> bool:

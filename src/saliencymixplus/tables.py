@@ -158,7 +158,7 @@ class Table:
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(
-            escape.csv(f"{column.header} {part}".strip())
+            _csv_text(f"{column.header} {part}".strip())
             for column in self.columns
             for part in column.parts or ("",)
         )
@@ -252,9 +252,13 @@ def _csv_cells(column: Column, value: Value) -> list[str]:
         found = [part for part in values if not isinstance(part, (str, Cell))]
         return [_csv_number(part) for part in found] + [""] * (len(column.parts) - len(found))
     if isinstance(value, Cell):
-        return [_csv_number(value.values[0]) if len(value.values) == 1 else escape.csv(value.text)]
-    return [escape.csv(value) if isinstance(value, str) else _csv_number(value)]
+        return [_csv_number(value.values[0]) if len(value.values) == 1 else _csv_text(value.text)]
+    return [_csv_text(value) if isinstance(value, str) else _csv_number(value)]
 
 
 def _csv_number(value: float | None) -> str:
     return "" if value is None or math.isnan(value) else f"{value:.6g}"
+
+
+def _csv_text(text: str) -> str:
+    return escape.csv(escape.visible(text))

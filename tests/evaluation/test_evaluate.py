@@ -13,9 +13,10 @@ from saliencymixplus.errors import UserError
 from saliencymixplus.evaluation import calibration
 from saliencymixplus.evaluation import evaluate as suite
 from saliencymixplus.evaluation.classifier import PixelClassifier, predict
-from saliencymixplus.evaluation.evaluate import evaluate
+from saliencymixplus.evaluation.evaluate import evaluate, write_report
+from saliencymixplus.evaluation.measures import Report
 from saliencymixplus.evaluation.predictions import load_predictions
-from saliencymixplus.evaluation.read import default_output
+from saliencymixplus.evaluation.read import default_output, read_table
 from saliencymixplus.runs.read import load_run
 from saliencymixplus.settings import RuntimeSettings
 from saliencymixplus.settings.evaluation import EvaluationSettings
@@ -206,3 +207,12 @@ def test_evaluating_by_hand_leaves_the_pipelines_folders_alone(tmp_path):
     assert default_output(tmp_path / "outputs/digits/x") == tmp_path / "outputs/digits/x/evaluation"
     (tmp_path / "dvc.yaml").unlink()  # runs/ is only a name there
     assert default_output(run) == run / "evaluation"
+
+
+def test_class_names_are_no_formulas_in_csv(tmp_path):
+    names = ["=cmd|' /C calc'!A1", "-1.5", "+x", "'=y", "plain"]
+    tables = {"per_class": [{"class": name, "top1_error": -0.5} for name in names]}
+    write_report(Report(tables=tables), tmp_path)
+    lines = (tmp_path / "per_class.csv").read_text().splitlines()[1:]
+    assert [line[0] for line in lines] == ["'", "-", "'", "'", "p"]
+    assert [line["class"] for line in read_table(tmp_path / "per_class.csv")] == names

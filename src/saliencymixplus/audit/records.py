@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from saliencymixplus import escape
 from saliencymixplus.files import write_atomically
 
 Numbers = NDArray[np.float64]
@@ -60,6 +61,6 @@ def write_csv(path: Path, records: Mapping[str, Records], files: Sequence[str] =
                 for row in zip(*columns, strict=True):
                     cells = [f"{v:.5g}" if isinstance(v, float) else str(v) for v in row]
                     more = [files[row[first]], files[row[first + 1]]] if files else []
-                    table.writerow([mix, *cells, *more])
+                    table.writerow(map(escape.csv, [mix, *cells, *more]))
 
     write_atomically(path, fill)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from saliencymixplus import escape
 from saliencymixplus.datasets.prepared import Prepared, load_prepared
 from saliencymixplus.engine.device import choose_device, device_settings
 from saliencymixplus.errors import UserError
@@ -101,7 +102,9 @@ def write_report(report: Report, folder: Path) -> None:
         text = io.StringIO()
         writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows)
+        for row in rows:
+            cells = row.items()
+            writer.writerow({k: escape.csv(v) if isinstance(v, str) else v for k, v in cells})
         write_text(folder / f"{name}.csv", text.getvalue())
 
 

@@ -10,6 +10,7 @@ from typing import Annotated
 
 from pydantic import Field, RootModel
 
+from saliencymixplus import escape
 from saliencymixplus.errors import UserError, one_line
 from saliencymixplus.evaluation.predictions import Predictions, load_predictions
 from saliencymixplus.files import read_limited
@@ -121,7 +122,9 @@ def read_table(path: Path) -> list[Cells]:
         header = next(table, [])
         if len(set(header)) < len(header):
             raise ValueError("the first line names a column twice")
-        lines: list[Cells] = [dict(zip(header, cells, strict=True)) for cells in table]
+        lines: list[Cells] = [
+            dict(zip(header, map(escape.from_csv, cells), strict=True)) for cells in table
+        ]
         for line in lines:
             for name, cell in line.items():
                 if name not in _WORDS and cell and not math.isfinite(float(cell)):
