@@ -53,8 +53,8 @@ def imported(file: Path) -> frozenset[Path]:
 def reached(entry: str) -> set[str]:
     """All files that ``entry`` imports, directly or not, itself included.
 
-    Not those that only the readers of run folders import: they can build the network of a run for
-    whoever asks.
+    Not those that only the readers of run folders and settings import: they can build the network
+    of a run, or ask what its pretrained weights expect, for whoever needs it.
     """
     found: set[Path] = set()
     pending = [SOURCE / entry]
@@ -62,7 +62,7 @@ def reached(entry: str) -> set[str]:
         file = pending.pop()
         if file not in found:
             found.add(file)
-            if not file.is_relative_to(SOURCE / "runs"):
+            if file.relative_to(SOURCE).parts[0] not in ("runs", "settings"):
                 pending += imported(file)
     return {file.relative_to(SOURCE).as_posix() for file in found}
 
