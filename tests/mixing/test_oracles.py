@@ -4,7 +4,10 @@ import cv2
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
+from torch import nn
 from torchvision.transforms import v2
+from torchvision.transforms.functional import gaussian_blur
 
 from saliencymixplus import mixing
 from saliencymixplus.mixing.saliency import smooth
@@ -113,3 +116,27 @@ def test_a_mixer_smooths_the_maps_it_is_given(method: str) -> None:
     for ours, given in zip(mixed.saliency.numpy(), saliency, strict=True):
         expected = cv2.GaussianBlur(given, (13, 13), 2.0, borderType=cv2.BORDER_REPLICATE)
         np.testing.assert_allclose(ours, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(("sigma", "taps"), [(1.0, 5), (3.0, 7), (0.7, 3)])
+def test_blurs_of_so_many_taps_are_torchvisions(sigma: float, taps: int) -> None:
+    maps = torch.rand(4, 12, 9)
+    assert torch.equal(smooth(maps, sigma, taps), gaussian_blur(maps, [taps, taps], [sigma, sigma]))
+
+
+@pytest.mark.parametrize("soft", [False, True])
+def test_sages_published_map_is_that_of_the_binary_loss(soft: bool) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 5), nn.Tanh(), nn.Linear(5, 4))
+    images, labels = torch.randn(6, 3, 8, 8), torch.arange(6) % 4
+    target = F.one_hot(labels, 4).float()
+    inputs = images.clone().requires_grad_()
+    chances = model(inputs).softmax(1)
+    loss = -(target * chances.log() + (1 - target) * (1 - chances).log()).mean()
+    gradient = torch.autograd.grad(loss, inputs)[0]
+    expected = smooth(gradient.abs().mean(1), 1.0, 5)
+    mixed = mixing.create("sage-published")(images, target if soft else labels, model=model)
+    assert mixed.saliency is not None
+    torch.testing.assert_close(mixed.saliency, expected, rtol=1e-4, atol=1e-8)
+    plain = mixing.create("sage")(images, labels, model=model)
+    assert not torch.allclose(plain.saliency, expected, rtol=1e-2)

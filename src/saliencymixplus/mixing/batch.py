@@ -158,6 +158,16 @@ def cross_entropy(logits: Tensor, labels: Tensor, *, reduction: str = "mean") ->
     return F.cross_entropy(logits, labels, reduction=reduction)
 
 
+def binary_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Binary cross-entropy of the softmax of logits (M, K), its mean over all M · K entries."""
+    chances = logits.to(torch.promote_types(logits.dtype, torch.float32)).softmax(1)
+    if labels.ndim == 1:
+        target = torch.zeros_like(chances).scatter_(1, labels.long()[:, None], 1.0)
+    else:
+        target = labels.to(chances.dtype)
+    return F.binary_cross_entropy(chances, target)
+
+
 def memory_format(images: Tensor) -> torch.memory_format:
     """Whether images (B, C, H, W) keep their channels innermost."""
     if not images.is_contiguous() and images.is_contiguous(memory_format=torch.channels_last):

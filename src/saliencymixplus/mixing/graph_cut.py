@@ -101,7 +101,9 @@ def _best_lines(costs: Tensor, down: Tensor, across: Tensor, squared: Tensor) ->
     width = costs.shape[3]
     states = torch.arange(3**width, device=costs.device)
     digits = torch.stack([states // 3**place % 3 for place in range(width)])  # (W, states)
-    chosen = F.one_hot(digits, 3).permute(0, 2, 1).flatten(0, 1).to(costs.dtype)
+    # Not F.one_hot, which looks at the values on the CPU, and so cannot be captured there.
+    level = torch.arange(3, device=costs.device)
+    chosen = (digits[:, None] == level[:, None]).flatten(0, 1).to(costs.dtype)
     line = costs.flatten(3) @ chosen  # (B, R, N, states): cost of a line on its own
     line = line + across @ squared[digits[:-1], digits[1:]]
     step = squared[digits[:, :, None], digits[:, None, :]].flatten(1)  # (W, states · states)

@@ -198,6 +198,7 @@ class Mixer:
             "resolution": self.options.saliency_resolution,
             "fraction": self.options.saliency_fraction,
             "aggregate": self._method.aggregate,
+            "loss": self.options.saliency_loss,
         }
 
     def _check(

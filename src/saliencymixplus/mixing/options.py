@@ -122,6 +122,11 @@ class Options:
         return "current"
 
     @property
+    def saliency_loss(self) -> Literal["cross_entropy", "binary"]:
+        """Loss whose gradient is the saliency, see ``gradient_saliency``."""
+        return "cross_entropy"
+
+    @property
     def saliency_resolution(self) -> float:
         """Side of the saliency pass's images, as a fraction of the training images'."""
         return 1.0

@@ -11,11 +11,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from saliencymixplus.mixing.batch import cross_entropy
+from saliencymixplus.mixing.batch import binary_cross_entropy, cross_entropy
 from saliencymixplus.mixing.checks import logits_of
 from saliencymixplus.mixing.draws import mapped_size
 
 Autocast = Callable[[], AbstractContextManager[object]]
+SaliencyLoss = Literal["cross_entropy", "binary"]
 
 
 def absolute_sum(gradient: Tensor) -> Tensor:
@@ -44,10 +45,11 @@ def gradient_saliency(
     resolution: float = 1.0,
     fraction: float = 1.0,
     aggregate: Callable[[Tensor], Tensor] = absolute_sum,
+    loss: SaliencyLoss = "cross_entropy",
     autocast: Autocast = nullcontext,
     parameters: Sequence[Tensor] = (),
 ) -> tuple[Tensor, tuple[Tensor | None, ...]]:
-    """S = Σ_channels |∂ mean CE / ∂ image| (Simonyan et al. 2014, arXiv:1312.6034).
+    """S = Σ_channels |∂ mean loss / ∂ image| (Simonyan et al. 2014, arXiv:1312.6034).
 
     The gradient is taken with respect to the images alone, so that nothing reaches ``.grad``.
     Inside ``torch.compile(fullgraph=True)`` it needs ``torch._dynamo.config.trace_autograd_ops``;
@@ -62,7 +64,9 @@ def gradient_saliency(
         fraction: of the batch, its first images, that goes through the pass
             (``draws.mapped_size``); the maps of the others are zero. Costs this fraction.
         aggregate: makes a map (B, H, W) of the gradient (B, C, H, W).
-        parameters: also return ∂ mean CE / ∂ each of these, from the same pass.
+        loss: whose gradient it is; ``binary`` is the binary cross-entropy of each class's
+            probability, averaged over images and classes.
+        parameters: also return ∂ mean loss / ∂ each of these, from the same pass.
 
     Returns:
         The map (B, H, W) in float32 or the images' wider dtype, and the parameters' gradients.
@@ -78,10 +82,10 @@ def gradient_saliency(
     with torch.enable_grad(), pass_mode(model, mode, batch_norm):
         with autocast():
             logits = logits_of(model(inputs))
-        loss = cross_entropy(logits, labels)
+        value = (cross_entropy if loss == "cross_entropy" else binary_cross_entropy)(logits, labels)
         gradients: tuple[Tensor | None, ...] = (None,)
-        if loss.requires_grad:
-            gradients = torch.autograd.grad(loss, [inputs, *parameters], allow_unused=True)
+        if value.requires_grad:
+            gradients = torch.autograd.grad(value, [inputs, *parameters], allow_unused=True)
         gradient = gradients[0]
     if gradient is None:
         raise ValueError(

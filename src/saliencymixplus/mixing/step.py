@@ -152,6 +152,7 @@ def one_pass(mixer: Mixer) -> bool:
         and options.clean_gradient > 0
         and options.saliency_mode == "train"
         and options.saliency_weights == "current"
+        and options.saliency_loss == "cross_entropy"
         and options.saliency_resolution == options.saliency_fraction == 1.0
     )
 

@@ -216,9 +216,9 @@ def transport(cells: Tensor, kept: Tensor) -> Tensor:
     winner = places.expand(count, -1)
     accepted = torch.zeros_like(winner, dtype=torch.bool)
     for _ in range(side):
-        proposed = F.one_hot(cost.argmin(2), side * side).bool()  # (M, source, place)
+        proposed = cost.argmin(2)[..., None] == places  # (M, source, place)
         winner = torch.where(proposed, cost, 0.0).argmin(1)  # the first row of the least
-        won = F.one_hot(winner, side * side).bool().mT & proposed
+        won = (winner[..., None] == places).mT & proposed
         accepted = won.any(1)
         cost = cost + (proposed & ~won).to(cost.dtype)
     return torch.where(accepted, winner, -1)

@@ -6,10 +6,10 @@ to 1 and weighed by α and 1 − α. Of the offsets tried, the second image take
 most saliency in the mixture. There M = n_a / (n_a + n_b) weighs the first image at each pixel, and
 λ is the mean of M.
 
-The maps are those of the cross-entropy; the released code (SamsungLabs/SAGE) takes the binary
-cross-entropy of the softmax. ``variant: published`` has its other choices: maps in training mode,
-and M = 0 where neither image is salient, so that the frame left by the shift turns 0. The default
-shows the first image in that frame, and both with α and 1 − α elsewhere.
+``variant: published`` is the released code (SamsungLabs/SAGE): maps in training mode, of the binary
+cross-entropy of the softmax, and M = 0 where neither image is salient, so that the frame left by
+the shift turns 0. The default takes the maps in evaluation mode, of the cross-entropy, and shows
+the first image in that frame, and both with α and 1 − α elsewhere.
 
 Each offset costs a pass over all pixels: 39 of them at 32 px, 1998 at 224 px (0.01 of all).
 """
@@ -36,14 +36,15 @@ class SAGEOptions(GradientSaliencyOptions):
     """Options of SAGE, besides those of the saliency pass.
 
     Args:
-        variant: ``corrected``, or ``published``: the saliency pass in train mode, uncovered pixels
-            black.
+        variant: ``corrected``, or ``published``: the saliency pass in train mode, of the binary
+            loss, and uncovered pixels black.
         alpha: λ₀ ~ Beta(alpha, alpha), once per batch; 0.05 … 100.
         largest: largest · λ₀ is the first image's weight; 0.01 … 1. Above ½ the best offset often
             moves the second image out of sight.
         offsets: fraction of all (2H − 1)(2W − 1) offsets that is tried, at least one; 0 … 1.
         smoothing: σ in pixels of a Gaussian blur of the maps, 0 … 64; 0: none.
         smoothing_taps: width of its kernel in pixels, 0 … 127; 0: up to 3σ on either side.
+        saliency_loss: ``cross_entropy``, or ``binary``: that of the softmax, class by class.
         uncovered: pixels where neither map says anything: ``shown`` or ``black``, see above.
 
     Example:
@@ -58,6 +59,7 @@ class SAGEOptions(GradientSaliencyOptions):
         "pairs": "permutation",
         "saliency_mode": "train",
         "batch_norm": "updated",
+        "saliency_loss": "binary",
         "uncovered": "black",
     }
 
@@ -68,6 +70,7 @@ class SAGEOptions(GradientSaliencyOptions):
     offsets: float = number(0.01, 0.0, 1.0)
     smoothing: float = number(1.0, 0.0, 64.0)
     smoothing_taps: int = number(5, 0, 127)
+    saliency_loss: Literal["cross_entropy", "binary"] = "cross_entropy"
     uncovered: Literal["shown", "black"] = "shown"
 
     @property

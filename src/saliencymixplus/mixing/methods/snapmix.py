@@ -145,7 +145,7 @@ def class_activation(
         size: (H, W) of the images.
     """
     if labels.ndim == 1:
-        labels = F.one_hot(labels, len(weight))
+        labels = labels[:, None] == torch.arange(len(weight), device=labels.device)
     labels = labels.to(weight.dtype)
     maps = torch.einsum("bd,bdhw->bhw", labels @ weight, features.relu())
     if bias is not None:
