@@ -1,0 +1,111 @@
+"""The whole pipeline, as DVC runs it, on every kind of source: from archive to report.
+
+Digits are in test_dvc_pipeline.py.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.archives import cifar, encoded, pet, sha256, tarred, zipped
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+# Experiment -> images in each split, and whether there are masks.
+EXPECTED = {
+    "cifar10": ({"train": 15, "val": 5, "test": 4}, False),
+    "cifar100": ({"train": 12, "test": 12}, False),
+    "oxford_pet": ({"train": 9, "test": 6}, True),
+    "folder": ({"train": 12, "val": 4, "test": 4}, True),
+    "zip": ({"train": 12, "val": 4, "test": 4}, False),
+    "tar": ({"train": 15, "test": 5}, True),
+}
+
+
+def _own(plain: bool, masks: bool) -> dict[str, bytes]:
+    """Pictures of two classes, in split folders or all together."""
+    rng = np.random.default_rng(0)
+    files: dict[str, bytes] = {}
+    splits = {"": 10} if plain else {"Train/": 6, "valid/": 2, "test/": 2}
+    for split, count in splits.items():
+        for name in ("rötlich", "my wren"):
+            for i in range(count):
+                picture = rng.integers(0, 256, (12, 16, 3), dtype=np.uint8)
+                files[f"{split}{name}/{i}.jpg"] = encoded(picture, "JPEG")
+                if masks:
+                    mask = np.zeros((12, 16), np.uint8)
+                    mask[2:8, i : i + 6] = 255
+                    files[f"masks/{split}{name}/{i}.png"] = encoded(mask)
+    return files
+
+
+@pytest.fixture(scope="module")
+def clone(new_clone: Callable[..., Any], small: dict[str, Any]) -> Any:
+    """Where ``dvc repro`` has run on all of them at once."""
+    archives = {
+        "cifar10": {"cifar-10-python.tar.gz": tarred(cifar())},
+        "cifar100": {"cifar-100-python.tar.gz": tarred(cifar("cifar100", 12))},
+        "oxford_pet": pet(),
+    }
+    training = small["digits"]["training"] | {"batch_size": 6, "milestones": []}
+    common = {"model": {"name": "resnet8"}, "training": training}
+    sections: dict[str, Any] = {
+        source: {
+            "download": {
+                "source": source,
+                "mirror": f"mirror of {source}",
+                "sha256": {name: sha256(content) for name, content in files.items()},
+            },
+            "data": {"image_size": 8, "mean": None, "std": None},
+            **common,
+        }
+        for source, files in archives.items()
+    }
+    sections["cifar10"]["data"]["validation_fraction"] = 0.25
+    sections["oxford_pet"]["training"] = training | {"crop_size": 8}
+    paths = {"folder": "data/my birds", "zip": "data/birds.zip", "tar": "data/birds.tar.xz"}
+    for name, path in paths.items():
+        data: dict[str, Any] = {"image_size": 8}
+        if name == "tar":
+            data["test_fraction"] = 0.25
+        sections[name] = {"download": {"source": "imagefolder", "path": path}, "data": data}
+        sections[name] |= common
+    changes = small | sections | {"experiments": [*EXPECTED], "methods": ["cutmix"]}
+    clone = new_clone(**changes)
+    root: Path = clone.folder
+    for source, files in archives.items():
+        (root / f"mirror of {source}").mkdir()
+        for name, content in files.items():
+            (root / f"mirror of {source}" / name).write_bytes(content)
+    (root / "data").mkdir()
+    for name, content in _own(plain=False, masks=True).items():
+        path = root / paths["folder"] / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    (root / paths["zip"]).write_bytes(zipped(_own(plain=False, masks=False)))
+    (root / paths["tar"]).write_bytes(tarred(_own(plain=True, masks=True), "w:xz"))
+    clone.run("dvc", "repro")
+    return clone
+
+
+@pytest.mark.parametrize("experiment", EXPECTED)
+def test_a_source_gets_its_report(clone: Any, experiment: str) -> None:
+    counts, has_masks = EXPECTED[experiment]
+    root: Path = clone.folder
+    meta = json.loads((root / "pipeline/prepared" / experiment / "meta.json").read_text())
+    assert meta["counts"] == counts
+    assert meta["has_masks"] == has_masks
+    audit = (root / "audits" / experiment / "audit.md").read_text(encoding="utf-8")
+    assert ("no object masks" in audit) != has_masks
+    report = (root / "reports" / experiment / "report.html").read_text(encoding="utf-8")
+    assert "CutMix" in report
+    assert ("no object masks" in report) != has_masks
+    comparison = json.loads((root / "reports" / experiment / "comparison.json").read_text())
+    assert "cutmix" in json.dumps(comparison)
+
+
+def test_a_second_repro_does_nothing(clone: Any) -> None:
+    assert clone.changed() == set()
