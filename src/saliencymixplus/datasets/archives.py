@@ -46,12 +46,13 @@ class Member:
     read: Callable[[], bytes]
 
 
-def members(path: Path, name: str = "") -> Iterator[Member]:
+def members(path: Path, name: str = "", *, largest: int | None = None) -> Iterator[Member]:
     """Iterate over an archive (zip, tar, tar.gz, tar.bz2, tar.xz; recognised by its content).
 
     Args:
         path: The archive.
         name: What errors call it; default: the file's name.
+        largest: Bytes that a member may have; default: MAX_FILE.
 
     Raises:
         UserError: it is not an archive or is damaged, encrypted or too large when decompressed;
@@ -62,7 +63,7 @@ def members(path: Path, name: str = "") -> Iterator[Member]:
     with _damage_reported(name):
         with path.open("rb") as file:
             is_zip = file.read(2) == b"PK"
-        yield from (_from_zip if is_zip else _from_tar)(path, _Names(name))
+        yield from (_from_zip if is_zip else _from_tar)(path, _Names(name, largest or MAX_FILE))
 
 
 def is_clutter(name: str) -> bool:
@@ -88,8 +89,8 @@ def _damage_reported(archive: str) -> Iterator[None]:
 class _Names:
     """Makes member names safe, and refuses those that cannot be."""
 
-    def __init__(self, archive: str) -> None:
-        self.archive = archive
+    def __init__(self, archive: str, largest: int) -> None:
+        self.archive, self._largest = archive, largest
         self._known: dict[str, str] = {}
         self._files: set[str] = set()
 
@@ -117,8 +118,8 @@ class _Names:
 
     def check_size(self, member: str, size: int, total: int, path: Path) -> None:
         """Refuse a member of ``size`` bytes, or an archive of ``total`` decompressed ones."""
-        if size > MAX_FILE:
-            raise self.refuse(member, f"is larger than {MAX_FILE >> 20} MiB")
+        if size > self._largest:
+            raise self.refuse(member, f"is larger than {self._largest >> 20} MiB")
         if total > FREE_BYTES + MAX_RATIO * path.stat().st_size:
             raise UserError(
                 f"{self.archive} decompresses to more than {MAX_RATIO} times its size: "

@@ -112,12 +112,15 @@ def _png_chunks(content: bytes) -> Iterator[bytes]:
     while at + 12 <= len(content):
         (length,) = struct.unpack_from(">I", content, at)
         name, chunk = content[at + 4 : at + 8], content[at : at + 12 + length]
-        is_whole = zlib.crc32(chunk[4:-4]) == int.from_bytes(chunk[-4:])
         is_critical = not name[0] & 0x20
-        if is_critical or (is_whole and name in (b"tRNS", b"eXIf")):
+        if is_critical or (name in (b"tRNS", b"eXIf") and _is_whole(chunk)):
             yield chunk
         at += 12 + length
     yield content[at:]
+
+
+def _is_whole(chunk: bytes) -> bool:
+    return zlib.crc32(chunk[4:-4]) == int.from_bytes(chunk[-4:])
 
 
 def _jpeg_segments(content: bytes) -> Iterator[bytes]:

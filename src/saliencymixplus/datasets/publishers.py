@@ -16,8 +16,45 @@ class Archive:
     md5: str  # the publisher's, as torchvision records it
 
 
+# Archives that torchvision does not know, or no longer fetches, with their well-known checksums.
+CUB = Archive(
+    "CUB_200_2011.tgz",
+    "https://data.caltech.edu/records/65de6-vp158/files/CUB_200_2011.tgz",
+    "97eceeb196236b17998738112f37df78",
+)
+TINY_IMAGENET = Archive(
+    "tiny-imagenet-200.zip",
+    "https://cs231n.stanford.edu/tiny-imagenet-200.zip",
+    "90528d7ca1a48142e341f4ef8d21d0de",
+)
+AIRCRAFT = Archive(
+    "fgvc-aircraft-2013b.tar.gz",
+    "https://www.robots.ox.ac.uk/~vgg/data/fgvc-aircraft/archives/fgvc-aircraft-2013b.tar.gz",
+    "d4acdd33327262359767eeaa97a4f732",
+)
+_CARS = "https://ai.stanford.edu/~jkrause"
+CARS = (
+    Archive("car_devkit.tgz", f"{_CARS}/cars/car_devkit.tgz", "c3b158d763b6e2245038c8ad08e45376"),
+    Archive("cars_train.tgz", f"{_CARS}/car196/cars_train.tgz", "065e5b463ae28d29e77c1b4b166cfe61"),
+    Archive("cars_test.tgz", f"{_CARS}/car196/cars_test.tgz", "4ce7ebf6a94d07f1952d94dd34c4d501"),
+    Archive(
+        "cars_test_annos_withlabels.mat",
+        f"{_CARS}/car196/cars_test_annos_withlabels.mat",
+        "b0a2b23655a3edd16d84508592a98d10",
+    ),
+)
+_FIXED = {
+    "cub200": (CUB,),
+    "tiny_imagenet": (TINY_IMAGENET,),
+    "aircraft": (AIRCRAFT,),
+    "cars": CARS,
+}
+
+
 def archives_of(source: str) -> tuple[Archive, ...]:
-    """The archives of ``cifar10``, ``cifar100`` or ``oxford_pet``; none for other sources."""
+    """The archives of a published data set; none for ``digits``, ``clutter``, ``imagefolder``."""
+    if source in _FIXED:
+        return _FIXED[source]
     # Imported here: torchvision takes seconds to import, and digits don't need it.
     if source in ("cifar10", "cifar100"):
         from torchvision.datasets import CIFAR10, CIFAR100
@@ -30,7 +67,25 @@ def archives_of(source: str) -> tuple[Archive, ...]:
         return tuple(
             Archive(url.rpartition("/")[2], url, md5) for url, md5 in OxfordIIITPet._RESOURCES
         )
+    if source == "flowers102":
+        from torchvision.datasets import Flowers102
+
+        prefix = Flowers102._download_url_prefix
+        files = Flowers102._file_dict.values()
+        return tuple(Archive(name, f"{prefix}{name}", md5) for name, md5 in files)
+    if source == "food101":
+        from torchvision.datasets import Food101
+
+        return (_over_https(Food101._URL, Food101._MD5),)
+    if source == "stl10":
+        from torchvision.datasets import STL10
+
+        return (_over_https(STL10.url, STL10.tgz_md5),)
     return ()
+
+
+def _over_https(url: str, md5: str) -> Archive:
+    return Archive(url.rpartition("/")[2], url.replace("http://", "https://"), md5)
 
 
 def expected_sha256(settings: DownloadSettings, names: list[str]) -> dict[str, str]:

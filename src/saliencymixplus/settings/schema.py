@@ -27,7 +27,21 @@ class Section(BaseModel):
 class DownloadSettings(Section):
     """Where the images come from."""
 
-    source: Literal["digits", "clutter", "cifar10", "cifar100", "oxford_pet", "imagefolder"]
+    source: Literal[
+        "digits",
+        "clutter",
+        "imagefolder",
+        "cifar10",
+        "cifar100",
+        "oxford_pet",
+        "cub200",
+        "flowers102",
+        "food101",
+        "aircraft",
+        "cars",
+        "tiny_imagenet",
+        "stl10",
+    ]
     path: str | None = None  # imagefolder only: a folder, a zip or a tar(.xz/.gz)
     mirror: str | None = None  # folder or https URL with the publisher's archives
     sha256: dict[str, str] = {}  # archive name -> checksum, for a mirror's repacked archives

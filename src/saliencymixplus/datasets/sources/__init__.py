@@ -1,11 +1,16 @@
 """The kinds of data sets, one file each; ``open_source`` picks by the settings."""
 
+from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 from saliencymixplus.datasets.manifest import Manifest
 from saliencymixplus.datasets.sources.base import Listing, Piece, Source
 from saliencymixplus.errors import UserError
 from saliencymixplus.settings.schema import ClutterSettings, DataSettings
+
+# Each in a file of its name, with a function open_NAME.
+_LISTED = ("cub200", "flowers102", "food101", "aircraft", "cars", "tiny_imagenet")
 
 __all__ = ["Listing", "Piece", "Source", "open_source"]
 
@@ -45,4 +50,12 @@ def open_source(manifest: Manifest, folder: Path, settings: DataSettings) -> Sou
         from saliencymixplus.datasets.sources.folder import Folder
 
         return Folder(folder / manifest.archives[0].name, size, crop=crop)
+    if manifest.source == "stl10":
+        from saliencymixplus.datasets.sources.stl10 import Stl10
+
+        return Stl10(folder, size)
+    if manifest.source in _LISTED:
+        module = import_module(f"{__name__}.{manifest.source}")
+        opener: Callable[..., Source] = getattr(module, f"open_{manifest.source}")
+        return opener(folder, size=size, crop=crop)
     raise UserError(f"{folder} holds {manifest.source!r}, which is not a known source of images")

@@ -1,0 +1,33 @@
+"""Flowers-102 (Nilsback and Zisserman 2008)."""
+
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+
+from saliencymixplus.datasets.sources.listed import Listed, Row
+from saliencymixplus.errors import UserError
+
+_SPLITS = {"train": "trnid", "val": "valid", "test": "tstid"}
+
+
+def open_flowers102(folder: Path, *, size: int, crop: bool) -> Listed:
+    """The official split: 1,020 training, 1,020 validation and 6,149 test images."""
+    from torchvision.datasets import Flowers102
+
+    labels = _matrix(folder / "imagelabels.mat", "labels")
+    rows = [
+        Row(f"jpg/image_{image:05d}.jpg", split, int(labels[image - 1]) - 1)
+        for split, key in _SPLITS.items()
+        for image in _matrix(folder / "setid.mat", key).tolist()
+    ]
+    return Listed([folder / "102flowers.tgz"], rows, Flowers102.classes, size=size, crop=crop)
+
+
+def _matrix(path: Path, key: str) -> np.ndarray:
+    from scipy.io import loadmat
+
+    try:
+        return np.atleast_1d(loadmat(BytesIO(path.read_bytes()), squeeze_me=True)[key])
+    except Exception as error:  # damaged: scipy raises nearly every kind
+        raise UserError(f"cannot read {key!r} of {path.name}: {error}") from error

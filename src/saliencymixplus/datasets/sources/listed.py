@@ -1,0 +1,129 @@
+"""Published data sets whose lists name the pictures in their archives, with split and class."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from saliencymixplus.datasets.archives import members
+from saliencymixplus.datasets.decode import decode
+from saliencymixplus.datasets.sources.base import Listing, Piece
+from saliencymixplus.errors import UserError
+
+
+class Row(NamedTuple):
+    """One picture."""
+
+    member: str  # its name in the archive
+    split: str  # train, val or test
+    label: int  # index into the classes
+
+
+class Listed:
+    """The pictures that ``rows`` name, in that order; others in the archives are left out."""
+
+    def __init__(
+        self,
+        archives: Sequence[Path],
+        rows: Iterable[Row],
+        classes: Sequence[str],
+        *,
+        size: int,
+        crop: bool,
+    ) -> None:
+        """Check the lists; nothing is decoded yet.
+
+        Args:
+            archives: Where the pictures are.
+            rows: In the order of the prepared arrays.
+            classes: By label; a name that occurs twice gets its number.
+            size: Side in pixels that pictures are resized to.
+            crop: As in ``decode.resize``.
+
+        Raises:
+            UserError: a picture is listed twice, has a label without a class, or a class has no
+                training picture.
+        """
+        self._archives, self._size, self._crop = archives, size, crop
+        self._places: dict[str, tuple[str, int]] = {}
+        files: dict[str, list[str]] = {}
+        labels: dict[str, list[int]] = {}
+        for row in rows:
+            if row.member in self._places:
+                raise UserError(f"{archives[0].name}: {row.member} is listed twice")
+            if not 0 <= row.label < len(classes):
+                raise UserError(
+                    f"{archives[0].name}: {row.member} has class {row.label + 1} of {len(classes)}"
+                )
+            in_split = files.setdefault(row.split, [])
+            self._places[row.member] = (row.split, len(in_split))
+            in_split.append(row.member)
+            labels.setdefault(row.split, []).append(row.label)
+        for label, name in enumerate(classes):
+            if label not in labels.get("train", ()):
+                raise UserError(f"{archives[0].name}: class {name!r} has no training picture")
+        names = [
+            name if classes.count(name) == 1 else f"{name} ({label + 1})"
+            for label, name in enumerate(classes)
+        ]
+        self.listing = Listing(
+            tuple(names),
+            {split: tuple(names) for split, names in files.items()},
+            {split: np.array(values, dtype=np.int64) for split, values in labels.items()},
+        )
+
+    def pieces(self) -> Iterator[Piece]:
+        """The pictures in their archives' order."""
+        for archive in self._archives:
+            for member in members(archive):
+                if place := self._places.get(member.name):
+                    content = member.read()
+                    make = partial(decode, content, member.name, self._size, crop=self._crop)
+                    yield Piece(*place, "images", make)
+
+
+def read_members(archive: Path, *names: str) -> list[bytes]:
+    """The contents of some members of an archive, which is read no further than necessary.
+
+    Raises:
+        UserError: one of them is missing.
+    """
+    found: dict[str, bytes] = {}
+    for member in members(archive):
+        if member.name in names:
+            found[member.name] = member.read()
+            if len(found) == len(names):
+                break
+    for name in names:
+        if name not in found:
+            raise UserError(f"{archive.name} lacks {name}: it is not the publisher's archive")
+    return [found[name] for name in names]
+
+
+def read_table(archive: Path, *names: str, columns: int = 2) -> list[list[list[str]]]:
+    """Lists of the form "KEY VALUE" per line, the last column with spaces, for each member.
+
+    Raises:
+        UserError: a member is missing, is not text, or a line has fewer columns.
+    """
+    tables = []
+    for name, content in zip(names, read_members(archive, *names), strict=True):
+        try:
+            lines = [line for line in content.decode("utf-8").splitlines() if line.strip()]
+        except UnicodeDecodeError as error:
+            raise UserError(f"{archive.name}: {name} is not UTF-8 text: {error}") from error
+        table = [line.split(None, columns - 1) for line in lines]
+        for number, fields in enumerate(table, start=1):
+            if len(fields) != columns:
+                raise UserError(f"{archive.name}: {name}, row {number}: {columns} columns expected")
+        tables.append([[field.strip() for field in fields] for fields in table])
+    return tables
+
+
+def number(text: str, archive: Path) -> int:
+    """A whole number of a list, or ``UserError``."""
+    if not (text.isascii() and text.isdecimal()):
+        raise UserError(f"{archive.name}: {text!r} is not a whole number")
+    return int(text)

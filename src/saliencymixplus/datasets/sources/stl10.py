@@ -1,0 +1,63 @@
+"""STL-10, the labelled part (Coates et al. 2011)."""
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from saliencymixplus.datasets.archives import members
+from saliencymixplus.datasets.decode import resize
+from saliencymixplus.datasets.sources.base import Listing, Piece
+from saliencymixplus.errors import UserError
+
+_SIDE = 96
+_UNLABELLED = 4 << 30  # bytes: more than the part of the archive that is not read
+
+
+class Stl10:
+    """The official split: 5,000 training and 8,000 test images of 96×96. No masks."""
+
+    def __init__(self, folder: Path, size: int) -> None:
+        """Read the archive whole: 360 MB of pixels; raises ``UserError`` if it lacks a file."""
+        from torchvision.datasets import STL10
+
+        archive, self._size = folder / STL10.filename, size
+        wanted = {f"{split}_{kind}.bin" for split in ("train", "test") for kind in "Xy"}
+        found: dict[str, bytes] = {}
+        for member in members(archive, largest=_UNLABELLED):
+            parent, _, name = member.name.rpartition("/")
+            if parent == STL10.base_folder and name in wanted | {STL10.class_names_file}:
+                found[name] = member.read()
+                if len(found) == len(wanted) + 1:
+                    break
+        for name in sorted(wanted | {STL10.class_names_file}):
+            if name not in found:
+                raise UserError(f"{archive.name} lacks {name}: it is not the publisher's archive")
+        classes = tuple(found[STL10.class_names_file].decode().split())
+        self._pixels: dict[str, npt.NDArray[np.uint8]] = {}
+        labels = {}
+        for split in ("train", "test"):
+            labels[split] = np.frombuffer(found[f"{split}_y.bin"], np.uint8).astype(np.int64) - 1
+            pixels = np.frombuffer(found[f"{split}_X.bin"], np.uint8)
+            count = len(labels[split])
+            if len(pixels) != count * 3 * _SIDE**2 or not set(labels[split]) <= set(
+                range(len(classes))
+            ):
+                raise UserError(f"{archive.name}: {split}_X.bin and {split}_y.bin do not agree")
+            self._pixels[split] = pixels.reshape(count, 3, _SIDE, _SIDE)
+        files = {
+            split: tuple(f"{split}/{row:04d}" for row in range(len(of_split)))
+            for split, of_split in labels.items()
+        }
+        self.listing = Listing(classes, files, labels)
+
+    def pieces(self) -> Iterator[Piece]:
+        """Each image is stored as three channels, column after column."""
+        for split, pixels in self._pixels.items():
+            for row, values in enumerate(pixels):
+                yield Piece(split, row, "images", partial(self._image, values))
+
+    def _image(self, values: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        return resize(np.ascontiguousarray(values.transpose(2, 1, 0)), self._size)
