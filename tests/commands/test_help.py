@@ -12,7 +12,7 @@ from saliencymixplus.mixing import METHODS
 
 COMMANDS = [
     *("download", "prepare", "resolve", "train", "evaluate", "audit", "compare", "report"),
-    *("preview", "bench", "methods", "models", "experiments", "config", "sync"),
+    *("predict", "preview", "bench", "methods", "models", "experiments", "config", "sync"),
 ]
 
 

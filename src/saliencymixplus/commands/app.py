@@ -13,6 +13,7 @@ from saliencymixplus.commands.config import config
 from saliencymixplus.commands.data import download, prepare, resolve
 from saliencymixplus.commands.evaluate import audit, evaluate
 from saliencymixplus.commands.lists import experiments, methods, models
+from saliencymixplus.commands.predict import predict
 from saliencymixplus.commands.preview import preview
 from saliencymixplus.commands.study import study_cell, study_report
 from saliencymixplus.commands.train import sync, train
@@ -54,6 +55,7 @@ for command in (
     audit,
     compare,
     report,
+    predict,
     preview,
     bench,
     study_cell,

@@ -90,6 +90,12 @@ class DataSettings(Section):
     std: tuple[Positive, Positive, Positive] | None = None
     clutter: ClutterSettings | None = None  # source: clutter; null: its defaults
 
+    def crops(self, source: str) -> bool:
+        """Whether pictures from ``source`` that are not square are cropped, not squashed."""
+        if self.resize is None:
+            return source == "imagefolder"
+        return self.resize == "crop"
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if (self.mean is None) != (self.std is None):

@@ -27,9 +27,7 @@ def open_source(manifest: Manifest, folder: Path, settings: DataSettings) -> Sou
         UserError: it does not hold what it should; the message names the file or class.
     """
     size = settings.image_size
-    crop = settings.resize == "crop" or (
-        settings.resize is None and manifest.source == "imagefolder"
-    )
+    crop = settings.crops(manifest.source)
     if manifest.source == "digits":
         from saliencymixplus.datasets.sources.digits import Digits
 

@@ -1,0 +1,91 @@
+"""``predict``: classes of new pictures by a trained run."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from saliencymixplus.commands.options import Device, print_json
+
+FORMATS = ("table", "csv", "json")
+_SHOWN_ON_SHEET = 24
+
+
+def _format(value: str) -> str:
+    if value not in FORMATS:
+        raise typer.BadParameter(f"{value!r} is not one of {', '.join(FORMATS)}")
+    return value
+
+
+def predict(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")],
+    paths: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="PATH", help="Pictures, folders or archives; - reads a list from the input."
+        ),
+    ],
+    weights: Annotated[
+        str, typer.Option(metavar="NAME", help="last, best_validation or another that RUN has.")
+    ] = "last",
+    top: Annotated[int, typer.Option(min=1, metavar="INT", help="Classes for each picture.")] = 3,
+    format_: Annotated[
+        str,
+        typer.Option("--format", metavar="NAME", callback=_format, help="table, csv or json."),
+    ] = "table",
+    sheet: Annotated[
+        Path | None,
+        typer.Option(metavar="PNG", help="Draw the least certain pictures, 24 at most."),
+    ] = None,
+    cam: Annotated[
+        bool, typer.Option("--cam", help="Show on the sheet what the network looked at.")
+    ] = False,
+    device: Device = "auto",
+) -> None:
+    """Classify pictures with a trained run.
+
+    They are preprocessed as the run's test images were. A picture that cannot be read is named with
+    the reason; the others are classified, and the exit code is 1.
+    """
+    from saliencymixplus.errors import UserError
+
+    if cam and sheet is None:
+        raise UserError("--cam draws on the sheet: give --sheet FILE.png too")
+    listed = [line.rstrip("\r\n") for line in sys.stdin] if "-" in paths else []
+    named = [Path(path) for path in [*(p for p in paths if p != "-"), *listed] if path]
+
+    from PIL import Image
+
+    from saliencymixplus.engine.device import choose_device
+    from saliencymixplus.files import write_atomically
+    from saliencymixplus.inference.collect import pictures
+    from saliencymixplus.inference.predict import (
+        Predictor,
+        as_table,
+        contact_sheet,
+        least_certain,
+    )
+    from saliencymixplus.runs.read import load_run
+
+    trained = load_run(run)
+    predictor = Predictor(trained, weights, choose_device(device), activations=cam)
+    found = list(predictor(pictures(named), top))
+    if format_ == "json":
+        print_json([prediction.as_json() for prediction in found], sys.stdout)
+    elif format_ == "csv":
+        typer.echo(as_table(found).csv(), nl=False)
+    else:
+        from rich.console import Console
+
+        Console(width=100).print(as_table(found, short=True).rich())
+    doubtful = least_certain(found, _SHOWN_ON_SHEET)
+    if sheet and doubtful:
+        image = Image.fromarray(contact_sheet(doubtful, f"Least certain of {len(found)}"))
+        write_atomically(sheet, lambda part: image.save(part, format="PNG"))
+        typer.echo(f"sheet: {sheet}", err=format_ != "table")
+    errors = [prediction.error for prediction in found if prediction.error]
+    for error in errors:
+        typer.echo(f"error: {error}", err=True)
+    if errors:
+        raise typer.Exit(1)

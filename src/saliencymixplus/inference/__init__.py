@@ -1,0 +1,1 @@
+"""Use a trained network: classes of new pictures, and files that other programs can run."""

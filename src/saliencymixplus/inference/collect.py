@@ -1,0 +1,62 @@
+"""Finding the pictures that the user names: files, folders, archives."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+
+from saliencymixplus.datasets.archives import is_clutter, members
+from saliencymixplus.datasets.formats import EXTENSIONS
+from saliencymixplus.errors import UserError
+
+_ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".tbz2", ".xz", ".txz")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture file; ``name`` is its path, below that of its archive if it is in one."""
+
+    name: str
+    content: bytes
+
+
+def pictures(paths: Iterable[Path]) -> Iterator[Picture]:
+    """The pictures at ``paths``: files as they are named, those of folders and archives by name.
+
+    Raises:
+        UserError: a path does not exist or cannot be read, or a folder or archive holds none.
+    """
+    for path in paths:
+        if path.is_dir():
+            below = sorted(
+                file
+                for file in path.rglob("*")
+                if file.is_file()
+                and _is_picture(file)
+                and not is_clutter(file.relative_to(path).as_posix())
+            )
+            if not below:
+                raise UserError(f"{path} holds no pictures ({', '.join(EXTENSIONS)})")
+            for file in below:
+                yield Picture(str(file), _read(file))
+        elif path.suffix.lower() in _ARCHIVES and path.is_file():
+            count = 0
+            for member in members(path):
+                named = PurePath(member.name)
+                if not member.is_folder and _is_picture(named) and not is_clutter(member.name):
+                    count += 1
+                    yield Picture(f"{path}/{member.name}", member.read())
+            if not count:
+                raise UserError(f"{path} holds no pictures ({', '.join(EXTENSIONS)})")
+        else:
+            yield Picture(str(path), _read(path))
+
+
+def _is_picture(path: PurePath) -> bool:
+    return path.suffix.lower() in EXTENSIONS
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from error

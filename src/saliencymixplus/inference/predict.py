@@ -1,0 +1,171 @@
+"""Classify pictures with a trained run, preprocessed exactly as its test images were."""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from saliencymixplus.datasets.decode import decode, decoding
+from saliencymixplus.errors import UserError
+from saliencymixplus.evaluation.classifier import PixelClassifier
+from saliencymixplus.evaluation.localisation import class_activation_maps, feature_module
+from saliencymixplus.inference.collect import Picture
+from saliencymixplus.pictures.drawing import GREY, INK, heat, panel_size, scaled
+from saliencymixplus.pictures.layout import Cell, CellRow, draw_rows, fitting, wrapped
+from saliencymixplus.runs.read import Run
+from saliencymixplus.tables import Column, Table, Value, number
+
+Pixels = NDArray[np.uint8]
+_AT_ONCE = 64
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the network makes of one picture."""
+
+    name: str
+    classes: tuple[str, ...] = ()  # most probable first
+    probabilities: tuple[float, ...] = ()
+    error: str = ""  # why the picture could not be read; then nothing else is there
+    pixels: Pixels | None = None  # as the network saw it, before normalisation (S, S, 3)
+    activation: NDArray[np.float32] | None = None  # Grad-CAM of the first class (S, S)
+
+    def as_json(self) -> dict[str, Any]:
+        """The picture, and either its classes with their probabilities or the error."""
+        if self.error:
+            return {"picture": self.name, "error": self.error}
+        ranked = zip(self.classes, self.probabilities, strict=True)
+        named = [{"class": name, "probability": round(value, 6)} for name, value in ranked]
+        return {"picture": self.name, "classes": named}
+
+
+class Predictor:
+    """The network of a run with its preprocessing.
+
+    Args:
+        run: the finished training.
+        which: which of its weights, such as ``last`` or ``best_validation``.
+        device: where it computes.
+        activations: also compute Grad-CAM maps (Selvaraju et al. 2017, arXiv:1610.02391).
+
+    Raises:
+        UserError: there are no such weights; or maps are asked of a network without feature maps.
+    """
+
+    def __init__(
+        self, run: Run, which: str, device: torch.device, *, activations: bool = False
+    ) -> None:
+        side = run.input_size[0]
+        self.classes: Sequence[str] = run.data.classes
+        self._size = run.data.image_size[0]
+        self._crop = run.settings.data.crops(run.settings.download.source)
+        model = run.model(which)
+        self._classifier = PixelClassifier(model, run.data.mean, run.data.std, side).to(device)
+        self._layer: str | None = None
+        if activations:
+            blank = torch.zeros(2, 3, side, side, device=device)
+            self._layer = feature_module(self._classifier, blank)
+            if self._layer is None:
+                raise UserError(
+                    f"{run.settings.model.name} has no feature maps to draw: leave out --cam"
+                )
+
+    def __call__(self, pictures: Iterable[Picture], top: int) -> Iterator[Prediction]:
+        """Predictions in the order of ``pictures``, each with its ``top`` classes."""
+        waiting = iter(pictures)
+        with decoding():
+            while chunk := list(islice(waiting, _AT_ONCE)):
+                yield from self._predicted(chunk, top)
+
+    def _predicted(self, chunk: list[Picture], top: int) -> list[Prediction]:
+        read: dict[int, Pixels] = {}
+        found: dict[int, Prediction] = {}
+        for place, picture in enumerate(chunk):
+            try:
+                read[place] = decode(picture.content, picture.name, self._size, crop=self._crop)
+            except UserError as error:  # one bad picture must not cost the others
+                found[place] = Prediction(picture.name, error=str(error))
+        if read:
+            found |= self._classified(chunk, read, top)
+        return [found[place] for place in range(len(chunk))]
+
+    def _classified(
+        self, chunk: list[Picture], read: dict[int, Pixels], top: int
+    ) -> dict[int, Prediction]:
+        pixels = self._classifier.pixels(np.stack(list(read.values())))
+        with torch.inference_mode():
+            shares = self._classifier(pixels).softmax(1)
+        values, order = shares.topk(min(top, shares.shape[1]), dim=1)
+        maps: list[NDArray[np.float32] | None] = [None] * len(read)
+        if self._layer is not None:
+            # Labels and pixels made in inference mode could not take part in a gradient.
+            cams = class_activation_maps(
+                self._classifier, pixels.clone(), order[:, 0].clone(), self._layer
+            )
+            cams = torch.nn.functional.interpolate(
+                cams[:, None], size=pixels.shape[2:], mode="bilinear"
+            )[:, 0]
+            maps = [*cams.cpu().numpy()]
+        shown = (pixels * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+        return {
+            place: Prediction(
+                name=chunk[place].name,
+                classes=tuple(self.classes[k] for k in order[row].tolist()),
+                probabilities=tuple(values[row].tolist()),
+                pixels=shown[row],
+                activation=maps[row],
+            )
+            for row, place in enumerate(read)
+        }
+
+
+def least_certain(predictions: Sequence[Prediction], count: int) -> list[Prediction]:
+    """The ``count`` predictions whose first class is least probable, the least certain first."""
+    able = [found for found in predictions if not found.error]
+    return sorted(able, key=lambda found: found.probabilities[0])[:count]
+
+
+def as_table(predictions: Sequence[Prediction], *, short: bool = False) -> Table:
+    """A row per picture that could be read: its classes with their probabilities in percent.
+
+    ``short`` leaves out the folder that all have in common.
+    """
+    able = [found for found in predictions if not found.error]
+    columns = [Column("picture", "left")]
+    for rank in range(1, max((len(found.classes) for found in able), default=1) + 1):
+        columns.append(Column(f"class {rank}", "left"))
+        columns.append(Column(f"percent {rank}", format=lambda value: number(value, 1)))
+    parents = [os.path.dirname(found.name) for found in able]  # noqa: PTH120 - not all are paths
+    common = os.path.commonpath(parents) if short and able and all(parents) else ""
+    rows: list[list[Value]] = []
+    for found in able:
+        cells: list[Value] = [found.name[len(common) :].lstrip("/\\") if common else found.name]
+        for name, share in zip(found.classes, found.probabilities, strict=True):
+            cells += [name, 100.0 * share]
+        rows.append(cells)
+    return Table(columns, rows)
+
+
+def contact_sheet(predictions: Sequence[Prediction], title: str) -> Pixels:
+    """The predictions as panels with their classes, uint8 (height, width, 3).
+
+    Where a prediction has an activation map, it is drawn over the picture.
+    """
+    cells, width = [], 1
+    for found in predictions:
+        assert found.pixels is not None
+        size = panel_size(*found.pixels.shape[:2])
+        width = size[1]
+        panel = found.pixels if found.activation is None else heat(found.pixels, found.activation)
+        text = f"{found.classes[0]} {found.probabilities[0]:.0%}"
+        name = found.name.replace("\\", "/").rsplit("/", 1)[-1]
+        captions = [*wrapped(text, INK, size[1], lines=1), *wrapped(name, GREY, size[1], lines=1)]
+        cells.append(Cell(scaled(panel, size), captions))
+    columns = min(8, fitting(width))
+    rows = [CellRow(cells[i : i + columns]) for i in range(0, len(cells), columns)]
+    return draw_rows(rows, title=title)

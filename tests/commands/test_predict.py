@@ -1,0 +1,39 @@
+"""``predict``: its formats, its sheet, and what it refuses."""
+
+import csv
+import io
+import json
+
+from PIL import Image
+
+from saliencymixplus.datasets.prepared import load_prepared
+
+
+def test_the_command(cli, ready, tmp_path, monkeypatch):
+    folder, images = ready.run, tmp_path / "pictures"
+    images.mkdir()
+    for row, pixels in enumerate(load_prepared(ready.prepared).split("test").images[:10]):
+        Image.fromarray(pixels).save(images / f"{row}.png")
+    done = cli("predict", str(folder), str(images), "--format", "json", "--top", "2")
+    assert done.code == 0
+    listed = json.loads(done.out)
+    assert len(listed) == 10
+    assert len(listed[0]["classes"]) == 2
+    done = cli("predict", str(folder), str(images), "--format", "csv", "--top", "1")
+    rows = list(csv.DictReader(io.StringIO(done.out)))
+    assert [row["class 1"] for row in rows] == [one["classes"][0]["class"] for one in listed]
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{images / '3.png'}\n"))
+    done = cli("predict", str(folder), "-", "--sheet", str(tmp_path / "sheet.png"), "--cam")
+    assert done.code == 0
+    assert "3.png" in done.out
+    assert Image.open(tmp_path / "sheet.png").size[0] > 100
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    done = cli("predict", str(folder), str(tmp_path / "bad.png"), str(images / "1.png"))
+    assert done.code == 1
+    assert "1.png" in done.out
+    assert "bad.png" in done.err
+    done = cli("predict", str(folder), str(images), "--cam")
+    assert done.code == 1
+    assert "--sheet" in done.err
+    done = cli("predict", str(folder), str(images), "--weights", "lasst")
+    assert "did you mean 'last'" in done.err

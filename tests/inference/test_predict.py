@@ -1,0 +1,109 @@
+"""Predictions for new pictures: the same as the evaluation's, in every form they are given."""
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from saliencymixplus.datasets.prepared import load_prepared
+from saliencymixplus.errors import UserError
+from saliencymixplus.evaluation.classifier import PixelClassifier, predict
+from saliencymixplus.inference.collect import pictures
+from saliencymixplus.inference.predict import (
+    Predictor,
+    as_table,
+    contact_sheet,
+    least_certain,
+)
+from saliencymixplus.runs.read import load_run
+from saliencymixplus.settings import RuntimeSettings
+from saliencymixplus.training.trainer import train
+from tests.helpers import run_settings, write_prepared
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
+    """A run, its prepared data, and its test images as PNG files."""
+    folder = tmp_path_factory.mktemp("predict")
+    prepared, run = write_prepared(folder / "prepared"), folder / "run"
+    how = RuntimeSettings(device="cpu", tracker="none", progress="none")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SALIENCYMIXPLUS_STATE", str(folder / "state"))
+        train(run_settings("none", epochs=1), prepared, run, how)
+    split = load_prepared(prepared).split("test")
+    (folder / "pictures").mkdir()
+    for row in range(10):
+        Image.fromarray(split.images[row]).save(folder / "pictures" / f"{row}.png")
+    return run, prepared, folder / "pictures"
+
+
+def test_probabilities_are_those_of_the_evaluation(trained: tuple[Path, Path, Path]) -> None:
+    folder, prepared, images = trained
+    run, data = load_run(folder), load_prepared(prepared)
+    found = list(Predictor(run, "last", CPU)(pictures([images]), top=2))
+    side = run.input_size[0]
+    classifier = PixelClassifier(run.model("last"), data.meta.mean, data.meta.std, side)
+    expected = predict(classifier, data.split("test").images[:10], 10).softmax(1)
+    for row, prediction in enumerate(found):
+        values, order = expected[row].topk(2)
+        assert prediction.name.endswith(f"{row}.png")
+        assert prediction.classes == tuple(run.data.classes[k] for k in order)
+        assert prediction.probabilities == pytest.approx(values.tolist(), abs=1e-6)
+
+
+def test_files_folders_and_archives_give_the_same(
+    trained: tuple[Path, Path, Path], tmp_path: Path
+) -> None:
+    _, _, images = trained
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
+        for file in sorted(images.iterdir()):
+            archive.write(file, f"deep/{file.name}")
+        archive.writestr("__MACOSX/._0.png", b"clutter")
+        archive.writestr("notes.txt", b"not a picture")
+    contents = [[p.content for p in pictures([images])]]
+    contents.append([p.content for p in pictures([tmp_path / "all.zip"])])
+    contents.append([p.content for p in pictures(sorted(images.iterdir()))])
+    assert contents[0] == contents[1] == contents[2]
+    assert len(contents[0]) == 10
+    (tmp_path / "empty").mkdir()
+    for path, words in {"empty": "holds no pictures", "absent.png": "cannot read"}.items():
+        with pytest.raises(UserError, match=words):
+            list(pictures([tmp_path / path]))
+
+
+def test_a_bad_picture_costs_none_of_the_others(
+    trained: tuple[Path, Path, Path], tmp_path: Path
+) -> None:
+    folder, _, images = trained
+    (tmp_path / "bad.png").write_bytes(b"\x89PNG but no more")
+    paths = [images / "0.png", tmp_path / "bad.png", images / "1.png"]
+    found = list(Predictor(load_run(folder), "last", CPU)(pictures(paths), top=1))
+    assert [bool(prediction.error) for prediction in found] == [False, True, False]
+    assert found[1].as_json() == {"picture": str(paths[1]), "error": found[1].error}
+    assert len(as_table(found).rows) == 2
+    assert [len(row) for row in as_table(found).rows] == [3, 3]
+    assert (
+        least_certain(found, 5)[0].probabilities[0] <= least_certain(found, 5)[1].probabilities[0]
+    )
+
+
+def test_the_sheet_shows_pictures_and_what_was_looked_at(
+    trained: tuple[Path, Path, Path],
+) -> None:
+    folder, _, images = trained
+    plain, looked = (
+        list(Predictor(load_run(folder), "last", CPU, activations=maps)(pictures([images]), 1))
+        for maps in (False, True)
+    )
+    assert plain[0].activation is None
+    assert looked[0].activation is not None
+    assert looked[0].activation.shape == looked[0].pixels.shape[:2]  # type: ignore[union-attr]
+    assert looked[0].probabilities == pytest.approx(plain[0].probabilities)
+    first, second = contact_sheet(plain, "title"), contact_sheet(looked, "title")
+    assert first.shape == second.shape
+    assert np.any(first != second)
