@@ -204,6 +204,20 @@ def test_a_damaged_record_of_a_dead_run_stops_nobody(
     assert room.epochs() == [1]
 
 
+def test_a_damaged_history_of_a_dead_run_stops_nobody(room: Any) -> None:
+    damaged, whole = room.start(seed=0).epochs(1), room.start(seed=1).epochs(1)
+    for training in (damaged, whole):
+        training.crash()
+        assert training.tracker.finish("KILLED", timeout=0) is False
+    (damaged.folder / "history.csv").write_text("epoch\nnonsense\n")
+    lines: list[str] = []
+    sync(lines.append)
+    assert len([line for line in lines if "set aside" in line]) == 1
+    assert room.statuses().count("KILLED") >= 1
+    sync(lines.append)
+    assert len([line for line in lines if "set aside" in line]) == 1
+
+
 def test_a_damaged_tracking_json_of_ones_own_costs_one_line(
     room: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:

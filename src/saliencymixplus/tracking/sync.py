@@ -43,50 +43,43 @@ def send_all(store: Store, report: Callable[[str], None]) -> list[str]:
     """Send every record that no other process holds; returns why some could not be sent."""
     failures = []
     for folder in _records():
-        lock = FileLock(folder / LOCK)
         try:
-            lock.acquire(timeout=0)
+            with FileLock(folder / LOCK, timeout=0):
+                _send(folder, store, report)
         except Timeout:
             report(f"{folder.name}: a running process sends its own records")
-            continue
-        try:
-            _send(folder, store, report)
         except Exception as error:  # whatever a server, a network or a disk can do
             failures.append(f"MLflow ({store.address}): {brief(error)}")
-        finally:
-            lock.release()
     return failures
 
 
 def _send(folder: Path, store: Store, report: Callable[[str], None]) -> None:
+    """Send a record that no process holds. What is damaged must not stop the others."""
     if not (folder / CARD).is_file():
         return  # another process sent it meanwhile
     try:
         card = read_card(folder)
+        name = f"{card.experiment} · {card.run_name}"
+        if card.store != store.address.name:
+            report(f"{name}: belongs to {card.store}: set MLFLOW_TRACKING_URI to send it there")
+            return
+        if card.status == "RUNNING":  # killed: a running process would hold the lock
+            card = ended(card, "KILLED")
+        if sent := Projection(folder, store, report).send(card):
+            report(f"{name}: {sent} metrics and files sent")
+    except RunDeletedError:
+        report(f"{name}: its MLflow run was deleted; its records are dropped")
     except UserError as error:
         set_aside(folder)
         report(f"{error}; set aside as {CARD}.damaged")
         return
-    name = f"{card.experiment} · {card.run_name}"
-    if card.store != store.address.name:
-        report(f"{name}: belongs to {card.store}: set MLFLOW_TRACKING_URI to send it there")
-        return
-    if card.status == "RUNNING":  # killed: a running process would hold the lock
-        card = ended(card, "KILLED")
-    try:
-        sent = Projection(folder, store, report).send(card)
-    except RunDeletedError:
-        report(f"{name}: its MLflow run was deleted; its records are dropped")
-        sent = 0
-    if sent:
-        report(f"{name}: {sent} metrics and files sent")
-    if folder.parent == unsent_root():
+    if folder.parent == unsent_root():  # a state folder is needed to resume the run
         shutil.rmtree(folder)
-    # A state folder is needed to resume the run.
 
 
 def _records() -> Iterator[Path]:
     """The records, the oldest first: unsent ones, and the state folders of unfinished runs."""
     roots = (unsent_root(), workspace.state_root() / "runs")
     cards = [card for root in roots for card in root.glob(f"*/{CARD}")]
-    return iter(path.parent for path in sorted(cards, key=lambda path: path.stat().st_mtime))
+    cards.sort(key=lambda card: card.stat().st_mtime if card.exists() else 0.0)
+    return iter(card.parent for card in cards)

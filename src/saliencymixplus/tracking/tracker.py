@@ -82,7 +82,7 @@ class MLflowTracker(Tracker):
 
     @property
     def reference(self) -> dict[str, Any]:
-        return content_of(self.worker.card)
+        return content_of(ended(self.worker.card, "FINISHED"))
 
     @property
     def url_hint(self) -> str | None:
