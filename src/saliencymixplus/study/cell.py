@@ -2,7 +2,7 @@
 
 import csv
 import multiprocessing
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, fields
 from functools import partial
@@ -109,14 +109,16 @@ def write_rows(path: Path, rows: list[Row]) -> None:
 
 def _trained(
     runs: list[RunSettings], folders: list[Path], prepared: Path, jobs: int
-) -> list[dict[str, Any]]:
+) -> Iterator[dict[str, Any]]:
+    """The summary of each run, in order, as soon as it is there."""
     work = [
         partial(train, run, prepared, folder, RuntimeSettings(tracker="none", progress="none"))
         for run, folder in zip(runs, folders, strict=True)
     ]
     if jobs == 1:
-        return [task() for task in work]
+        yield from (task() for task in work)
+        return
     # Not forked: torch's threads do not survive it.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(jobs, len(work)), context) as pool:
-        return [future.result() for future in [pool.submit(task) for task in work]]
+        yield from (future.result() for future in [pool.submit(task) for task in work])
