@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from saliencymixplus.commands.options import (
+    DEFAULT_EXPERIMENT,
     DEFAULT_PARAMS,
     Device,
     Experiment,
@@ -17,7 +18,7 @@ from saliencymixplus.commands.options import (
 
 
 def bench(
-    experiment: Experiment = "digits",
+    experiment: Experiment = DEFAULT_EXPERIMENT,
     model: Annotated[
         str | None, typer.Option(metavar="NAME", help="Default: EXPERIMENT's.", show_default=False)
     ] = None,

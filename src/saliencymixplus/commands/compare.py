@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from saliencymixplus.commands.options import (
+    DEFAULT_EXPERIMENT,
     DEFAULT_PARAMS,
     AsJson,
     Experiment,
@@ -23,7 +24,7 @@ from saliencymixplus.workspace import project_path
 
 def compare(
     runs: Runs = None,
-    experiment: Experiment = "digits",
+    experiment: Experiment = DEFAULT_EXPERIMENT,
     baseline: Annotated[
         str, typer.Option(metavar="NAME", help="The recipe that the others are compared with.")
     ] = "none",
@@ -50,7 +51,7 @@ def compare(
 
 
 def report(
-    experiment: Experiment = "digits",
+    experiment: Experiment = DEFAULT_EXPERIMENT,
     output: Annotated[Path | None, typer.Option(help="Default: reports/EXPERIMENT.")] = None,
     prepared: Annotated[
         Path | None,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from saliencymixplus.commands.options import (
+    DEFAULT_EXPERIMENT,
     DEFAULT_PARAMS,
     AsJson,
     Experiment,
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def config(
-    experiment: Experiment = "digits",
+    experiment: Experiment = DEFAULT_EXPERIMENT,
     mix_aug: Annotated[
         str, typer.Option(metavar="NAME", help="As for train.", autocompletion=complete_mixes)
     ] = "saliencymixplus",

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from saliencymixplus.commands.options import (
+    DEFAULT_EXPERIMENT,
     DEFAULT_PARAMS,
     Experiment,
     Overrides,
@@ -15,7 +16,7 @@ from saliencymixplus.commands.options import (
 
 
 def download(
-    experiment: Experiment = "digits",
+    experiment: Experiment = DEFAULT_EXPERIMENT,
     output: Annotated[
         Path | None, typer.Option(help="Default: a cache in .saliencymixplus/.")
     ] = None,
@@ -34,7 +35,7 @@ def download(
 
 
 def prepare(
-    experiment: Experiment = "digits",
+    experiment: Experiment = DEFAULT_EXPERIMENT,
     source: Annotated[
         Path | None, typer.Option(help="What `download` left. Default: its cache.")
     ] = None,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from saliencymixplus.commands.options import (
+    DEFAULT_EXPERIMENT,
     DEFAULT_PARAMS,
     AsJson,
     Device,
@@ -31,11 +32,20 @@ HEADLINES = ("top1_error", "top5_error", "nll", "ece", "mean_corruption_error")
 
 
 def evaluate(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")],
+    run: Annotated[
+        Path | None,
+        typer.Argument(metavar="RUN", help="A run's folder. Else --mix-aug says which runs."),
+    ] = None,
+    experiment: Experiment = DEFAULT_EXPERIMENT,
+    mix_aug: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="The pipeline's runs of this method, every seed."),
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option(
-            help="Default: RUN/evaluation; for a run of the pipeline below outputs/evaluations/."
+            help="Default: RUN/evaluation; for a run of the pipeline below outputs/evaluations/. "
+            "With --mix-aug, the evaluations go to OUTPUT/seed0 and so on."
         ),
     ] = None,
     prepared: Prepared = None,
@@ -45,25 +55,33 @@ def evaluate(
     params: ParamsFile = DEFAULT_PARAMS,
     set_: Overrides = [],  # noqa: B006
 ) -> None:
-    """Measure a trained run: accuracy, calibration, robustness, localisation."""
+    """Measure trained runs: accuracy, calibration, robustness, localisation."""
     loaded = load(params, set_)
+    if (run is None) == (mix_aug is None):
+        raise UserError("name a RUN, or a method with --mix-aug whose runs are measured")
+    runs = [run] if run else loaded.run_folders(experiment, [loaded.mix(mix_aug or "").name])
     how = runtime(device=device, tracker=tracker)
 
     from saliencymixplus.evaluation.evaluate import evaluate as measure
     from saliencymixplus.evaluation.read import default_output
     from saliencymixplus.runs.read import load_run
 
-    trained = load_run(run)
-    folder = output or default_output(run)
-    check_folder(folder, "evaluation.json")
+    found: dict[str, dict[str, float]] = {}
     with only_json(as_json) as show:
-        data = prepared or _data_of(trained.settings, loaded)
-        metrics = measure(run, data, folder, loaded.top.evaluation, how)
-        show(metrics)
-        for name in HEADLINES:
-            if name in metrics:
-                typer.echo(f"{name:<22}{metrics[name]:8.3f}")
-        typer.echo(f"evaluation: {folder}")
+        for each in runs:
+            trained = load_run(each).settings
+            folder = output or default_output(each)
+            if run is None and output:
+                folder = output / each.name
+            check_folder(folder, "evaluation.json")
+            data = prepared or _data_of(trained, loaded)
+            metrics = measure(each, data, folder, loaded.top.evaluation, how)
+            found[str(each)] = metrics
+            for name in HEADLINES:
+                if name in metrics:
+                    typer.echo(f"{name:<22}{metrics[name]:8.3f}")
+            typer.echo(f"evaluation: {folder}")
+        show(found if run is None else metrics)
 
 
 def _data_of(trained: "RunSettings", params: "Params") -> Path:
@@ -90,7 +108,7 @@ def _data_of(trained: "RunSettings", params: "Params") -> Path:
 
 def audit(
     runs: Runs = None,
-    experiment: Experiment = "digits",
+    experiment: Experiment = DEFAULT_EXPERIMENT,
     mix_aug: MixAugs = None,
     output: Annotated[Path | None, typer.Option(help="Default: audits/EXPERIMENT.")] = None,
     prepared: Prepared = None,

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 RECIPE = "Recipe (default: params.yaml)"
 RUNTIME = "How to run"
 DEFAULT_PARAMS = Path("params.yaml")
+DEFAULT_EXPERIMENT = "clutter"  # what `dvc repro` runs
 
 
 def method_names() -> list[str]:

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from saliencymixplus.commands.options import (
+    DEFAULT_EXPERIMENT,
     DEFAULT_PARAMS,
     Experiment,
     Overrides,
@@ -30,7 +31,7 @@ def preview(
             "make a gallery without the maps. Default: the methods of params.yaml.",
         ),
     ] = None,
-    experiment: Experiment = "digits",
+    experiment: Experiment = DEFAULT_EXPERIMENT,
     run: Annotated[
         Path | None, typer.Option(help="A trained run, for the network's own saliency.")
     ] = None,

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from saliencymixplus.commands.options import (
+    DEFAULT_EXPERIMENT,
     DEFAULT_PARAMS,
     RECIPE,
     RUNTIME,
@@ -41,7 +42,7 @@ def train(
             help=f"{', '.join(method_names())} or a recipe under `mix:` in params.yaml.",
         ),
     ] = "saliencymixplus",
-    experiment: Experiment = "digits",
+    experiment: Experiment = DEFAULT_EXPERIMENT,
     seed: Seed = 0,
     output: Annotated[
         Path | None,
