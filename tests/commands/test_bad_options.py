@@ -7,6 +7,7 @@ import typer
 
 from saliencymixplus.commands.app import app
 
+CELL = ["study-cell", "--object-size", "8", "--train-digits", "40", "--output", "out"]
 CASES = [
     (["tran"], "tran"),
     (["train", "--mix-agu", "cutmix"], "--mix-agu"),
@@ -34,6 +35,7 @@ CASES = [
     (["train", "--mix-prob", "1.5"], "mix_prob"),
     (["train", "--mix-prob", "-0.5"], "mix_prob"),
     (["train", "--mix-prob", "nan"], "mix_prob"),
+    (["train", "--start_mixaugmentation", "1000"], "mix_start"),
     (["train", "--mix-start", "-1"], "mix_start"),
     (["train", "--start-mixaugmentation", "soon"], "--mix-start"),
     (["train", "--dry-run", "--epochs", "0"], "epochs"),
@@ -85,7 +87,7 @@ CASES = [
     (["download", "--output"], "--output"),
     (["download", "--params", "missing.yaml"], "missing.yaml"),
     (["download", "--set", "digits.download.source=mnist"], "digits.download.source"),
-    (["download", "--set", "digits.download.mirror=nowhere"], "download.mirror"),
+    (["download", "--set", "clutter.download.mirror=nowhere"], "download.mirror"),
     (["download", "--set", "cifar10.download.mirror=nowhere", "--dataset", "cifar10"], "nowhere"),
     (
         ["download", "--set", "cifar10.download.mirror=http://far.example", "--dataset", "cifar10"],
@@ -105,6 +107,9 @@ CASES = [
     (["resolve", "--output", "out", "--of", "everything"], "everything"),
     (["evaluate", "nowhere", "--json"], "nowhere"),
     (["evaluate", "nowhere"], "nowhere"),
+    (["evaluate", "--mix-aug", "cutmx"], "did you mean 'cutmix'"),
+    (["evaluate", "nowhere", "--mix-aug", "cutmix"], "RUN"),
+    (["evaluate", "--mix-aug", "cutmix", "--experiment", "nothing"], "nothing"),
     (["evaluate", "params.yaml"], "params.yaml"),
     (["evaluate", "."], "."),
     (["evaluate"], "RUN"),
@@ -115,6 +120,13 @@ CASES = [
     (["evaluate", ".", "--tracker", "wandb"], "--tracker"),
     (["evaluate", ".", "--params", "missing.yaml"], "missing.yaml"),
     (["evaluate", ".", "--set", "evaluation.batch_size=0"], "evaluation.batch_size"),
+    ([*CELL, "--object-size", "17"], "image_size"),
+    ([*CELL, "--train-digits", "19"], "train_digits"),
+    ([*CELL, "--jobs", "0"], "--jobs"),
+    ([*CELL, "--params", "missing.yaml"], "missing.yaml"),
+    ([*CELL, "--set", "study=null"], "study"),
+    ([*CELL, "--set", "study.methods=[cutmx]"], "did you mean 'cutmix'"),
+    (["study-report", "nowhere", "--output", "out"], "nowhere"),
     (["audit", "--experiment", "nothing"], "nothing"),
     (["audit", "nowhere"], "nowhere"),
     (["audit", "--mix-aug", "cutmx"], "did you mean 'cutmix'"),
@@ -125,7 +137,7 @@ CASES = [
     (["audit", "nowhere", "--json"], "nowhere"),
     (["audit", "--set", "audit.images=0"], "audit.images"),
     (["compare", "nowhere"], "nowhere"),
-    (["compare"], "digits"),
+    (["compare"], "clutter"),
     (["compare", "--experiment", "nothing"], "nothing"),
     (["compare", "nowhere", "--baseline"], "--baseline"),
     (["compare", "--output"], "--output"),

@@ -16,7 +16,7 @@ def study_cell(
     train_digits: Annotated[int, typer.Option(help="Digits to train on.")],
     output: Annotated[Path, typer.Option(help="Folder of the cell.")],
     jobs: Annotated[
-        int | None, typer.Option(help="Trainings at once. Default: one per processor core.")
+        int | None, typer.Option(min=1, help="Trainings at once. Default: one per processor core.")
     ] = None,
     params: ParamsFile = DEFAULT_PARAMS,
     set_: Overrides = [],  # noqa: B006
