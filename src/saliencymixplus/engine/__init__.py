@@ -1,1 +1,1 @@
-"""Everything that decides a weight: order, step, capture, optimiser, schedule, the epoch."""
+"""Everything that decides a weight: order, step, capture, optimizer, schedule, the epoch."""

@@ -1,1 +1,1 @@
-"""Training: one optimisation step, the loop around it, and what is kept of it."""
+"""The life of a training: start, resume, signals, hooks around its epochs, publishing."""
