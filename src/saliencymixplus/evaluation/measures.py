@@ -14,6 +14,7 @@ from saliencymixplus.evaluation import accuracy, attacks, calibration, occlusion
 from saliencymixplus.evaluation.classifier import PixelClassifier, predict
 from saliencymixplus.evaluation.corruptions import corruption_errors
 from saliencymixplus.evaluation.localisation import localisation_per_class, localisation_rows
+from saliencymixplus.progress import progress
 from saliencymixplus.settings.evaluation import EvaluationSettings
 
 Rows = list[dict[str, Any]]
@@ -67,11 +68,13 @@ def measure(subject: Subject, report: Report) -> None:
         "occlusion": _occlusion,
         "localisation": _localisation,
     }
-    for name, part in parts.items():
-        if name == "accuracy" or name in subject.settings.parts:
+    chosen = [name for name in parts if name in ("accuracy", *subject.settings.parts)]
+    with progress("evaluating", len(chosen), unit="parts") as advance:
+        for name in chosen:
             start = time.perf_counter()
-            part(subject, report)
+            parts[name](subject, report)
             report.seconds[name] = round(time.perf_counter() - start, 3)
+            advance(1)
 
 
 def _accuracy(subject: Subject, report: Report) -> None:
