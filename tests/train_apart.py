@@ -18,7 +18,7 @@ from torch import nn
 
 from saliencymixplus import files
 from saliencymixplus.engine import build as assembly
-from saliencymixplus.engine.cuda_graph import EagerEngine
+from saliencymixplus.engine.context import Hook, TrainingContext
 from saliencymixplus.runs import checkpoint
 from saliencymixplus.runs import write as publish
 from saliencymixplus.settings import RunSettings, RuntimeSettings
@@ -37,16 +37,20 @@ def without_batch_norm(name: str, classes: int, size: Any, stem: str) -> nn.Modu
     )
 
 
-def stop_at(epoch: int, index: int) -> None:
-    """SIGTERM within that step."""
-    usual = EagerEngine.run
+class AtStep(Hook):
+    """Calls ``act`` once, at the end of a step (from 0) of an epoch (from 1)."""
 
-    def run(self: EagerEngine, inputs: Any, mix: bool, **place: int) -> None:
-        if (place["epoch"], place["index"]) == (epoch, index):
-            os.kill(os.getpid(), signal.SIGTERM)
-        usual(self, inputs, mix, **place)
+    def __init__(self, epoch: int, index: int, act: Callable[[TrainingContext], object]) -> None:
+        self.place, self.act = (epoch, index), act
 
-    EagerEngine.run = run  # type: ignore[method-assign]
+    def on_step_end(self, context: TrainingContext, loss: float | None) -> None:
+        if (context.state.epoch + 1, context.state.step - 1) == self.place:
+            self.act(context)
+
+
+def stop_at(epoch: int, index: int, number: int = signal.SIGTERM) -> list[Hook]:
+    """Hooks that send this process a signal at the end of that step."""
+    return [AtStep(epoch, index, lambda context: os.kill(os.getpid(), number))]
 
 
 def die() -> None:
@@ -81,7 +85,7 @@ def kill_at(point: str, number: int) -> None:
         die()
 
     points: dict[str, tuple[Any, str, Callable[..., None]]] = {
-        "step": (EagerEngine, "run", dies),
+        "step": (hooks.StopOnSignal, "on_step_end", dies),
         "writing": (Path, "write_bytes", half),  # a checkpoint, half of it
         "written": (files.os, "fsync", dies),  # before it gets its name
         "sweeping": (checkpoint, "_sync_folder", dies),  # before the old ones go
@@ -100,8 +104,6 @@ if __name__ == "__main__":
     options = json.loads(text)
     if not options.get("batch_norm", True):
         assembly.create_model = without_batch_norm
-    if "stop" in options:
-        stop_at(*options["stop"])
     if "kill" in options:
         kill_at(*options["kill"])
     trainer.train(
@@ -114,4 +116,5 @@ if __name__ == "__main__":
             progress="lines",
             data_on=options.get("data_on", "auto"),
         ),
+        stop_at(*options["stop"]) if "stop" in options else (),
     )

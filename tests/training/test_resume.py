@@ -17,7 +17,6 @@ import pytest
 import torch
 
 from saliencymixplus.datasets.prepared import load_prepared
-from saliencymixplus.engine.cuda_graph import EagerEngine
 from saliencymixplus.engine.digest import code_files
 from saliencymixplus.epoch_row import EpochRow
 from saliencymixplus.errors import UserError
@@ -28,23 +27,9 @@ from saliencymixplus.settings import RuntimeSettings, settings_digest
 from saliencymixplus.training.signals import Interrupted
 from saliencymixplus.training.trainer import train
 from tests.helpers import Recorder, run_settings, same_weights, timeless, write_prepared
+from tests.train_apart import stop_at
 
 METHODS = ["none", "cutmix", "saliencymix", "saliencymixplus"]
-
-
-def stop_at(
-    monkeypatch: pytest.MonkeyPatch, epoch: int, index: int, number: int = signal.SIGTERM
-) -> None:
-    """Send this process a signal within that step, once."""
-    usual = EagerEngine.run
-
-    def run(self: EagerEngine, inputs: Any, mix: bool, **place: int) -> None:
-        if (place["epoch"], place["index"]) == (epoch, index):
-            monkeypatch.setattr(EagerEngine, "run", usual)
-            os.kill(os.getpid(), number)
-        usual(self, inputs, mix, **place)
-
-    monkeypatch.setattr(EagerEngine, "run", run)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -53,17 +38,15 @@ def test_a_signal_saves_and_the_rest_is_bit_identical(
     tiny: Path,
     tmp_path: Path,
     runtime: RuntimeSettings,
-    monkeypatch: pytest.MonkeyPatch,
     method: str,
     place: tuple[int, int],
 ) -> None:
     settings = run_settings(method, weight_average=0.9 if method == "cutmix" else None)
     whole, resumed = tmp_path / "whole", tmp_path / "resumed"
     train(settings, tiny, whole, runtime)
-    stop_at(monkeypatch, *place)
     handler = signal.getsignal(signal.SIGTERM)
     with pytest.raises(Interrupted, match="SIGTERM; saved at epoch") as caught:
-        train(settings, tiny, resumed, runtime)
+        train(settings, tiny, resumed, runtime, stop_at(*place))
     assert caught.value.exit_code == 143
     assert signal.getsignal(signal.SIGTERM) is handler
     assert not resumed.exists()
@@ -76,14 +59,12 @@ def test_a_signal_saves_and_the_rest_is_bit_identical(
 def test_an_interrupt_marks_the_run_and_says_how_to_go_on(
     tiny: Path,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
     recorder: Recorder,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     lines = RuntimeSettings(device="cpu", tracker="none", progress="lines")
-    stop_at(monkeypatch, 2, 1, signal.SIGINT)
     with pytest.raises(Interrupted) as caught:
-        train(run_settings(), tiny, tmp_path / "run", lines)
+        train(run_settings(), tiny, tmp_path / "run", lines, stop_at(2, 1, signal.SIGINT))
     assert caught.value.exit_code == 130
     assert recorder.status == "KILLED"
     train(run_settings(), tiny, tmp_path / "run", lines)
@@ -108,9 +89,8 @@ def test_the_state_folder_has_each_epoch_once_with_its_time(
         return Recorder().open(kind, folder=folder)
 
     monkeypatch.setattr("saliencymixplus.training.trainer.open_tracker", open_tracker)
-    stop_at(monkeypatch, 3, 1)
     with pytest.raises(Interrupted):
-        train(run_settings(), tiny, tmp_path / "run", runtime)
+        train(run_settings(), tiny, tmp_path / "run", runtime, stop_at(3, 1))
     (folder,) = (state / "runs").iterdir()
     done = read_history(folder / "history.csv")
     assert [row.epoch for row in done] == [1, 2]
@@ -129,13 +109,11 @@ def test_no_resume_and_changed_settings_start_over(
     tiny: Path,
     tmp_path: Path,
     runtime: RuntimeSettings,
-    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     lines = runtime.model_copy(update={"progress": "lines"})
-    stop_at(monkeypatch, 3, 1)
     with pytest.raises(Interrupted):
-        train(run_settings(), tiny, tmp_path / "run", lines)
+        train(run_settings(), tiny, tmp_path / "run", lines, stop_at(3, 1))
     train(run_settings(learning_rate=0.05), tiny, tmp_path / "other", lines)
     train(run_settings(), tiny, tmp_path / "run", lines.model_copy(update={"resume": False}))
     assert "resumed" not in capsys.readouterr().out
@@ -147,9 +125,8 @@ def test_a_checkpoint_of_other_code_is_refused(
     runtime: RuntimeSettings,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    stop_at(monkeypatch, 3, 1)
     with pytest.raises(Interrupted):
-        train(run_settings(), tiny, tmp_path / "run", runtime)
+        train(run_settings(), tiny, tmp_path / "run", runtime, stop_at(3, 1))
     other = code_files("saliencymixplus") | {"engine/optimizer.py": "other"}
     monkeypatch.setattr("saliencymixplus.engine.state.code_files", lambda method: other)
     with pytest.raises(UserError, match=r"the code \(engine/optimizer.py\) changed since epoch 2"):
@@ -164,9 +141,8 @@ def test_a_refused_checkpoint_names_all_that_changed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Settings and data too, which get there only with a folder that was moved or copied."""
-    stop_at(monkeypatch, 3, 1)
     with pytest.raises(Interrupted):
-        train(run_settings(), tiny, tmp_path / "run", runtime)
+        train(run_settings(), tiny, tmp_path / "run", runtime, stop_at(3, 1))
     (folder,) = (state / "runs").iterdir()
     other = write_prepared(tmp_path / "other", size=10)
     settings = run_settings(learning_rate=0.05, schedule="cosine")
@@ -202,15 +178,13 @@ def test_a_damaged_checkpoint_is_said_and_the_one_before_used(
     tmp_path: Path,
     state: Path,
     runtime: RuntimeSettings,
-    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     how: str,
 ) -> None:
     lines = runtime.model_copy(update={"progress": "lines"})
     train(run_settings(), tiny, tmp_path / "whole", runtime)
-    stop_at(monkeypatch, 3, 1)
     with pytest.raises(Interrupted):
-        train(run_settings(), tiny, tmp_path / "run", lines)
+        train(run_settings(), tiny, tmp_path / "run", lines, stop_at(3, 1))
     (folder,) = (state / "runs").iterdir()
     saved = sorted(folder.glob("*.pt"))
     assert len(saved) == 2
@@ -218,7 +192,7 @@ def test_a_damaged_checkpoint_is_said_and_the_one_before_used(
     train(run_settings(), tiny, tmp_path / "run", lines)
     said = capsys.readouterr().out
     assert "the checkpoint of epoch 2, step 2 is damaged" in said
-    assert re.search(r"the one before, of epoch \d, is used", said)
+    assert re.search(r"the checkpoint before it, of epoch \d, is used", said)
     assert same_weights(tmp_path / "whole", tmp_path / "run")
     assert timeless(tmp_path / "whole") == timeless(tmp_path / "run")
 
@@ -237,7 +211,7 @@ def test_when_no_checkpoint_is_whole_the_training_starts_over(tmp_path: Path) ->
     for file in files:
         damaged(file, "flip")
     assert store.load(said.append) is None
-    assert said[-1] == "no whole checkpoint is left: the training starts over"
+    assert said[-1] == "no intact checkpoint is left: the training starts over"
     assert store.load(said.append) is None
 
 
@@ -247,7 +221,7 @@ def test_nothing_in_a_checkpoint_can_run(tmp_path: Path) -> None:
             return os.mkdir, (str(tmp_path / "ran"),)
 
     torch.save(Evil(), tmp_path / "evil.pt")
-    with pytest.raises(UserError, match="something else than numbers"):
+    with pytest.raises(UserError, match="something other than numbers"):
         read_checkpoint((tmp_path / "evil.pt").read_bytes())
     assert not (tmp_path / "ran").exists()
 
@@ -268,7 +242,7 @@ def test_bytes_that_are_no_checkpoint_are_one_line(tmp_path: Path, seed: int) ->
         (tmp_path / "list.pt").read_bytes(),
         whole[: chance.randrange(len(whole))],
     ):
-        with pytest.raises(UserError, match="something else than numbers"):
+        with pytest.raises(UserError, match="something other than numbers"):
             read_checkpoint(data)
     with contextlib.suppress(UserError):  # a byte may not count
         assert isinstance(read_checkpoint(bytes(flipped)), dict)

@@ -10,8 +10,8 @@ import torch
 
 from saliencymixplus.datasets.prepared import load_prepared
 from saliencymixplus.engine.build import initial_model
+from saliencymixplus.engine.context import TrainingContext
 from saliencymixplus.engine.randomness import saliency_flags_of_epoch
-from saliencymixplus.engine.step import TrainStep
 from saliencymixplus.epoch_row import COLUMNS
 from saliencymixplus.errors import UserError
 from saliencymixplus.runs.history import read_history
@@ -19,6 +19,7 @@ from saliencymixplus.runs.read import load_run
 from saliencymixplus.settings import RuntimeSettings
 from saliencymixplus.training.trainer import train
 from tests.helpers import Recorder, run_settings, same_weights, timeless, write_rectangles
+from tests.train_apart import AtStep
 
 
 def test_a_run_leaves_all_that_is_promised(
@@ -123,26 +124,20 @@ def test_a_finished_run_is_not_trained_again_unless_told_to(
 
 
 def test_the_output_is_reserved_at_the_start_and_nothing_of_others_is_lost(
-    tiny: Path, tmp_path: Path, runtime: RuntimeSettings, monkeypatch: pytest.MonkeyPatch
+    tiny: Path, tmp_path: Path, runtime: RuntimeSettings
 ) -> None:
     """A link is followed; a second training of another recipe is refused; new files are kept."""
     real = tmp_path / "disk" / "run"
     link = tmp_path / "run"
     link.symlink_to(real)
-    usual = TrainStep.__call__
-    steps: list[int] = []
 
-    def step(self: TrainStep, inputs: Any, mix: bool, **rest: Any) -> None:
-        if not steps:
-            steps.append(1)
-            with pytest.raises(UserError, match="is writing"):
-                train(run_settings("none", seed=1), tiny, real, runtime)
-            real.mkdir()
-            (real / "notes.txt").write_text("only copy")
-        usual(self, inputs, mix, **rest)
+    def interfere(context: TrainingContext) -> None:
+        with pytest.raises(UserError, match="is writing"):
+            train(run_settings("none", seed=1), tiny, real, runtime)
+        real.mkdir()
+        (real / "notes.txt").write_text("only copy")
 
-    monkeypatch.setattr(TrainStep, "__call__", step)
-    train(run_settings("none", epochs=1), tiny, link, runtime)
+    train(run_settings("none", epochs=1), tiny, link, runtime, [AtStep(1, 0, interfere)])
     assert link.is_symlink()
     assert load_run(real).weights[0] == "last"
     assert (real / "notes.txt").read_text() == "only copy"
@@ -152,17 +147,16 @@ def test_the_output_is_reserved_at_the_start_and_nothing_of_others_is_lost(
 
 
 def test_a_place_that_cannot_be_written_is_an_error_before_the_first_step(
-    tiny: Path, tmp_path: Path, runtime: RuntimeSettings, monkeypatch: pytest.MonkeyPatch
+    tiny: Path, tmp_path: Path, runtime: RuntimeSettings
 ) -> None:
-    def step(self: TrainStep, *given: Any, **rest: Any) -> None:
+    def taken(context: TrainingContext) -> None:
         raise AssertionError("a step was taken")
 
-    monkeypatch.setattr(TrainStep, "__call__", step)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("mine")
     for place in (Path("/proc/run"), tmp_path / "mine"):
         with pytest.raises(UserError, match=str(place)):
-            train(run_settings("none"), tiny, place, runtime)
+            train(run_settings("none"), tiny, place, runtime, [AtStep(1, 0, taken)])
 
 
 @pytest.mark.parametrize("variant", ["corrected", "published"])
@@ -291,21 +285,13 @@ def test_a_loss_that_is_not_finite_ends_the_run(
     state: Path,
     runtime: RuntimeSettings,
     recorder: Recorder,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    usual = TrainStep.__call__
+    def break_weights(context: TrainingContext) -> None:
+        next(context.parts.step.local.parameters()).data.fill_(float("nan"))
 
-    def break_weights(self: TrainStep, inputs: Any, mix: bool, **rest: Any) -> None:
-        if self.streams.augment.initial_seed() == broken:
-            next(self.local.parameters()).data.fill_(float("nan"))
-        usual(self, inputs, mix, **rest)
-
-    from saliencymixplus.engine.randomness import seed_of
-
-    broken = seed_of(0, "augment", 2, 1)  # epoch 2, the second step
-    monkeypatch.setattr(TrainStep, "__call__", break_weights)
+    broken = [AtStep(2, 0, break_weights)]  # before the second step of epoch 2
     with pytest.raises(UserError, match=r"epoch 2, step 2 of 4 \(learning rate 0\.1\).*epoch 1 is"):
-        train(run_settings("cutmix"), tiny, tmp_path / "run", runtime)
+        train(run_settings("cutmix"), tiny, tmp_path / "run", runtime, broken)
     assert recorder.status == "FAILED"
     assert recorder.epochs == [1]
     assert not (tmp_path / "run").exists()
@@ -337,19 +323,19 @@ def test_out_of_memory_says_which_batch_size_to_try(
     tmp_path: Path,
     runtime: RuntimeSettings,
     recorder: Recorder,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def full(self: TrainStep, inputs: Any, mix: bool, **how: Any) -> None:
+    def full(context: TrainingContext) -> None:
         raise error
 
-    monkeypatch.setattr(TrainStep, "__call__", full)
     for size, advice in (
         (16, "training.batch_size 8"),
         (18, "training.batch_size 16"),
         (2, "a smaller network or smaller images"),
     ):
         with pytest.raises(UserError, match=rf"batch size {size}: try {advice}$"):
-            train(run_settings(batch_size=size), tiny, tmp_path / "run", runtime)
+            train(
+                run_settings(batch_size=size), tiny, tmp_path / "run", runtime, [AtStep(1, 0, full)]
+            )
         assert recorder.status == "FAILED"
 
 
@@ -357,14 +343,12 @@ def test_another_error_is_not_taken_for_too_little_memory(
     tiny: Path,
     tmp_path: Path,
     runtime: RuntimeSettings,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def broken(self: TrainStep, inputs: Any, mix: bool, **how: Any) -> None:
+    def broken(context: TrainingContext) -> None:
         raise RuntimeError("shapes do not fit")
 
-    monkeypatch.setattr(TrainStep, "__call__", broken)
     with pytest.raises(RuntimeError, match="shapes do not fit"):
-        train(run_settings(), tiny, tmp_path / "run", runtime)
+        train(run_settings(), tiny, tmp_path / "run", runtime, [AtStep(1, 0, broken)])
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The device of a training: chosen, checked, and set up for its precision, threads, determinism."""
+"""Choosing a device and setting its precision, threads and determinism."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -11,10 +11,10 @@ from saliencymixplus.errors import UserError
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """``auto`` is CUDA, else MPS, else the CPU; others are checked.
+    """The device ``name``; ``auto`` is CUDA if there is one, else MPS, else the CPU.
 
     Raises:
-        UserError: no such device on this machine.
+        UserError: this machine has no such device.
     """
     if name == "auto":
         if torch.cuda.is_available():
@@ -37,14 +37,14 @@ def choose_device(name: str = "auto") -> torch.device:
 
 
 def choose_dtype(precision: str, device: torch.device) -> torch.dtype:
-    """The type of the matrix products: under ``auto`` bf16 on a GPU that has it, else fp32.
+    """The dtype of the passes: under ``auto`` bf16 on a GPU that has it, else fp32.
 
-    On a CPU with the instructions (AVX512-BF16, AMX) bf16 makes a step 1.3 to 2 times as fast
-    (docs/performance.md), but some networks do not repeat bit by bit (docs/reliability.md): it
-    has to be asked for.
+    On a CPU with AVX512-BF16 or AMX, bf16 makes a step 1.3 to 2 times as fast
+    (docs/performance.md), but some networks then are not bit-reproducible (docs/reliability.md),
+    so ``auto`` does not choose it.
 
     Raises:
-        UserError: bf16 is asked for where it is not to be had.
+        UserError: ``precision`` is bf16 and the device does not have it.
     """
     if device.type == "cuda":
         able = torch.cuda.is_bf16_supported(including_emulation=False)
@@ -59,7 +59,7 @@ def choose_dtype(precision: str, device: torch.device) -> torch.dtype:
 def autocast_for(
     dtype: torch.dtype, device: torch.device
 ) -> Callable[[], AbstractContextManager[object]]:
-    """Makes the context of a forward pass in ``dtype``."""
+    """A function that makes the autocast context of a forward pass in ``dtype``."""
     if dtype == torch.float32:
         return nullcontext
     return lambda: torch.autocast(device.type, dtype=dtype)
@@ -67,14 +67,14 @@ def autocast_for(
 
 @contextmanager
 def device_settings(device: torch.device, *, deterministic: bool) -> Iterator[None]:
-    """Threads, cuDNN and determinism for one training; everything is as before afterwards."""
+    """Set cuDNN and determinism for the block; these and torch's threads are restored after it."""
     before = (
         torch.get_num_threads(),
         torch.backends.cudnn.benchmark,
         torch.are_deterministic_algorithms_enabled(),
     )
     if deterministic:
-        # cuBLAS reads it when it is first used.
+        # cuBLAS reads it on first use.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.backends.cudnn.benchmark = not deterministic
     torch.use_deterministic_algorithms(deterministic)
@@ -87,17 +87,17 @@ def device_settings(device: torch.device, *, deterministic: bool) -> Iterator[No
 
 
 def use_threads_for(device: torch.device, flops: float) -> None:
-    """Set torch's threads for steps of ``flops``, unless OMP_NUM_THREADS says how many.
+    """Set torch's CPU threads to one per 2 GFLOP of a step, unless OMP_NUM_THREADS is set.
 
     A second thread gains little on a small step, and threads that wait for each other on a busy
-    machine lose much (ten times, for the digits on two cores): one for every 2 GFLOP.
+    machine cost much: the digits on two busy cores took ten times as long.
     """
     if device.type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(min(usable_cores(), max(1, int(flops / 2e9))))
 
 
 def usable_cores() -> int:
-    """Cores that this process may use, a container's quota included."""
+    """Cores that this process may use, within a container's quota."""
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     count = count or 1
     try:

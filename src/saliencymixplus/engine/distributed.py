@@ -1,4 +1,4 @@
-"""Several processes as one training: started by ``torchrun``, found by its variables."""
+"""One training over several processes, which ``torchrun`` starts."""
 
 import os
 from collections.abc import Iterator
@@ -15,26 +15,26 @@ from saliencymixplus.errors import UserError
 
 @dataclass(frozen=True)
 class Processes:
-    """This process among those of the training."""
+    """This process among all of the training."""
 
     rank: int = 0
     world: int = 1
 
     @property
     def first(self) -> bool:
-        """Rank 0 alone tracks, writes and talks."""
+        """Whether this is rank 0, which alone tracks, writes and prints."""
         return self.rank == 0
 
     def sum(self, values: Tensor) -> None:
-        """Add up ``values`` over all processes, in place."""
+        """Sum ``values`` over all processes, in place."""
         if self.world > 1:
             dist.all_reduce(values)
 
     def share(self, content: bytes | None) -> bytes:
-        """What rank 0 has, on every rank."""
+        """Rank 0's ``content`` on every rank; empty if it is None."""
         if self.world == 1:
             return content or b""
-        # NCCL moves CUDA tensors only.
+        # NCCL sends CUDA tensors only.
         device = "cuda" if dist.get_backend() == "nccl" else "cpu"
         length = torch.tensor([len(content or b"")], device=device)
         dist.broadcast(length, 0)
@@ -45,15 +45,15 @@ class Processes:
         return data.cpu().numpy().tobytes()
 
     def part(self, batch: Tensor) -> Tensor:
-        """This process's rows of ``batch`` (B,); what doesn't divide is left out."""
+        """This process's rows of ``batch`` (B,); a remainder is dropped."""
         size = len(batch) // self.world
         return batch[self.rank * size : (self.rank + 1) * size]
 
     def wrap(self, model: nn.Module, device: torch.device) -> nn.Module:
-        """``model`` such that its gradients are averaged over the processes.
+        """``model`` in ``DistributedDataParallel``, which averages gradients over the processes.
 
-        Batch normalisation takes each process's own part of the batch, as usual; the running
-        statistics that are kept are rank 0's.
+        Batch normalisation sees each process's own part of the batch; rank 0's running statistics
+        are kept.
         """
         if self.world == 1:
             return model
@@ -63,10 +63,10 @@ class Processes:
 
 @contextmanager
 def processes(device: torch.device) -> Iterator[Processes]:
-    """The processes that ``torchrun`` started; one, where it did not.
+    """Join the processes that ``torchrun`` started; without it, a single process.
 
     Raises:
-        UserError: the variables are incomplete, or the processes don't find each other.
+        UserError: torchrun's variables are incomplete, or the processes cannot connect.
     """
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world == 1:
@@ -89,7 +89,7 @@ def processes(device: torch.device) -> Iterator[Processes]:
 
 
 def local_device(device: torch.device) -> torch.device:
-    """The device of this process: every process of a machine has its own GPU."""
+    """The device of this process: on CUDA, each process of a machine has its own GPU."""
     rank = os.environ.get("LOCAL_RANK")
     if device.type != "cuda" or rank is None:
         return device

@@ -1,4 +1,4 @@
-"""Counting the arithmetic of matrix products and convolutions."""
+"""Counting floating-point operations of matrix products and convolutions."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from torch.utils.flop_counter import flop_registry
 
 
 class FlopCounter(TorchDispatchMode):
-    """Adds up torch's formulae (its own FlopCounterMode refuses gradients of inputs alone)."""
+    """Counts by torch's formulas; its own FlopCounterMode fails on gradients of inputs alone."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -24,9 +24,9 @@ class FlopCounter(TorchDispatchMode):
 
 
 def forward_flops(model: nn.Module, batch_size: int, size: tuple[int, int]) -> int:
-    """Of one pass over ``batch_size`` images of ``size`` (H, W); counted on shapes alone.
+    """FLOPs of a forward pass over ``batch_size`` images of ``size`` (H, W), from shapes alone.
 
-    A step's forward and backward take three times as many.
+    Forward and backward together take three times as many.
     """
     tensors = [*model.named_parameters(), *model.named_buffers()]
     shapes = {name: tensor.detach().to("meta") for name, tensor in tensors}

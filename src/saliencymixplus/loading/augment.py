@@ -1,4 +1,4 @@
-"""Augmentation of whole uint8 batches on their device: random numbers first, then their use."""
+"""Augmentation of whole uint8 batches on their device: boxes are drawn, then applied."""
 
 import math
 from dataclasses import dataclass, replace
@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-# torchvision's RandomResizedCrop: share of the area, ratio of the sides, tries before giving up.
+# torchvision's RandomResizedCrop: fraction of the area, aspect ratio, tries before giving up.
 SCALE, RATIO, TRIES = (0.08, 1.0), (3 / 4, 4 / 3), 10
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What happens to training images of (height, width) on their way to the network.
+    """The augmentation of training images.
 
     Attributes:
         kind: ``none``, ``flip``, ``crop``, ``crop-flip`` or ``resized-crop-flip``.
@@ -28,7 +28,7 @@ class Augmentation:
 
     @property
     def resized(self) -> bool:
-        """Pixels are interpolated; otherwise they are only moved."""
+        """Whether pixels are interpolated, rather than only moved."""
         return self.kind.startswith("resized") or (not self.cropped and self.output != self.size)
 
     @property
@@ -36,13 +36,13 @@ class Augmentation:
         return self.kind.startswith("crop")
 
     def draw(self, count: int, generator: torch.Generator, device: torch.device) -> "Boxes":
-        """All random numbers for ``count`` images, drawn on ``device``."""
+        """The boxes of ``count`` images, drawn on ``device``."""
         boxes = whole(count, self.size, device)
         if self.kind.startswith("resized"):
             boxes = _resized_boxes(_uniform((count, 4, TRIES), generator, device), self.size)
         elif self.cropped:
             places = _uniform((count, 2), generator, device)
-            # As many places as the output has within the padded image.
+            # One place for each position of the output within the padded image.
             rows = (places[:, 0] * (self.size[0] + 2 * self.padding - self.output[0] + 1)).long()
             columns = (places[:, 1] * (self.size[1] + 2 * self.padding - self.output[1] + 1)).long()
             boxes = replace(boxes, top=rows - self.padding, left=columns - self.padding)
@@ -53,7 +53,7 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class Boxes:
-    """Which part of each image is taken, and whether it is mirrored; all tensors are (B,)."""
+    """Which part of each image is taken and whether it is flipped; all tensors are (B,)."""
 
     top: Tensor  # int64 pixels; may lie outside the image
     left: Tensor
@@ -71,16 +71,16 @@ class Boxes:
 
 
 def whole(count: int, size: tuple[int, int], device: torch.device) -> Boxes:
-    """The whole of each of ``count`` images of ``size`` (height, width), not mirrored."""
+    """Boxes of ``count`` whole images of ``size`` (height, width), not flipped."""
     zero = torch.zeros(count, dtype=torch.int64, device=device)
     return Boxes(zero, zero, torch.full_like(zero, size[0]), torch.full_like(zero, size[1]))
 
 
 def gather(pixels: Tensor, rows: Tensor, boxes: Boxes, output: tuple[int, int]) -> Tensor:
-    """Cut ``output`` sized parts out of ``pixels`` (N, H, W) or (N, H, W, C), without resizing.
+    """Cut parts of size ``output`` out of ``pixels`` (N, H, W) or (N, H, W, C), without resizing.
 
-    One gather from the data set to the batch (B, *output[, C]); ``rows`` (B,) says which images.
-    What lies outside an image is 0.
+    A single gather of the images ``rows`` (B,) into a batch (B, *output[, C]). What lies outside
+    an image is 0.
     """
     height, width = pixels.shape[1:3]
     y, y_inside = _places(boxes.top, output[0], height, None)
@@ -93,8 +93,8 @@ def gather(pixels: Tensor, rows: Tensor, boxes: Boxes, output: tuple[int, int]) 
 def resize(pixels: Tensor, boxes: Boxes, output: tuple[int, int]) -> Tensor:
     """Resize each box of float ``pixels`` (B, C, H, W) to ``output``: (B, C, *output).
 
-    Bilinear with antialiasing, as torchvision's ``resize``: two products with the matrices of the
-    triangle filter, so that boxes of different size go through one call.
+    Bilinear with antialiasing, as torchvision's ``resize``: two matrix products with the triangle
+    filter, so that boxes of different sizes take one call.
     """
     height, width = pixels.shape[2:]
     down = _filter(boxes.top, boxes.height, height, output[0], None, pixels.dtype)
@@ -119,7 +119,7 @@ def _filter(
 
 
 def _places(start: Tensor, output: int, size: int, flip: Tensor | None) -> tuple[Tensor, Tensor]:
-    """(B, output) source coordinate of each output one, and whether it lies inside the image."""
+    """(B, output): each output pixel's source coordinate, and whether it is inside the image."""
     steps = torch.arange(output, device=start.device)[None]
     if flip is not None:
         steps = torch.where(flip[:, None], output - 1 - steps, steps)
@@ -137,7 +137,7 @@ def _resized_boxes(chance: Tensor, size: tuple[int, int]) -> Boxes:
     fits = (w >= 1) & (w <= width) & (h >= 1) & (h <= height)
     first = fits.to(torch.uint8).argmax(1, keepdim=True)  # the first try that fits
     found = fits.any(1)
-    # Where none fits: the whole image, cut in the middle to the nearest allowed ratio.
+    # If none fits: the centre of the image, at the nearest allowed ratio.
     most_w, most_h = min(width, round(height * RATIO[1])), min(height, round(width / RATIO[0]))
     h = torch.where(found, h.gather(1, first)[:, 0], torch.full_like(h[:, 0], most_h)).long()
     w = torch.where(found, w.gather(1, first)[:, 0], torch.full_like(w[:, 0], most_w)).long()

@@ -1,4 +1,4 @@
-"""The resume state of an unfinished run: written whole, checked by digest, locked."""
+"""The resume state of an unfinished run: written atomically, verified by digest, locked."""
 
 import hashlib
 import io
@@ -21,7 +21,7 @@ _NAME = re.compile(r"epoch(\d{5})-step(\d{7})-([0-9a-f]{64})\.pt")
 
 
 class CheckpointStore:
-    """The checkpoints of one run, in the folder ``path``: the last two, the digest in the name."""
+    """The last two checkpoints of a run, in the folder ``path``, with their digests as names."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -30,7 +30,7 @@ class CheckpointStore:
         """Keep ``content`` (tensors, numbers, text, lists, dicts) as the newest checkpoint.
 
         Raises:
-            UserError: the disk is full or the folder read-only; the one before is untouched.
+            UserError: the disk is full or the folder read-only; earlier ones are untouched.
         """
         buffer = io.BytesIO()
         torch.save(content, buffer)
@@ -42,9 +42,9 @@ class CheckpointStore:
             old.unlink(missing_ok=True)
 
     def load(self, say: Callable[[str], None] = print) -> bytes | None:
-        """The newest checkpoint that is whole, as bytes; None if there is none.
+        """The newest intact checkpoint, as bytes; None if there is none.
 
-        A damaged one is removed, and that is said.
+        Damaged ones are removed, which ``say`` is told.
         """
         damaged = False
         for epoch, step, path in self._found():
@@ -54,7 +54,7 @@ class CheckpointStore:
                 raise UserError(f"cannot read {path}: {error.strerror or error}") from error
             if hashlib.sha256(data).hexdigest() == path.stem.rpartition("-")[2]:
                 if damaged:
-                    say(f"the one before, of epoch {epoch}, is used")
+                    say(f"the checkpoint before it, of epoch {epoch}, is used")
                 return data
             say(
                 f"the checkpoint of epoch {epoch}{f', step {step}' if step else ''} is damaged "
@@ -63,7 +63,7 @@ class CheckpointStore:
             path.unlink(missing_ok=True)
             damaged = True
         if damaged:
-            say("no whole checkpoint is left: the training starts over")
+            say("no intact checkpoint is left: the training starts over")
         return None
 
     def newest(self) -> int | None:
@@ -81,20 +81,20 @@ class CheckpointStore:
 
 
 def read_checkpoint(data: bytes) -> dict[str, Any]:
-    """Tensors (on the CPU), numbers and text; anything else is refused, so that nothing can run.
+    """Read tensors (to the CPU), numbers and text; refuses all else, so that no code can run.
 
     Raises:
-        UserError: there is something else in it.
+        UserError: it holds something else or is damaged.
     """
     try:
         content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
         if not isinstance(content, dict):
             raise TypeError(type(content).__name__)
     except MemoryError:
-        raise  # says nothing against the checkpoint
-    except Exception as error:  # bytes that are no checkpoint may raise nearly anything
+        raise  # not the checkpoint's fault
+    except Exception as error:  # arbitrary bytes may raise nearly anything
         raise UserError(
-            "a checkpoint holds something else than numbers and was not written by this program: "
+            "a checkpoint holds something other than numbers and was not written by this program: "
             "start over with --no-resume"
         ) from error
     return content
@@ -119,12 +119,12 @@ def locked_state(
 
 
 def remove_state(path: Path) -> None:
-    """Forget the resume state of a run that is published."""
+    """Remove the state folder of a published run."""
     shutil.rmtree(path, ignore_errors=True)
 
 
 def _sync_folder(path: Path) -> None:
-    """Make the new name survive a power failure; not every system can."""
+    """Make new names survive a power failure, where the system can."""
     try:
         handle = os.open(path, os.O_RDONLY)
     except OSError:

@@ -1,4 +1,4 @@
-"""Writing a finished run's folder: whole, or not at all."""
+"""Writing a finished run's folder."""
 
 import shutil
 from pathlib import Path
@@ -103,7 +103,7 @@ def write_settings(path: Path, context: TrainingContext) -> None:
 
 
 def _about(name: str, epoch: int, context: TrainingContext) -> dict[str, Any]:
-    """What someone who has nothing but the weights needs to know."""
+    """What one needs to use the weights without the rest of the run."""
     run, meta = context.run, context.meta
     return {
         "weights": name,
@@ -125,5 +125,5 @@ def _about(name: str, epoch: int, context: TrainingContext) -> dict[str, Any]:
 def _write_weights(path: Path, state: dict[str, Tensor]) -> None:
     from safetensors.torch import save_file
 
-    # Tensors that share memory are refused: each gets its own.
+    # safetensors refuses tensors that share memory.
     write_atomically(path, lambda part: save_file({k: t.clone() for k, t in state.items()}, part))

@@ -1,4 +1,4 @@
-"""From settings to a finished run: data, folder, training, what to do next."""
+"""From settings to a finished run: prepares the data, names the folder, trains."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM: the step is finished and saved before the process ends."""
+"""SIGINT and SIGTERM: the current step is finished and saved before the process ends."""
 
 import signal
 import threading
@@ -10,7 +10,7 @@ from saliencymixplus.errors import UserError
 
 
 class Interrupted(UserError):
-    """The training was told to stop; ``exit_code`` is 128 + the signal's number."""
+    """A signal ended the training; ``exit_code`` is 128 + the signal's number."""
 
     def __init__(self, message: str, number: int) -> None:
         super().__init__(message)
@@ -18,13 +18,13 @@ class Interrupted(UserError):
 
 
 class Signals:
-    """Remembers the first signal; the second one of Ctrl-C stops at once."""
+    """Remembers the first signal; a second Ctrl-C stops at once."""
 
     def __init__(self) -> None:
         self.received: int | None = None
 
     def handle(self, number: int, frame: FrameType | None) -> None:
-        """Installed for SIGINT and SIGTERM."""
+        """The handler of SIGINT and SIGTERM."""
         if self.received is not None and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.received = number
@@ -32,10 +32,10 @@ class Signals:
 
 @contextmanager
 def watched_signals() -> Iterator[Signals]:
-    """Catch the signals within the block; the former handlers come back after it."""
+    """Handle the signals within the block; the previous handlers are restored after it."""
     watcher = Signals()
     if threading.current_thread() is not threading.main_thread():
-        yield watcher  # handlers can be set in the main thread only
+        yield watcher  # only the main thread may set handlers
         return
     before = {n: signal.signal(n, watcher.handle) for n in (signal.SIGINT, signal.SIGTERM)}
     try:

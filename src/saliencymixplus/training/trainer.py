@@ -1,7 +1,7 @@
 """A training's life: start or resume, train, publish, and an end in every case."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import torch
 from saliencymixplus.datasets.prepared import load_prepared
 from saliencymixplus.engine import train as engine
 from saliencymixplus.engine.build import assemble
-from saliencymixplus.engine.context import TrainingContext
+from saliencymixplus.engine.context import Hook, TrainingContext
 from saliencymixplus.engine.device import choose_device, device_settings
 from saliencymixplus.engine.distributed import Processes, local_device, processes
 from saliencymixplus.engine.state import unpack
@@ -40,13 +40,20 @@ RUN_MARKS = ("settings.json", "evaluation/evaluation.json")
 
 
 def train(
-    run: RunSettings, prepared: Path, output: Path, runtime: RuntimeSettings
+    run: RunSettings,
+    prepared: Path,
+    output: Path,
+    runtime: RuntimeSettings,
+    hooks: Sequence[Hook] = (),
 ) -> dict[str, Any]:
     """Train as ``run`` says and write the run's folder ``output``; returns its summary.
 
     Resumes an unfinished training with the same settings, data and code (``runtime.resume``), to
     the same result as if it had not been interrupted. In all processes but the first the summary
     is empty.
+
+    Args:
+        hooks: called around steps and epochs before the training's own, in every process.
 
     Raises:
         UserError: settings that don't fit the data or the device, a loss that is not finite, too
@@ -81,8 +88,8 @@ def train(
             parts = assemble(run, data, runtime, device, group, progress.say)
             context = TrainingContext(run, data.meta, digest, device, group, parts)
             if group.first:
-                return _lead(context, folder, place, runtime, signals, progress)
-            return _follow(context, signals)
+                return _lead(context, folder, place, runtime, signals, progress, hooks)
+            return _follow(context, signals, hooks)
 
 
 def state_folder(digest: str) -> Path:
@@ -121,6 +128,7 @@ def _lead(
     runtime: RuntimeSettings,
     signals: Signals,
     progress: TrainingProgress,
+    hooks: Sequence[Hook],
 ) -> dict[str, Any]:
     """Rank 0: trains, tracks, saves and publishes."""
     store = CheckpointStore(folder)
@@ -145,7 +153,7 @@ def _lead(
                 "(--no-resume starts over)"
             )
         checkpoints = Checkpoints(store)
-        hooks = [
+        ours = [
             StopOnSignal(signals, checkpoints),
             Display(progress),
             Records(folder, tracker),
@@ -153,7 +161,7 @@ def _lead(
             checkpoints,
         ]
         with _saying_what_is_kept(store):
-            engine.train(context, hooks)
+            engine.train(context, [*hooks, *ours])
         with writing(place.path):
             summary = write_run(place.part, context, folder, tracker.reference)
         place.publish()
@@ -172,10 +180,10 @@ def _lead(
     return summary
 
 
-def _follow(context: TrainingContext, signals: Signals) -> dict[str, Any]:
+def _follow(context: TrainingContext, signals: Signals, hooks: Sequence[Hook]) -> dict[str, Any]:
     """The other ranks: train, and write nothing."""
     _resume(context, None, Path())
-    engine.train(context, [StopOnSignal(signals, None)])
+    engine.train(context, [*hooks, StopOnSignal(signals, None)])
     return {}
 
 
