@@ -82,7 +82,7 @@ def _matrices(pairs: dict[str, Counter[tuple[str, str]]], classes: Sequence[str]
     place = {name: at for at, name in enumerate(classes)}
     across = min(len(pairs), 4)
     down = -(-len(pairs) // across)
-    fig, grid = figure_grid(down, across, 2.6 * across + 0.6, 2.75 * down + 0.3)
+    fig, grid = figure_grid(down, across, 2.6 * across + 0.6, 3.1 * down + 0.1)
     cells = [axes for line in grid for axes in line]
     for axes in cells[len(pairs) :]:
         axes.set_visible(False)
@@ -95,7 +95,8 @@ def _matrices(pairs: dict[str, Counter[tuple[str, str]]], classes: Sequence[str]
                 matrix[place[actual], place[predicted]] = count
         matrix /= np.maximum(matrix.sum(axis=1, keepdims=True), 1)
         # The root shows rare confusions; the diagonal would outshine them.
-        axes.imshow(np.sqrt(matrix), cmap="Blues", vmin=0, vmax=1)
+        axes.imshow(np.sqrt(matrix), cmap="Blues", vmin=0, vmax=1, aspect="auto")
+        axes.set_box_aspect(1)
         axes.set_xticks(range(len(classes)) if labelled else [], names if labelled else [])
         first = at % across == 0
         axes.set_yticks(range(len(classes)) if labelled and first else [])

@@ -39,5 +39,6 @@ class Figures:
 
     def _save(self, figure: Figure, name: str) -> None:
         save_figure(figure, self.folder / f"{name}.png")
+        figure.set_layout_engine("none")  # it is laid out by now
         content = svg_bytes(figure)
         write_atomically(self.folder / f"{name}.svg", lambda part: part.write_bytes(content))

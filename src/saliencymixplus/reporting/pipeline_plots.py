@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 
-from saliencymixplus.files import write_text
+from saliencymixplus.files import write_atomically, write_text
 from saliencymixplus.folders import whole_directory
-from saliencymixplus.pictures.style import method_styles, save_figure
-from saliencymixplus.reporting import charts, curves
+from saliencymixplus.pictures.style import method_styles
 from saliencymixplus.reporting.classes import confusion
+from saliencymixplus.reporting.figures import FIGURES
 from saliencymixplus.reporting.run_data import ReportedRun, Runs
 from saliencymixplus.tables import Column, Table, Value
 
@@ -29,7 +29,10 @@ def write_pipeline_plots(runs: Runs, output: Path) -> None:
         pairs += [[style.label, *pair, count] for pair, count in counts]
     _write(output / "learning_curves.csv", "method colour epoch test_top1_error", lines)
     _write(output / "confusion.csv", "method actual predicted images", pairs)
-    save_figure(charts.draw(curves.learning(runs)), output / "learning_curves.png")
+    write_atomically(
+        output / "learning_curves.png",
+        lambda part: shutil.copyfile(output / FIGURES / "learning.png", part),
+    )
     with whole_directory(output / "samples") as folder:
         for mix, seeds in runs.items():
             if seeds[0].samples:

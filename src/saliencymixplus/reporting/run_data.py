@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from statistics import fmean, stdev
 
-from saliencymixplus.comparison.statistics import over_seeds as summary_over_seeds
 from saliencymixplus.evaluation.read import Cells, evaluation_folder, load_evaluation
 from saliencymixplus.mixing import METHODS
 from saliencymixplus.reporting.charts import Spread
@@ -67,7 +67,7 @@ def over_seeds(
             if line.get(value) and all(key in line for key in keys):
                 own.setdefault(tuple(line[key] for key in keys), []).append(float(line[value]))
         for key, values in own.items():
-            groups.setdefault(key, []).append(sum(values) / len(values))
+            groups.setdefault(key, []).append(fmean(values))
     return {key: spread(values) for key, values in groups.items()}
 
 
@@ -79,8 +79,7 @@ def metric(runs: Sequence[ReportedRun], name: str) -> Spread | None:
 
 def spread(values: Sequence[float]) -> Spread:
     """Mean and sample standard deviation; None for a single value's."""
-    found = summary_over_seeds(values)
-    return found.mean, found.sd
+    return fmean(values), stdev(values) if len(values) > 1 else None
 
 
 def _read(folder: Path) -> ReportedRun:
