@@ -35,7 +35,10 @@ def counting(counts: list[int]) -> Any:
 
 @pytest.mark.parametrize(
     ("method", "augment"),
-    [*((name, "crop-flip") for name in mixing.METHODS), ("none", "resized-crop-flip")],
+    [
+        *((name, "crop-flip") for name in mixing.METHODS if name != "transmix"),  # needs a ViT
+        ("none", "resized-crop-flip"),
+    ],
 )
 def test_a_compiled_step_gives_the_plain_results(
     tiny_with_masks: Path, method: str, augment: str

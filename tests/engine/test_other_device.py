@@ -24,7 +24,13 @@ from saliencymixplus.models import create_model
 
 CUDA = torch.device("cuda", 0)
 RECIPES: list[tuple[str, dict[str, Any]]] = [
-    *[(name, {}) for name in mixing.METHODS],
+    # Beta draws other than the uniform one have no version without numbers; TransMix takes other
+    # networks.
+    *[
+        (name, {"alpha": 1.0} if method.options().alpha != 1.0 else {})
+        for name, method in mixing.METHODS.items()
+        if name != "transmix"
+    ],
     ("cutmix", {"box": "sample", "box_size": "exact"}),
     ("saliencymixplus", {"variant": "published"}),
     ("saliencymixplus", {"position": "mass", "smoothing": 1.0}),

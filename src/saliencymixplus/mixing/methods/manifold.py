@@ -29,7 +29,7 @@ class ManifoldOptions(MixingOptions):
     """Options of Manifold Mixup. λ₀ and the layer are drawn once per batch, as published.
 
     Args:
-        alpha: λ₀ ~ Beta(alpha, alpha).
+        alpha: λ₀ ~ Beta(alpha, alpha); 0.05 … 100.
         layers: modules of the network, separated by commas, after which may be mixed, besides at
             the input; each is as likely.
     """

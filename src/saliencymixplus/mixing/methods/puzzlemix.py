@@ -38,16 +38,19 @@ class PuzzleMixOptions(GradientSaliencyOptions):
     """Options of Puzzle Mix.
 
     Args:
-        alpha: λ₀ ~ Beta(alpha, alpha), the prior of the mask.
-        lam0: one λ₀ for the batch, or one per sample.
-        grid: cells along each side of the mask; 0 draws 2, 4, 8 or 16 for each batch as published,
-            and such a step waits for the device. Sides that the grid does not divide get its
-            greatest common divisor with them.
+        variant: ``corrected``, or ``published``: any permutation, a grid drawn for each batch, the
+            saliency pass in train mode.
+        alpha: λ₀ ~ Beta(alpha, alpha), the prior of the mask; 0.05 … 100.
+        lam0: one λ₀ for the ``batch``, or one per ``sample``.
+        grid: cells along each side of the mask, 0 … 64; 0 draws 2, 4, 8 or 16 for each batch as
+            published, and such a step waits for the device. Sides that the grid does not divide
+            get its greatest common divisor with them.
         solver: ``device``, or ``exact``, a maximum flow in SciPy on the CPU.
-        transport: whether cells are moved.
-        transport_size: smallest side in pixels of the cells that are moved; 0: the mask's cells.
-        pixel_std: standard deviation that the pixels were divided by, which the differences at the
-            seams of cells are multiplied with.
+        transport: whether cells are moved, ``on`` or ``off``.
+        transport_size: smallest side in pixels of the cells that are moved, 0 … 256; 0: the mask's
+            cells.
+        pixel_std: standard deviation that the pixels were divided by, 0.001 … 255, which the
+            differences at the seams of cells are multiplied with.
     """
 
     PUBLISHED: ClassVar[Mapping[str, Any]] = {
@@ -181,7 +184,7 @@ def whole_costs(
     grid = drop_a.shape[1]
     lam = lam0.to(drop_a.dtype).reshape(-1, 1, 1, 1)
     prior = -torch.log(torch.cat((lam**2, 2 * lam * (1 - lam), (1 - lam) ** 2), dim=3) + 1e-8)
-    level = torch.arange(3, device=drop_a.device) / 2
+    level = torch.arange(3, device=drop_a.device, dtype=drop_a.dtype) / 2
     costs = (1 - level) * drop_b[..., None] + level * drop_a[..., None] + ETA / grid**2 * prior
     scale = 1000 * grid**2
     return (scale * costs).trunc(), (scale * edge_v).trunc(), (scale * edge_h).trunc()

@@ -33,8 +33,9 @@ class SnapMixOptions(MixingOptions):
     """Options of SnapMix.
 
     Args:
-        alpha: both λ₀ ~ Beta(alpha, alpha): where to paste and where to cut.
-        box: both boxes once per batch, or for each sample.
+        variant: ``corrected``, or ``published``: any permutation, halved sides, doubled weights.
+        alpha: both λ₀ ~ Beta(alpha, alpha), where to paste and where to cut; 0.05 … 100.
+        box: both boxes once per ``batch``, or for each ``sample``.
         box_size: ``exact``, or ``halves``: odd sides lose a pixel, as released.
         same_label: weights of a pair with equal labels, ``separate`` or ``doubled``, see above.
     """
@@ -179,10 +180,10 @@ def crop_into(images: Tensor, source: Tensor, target: Tensor) -> Tensor:
 
 def _lines(first: Tensor, last: Tensor, start: Tensor, stop: Tensor, side: int) -> Tensor:
     """Where the pixels of a target line come from, as places −1 … 1 in the source: (N, side)."""
-    pixels = torch.arange(side, device=start.device) - start[:, None]
+    pixels = torch.arange(side, device=start.device, dtype=torch.float32) - start[:, None]
     steps = (stop - start - 1).clamp_min(1)[:, None]
     place = first[:, None] + pixels * (last - first - 1)[:, None] / steps
-    place = torch.where(pixels < (stop - start)[:, None], place, last[:, None] - 1.0)
+    place = torch.where(pixels < (stop - start)[:, None], place, last[:, None] - 1)
     return 2.0 * place / max(side - 1, 1) - 1.0
 
 

@@ -28,9 +28,10 @@ class TransMixOptions(MixingOptions):
     """Options of TransMix, for networks of timm or torchvision with a class token.
 
     Args:
+        variant: ``corrected``, or ``published``: reversed pairs and halved sides.
         pairs: ``reversed`` mixes each image with its mirror place in the batch, as released.
-        alpha: λ₀ ~ Beta(alpha, alpha).
-        box: one box for the batch, or one per sample.
+        alpha: λ₀ ~ Beta(alpha, alpha); 0.05 … 100.
+        box: one box for the ``batch``, or one per ``sample``.
         box_size: ``exact``, or ``halves``: odd sides lose a pixel, as released.
     """
 
