@@ -20,6 +20,7 @@ def package(tmp_path: Path) -> Path:
 
 
 def changed(package: Path, name: str, text: str, method: str = "cutmix") -> list[str]:
+    assert (package / name).exists() or name.endswith("new.py")
     before = code_files(method, package)
     with (package / name).open("a", encoding="utf-8") as file:
         file.write(text)

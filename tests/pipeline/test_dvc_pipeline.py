@@ -106,7 +106,7 @@ NEW_METHOD = (REPOSITORY / "src/saliencymixplus/mixing/methods/mixup.py").read_t
             NEW_METHOD.replace('name="mixup"', 'name="another"'),
             set(),
         ),
-        ("training/progress.py", '"""', '"""More. ', set()),
+        ("progress.py", '"""', '"""More. ', set()),
         ("runs/read.py", '"""', '"""More. ', set()),
         ("pictures/palette.py", "#0072B2", "#0072B3", {"compare@digits", "report@digits"}),
         ("engine/optimizer.py", "momentum=", "dampening=0, momentum=", TRAININGS),
