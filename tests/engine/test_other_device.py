@@ -51,8 +51,6 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeTensorMode]:
         torch.autograd, "grad", lambda loss, inputs, **kw: [torch.zeros_like(i) for i in inputs]
     )
     monkeypatch.setattr(Tensor, "backward", lambda self: None)
-    # It has no version without numbers.
-    monkeypatch.setattr(torch, "_sample_dirichlet", lambda at, generator: torch.rand_like(at))
     with FakeTensorMode() as mode:
         yield mode
 
