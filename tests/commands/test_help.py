@@ -12,7 +12,17 @@ from saliencymixplus.mixing import METHODS
 
 COMMANDS = [
     *("download", "prepare", "resolve", "train", "evaluate", "audit", "compare", "report"),
-    *("predict", "preview", "bench", "methods", "models", "experiments", "config", "sync"),
+    *(
+        "predict",
+        "export",
+        "preview",
+        "bench",
+        "methods",
+        "models",
+        "experiments",
+        "config",
+        "sync",
+    ),
 ]
 
 

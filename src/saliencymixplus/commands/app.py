@@ -12,6 +12,7 @@ from saliencymixplus.commands.compare import compare, report
 from saliencymixplus.commands.config import config
 from saliencymixplus.commands.data import download, prepare, resolve
 from saliencymixplus.commands.evaluate import audit, evaluate
+from saliencymixplus.commands.export import export
 from saliencymixplus.commands.lists import experiments, methods, models
 from saliencymixplus.commands.predict import predict
 from saliencymixplus.commands.preview import preview
@@ -56,6 +57,7 @@ for command in (
     compare,
     report,
     predict,
+    export,
     preview,
     bench,
     study_cell,

@@ -1,0 +1,58 @@
+"""``export``: a trained network as one file."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from saliencymixplus.commands.options import AsJson, Prepared, only_json
+
+_PICTURES = 16
+
+
+def export(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")],
+    format_: Annotated[
+        str, typer.Option("--format", metavar="NAME", help="onnx, pt2 or torchscript.")
+    ] = "onnx",
+    output: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Default: NAME.onnx in this folder.")
+    ] = None,
+    weights: Annotated[
+        str, typer.Option(metavar="NAME", help="last, best_validation or another that RUN has.")
+    ] = "last",
+    prepared: Prepared = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a trained network with its normalisation as one file.
+
+    The file is compared with the network on 16 of the run's test images before it is kept.
+    """
+    import numpy as np
+    import torch
+
+    from saliencymixplus.datasets.cache import prepared as find_prepared
+    from saliencymixplus.datasets.prepared import load_prepared
+    from saliencymixplus.errors import UserError
+    from saliencymixplus.inference.export import FORMATS
+    from saliencymixplus.inference.export import export as write
+    from saliencymixplus.loading.pixels import fit
+    from saliencymixplus.runs.read import load_run
+
+    trained = load_run(run)
+    if format_ not in FORMATS:
+        raise UserError(f"--format: {format_!r} is not one of {', '.join(FORMATS)}")
+    name = f"{trained.settings.experiment}-{trained.settings.mix.name}{FORMATS[format_]}"
+    with only_json(as_json) as show:
+        folder = prepared or find_prepared(trained.settings, trained.settings.experiment)
+        images = load_prepared(folder).split("test").images[:_PICTURES]
+        pixels = torch.from_numpy(np.array(images)).permute(0, 3, 1, 2)
+        fitted = fit(pixels.float(), trained.input_size).round().clamp(0, 255).byte().numpy()
+        made = write(trained, weights, format_, output or Path(name), fitted)
+        show(made)
+        typer.echo(f"input:      {made['input']}")
+        typer.echo(f"output:     {made['output']}")
+        typer.echo(
+            f"difference: {made['largest_difference']:.1g} at most, of {made['compared_on']} images"
+        )
+        typer.echo(f"file:       {made['file']}")
