@@ -63,10 +63,15 @@ class GitFacts(Record):
     dirty: Text | None = None
 
 
-class RunFile(Record):
-    """settings.json."""
+class SettingsOnly(Record):
+    """What settings.json also has in the state folder of a training."""
 
     settings: RunSettings
+
+
+class RunFile(SettingsOnly):
+    """settings.json of a finished run."""
+
     digest: Digest
     data: DataFacts
     versions: dict[Text, Text] = {}

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from saliencymixplus.errors import UserError
-from saliencymixplus.files import read_json, write_json
+from saliencymixplus.files import write_json
 from saliencymixplus.folders import whole_directory
-from saliencymixplus.runs.folder import TrackingFile, read_tracking
+from saliencymixplus.runs.folder import SettingsOnly, TrackingFile, read_record, read_tracking
 from saliencymixplus.settings import RunSettings
 from saliencymixplus.tracking.base import Tracker
 from saliencymixplus.tracking.record import (
@@ -191,6 +191,6 @@ def _published(run_dir: Path) -> TrackingFile | None:
     if not card.params:  # written by version 0.1.0
         from saliencymixplus.tracking import describe
 
-        run = RunSettings.model_validate(read_json(run_dir / "settings.json")["settings"])
+        run = read_record(run_dir / "settings.json", SettingsOnly).settings
         card = card.model_copy(update={"params": describe.parameters(run, {})})
     return ended(card, "FINISHED", card.ended)

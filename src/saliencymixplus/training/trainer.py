@@ -16,7 +16,6 @@ from saliencymixplus.engine.device import choose_device, device_settings
 from saliencymixplus.engine.distributed import Processes, local_device, processes
 from saliencymixplus.engine.state import unpack
 from saliencymixplus.errors import UserError
-from saliencymixplus.files import read_json
 from saliencymixplus.folders import ReservedFolder, reserved, writing
 from saliencymixplus.progress import TrainingProgress, training_progress
 from saliencymixplus.runs.checkpoint import (
@@ -118,7 +117,7 @@ def _finished(output: Path, digest: str) -> dict[str, Any] | None:
         return None
     if run.digest != digest or "last" not in run.weights:
         return None
-    return dict(read_json(output / "summary.json"))
+    return run.summary.model_dump(exclude_none=True)
 
 
 def _lead(
