@@ -202,8 +202,24 @@ def test_dvc_gets_curves_in_the_methods_colours(runs, tmp_path):
     assert lines[1] == "No mixing,#555555,1,30.5"
     assert lines[-1] == "CutMix,#0072B2,3,10.5"
     assert (tmp_path / "reports/learning_curves.png").is_file()
+    assert [path.name for path in (tmp_path / "reports/samples").iterdir()] == ["cutmix.png"]
     template = (REPOSITORY / ".dvc/plots/methods.json").read_text()
     fields = set(re.findall(r'"field": "([a-z]+)"', template))
     assert fields - {"rev"} <= set(lines[0].split(","))
     counts = (tmp_path / "reports/confusion.csv").read_text().splitlines()
     assert counts[1] == "No mixing,class 0,class 0,16"
+
+
+def test_only_pictures_of_a_run_enter_the_page(runs, tmp_path):
+    grid = runs[0] / "samples/epoch_0003.png"
+    secret = tmp_path / "secret.txt"
+    secret.write_text("a key")
+    grid.unlink()
+    grid.symlink_to(secret)
+    with pytest.raises(UserError, match=r"epoch_0003\.png is not a picture"):
+        report(runs, tmp_path / "reports")
+    grid.unlink()
+    Image.new("1", (30_000, 30_000)).save(grid)  # 900 million pixels in few bytes
+    with pytest.raises(UserError, match=r"epoch_0003\.png is not a picture"):
+        report(runs, tmp_path / "reports")
+    assert not (tmp_path / "reports/report.html").exists()

@@ -1,15 +1,19 @@
 """The folder of a report's figures: takes figures and pictures, and gives blocks that show them."""
 
+import io
 from pathlib import Path
 
 from matplotlib.figure import Figure
+from PIL import Image
 
-from saliencymixplus.files import write_atomically
+from saliencymixplus.errors import UserError
+from saliencymixplus.files import read_limited, write_atomically
 from saliencymixplus.pictures.style import save_figure, svg_bytes
 from saliencymixplus.reporting import charts
 from saliencymixplus.reporting.document import Picture
 
 FIGURES = "figures"
+LARGEST = 32 * 2**20  # bytes of a picture; a grid of samples has a few hundred thousand
 
 
 class Figures:
@@ -31,10 +35,19 @@ class Figures:
         return [Picture(f"{FIGURES}/{name}.png", caption, True, charts.to_json(chart))]
 
     def copy(self, source: Path, name: str, caption: str) -> list[Picture]:
-        """A copy of a PNG; nothing if it is not there."""
+        """A copy of a PNG of a run or an audit; nothing if it is not there.
+
+        Raises:
+            UserError: the file is not a PNG, or too large for a page.
+        """
         if not source.is_file():
             return []
-        (self.folder / name).write_bytes(source.read_bytes())
+        content = read_limited(source, LARGEST)
+        try:
+            Image.open(io.BytesIO(content), formats=["PNG"]).close()
+        except (OSError, Image.DecompressionBombError) as error:
+            raise UserError(f"{source} is not a picture for a report: remove it") from error
+        write_atomically(self.folder / name, lambda part: part.write_bytes(content))
         return [Picture(f"{FIGURES}/{name}", caption)]
 
     def _save(self, figure: Figure, name: str) -> None:

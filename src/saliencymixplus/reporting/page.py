@@ -75,7 +75,10 @@ class _Page:
                 return self._picture(block)
             case Playground():
                 introduction = escape.html(block.introduction)
-                return f'<div class="playground"><p>{introduction}</p>{_data(block.data)}</div>'
+                return (
+                    f'<div class="playground"><p>{introduction}</p>'
+                    f"<noscript>It needs JavaScript.</noscript>{_data(block.data)}</div>"
+                )
             case Fold():
                 inner = "\n".join(map(self.render, block.blocks))
                 title = escape.html(block.title)

@@ -15,7 +15,7 @@ from saliencymixplus.tables import Column, Table, Value
 
 
 def write_pipeline_plots(runs: Runs, output: Path) -> None:
-    """Write learning_curves.csv and .png, confusion.csv and samples/ into ``output``.
+    """Write learning_curves.csv and .png, confusion.csv and samples/ beside the report's figures.
 
     The templates in ``.dvc/plots`` colour and facet by the tables' columns ``colour`` and
     ``method``. The pictures need no script, and therefore no network.
@@ -29,14 +29,14 @@ def write_pipeline_plots(runs: Runs, output: Path) -> None:
         pairs += [[style.label, *pair, count] for pair, count in counts]
     _write(output / "learning_curves.csv", "method colour epoch test_top1_error", lines)
     _write(output / "confusion.csv", "method actual predicted images", pairs)
+    figures = output / FIGURES
     write_atomically(
         output / "learning_curves.png",
-        lambda part: shutil.copyfile(output / FIGURES / "learning.png", part),
+        lambda part: shutil.copyfile(figures / "learning.png", part),
     )
     with whole_directory(output / "samples") as folder:
-        for mix, seeds in runs.items():
-            if seeds[0].samples:
-                shutil.copyfile(seeds[0].samples[-1], folder / f"{mix}.png")
+        for grid in sorted(figures.glob("samples_*.png")):
+            shutil.copyfile(grid, folder / grid.name.removeprefix("samples_"))
 
 
 def _mean_curve(seeds: Sequence[ReportedRun]) -> list[float]:
