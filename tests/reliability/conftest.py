@@ -27,6 +27,8 @@ ENVIRONMENT = {
     "DVC_NO_ANALYTICS": "true",
     "LANG": "C.UTF-8",
 }
+# An experiment's runs have a parent, which holds their comparison.
+TRAININGS = "name NOT LIKE '%: comparison'"
 WITHOUT_CLOCK = ("seconds", "images_per_second")
 
 
@@ -100,9 +102,13 @@ class Place:
         return found
 
     def finished(self) -> list[tuple[str]]:
-        """The runs, all of which must have finished."""
-        assert not self.query("SELECT 1 FROM runs WHERE status != 'FINISHED'")
-        return self.query("SELECT run_uuid FROM runs")
+        """The trainings' runs, all of which must have finished."""
+        assert set(self.statuses()) <= {"FINISHED"}
+        return self.query(f"SELECT run_uuid FROM runs WHERE {TRAININGS}")
+
+    def statuses(self) -> list[str]:
+        """The status of every training's run."""
+        return [status for (status,) in self.query(f"SELECT status FROM runs WHERE {TRAININGS}")]
 
     def leftovers(self) -> list[Path]:
         """Half-written files anywhere, and resume state."""

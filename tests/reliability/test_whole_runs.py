@@ -61,7 +61,7 @@ def test_a_stopped_training_says_so_and_goes_on(place: Any, number: int, code: i
     assert "the same command goes on from there" in said
     assert "Traceback" not in said
     assert not (place.root / "run").exists()
-    assert place.query("SELECT status FROM runs") == [("KILLED",)]
+    assert place.statuses() == ["KILLED"]
     said = place.run(*command)
     assert "resumed after epoch" in said
     assert weights(place.root / "run") == weights(place.root / "whole")
@@ -80,7 +80,7 @@ def test_a_loss_that_explodes_fails_the_run(place: Any) -> None:
     for word in ("epoch", "step", "learning rate"):
         assert word in error
     assert "Traceback" not in said
-    assert place.query("SELECT status FROM runs") == [("FAILED",)]
+    assert place.statuses() == ["FAILED"]
     assert not (place.root / "run").exists()
 
 
@@ -131,9 +131,9 @@ def test_training_without_its_server_is_sent_later(place: Any, server: Any) -> N
     waiting = place.start(*sync, **address)
     said, _ = waiting.communicate(timeout=100)
     assert waiting.returncode == 1
-    assert "records still wait: " in said
+    assert "1 run still waits: " in said
     server()
-    assert "none wait" in place.run(*sync, **address)
+    assert "metrics and files sent" in place.run(*sync, **address)
     assert "nothing waits" in place.run(*sync, **address)
     ((_, losses),) = place.tracked().items()
     assert sorted(losses) == [1, 2, 3]

@@ -113,7 +113,7 @@ def test_mlflow_has_every_epoch_once(
     )
     client = mlflow.MlflowClient(uri)
     experiments = [e.experiment_id for e in client.search_experiments()]
-    (found,) = client.search_runs(experiments)
+    (found,) = client.search_runs(experiments, "params.mix = 'cutmix'")
     assert found.info.status == "FINISHED"
     for key in ("loss/train", "error/test_top1", "schedule/learning_rate"):
         history = client.get_metric_history(found.info.run_id, key)
