@@ -64,7 +64,7 @@ class Training:
         """Draw a grid of samples."""
         path = self.folder / "samples" / f"epoch_{epoch:04d}.png"
         path.parent.mkdir(exist_ok=True)
-        Image.fromarray(np.full((20, 300, 3), epoch, np.uint8)).save(path)
+        Image.fromarray(np.full((20, 300, 3), epoch % 256, np.uint8)).save(path)
         self.tracker.update()
 
     def publish(self, output: Path) -> Path:
