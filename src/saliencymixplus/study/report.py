@@ -79,7 +79,12 @@ def curves(cells: Errors) -> Figure:
                 title=f"{amount} training digits" if line is grid[0] else "",
             )
             axes.set_ylim(bottom=0)
-    fig.legend(*grid[0][0].get_legend_handles_labels(), loc="outside right upper", fontsize=8)
+    handles = {  # of every column: a recipe may be missing in some
+        label: handle
+        for axes in grid[0]
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
+    }
+    fig.legend(handles.values(), handles.keys(), loc="outside right upper", fontsize=8)
     return fig
 
 
