@@ -92,7 +92,7 @@ def test_killed_at_random_times(tiny: Path, tmp_path: Path, seed: int) -> None:
 
 
 def test_mlflow_has_every_epoch_once(
-    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny: Path, tmp_path: Path, state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mlflow = pytest.importorskip("mlflow")
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"

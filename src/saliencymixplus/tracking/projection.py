@@ -7,6 +7,7 @@ original time, so that even one that is still under way is stored once: MLflow's
 """
 
 import re
+import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -178,7 +179,7 @@ class Projection:
         target = f"images/{image.name}"
         if self._stored.get(target) == size or target in self._files:
             return 0
-        image.write_bytes(path.read_bytes())
+        shutil.copyfile(path, image)
         with Image.open(image) as picture:
             picture.thumbnail((_THUMBNAIL, _THUMBNAIL))
             picture.save(thumbnail)
