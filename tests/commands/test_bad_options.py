@@ -87,7 +87,10 @@ CASES = [
     (["download", "--output"], "--output"),
     (["download", "--params", "missing.yaml"], "missing.yaml"),
     (["download", "--set", "digits.download.source=mnist"], "digits.download.source"),
-    (["download", "--set", "clutter.download.mirror=nowhere"], "download.mirror"),
+    (
+        ["download", "--experiment", "clutter", "--set", "clutter.download.mirror=nowhere"],
+        "download.mirror",
+    ),
     (["download", "--set", "cifar10.download.mirror=nowhere", "--dataset", "cifar10"], "nowhere"),
     (
         ["download", "--set", "cifar10.download.mirror=http://far.example", "--dataset", "cifar10"],
@@ -137,7 +140,7 @@ CASES = [
     (["audit", "nowhere", "--json"], "nowhere"),
     (["audit", "--set", "audit.images=0"], "audit.images"),
     (["compare", "nowhere"], "nowhere"),
-    (["compare"], "clutter"),
+    (["compare"], "digits"),
     (["compare", "--experiment", "nothing"], "nothing"),
     (["compare", "nowhere", "--baseline"], "--baseline"),
     (["compare", "--output"], "--output"),

@@ -44,7 +44,7 @@ def test_every_experiment_has_a_line(cli, tmp_path):
     sections = load_params(tmp_path / "params.yaml").sections
     assert [line.split()[0] for line in cli("experiments").out.splitlines()] == [*sections]
     listed = json.loads(cli("experiments", "--json").out)
-    assert [entry["name"] for entry in listed if entry["pipeline"]] == ["digits"]
+    assert [entry["name"] for entry in listed if entry["pipeline"]] == ["clutter"]
 
 
 def test_config_says_where_each_setting_comes_from(cli):
