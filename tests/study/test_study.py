@@ -83,6 +83,19 @@ def test_the_regression_by_hand() -> None:
     assert len(found.points) == 6
 
 
+def test_recipes_are_compared_over_the_seeds_of_both() -> None:
+    rows = [
+        replace(row("cutmix-sample-box", error, 0.3, 0.2), seed=seed)
+        for seed, error in enumerate((50.0, 40.0, 99.0))
+    ]
+    for method, label, seeds in (("a", 0.2, (0,)), ("b", 0.1, (0, 1)), ("c", 0.0, (1,))):
+        rows += [replace(row(method, 30.0, label, 0.1), seed=seed) for seed in seeds]
+    rows.append(replace(row("d", 0.0, 0.0, 0.0), seed=7))  # nothing to compare it with
+    found = regression(by_cell(rows))
+    assert found is not None
+    assert [(point[1], point[4]) for point in found.points] == [("a", 20), ("b", 15), ("c", 10)]
+
+
 def test_without_three_points_there_is_no_regression() -> None:
     rows = [row("cutmix-sample-box", 50, 0.3, 0.2), row("cutmix-mask", 45, 0.0, 0.2)]
     assert regression(by_cell(rows)) is None

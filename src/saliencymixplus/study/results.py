@@ -113,6 +113,7 @@ def _compared(recipes: Mapping[str, Sequence[Row]]) -> list[str]:
         method
         for method, rows in recipes.items()
         if rows[0].label_error is not None and method not in (REFERENCE, "mixup")
+        if _shared(recipes, method)
     ]
 
 
@@ -128,13 +129,17 @@ def _removed(recipes: Mapping[str, Sequence[Row]], method: str) -> tuple[float, 
 def _gain(
     recipes: Mapping[str, Sequence[Row]], method: str, seeds: NDArray[np.int64] | None
 ) -> float:
-    """Mean error of the reference minus that of ``method``, of all or of resampled seeds."""
-    means = []
-    for name in (REFERENCE, method):
-        errors = np.array([row.top1_error for row in recipes[name]])
-        chosen = errors if seeds is None else errors[seeds[: len(errors)] % len(errors)]
-        means.append(float(chosen.mean()))
-    return means[0] - means[1]
+    """Mean over the seeds of both, or over resampled ones, of the reference's error minus that of
+    ``method``.
+    """
+    errors = [{row.seed: row.top1_error for row in recipes[name]} for name in (REFERENCE, method)]
+    gains = np.array([errors[0][seed] - errors[1][seed] for seed in _shared(recipes, method)])
+    return float((gains if seeds is None else gains[seeds[: len(gains)] % len(gains)]).mean())
+
+
+def _shared(recipes: Mapping[str, Sequence[Row]], method: str) -> list[int]:
+    """Seeds of both the reference and ``method``."""
+    return sorted({row.seed for row in recipes[REFERENCE]} & {row.seed for row in recipes[method]})
 
 
 def _fit(points: NDArray[np.float64]) -> tuple[float, float, float]:
