@@ -196,8 +196,10 @@ def test_all_methods_are_compiled_in_one_benchmark(monkeypatch: pytest.MonkeyPat
     said: list[str] = []
     mixes = tuple(recipe(name) for name in METHODS)
     result = bench(replace(SMALL, compile=True, mixes=mixes), say=said.append)
-    assert [step["method"] for step in result["steps"]] == list(METHODS)
-    assert sum("compiled in" in line for line in said) == len(METHODS)
+    measured = [name for name in METHODS if name != "transmix"]  # it needs a transformer
+    assert [step["method"] for step in result["steps"]] == measured
+    assert any(line.startswith("transmix is left out: ") for line in said)
+    assert sum("compiled in" in line for line in said) == len(measured)
     assert all(step["flops"] > 0 for step in result["steps"])
 
 

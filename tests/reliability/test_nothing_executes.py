@@ -15,6 +15,11 @@ REPOSITORY = Path(__file__).parents[2]
 SOURCES = sorted([*(REPOSITORY / "src" / "saliencymixplus").rglob("*.py"), REPOSITORY / "cli.py"])
 # Where pickle is named at all: the restricted unpickler.
 MAY_IMPORT_PICKLE = {"cifar.py"}
+# The methods of our own package by name; a file that was written a moment before.
+MAY_CALL = {
+    "registry.py": {"importlib.import_module"},
+    "export.py": {"torch.jit.load", "torch.export.load"},
+}
 FORBIDDEN_MODULES = {
     "dill",
     "cloudpickle",
@@ -57,7 +62,8 @@ def faults(code: str, name: str) -> list[str]:
             if top in FORBIDDEN_MODULES or (top == "pickle" and name not in MAY_IMPORT_PICKLE):
                 found.append(f"imports {module}")
         if isinstance(node, ast.Call):
-            found += call_faults(node)
+            allowed = MAY_CALL.get(name, set())
+            found += [fault for fault in call_faults(node) if fault[6:] not in allowed]
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             for host in re.findall(r"http://([\w.\[\]:-]*)", node.value):
                 if not re.match(r"(localhost|127\.|\[::1\])", host):

@@ -85,7 +85,7 @@ def archives_of(source: str) -> tuple[Archive, ...]:
 
 
 def _over_https(url: str, md5: str) -> Archive:
-    return Archive(url.rpartition("/")[2], url.replace("http://", "https://"), md5)
+    return Archive(url.rpartition("/")[2], url.replace("http:", "https:", 1), md5)
 
 
 def expected_sha256(settings: DownloadSettings, names: list[str]) -> dict[str, str]:
