@@ -13,6 +13,7 @@ pytestmark = pytest.mark.slow
 # A trainer in miniature: history.csv before the checkpoint, as the real one writes them.
 _TRAIN = """
 import sys, time
+from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from tests.tracking.conftest import Training
 from saliencymixplus.settings import MixSettings, ModelSettings, RunSettings
