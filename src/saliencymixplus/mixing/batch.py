@@ -136,7 +136,9 @@ class MixedBatch:
         return self.lam * first + self.weight_b * second
 
     def _warn(self) -> None:
-        if self.clean_gradient > 0:
+        if (
+            self.clean_gradient > 0 and not torch.compiler.is_compiling()
+        ):  # a warning breaks a graph
             warnings.warn(
                 f"clean_gradient: {self.clean_gradient:g} is left out of this loss; "
                 "mixing.backward adds it (or set clean_gradient=0)",
