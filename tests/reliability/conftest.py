@@ -64,7 +64,7 @@ class Place:
 
     def train(self, *arguments: object) -> list[object]:
         """The command line of a training of the small digits."""
-        how = ["--progress", "lines", "--device", "cpu"]
+        how = ["--experiment", "digits", "--progress", "lines", "--device", "cpu"]
         return [sys.executable, "cli.py", "train", *how, *arguments]
 
     def change(self, **training: object) -> None:
@@ -129,7 +129,7 @@ def place(tmp_path: Path) -> Place:
     for name in ("dvc.yaml", "data.dvc", ".dvcignore", ".gitignore", ".gitattributes"):
         shutil.copy(REPOSITORY / name, root)
     params = YAML(typ="safe").load(REPOSITORY / "params.yaml")
-    params |= {"methods": ["cutmix"], "seeds": [0]}
+    params |= {"experiments": ["digits"], "methods": ["cutmix"], "seeds": [0]}
     params["digits"]["data"]["image_size"] = 8
     params["digits"]["training"] |= {"epochs": 3, "warmup_epochs": 0, "sample_epochs": [1]}
     YAML(typ="safe").dump(params, root / "params.yaml")

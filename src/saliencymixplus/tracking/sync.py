@@ -55,8 +55,10 @@ def send_all(store: Store, report: Callable[[str], None]) -> list[str]:
 
 def _send(folder: Path, store: Store, report: Callable[[str], None]) -> None:
     """Send a record that no process holds. What is damaged must not stop the others."""
-    if not (folder / CARD).is_file():
-        return  # another process sent it meanwhile
+    if not (folder / CARD).is_file():  # another process sent and removed it meanwhile
+        if [path.name for path in folder.iterdir()] == [LOCK]:  # which our lock has made again
+            shutil.rmtree(folder, ignore_errors=True)
+        return
     try:
         card = read_card(folder)
         name = f"{card.experiment} · {card.run_name}"
