@@ -58,9 +58,16 @@ def test_what_was_written_is_read(run_dir: Path) -> None:
 
 def test_the_published_runs_are_read() -> None:
     folders = find_runs([Path(__file__).parents[2] / "runs"])
-    assert len(folders) == 8
+    assert len(folders) == 12
     for folder in folders:
-        assert load_run(folder).summary.epochs == 12
+        assert load_run(folder).summary.epochs == 40
+
+
+def test_runs_of_the_first_version_are_read() -> None:
+    run = load_run(Path(__file__).parent / "version_0_1" / "saliencymixplus")
+    assert run.versions["saliencymixplus"] == "0.1.0"
+    assert run.settings.mix.method == "saliencymixplus"
+    assert run.summary.epochs == len(run.history) == 12
 
 
 def test_half_written_runs_are_not_runs(run_dir: Path) -> None:
