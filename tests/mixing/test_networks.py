@@ -70,8 +70,11 @@ def test_class_activation_maps_of_a_network_are_its_logits() -> None:
     raised = raised - raised.amin((1, 2), keepdim=True)
     assert mixed.saliency is not None
     torch.testing.assert_close(mixed.saliency, raised / raised.sum((1, 2), keepdim=True))
-    with pytest.raises(NetworkError, match="one linear layer"):
+    with pytest.raises(NetworkError, match="no layer that returns a feature map"):
         mixer(images, labels, model=nn.Sequential(nn.Flatten(), nn.Linear(768, 3)))
+    convolutional = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(784, 3))
+    with pytest.raises(NetworkError, match="one linear layer"):
+        mixer(images, labels, model=convolutional)
 
 
 def test_snapmix_weights_are_the_visible_class_activation() -> None:

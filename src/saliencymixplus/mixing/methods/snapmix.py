@@ -22,10 +22,10 @@ from saliencymixplus.errors import NetworkError
 from saliencymixplus.mixing.batch import Batch, Blend, Sources
 from saliencymixplus.mixing.boxes import BoxSize, box_around, box_mask, box_sides
 from saliencymixplus.mixing.draws import Draw, scale
+from saliencymixplus.mixing.features import last_feature_map
 from saliencymixplus.mixing.maps import scaled_to_peak
 from saliencymixplus.mixing.method import Method
 from saliencymixplus.mixing.options import MixingOptions, Need, Scope, number
-from saliencymixplus.mixing.saliency import pass_mode
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,28 +104,15 @@ def activation_maps(batch: Batch, options: SnapMixOptions) -> Tensor:
         NetworkError: the network does not end in a mean over feature maps and a linear layer.
     """
     assert batch.model is not None
-    network = getattr(batch.model, "_orig_mod", batch.model)
-    linear = [layer for layer in network.modules() if isinstance(layer, nn.Linear)]
-    maps: list[Tensor] = []
-
-    def keep(module: nn.Module, inputs: object, output: object) -> None:
-        if isinstance(output, Tensor) and output.ndim == 4 and output.shape[2:].numel() > 1:
-            maps[:] = [output]
-
-    handles = [layer.register_forward_hook(keep) for layer in network.modules()]
-    try:
-        with pass_mode(network, "eval", "untouched"):
-            network(batch.images)
-    finally:
-        for handle in handles:
-            handle.remove()
-    if not linear or not maps or maps[0].shape[1] != linear[-1].in_features:
+    linear = [layer for layer in batch.model.modules() if isinstance(layer, nn.Linear)]
+    maps = last_feature_map(batch.model, batch.images)
+    if not linear or maps.shape[1] != linear[-1].in_features:
         raise NetworkError(
             "snapmix takes networks that end in a mean over feature maps and one linear layer: "
             "pass the class-activation maps as saliency="
         )
     found = class_activation(
-        maps[0].float(),
+        maps.float(),
         linear[-1].weight.float(),
         None if linear[-1].bias is None else linear[-1].bias.float(),
         batch.labels,
