@@ -1,4 +1,4 @@
-"""Settings of what is done with a trained run."""
+"""Settings of evaluation and audit."""
 
 from typing import Annotated, Literal, Self, get_args
 
@@ -27,18 +27,28 @@ Corruption = Literal[
 
 
 class EvaluationSettings(Section):
-    """``evaluation:`` in params.yaml, for every experiment alike."""
+    """``evaluation:`` in params.yaml, shared by all experiments."""
 
     batch_size: Count = 256
-    parts: tuple[Part, ...] = get_args(Part)  # what is measured besides accuracy
-    images: Count | None = 2000  # test images for corruptions, attacks, occlusion, localisation
-    seed: Seed = 0  # of that choice and of every random corruption, attack and occlusion
+    """Images per forward pass."""
+    parts: tuple[Part, ...] = get_args(Part)
+    """What is measured besides accuracy."""
+    images: Count | None = 2000
+    """Test images for corruptions, attacks, occlusion and localisation. null: all."""
+    seed: Seed = 0
+    """Of the choice of these images and of every random corruption, attack and occlusion."""
     calibration_bins: Count = 15
+    """Bins of the expected calibration error."""
     corruptions: tuple[Corruption, ...] = get_args(Corruption)
-    epsilons: tuple[Positive, ...] = (1.0, 4.0, 8.0)  # attacks; in 255ths of the pixel range
+    """Which corruptions are applied, each at five severities."""
+    epsilons: tuple[Positive, ...] = (1.0, 4.0, 8.0)
+    """Largest change of a pixel by FGSM and PGD, in 255ths of the pixel range."""
     pgd_steps: Count = 10
+    """Steps of each PGD attack."""
     occlusion_shares: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.1, 0.2, 0.35, 0.5, 0.7)
-    localisation_threshold: Annotated[float, Field(gt=0, lt=1)] = 0.2  # of the map's maximum
+    """Fractions of the image that are covered."""
+    localisation_threshold: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    """Fraction of a class activation map's maximum above which a pixel counts as the object."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -52,13 +62,20 @@ class EvaluationSettings(Section):
 
 
 class AuditSettings(Section):
-    """``audit:`` in params.yaml: the label-noise audit."""
+    """``audit:`` in params.yaml."""
 
-    images: Count = 1000  # mixed images of each recipe
-    split: Literal["train", "val", "test"] = "train"  # labels are mixed in training
-    # Small: many methods draw one box a batch, and the bootstrap draws batches.
+    images: Count = 1000
+    """Mixed images of each recipe."""
+    split: Literal["train", "val", "test"] = "train"
+    """Which images are mixed; training mixes ``train``."""
     batch_size: Annotated[int, Field(ge=2)] = 16
-    seed: Seed = 0  # of the choice of images, of the mixing and of the bootstrap
-    resamples: Count = 2000  # of the bootstrap
-    worst: Count = 6  # samples in each gallery of the worst labels
-    epoch_images: Count = 300  # mixed images of each saved epoch, along training
+    """Images per mixed batch. Small, as many methods draw one box per batch and the bootstrap
+    resamples batches."""
+    seed: Seed = 0
+    """Of the choice of images, the mixing and the bootstrap."""
+    resamples: Count = 2000
+    """Of the bootstrap."""
+    worst: Count = 6
+    """Samples in each gallery of the worst labels."""
+    epoch_images: Count = 300
+    """Mixed images of each saved epoch, for the label error along training."""

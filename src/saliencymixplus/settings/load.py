@@ -40,34 +40,50 @@ Seeds = Annotated[tuple[Seed, ...], Field(min_length=1), AfterValidator(_once)]
 
 
 class AblationSettings(Section):
-    """``ablation:`` in params.yaml: which recipes are compared on which experiment."""
+    """``ablation:`` in params.yaml, run by ``dvc --cd ablation repro``."""
 
     experiment: str
+    """Name of an experiment's section."""
     methods: Methods
+    """Recipes to compare."""
     seeds: Seeds = (0,)
+    """Each recipe is trained with every seed."""
 
 
 class StudySettings(Section):
-    """``study:`` in params.yaml: which recipes are compared over which clutter data."""
+    """``study:`` in params.yaml, run by ``dvc --cd study repro``."""
 
     experiment: str
+    """Name of the section to start from; its source is ``clutter``."""
     object_sizes: Annotated[tuple[int, ...], Field(min_length=1), AfterValidator(_once)]
+    """Values of ``clutter.object_size``."""
     train_digits: Annotated[tuple[int, ...], Field(min_length=1), AfterValidator(_once)]
+    """Values of ``clutter.train_digits``."""
     methods: Methods
+    """Recipes to train in each cell."""
     seeds: Seeds = (0,)
+    """Each recipe is trained with every seed."""
 
 
 class _Top(Section):
     """The keys of params.yaml that are not experiments."""
 
     experiments: Annotated[tuple[str, ...], AfterValidator(_once)] = ()
+    """Experiments that ``dvc repro`` runs."""
     methods: Methods = ("none", "cutmix", "saliencymix", "saliencymixplus")
+    """Methods or recipes that it trains on each."""
     seeds: Seeds = (0,)
+    """Each method is trained with every seed."""
     mix: dict[Name, dict[str, Any]] = {}
+    """Options by recipe name; ``method`` names the method unless it is the name itself."""
     evaluation: EvaluationSettings = EvaluationSettings()
+    """What is measured of each run."""
     audit: AuditSettings = AuditSettings()
+    """How mixed labels are audited."""
     ablation: AblationSettings | None = None
+    """Which recipes ``dvc --cd ablation repro`` compares."""
     study: StudySettings | None = None
+    """Which recipes ``dvc --cd study repro`` compares, on which data."""
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,18 @@ Channels = tuple[NonNegative, NonNegative, NonNegative]
 
 
 class Section(BaseModel):
-    """A group of settings: frozen, and an unknown key is an error."""
+    """A group of settings: frozen, and an unknown key is an error.
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=False, validate_default=True)
+    The string below a field says what the setting means; the reference of settings shows it.
+    """
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        strict=False,
+        validate_default=True,
+        use_attribute_docstrings=True,
+    )
 
 
 class DownloadSettings(Section):
@@ -42,9 +51,13 @@ class DownloadSettings(Section):
         "tiny_imagenet",
         "stl10",
     ]
-    path: str | None = None  # imagefolder only: a folder, a zip or a tar(.xz/.gz)
-    mirror: str | None = None  # folder or https URL with the publisher's archives
-    sha256: dict[str, str] = {}  # archive name -> checksum, for a mirror's repacked archives
+    """A published data set, a synthetic one, or your own pictures."""
+    path: str | None = None
+    """``source: imagefolder`` only: a folder, a zip or a tar (plain, gz, bz2 or xz)."""
+    mirror: str | None = None
+    """A folder or https URL that holds the publisher's archives. null: the publisher's server."""
+    sha256: dict[str, str] = {}
+    """Checksum by archive name, for a mirror whose archives were repacked."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -56,15 +69,24 @@ class DownloadSettings(Section):
 class ClutterSettings(Section):
     """The pictures of ``source: clutter``: a digit among scraps of others. Sizes in pixels."""
 
-    object_size: Annotated[int, Field(ge=4, le=1024)] = 10  # side of the digit
-    object_size_max: Annotated[int, Field(ge=4, le=1024)] | None = None  # then a random side up to
-    scraps: Annotated[int, Field(ge=0, le=1000)] = 12  # pieces of other digits in each picture
-    scrap_size: Annotated[int, Field(ge=1, le=1024)] = 5  # their side
-    contrast: Annotated[int, Field(ge=1, le=100)] = 100  # opacity of all digits and scraps, in %
-    train_digits: Annotated[int, Field(ge=20, le=1437)] | None = None  # to train on; null: all
-    train_placements: Annotated[int, Field(ge=1, le=100)] = 1  # pictures of each training digit
+    object_size: Annotated[int, Field(ge=4, le=1024)] = 10
+    """Side of the digit."""
+    object_size_max: Annotated[int, Field(ge=4, le=1024)] | None = None
+    """If set, each digit's side is drawn between ``object_size`` and this."""
+    scraps: Annotated[int, Field(ge=0, le=1000)] = 12
+    """Pieces of other digits in each picture."""
+    scrap_size: Annotated[int, Field(ge=1, le=1024)] = 5
+    """Side of these pieces."""
+    contrast: Annotated[int, Field(ge=1, le=100)] = 100
+    """Opacity of digits and scraps, in percent."""
+    train_digits: Annotated[int, Field(ge=20, le=1437)] | None = None
+    """Number of different digits to train on. null: all 1437."""
+    train_placements: Annotated[int, Field(ge=1, le=100)] = 1
+    """Pictures of each training digit."""
     test_placements: Annotated[int, Field(ge=1, le=100)] = 1
+    """Pictures of each test digit."""
     seed: Seed = 0
+    """Of the pictures."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -78,17 +100,23 @@ class ClutterSettings(Section):
 class DataSettings(Section):
     """How the images are prepared, whatever their source."""
 
-    image_size: Annotated[int, Field(ge=8, le=1024)] = 32  # side in pixels after preparation
-    # Pictures that are not square: squashed, or the middle of them. null: crop for imagefolder,
-    # squash for published data sets, as their papers do.
+    image_size: Annotated[int, Field(ge=8, le=1024)] = 32
+    """Side of the prepared images, in pixels."""
     resize: Literal["squash", "crop"] | None = None
-    # Of all pictures of each class, where the data come without a test split (imagefolder).
+    """What becomes of pictures that are not square: squashed, or cropped to the middle. null: crop
+    for ``imagefolder``, squash for published data sets, as their papers do."""
     test_fraction: Annotated[float, Field(gt=0, le=0.5)] | None = None
-    validation_fraction: Annotated[float, Field(ge=0, le=0.5)] = 0.0  # of train, stratified
-    split_seed: Seed = 0  # of both
-    mean: Channels | None = None  # of pixels in [0, 1]; null: measured on train
+    """Fraction of each class that becomes the test split, for an ``imagefolder`` without one."""
+    validation_fraction: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    """Fraction of the training images that becomes the validation split, stratified by class."""
+    split_seed: Seed = 0
+    """Of both splits."""
+    mean: Channels | None = None
+    """Of each channel, of pixels in [0, 1]. null: measured on the training images."""
     std: tuple[Positive, Positive, Positive] | None = None
-    clutter: ClutterSettings | None = None  # source: clutter; null: its defaults
+    """Standard deviation of each channel; goes with ``mean``."""
+    clutter: ClutterSettings | None = None
+    """How the pictures of ``source: clutter`` are made."""
 
     def crops(self, source: str) -> bool:
         """Whether pictures from ``source`` that are not square are cropped, not squashed."""
@@ -118,42 +146,61 @@ class DataSettings(Section):
 class ModelSettings(Section):
     """The network and what its weights start from."""
 
-    # resnet8, preact_resnet18, wrn28_10, … (CIFAR), any torchvision classifier, or timm/NAME
     name: str = "resnet50"
-    stem: Literal["auto", "small", "standard"] = "auto"  # auto: small up to 64 pixels
-    # null: random. pretrained: those of torchvision or timm. Else a .safetensors or .pth file of
-    # the same network; the head is replaced where it has another number of classes. Their mean,
-    # std and input size are used unless `data` sets its own.
+    """A network for small images (``resnet8``, ``preact_resnet18``, ``wrn28_10``, …), a torchvision
+    classifier, or ``timm/NAME``. ``python cli.py models`` lists them."""
+    stem: Literal["auto", "small", "standard"] = "auto"
+    """First layers of a torchvision network: ``small`` keeps the resolution of small images;
+    ``auto`` is small up to 64 pixels."""
     weights: str | None = None
+    """null: random. ``pretrained``: those of torchvision or timm. Otherwise a .safetensors or .pth
+    file of the same network. The head is replaced if the number of classes differs. The weights
+    bring their mean, std and input size unless ``data`` sets its own."""
 
 
 class TrainingSettings(Section):
-    """The recipe: what happens between the first and the last epoch."""
+    """The training recipe."""
 
     epochs: Count = 200
-    batch_size: Count = 128  # over all processes
+    """Passes over the training images."""
+    batch_size: Count = 128
+    """Images per step, over all processes."""
     learning_rate: Positive = 0.1
+    """Peak learning rate of SGD."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    """Of SGD."""
     nesterov: bool = True
+    """Nesterov's momentum."""
     weight_decay: NonNegative = 5e-4
+    """L2 penalty on all parameters."""
     schedule: Literal["steps", "cosine"] = "steps"
-    milestones: tuple[Count, ...] = (75, 150, 225)  # epochs; schedule: steps
+    """``steps``: times ``gamma`` at each of ``milestones``. ``cosine``: down to 0."""
+    milestones: tuple[Count, ...] = (75, 150, 225)
+    """Epochs at which ``schedule: steps`` lowers the learning rate."""
     gamma: Annotated[float, Field(gt=0, le=1)] = 0.1
-    warmup_epochs: NonNegative = 0.0  # linear, from 0 to the full rate
-    mix_prob: Fraction = 0.5  # fraction of the batches that are mixed
-    mix_start: Annotated[int, Field(ge=0)] = 0  # epochs without mixing before the first with it
-    # Epochs after which no batch is mixed any more, as timm's --mixup-off-epoch; 0: none.
+    """Factor of each of these steps."""
+    warmup_epochs: NonNegative = 0.0
+    """Linear warm-up from 0 to the full learning rate; fractions of an epoch are allowed."""
+    mix_prob: Fraction = 0.5
+    """Probability that a batch is mixed."""
+    mix_start: Annotated[int, Field(ge=0)] = 0
+    """Epochs without mixing at the start."""
     mix_off_epoch: Annotated[int, Field(ge=0)] = 0
+    """Last epoch with mixing, as timm's ``--mixup-off-epoch``. 0: mixing never ends."""
     augment: Literal["none", "flip", "crop", "crop-flip", "resized-crop-flip"] = "flip"
-    crop_padding: Annotated[int, Field(ge=0, le=64)] = 4  # augment: crop, crop-flip
-    crop_size: Annotated[int, Field(ge=8, le=1024)] | None = (
-        None  # network input; null: as prepared
-    )
-    precision: Literal["auto", "fp32", "bf16"] = "auto"  # auto: bf16 on a GPU that has it
-    weight_average: Annotated[float, Field(ge=0, lt=1)] | None = None  # decay of a moving average
-    # After which a grid of mixed samples is logged; 0: before the first, where MLflow's slider is.
+    """Random augmentation before mixing."""
+    crop_padding: Annotated[int, Field(ge=0, le=64)] = 4
+    """Pixels of padding on each side, for ``augment: crop`` and ``crop-flip``."""
+    crop_size: Annotated[int, Field(ge=8, le=1024)] | None = None
+    """Side of the network's input, in pixels. null: as prepared."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """``auto``: bf16 on a GPU that supports it, fp32 elsewhere."""
+    weight_average: Annotated[float, Field(ge=0, lt=1)] | None = None
+    """Decay of an exponential moving average (EMA) of the weights. null: no average."""
     sample_epochs: tuple[Annotated[int, Field(ge=0)], ...] = (0, 1)
-    weights_epochs: tuple[Count, ...] = ()  # whose weights are kept as well: weights/epoch_0001
+    """Epochs after which a grid of mixed samples is logged. 0: before the first one."""
+    weights_epochs: tuple[Count, ...] = ()
+    """Epochs whose weights are kept as well, as ``weights/epoch_0001`` and so on."""
 
     def mixes_in(self, epoch: int) -> bool:
         """Whether batches of ``epoch``, counted from 1, may be mixed."""
@@ -192,28 +239,42 @@ class ExperimentSettings(Section):
 class MixSettings(Section):
     """A mixing recipe: a method of the registry and every option of it, resolved."""
 
-    name: Name  # in runs and tables; the method's own unless params.yaml gives another
+    name: Name
+    """In runs and tables: the method's own name unless params.yaml gives another."""
     method: str
+    """Which method of the registry it is."""
     options: dict[str, Any] = {}
+    """Every option of the method."""
 
 
 class RunSettings(ExperimentSettings):
-    """All that decides what a training computes; equal settings give equal weights (on one CPU)."""
+    """Everything that decides a run's weights: equal settings give equal weights on one machine."""
 
     experiment: Name
+    """Name of its section in params.yaml."""
     mix: MixSettings
     seed: Seed = 0
+    """Of every random number of the training."""
 
 
 class RuntimeSettings(Section):
-    """How a training is carried out, not what it computes: not part of the digest."""
+    """How a training is executed, not what it computes: not part of the digest."""
 
-    device: str = "auto"  # auto, cpu, cuda, cuda:N, mps
+    device: str = "auto"
+    """``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``."""
     tracker: Literal["mlflow", "none"] = "mlflow"
-    workers: Annotated[int, Field(ge=0, le=256)] = 2  # loader processes, where data don't fit
+    """Where runs are recorded besides their folders."""
+    workers: Annotated[int, Field(ge=0, le=256)] = 2
+    """Loader processes, where the images do not fit on the device."""
     data_on: Literal["auto", "device", "shard", "host"] = "auto"
-    engine: Literal["auto", "eager", "graph"] = "auto"  # auto: whole-step CUDA graphs on CUDA
+    """Where the images are kept: all on each device, each process's part, or in host memory."""
+    engine: Literal["auto", "eager", "graph"] = "auto"
+    """``graph`` captures the whole step as a CUDA graph; ``auto`` does so on CUDA."""
     compile: bool = False
+    """Compile the step with ``torch.compile``."""
     deterministic: bool = False
+    """Bit-identical repetitions on CUDA too, at lower speed."""
     resume: bool = True
+    """Resume an unfinished run with the same settings."""
     progress: Literal["auto", "bar", "lines", "none"] = "auto"
+    """How progress is displayed."""
