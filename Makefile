@@ -4,7 +4,7 @@ VENV   ?= .venv
 # Quoted wherever it is used: the path may hold spaces (which $(abspath) would split).
 BIN    := $(if $(filter /%,$(VENV)),$(VENV),$(CURDIR)/$(VENV))/bin
 
-.PHONY: repro test test-slow lint lock ui clean
+.PHONY: repro test test-slow lint docs lock ui clean
 
 repro: $(VENV)/installed
 	git rev-parse --git-dir > /dev/null 2>&1 || "$(BIN)/dvc" config --local core.no_scm true
@@ -22,6 +22,10 @@ lint: $(VENV)/installed
 	"$(BIN)/ruff" format --check .
 	"$(BIN)/mypy"
 	"$(BIN)/lint-imports" --no-logo
+
+# The documentation as a site that needs no server and no network: open site/index.html.
+docs: $(VENV)/installed
+	"$(BIN)/mkdocs" build --strict --quiet
 
 ui: $(VENV)/installed
 	"$(BIN)/mlflow" ui --backend-store-uri "sqlite:///$(CURDIR)/mlflow.db" --host 127.0.0.1

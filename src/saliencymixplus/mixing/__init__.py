@@ -16,7 +16,7 @@ As a transform of the data loader, for the methods that need no network::
 ``clean_gradient``, which ``variant="published"`` of SaliencyMix+ sets, and on ``saliency_weights``;
 a loss taken otherwise warns of a clean gradient that it leaves out.
 
-Example:
+Examples:
     >>> import torch
     >>> from saliencymixplus import mixing
     >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 8 * 8, 10))

@@ -43,7 +43,7 @@ def collate(mixer: Mixer, *, generator: torch.Generator | None = None) -> "Colla
     Raises:
         ValueError: the mixer needs the network.
 
-    Example:
+    Examples:
         >>> from saliencymixplus.mixing import create
         >>> samples = [(torch.zeros(3, 8, 8), 0), (torch.ones(3, 8, 8), 1)]
         >>> mixed = collate(create("cutmix"))(samples)

@@ -238,7 +238,7 @@ def create(method: str, **options: Any) -> Mixer:
     Raises:
         ValueError: an unknown method, option or value; one line with the nearest name.
 
-    Example:
+    Examples:
         >>> create("cutmix", alpha=0.5, box="sample").options.alpha
         0.5
         >>> create("SaliencyMix+").method

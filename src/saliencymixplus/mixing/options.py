@@ -158,7 +158,7 @@ class MixingOptions(Options):
             object masks: ``mask``, the relative visible fraction of both objects, or
             ``mask_pixels``, the first object's fraction of all visible object pixels.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from saliencymixplus.mixing import create
         >>> mixer = create("cutmix", pairs="half")
@@ -190,7 +190,7 @@ class GradientSaliencyOptions(MixingOptions):
         saliency_every: one saliency pass in this many mixed steps, 1 … 1000. A training counts
             the steps; in a loop of your own give ``use_saliency`` to ``mixing.backward``.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from saliencymixplus.mixing import create
         >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 4))

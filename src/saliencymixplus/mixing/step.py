@@ -62,7 +62,7 @@ def backward(
     Raises:
         ValueError: the mixer needs something that was not given.
 
-    Example:
+    Examples:
         >>> from saliencymixplus.mixing import create
         >>> network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 10))
         >>> optimizer = torch.optim.SGD(network.parameters(), lr=0.1)

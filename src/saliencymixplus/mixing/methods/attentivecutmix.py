@@ -44,7 +44,7 @@ class AttentiveCutMixOptions(MixingOptions):
         side: side in pixels of the square to which images are enlarged before cutting, 0 … 4096;
             0: their own size.
 
-    Example:
+    Examples:
         >>> from saliencymixplus.mixing import create
         >>> mixer = create("attentivecutmix", top_k=12)
         >>> mixed = mixer(torch.rand(4, 3, 14, 14), torch.arange(4), saliency=torch.rand(4, 7, 7))

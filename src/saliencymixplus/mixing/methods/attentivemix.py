@@ -36,7 +36,7 @@ class AttentiveMixOptions(MixingOptions):
         top_k: number of cells, 0 … 10000; 0: λ₀ decides.
         area: λ by each pair's ``own`` area or by that of the ``first`` pair.
 
-    Example:
+    Examples:
         >>> from saliencymixplus.mixing import create
         >>> mixer = create("attentivemix", top_k=4)
         >>> mixed = mixer(torch.rand(4, 3, 8, 8), torch.arange(4), saliency=torch.rand(4, 4, 4))

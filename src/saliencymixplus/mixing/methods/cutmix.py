@@ -28,7 +28,7 @@ class CutMixOptions(MixingOptions):
         position: ``random``: centred on a uniformly random pixel; ``object``: on a random pixel of
             the second image's object, where a perfect saliency map would place it (needs masks).
 
-    Example:
+    Examples:
         >>> import torch
         >>> from saliencymixplus.mixing import create
         >>> mixer = create("cutmix", alpha=0.5, box="sample")

@@ -37,7 +37,7 @@ class FMixOptions(MixingOptions):
             all pixels, 0 … 1; at most λ₀ and 1 − λ₀ are used. 0: a binary mask.
         spectrum: ``complex``: two normal numbers for each frequency; ``two_rows``: as released.
 
-    Example:
+    Examples:
         >>> from saliencymixplus.mixing import create
         >>> mixed = create("fmix", decay=2.0)(torch.rand(4, 3, 8, 8), torch.arange(4))
         >>> mixed.mask.unique().tolist()

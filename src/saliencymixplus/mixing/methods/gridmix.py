@@ -25,7 +25,7 @@ class GridMixOptions(MixingOptions):
         mask: one mask for the ``batch`` or one for each ``sample``.
         cells: the grid has cells × cells, 1 … 64.
 
-    Example:
+    Examples:
         >>> from saliencymixplus.mixing import create
         >>> mixed = create("gridmix", cells=2)(torch.rand(4, 3, 8, 8), torch.arange(4))
         >>> (4 * mixed.lam % 1).tolist()  # λ is a number of quarters

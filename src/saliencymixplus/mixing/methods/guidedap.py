@@ -30,7 +30,7 @@ class GuidedAPOptions(GradientSaliencyOptions):
         smoothing: σ in pixels of a Gaussian blur of the maps, 0 … 64; 0: none.
         smoothing_taps: width of its kernel in pixels, 0 … 127; 0: up to 3σ on either side.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from saliencymixplus.mixing import create
         >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 4))

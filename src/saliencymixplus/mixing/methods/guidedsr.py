@@ -42,7 +42,7 @@ class GuidedSROptions(MixingOptions):
         smoothing: σ in pixels of a Gaussian blur of the maps, 0 … 64; 0: none.
         smoothing_taps: width of its kernel in pixels, 0 … 127; 0: up to 3σ on either side.
 
-    Example:
+    Examples:
         >>> from saliencymixplus.mixing import create
         >>> mixed = create("guidedsr")(torch.rand(4, 3, 8, 8), torch.arange(4))
         >>> sorted(mixed.index_b.tolist())  # each image is a partner once

@@ -21,7 +21,7 @@ class MixupOptions(MixingOptions):
             CIFAR and 0.2 on ImageNet.
         lam0: one λ for the ``batch``, as in the paper's code, or one for each ``sample``.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from saliencymixplus.mixing import create
         >>> mixed = create("mixup", alpha=0.2)(torch.rand(4, 3, 8, 8), torch.arange(4))

@@ -43,7 +43,7 @@ class OACutMixOptions(CutMixOptions):
         object_weight: with ``label: released``, weight of the label by objects, 0 … 1; the rest
             is that of the area fraction.
 
-    Example:
+    Examples:
         >>> from saliencymixplus.mixing import create
         >>> masks = torch.zeros(4, 8, 8, dtype=torch.uint8)
         >>> masks[:, 2:6, 2:6] = 1

@@ -41,7 +41,7 @@ class ResizeMixOptions(MixingOptions):
             image's; 0.01 … 1.
         largest: upper end, not below ``smallest``; 0.01 … 1.
 
-    Example:
+    Examples:
         >>> from saliencymixplus.mixing import create
         >>> mixer = create("resizemix", smallest=0.5, largest=0.5)
         >>> mixer(torch.rand(4, 3, 8, 8), torch.arange(4)).lam.tolist()

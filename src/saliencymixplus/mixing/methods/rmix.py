@@ -41,7 +41,7 @@ class RMixOptions(GradientSaliencyOptions):
         patch: side of a patch in pixels, 1 … 512; the last ones are smaller where it does not
             divide the image's side.
 
-    Example:
+    Examples:
         >>> from saliencymixplus.mixing import create
         >>> mixer = create("rmix", patch=4)
         >>> mixed = mixer(torch.rand(4, 3, 8, 8), torch.arange(4), saliency=torch.rand(4, 8, 8))

@@ -47,7 +47,7 @@ class SAGEOptions(GradientSaliencyOptions):
         saliency_loss: ``cross_entropy``, or ``binary``: that of the softmax, class by class.
         uncovered: pixels where neither map says anything: ``shown`` or ``black``, see above.
 
-    Example:
+    Examples:
         >>> from saliencymixplus.mixing import create
         >>> mixer = create("sage", offsets=0.1)
         >>> mixed = mixer(torch.rand(4, 3, 8, 8), torch.arange(4), saliency=torch.rand(4, 8, 8))

@@ -34,7 +34,7 @@ class SaliencyMixOptions(MixingOptions):
         position: ``peak``: the most salient pixel; ``object``: a random pixel of the second image's
             object, which needs masks instead of saliency.
 
-    Example:
+    Examples:
         >>> from saliencymixplus.mixing import create
         >>> maps = torch.zeros(4, 8, 8)
         >>> maps[:, 3, 4] = 1.0

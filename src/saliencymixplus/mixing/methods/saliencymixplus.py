@@ -41,7 +41,7 @@ class SaliencyMixPlusOptions(GradientSaliencyOptions):
         label: λ by the ``saliency`` inside and outside the box, by its ``area``, or by object masks
             (``mask``, ``mask_pixels``, see ``MixingOptions``).
 
-    Example:
+    Examples:
         >>> from saliencymixplus.mixing import create
         >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 4))
         >>> mixer = create("saliencymixplus", position="mass", smoothing=1.0)

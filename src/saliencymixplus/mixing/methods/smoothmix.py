@@ -24,7 +24,7 @@ class SmoothMixOptions(MixingOptions):
         narrowest: lower end of σ ~ U(narrowest, widest), in image sides; 0.01 … 2.
         widest: upper end, not below ``narrowest``; 0.01 … 2.
 
-    Example:
+    Examples:
         >>> from saliencymixplus.mixing import create
         >>> mixed = create("smoothmix")(torch.rand(4, 3, 8, 8), torch.arange(4))
         >>> mixed.mask.max().item()  # the second image alone, at the centre
