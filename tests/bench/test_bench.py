@@ -255,7 +255,16 @@ def test_time_is_the_mean_over_steps_with_and_without_a_pass(
     monkeypatch.setattr(EagerEngine, "run", run)
     cpu, every = torch.device("cpu"), recipe("saliencymixplus", saliency_every=4)
     found, _ = measure(SMALL, every, Told(cpu), cpu, torch.float32, str, lambda: None)
-    assert use_saliency == [True, True, False]  # the first step, then those that are measured
+    assert use_saliency == [True, False, True, False]  # the first steps, then those measured
     assert found["ms"] == pytest.approx(10 / 4 + 6 * 3 / 4)
     assert found["ratio_to_plain"] == pytest.approx(2 / 4 + 1.2 * 3 / 4)
     assert (found["plain_ms"], found["mixing_ms"]) == (5.0, 0.5)
+
+
+def test_the_cost_of_a_switch_is_the_mean_over_its_members() -> None:
+    members = {"cutmix": 0.75, "saliencymixplus": 0.25}
+    mixes = (recipe("none"), recipe("saliencymixplus"), recipe("switch", "both", members=members))
+    plain, full, both = bench(replace(SMALL, mixes=mixes), say=str)["steps"]
+    assert both["method"] == "both"
+    assert both["flops"] == pytest.approx(0.75 * plain["flops"] + 0.25 * full["flops"])
+    assert both["mixing_ms"] > 0

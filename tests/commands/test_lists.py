@@ -26,6 +26,7 @@ def test_every_method_has_a_line(cli, tmp_path):
     assert len(names) == len(set(names))
     assert set(load_params(tmp_path / "params.yaml").top.mix) <= set(names)
     assert all(line.split(maxsplit=1)[1] for line in lines)
+    assert any("cutmix 50%, mixup 50%, drawn for each batch" in line for line in lines)
     listed = json.loads(cli("methods", "--json").out)
     assert [entry["name"] for entry in listed] == names
     cutmix = next(entry for entry in listed if entry["name"] == "cutmix")
@@ -58,6 +59,11 @@ def test_config_says_where_each_setting_comes_from(cli):
     assert found["evaluation.batch_size"]["from"] == "default"
     lines = cli("config", "--mix-aug", "CutMix", *given).out.splitlines()
     assert len(lines) == len(found)
+    found = json.loads(cli("config", "--mix-aug", "cutmix-or-mixup", "--json", *given).out)
+    key = "mix.cutmix-or-mixup.switch.mixup"
+    assert found[key] == {"value": 0.5, "from": "params.yaml"}
+    assert found["mix.cutmix.alpha"] == {"value": 0.5, "from": "--set"}
+    assert found["mix.mixup.alpha"] == {"value": 1.0, "from": "default of mixup"}
     assert any(line.split() == ["digits.training.epochs=3", "#", "--set"] for line in lines)
 
 

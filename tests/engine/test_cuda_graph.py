@@ -62,6 +62,7 @@ def use_fake(monkeypatch: pytest.MonkeyPatch) -> FakeCapturer:
         ("cutmix", {}, 4),
         ("saliencymixplus", {}, 4),
         ("saliencymixplus", {"saliency_every": 2}, 6),
+        ("switch", {"members": {"cutmix": 0.5, "saliencymixplus": 0.5}}, 6),
     ],
 )
 @pytest.mark.parametrize("data_on", ["device", "host"])
@@ -122,6 +123,24 @@ def test_compile_time_is_said(tiny: Path) -> None:
     ]
 
 
+def test_each_member_of_a_switch_is_captured_once(tiny: Path) -> None:
+    members = {"cutmix": 0.5, "saliencymixplus": {"probability": 0.5, "saliency_every": 2}}
+    parts, fake = parts_for(tiny, "switch", options={"members": members}), FakeCapturer()
+    said: list[str] = []
+    engine = GraphEngine(parts.step, fake, said.append)
+    (inputs,) = parts.sources["train"].inputs([torch.arange(8)])
+    for member, use_saliency in ((0, True), (1, True), (1, False)) * 2:
+        for mix in (True, False):
+            engine.run(inputs, mix, member=member, use_saliency=use_saliency, epoch=1, index=0)
+    assert fake.captures == 4
+    assert [line.partition(":")[0] for line in said] == [
+        "cutmix step of 8 images",
+        "plain step of 8 images",
+        "saliencymixplus step of 8 images",
+        "saliencymixplus step without saliency of 8 images",
+    ]
+
+
 def test_a_plain_step_is_captured_once_with_saliency_or_without(tiny: Path) -> None:
     parts, fake = parts_for(tiny, "saliencymixplus"), FakeCapturer()
     engine = GraphEngine(parts.step, fake)
@@ -147,7 +166,7 @@ def test_recording_leaves_no_trace(tiny: Path) -> None:
     parts.step.ema.set_step(3)
     before = [t.clone() for t in parts.step.state()]
     (inputs,) = parts.sources["train"].inputs([torch.arange(8)])
-    engine._capture(inputs, True, True, 1, 0)
+    engine._capture(inputs, (True, 0, True, ()), 1, 0)
     for now, then in zip(parts.step.state(), before, strict=True):
         assert torch.equal(now, then)
     parts.step.streams.start(1, 0)

@@ -21,10 +21,10 @@ def package(tmp_path: Path) -> Path:
 
 def changed(package: Path, name: str, text: str, method: str = "cutmix") -> list[str]:
     assert (package / name).exists() or name.endswith("new.py")
-    before = code_files(method, package)
+    before = code_files(method, package=package)
     with (package / name).open("a", encoding="utf-8") as file:
         file.write(text)
-    return changed_files(before, code_files(method, package))
+    return changed_files(before, code_files(method, package=package))
 
 
 @pytest.mark.parametrize(
@@ -93,11 +93,17 @@ def test_every_methods_file_is_its_own() -> None:
     assert {"mixing/mixer.py", "mixing/draws.py", "mixing/step.py"} <= set(mixing_files("none"))
 
 
+def test_a_switch_depends_on_the_files_of_all_its_members() -> None:
+    both = mixing_files("cutmix", "mixup")
+    assert both == mixing_files("mixup") | mixing_files("cutmix")
+    assert {"mixing/methods/cutmix.py", "mixing/methods/mixup.py"} <= set(both)
+
+
 def test_added_and_removed_files_are_named(package: Path) -> None:
-    before = code_files("cutmix", package)
+    before = code_files("cutmix", package=package)
     (package / "engine" / "new.py").write_text("", encoding="utf-8")
     (package / "engine" / "flops.py").unlink()
-    now = code_files("cutmix", package)
+    now = code_files("cutmix", package=package)
     assert changed_files(before, now) == ["engine/flops.py", "engine/new.py"]
 
 

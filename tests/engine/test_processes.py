@@ -16,7 +16,7 @@ from saliencymixplus.datasets.prepared import load_prepared
 from saliencymixplus.engine import build as assembly
 from saliencymixplus.engine.distributed import Processes
 from saliencymixplus.engine.optimizer import momentum_of, set_lr
-from saliencymixplus.engine.randomness import batches_of_epoch, mix_flags_of_epoch
+from saliencymixplus.engine.randomness import batches_of_epoch, members_of_epoch, mix_flags_of_epoch
 from saliencymixplus.engine.schedule import lr_at
 from saliencymixplus.errors import UserError
 from saliencymixplus.loading.augment import Boxes
@@ -81,7 +81,7 @@ class Unwrapped(Processes):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["cutmix", "saliencymixplus"])
+@pytest.mark.parametrize("method", ["cutmix", "saliencymixplus", "switch"])
 def test_mixed_steps_are_the_average_of_the_processes(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
@@ -90,7 +90,8 @@ def test_mixed_steps_are_the_average_of_the_processes(
     A step of SGD is affine in the gradient: two processes that step apart from the same state and
     then average weights and momentum are where one step with the averaged gradient leads.
     """
-    run = run_settings(method, mix_prob=0.7, precision="fp32")
+    options = {"members": {"cutmix": 0.5, "mixup": 0.5}} if method == "switch" else {}
+    run = run_settings(method, mix_prob=0.7, precision="fp32", options=options)
     launch(TWO, tiny, tmp_path / "two", run)
     monkeypatch.setattr(assembly, "create_model", without_batch_norm)
     groups = [Unwrapped(rank, 2) for rank in (0, 1)]
@@ -102,12 +103,16 @@ def test_mixed_steps_are_the_average_of_the_processes(
     for epoch in range(1, run.training.epochs + 1):
         batches = batches_of_epoch(50, 16, run.seed, epoch)
         mix_flags = mix_flags_of_epoch(len(batches), 0.7, run.seed, epoch)
+        chances = both[0].step.mixer.probabilities
+        members = members_of_epoch(len(batches), chances, run.seed, epoch)
         for index, batch in enumerate(batches):
             for group, parts in zip(groups, both, strict=True):
                 number = (epoch - 1) * len(batches) + index
                 set_lr(parts.step.optimizer, lr_at(run.training, number, len(batches)))
                 (inputs,) = parts.step.source.inputs([group.part(batch)])
-                parts.engine.run(inputs, mix_flags[index], epoch=epoch, index=index)
+                parts.engine.run(
+                    inputs, mix_flags[index], member=members[index], epoch=epoch, index=index
+                )
             states = [
                 [*p.step.local.parameters(), *momentum_of(p.step.local, p.step.optimizer).values()]
                 for p in both

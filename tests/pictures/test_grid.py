@@ -18,7 +18,7 @@ from saliencymixplus.pictures.drawing import (
     panel_size,
     scaled,
 )
-from saliencymixplus.pictures.grid import mixed_grid, samples_of
+from saliencymixplus.pictures.grid import draw_samples, samples_of
 
 MEAN, STD = [0.5, 0.4, 0.3], [0.2, 0.3, 0.4]
 CLASSES = ["cat", "american_pit_bull_terrier_of_an_exceptionally_long_name", "dog"]
@@ -52,8 +52,9 @@ def batch(size: int, count: int = 8, boxes: bool = True, saliency: bool = True):
     )
 
 
-def draw(mixed, images, labels, **more):
-    return mixed_grid(mixed, images, labels, mean=MEAN, std=STD, classes=CLASSES, **more)
+def draw(mixed, images, labels, *, title="", **more):
+    shown = samples_of(mixed, images, labels, mean=MEAN, std=STD, classes=CLASSES, **more)
+    return draw_samples(shown, title=title)
 
 
 def test_panels_hold_the_denormalised_pixels_of_both_sources_and_the_mix():

@@ -6,7 +6,7 @@ from PIL import Image
 
 from saliencymixplus.datasets.prepared import load_prepared
 from saliencymixplus.errors import UserError
-from saliencymixplus.mixing import METHODS
+from saliencymixplus.mixing import METHODS, resolve_options
 from saliencymixplus.models import create_model
 from saliencymixplus.reporting import preview as module
 from saliencymixplus.reporting.preview import preview
@@ -156,3 +156,18 @@ def test_refusals(prepared, tmp_path):
         preview(EXPERIMENT, prepared, recipes("cutmix"), tmp_path / "x.png", count=0)
     with pytest.raises(UserError, match="name a mixing method"):
         preview(EXPERIMENT, prepared, [], tmp_path / "x.png")
+
+
+def test_a_switch_shows_each_member(prepared, tmp_path, monkeypatch):
+    rows = []
+    original = module.draw_gallery
+    monkeypatch.setattr(
+        module,
+        "draw_gallery",
+        lambda given, note: (rows.extend(given), original(given, note=note))[1],
+    )
+    options = resolve_options("switch", {"members": {"cutmix": 0.5, "mixup": 0.5}})
+    both = MixSettings(name="both", method="switch", options=options)
+    found = preview(EXPERIMENT, prepared, [both], tmp_path / "both.png", count=3)
+    assert [row.title for row in rows] == ["both: CutMix", "both: mixup"]
+    assert found.methods == ("both",)

@@ -16,9 +16,11 @@ from mlflow import MlflowClient
 from saliencymixplus.files import write_json
 from saliencymixplus.settings.schema import DownloadSettings
 from saliencymixplus.tracking import record_evaluation, record_report
+from saliencymixplus.tracking.describe import parameters
 from saliencymixplus.tracking.mlflow_store import Store
 from saliencymixplus.tracking.projection import Projection
 from saliencymixplus.tracking.sync import sync
+from tests.helpers import run_settings
 
 
 def _client(room: Any) -> MlflowClient:
@@ -345,6 +347,17 @@ digits:
     assert runs[3].data.params["gamma"] == "0.5"
     assert "gamma" not in runs[2].data.params
     assert all(run.data.params["dvc_experiment"] == "bold-name" for run in runs)
+
+
+def test_a_switch_is_described_by_its_members() -> None:
+    cutmix = {"probability": 0.75, "alpha": 0.2}
+    run = run_settings("switch", options={"members": {"cutmix": cutmix, "mixup": 0.25}})
+    found = parameters(run, {})
+    assert {key: value for key, value in found.items() if "." in key} == {
+        "mix.cutmix.probability": "0.75",
+        "mix.cutmix.alpha": "0.2",
+        "mix.mixup.probability": "0.25",
+    }
 
 
 def test_no_secret_is_written_anywhere(

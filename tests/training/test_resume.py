@@ -29,7 +29,8 @@ from saliencymixplus.training.trainer import train
 from tests.helpers import Recorder, run_settings, same_weights, timeless, write_prepared
 from tests.train_apart import stop_at
 
-METHODS = ["none", "cutmix", "saliencymix", "saliencymixplus"]
+METHODS = ["none", "cutmix", "saliencymix", "saliencymixplus", "switch"]
+OPTIONS = {"switch": {"members": {"cutmix": 0.5, "saliencymix": 0.25, "mixup": 0.25}}}
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -41,7 +42,13 @@ def test_a_signal_saves_and_the_rest_is_bit_identical(
     method: str,
     place: tuple[int, int],
 ) -> None:
-    settings = run_settings(method, weight_average=0.9 if method == "cutmix" else None)
+    settings = run_settings(
+        method,
+        options=OPTIONS.get(method),
+        weight_average=0.9 if method == "cutmix" else None,
+        mix_prob=1.0 if method == "switch" else 0.5,
+        sample_epochs=(3,) if method == "switch" else (),
+    )
     whole, resumed = tmp_path / "whole", tmp_path / "resumed"
     train(settings, tiny, whole, runtime)
     handler = signal.getsignal(signal.SIGTERM)
@@ -128,7 +135,7 @@ def test_a_checkpoint_of_other_code_is_refused(
     with pytest.raises(Interrupted):
         train(run_settings(), tiny, tmp_path / "run", runtime, stop_at(3, 1))
     other = code_files("saliencymixplus") | {"engine/optimizer.py": "other"}
-    monkeypatch.setattr("saliencymixplus.engine.state.code_files", lambda method: other)
+    monkeypatch.setattr("saliencymixplus.engine.state.code_files", lambda *methods: other)
     with pytest.raises(UserError, match=r"the code \(engine/optimizer.py\) changed since epoch 2"):
         train(run_settings(), tiny, tmp_path / "run", runtime)
 

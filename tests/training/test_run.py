@@ -265,7 +265,7 @@ def test_a_saliency_pass_every_few_mixed_steps(
     tiny: Path, tmp_path: Path, runtime: RuntimeSettings
 ) -> None:
     """Every third of an epoch's mixed steps takes one, the first to begin with."""
-    assert saliency_flags_of_epoch([True, False, True, True, False, True], 3) == [
+    assert saliency_flags_of_epoch([True, False, True, True, False, True], [0] * 6, [3]) == [
         True, False, False, False, True, True,
     ]  # fmt: skip
     settings = run_settings(

@@ -108,50 +108,57 @@ def measure(
 ) -> tuple[dict[str, Any], Run]:
     """One recipe: a whole step beside the ``plain`` one, the mixing in it, and its arithmetic.
 
+    Of a recipe with several kinds of mixed step, the figures are the mean over these: by each
+    member of a switch, and with and without a saliency pass.
+
     Returns the figures, and what runs the step.
     """
     mixer = mixing.create(mix.method, **mix.options)
     step, inputs = _training(settings, mixer, device, dtype)
     engine, why = create_engine(step, settings.engine, device, say)
-    mixed = mix.method != "none"
     indices = iter(range(10**9))
 
-    def run(use_saliency: bool = True) -> None:
-        engine.run(inputs, mixed, use_saliency=use_saliency, epoch=1, index=next(indices))
+    def runs(how: dict[str, Any]) -> Run:
+        mix, kind = mixer.members[how["member"]].method != "none", how
+        return lambda: engine.run(inputs, mix, **kind, epoch=1, index=next(indices))
 
-    def without_saliency() -> None:
-        run(use_saliency=False)
-
+    kinds = list(_kinds(mixer))
     began = time.perf_counter()
-    run()
+    for _, how in kinds:
+        runs(how)()
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     first = time.perf_counter() - began
-    timing, flops = clock.compare(run, plain), step_flops(step, inputs, mixed)
-    ms, ratio = timing.ms, timing.ratio
-    every = mixer.options.saliency_every if mixer.needs_model else 1
-    if every > 1:  # the mean over the steps with and without a saliency pass
-        rest, other = 1 - 1 / every, clock.compare(without_saliency, plain)
-        ms, ratio = ms / every + rest * other.ms, ratio / every + rest * other.ratio
-        flops = flops / every + rest * step_flops(step, inputs, mixed, use_saliency=False)
+    timings = [(weight, clock.compare(runs(how), plain)) for weight, how in kinds]
+    mixed = mix.method != "none"
     figures = {
         "method": mix.name,
         "engine": why,
-        "ms": ms,
+        "ms": sum(weight * timing.ms for weight, timing in timings),
         "first_step_seconds": first,  # with compiling and capturing
         "mixing_ms": mixing_ms(step, engine, inputs, clock) if mixed else 0.0,
-        "flops": flops,
+        "flops": sum(weight * step_flops(step, inputs, mixed, **how) for weight, how in kinds),
     }
     if plain or not mixed:
-        figures["ratio_to_plain"] = ratio
-        figures["plain_ms"] = timing.reference_ms
-    return figures, run
+        figures["ratio_to_plain"] = sum(weight * timing.ratio for weight, timing in timings)
+        figures["plain_ms"] = timings[0][1].reference_ms
+    return figures, runs(kinds[0][1])
 
 
-def step_flops(step: TrainStep, inputs: Inputs, mix: bool, *, use_saliency: bool = True) -> float:
+def _kinds(mixer: mixing.Mixer) -> Iterator[tuple[float, dict[str, Any]]]:
+    """How often each kind of mixed step comes up, as a fraction, and what selects it."""
+    for member, probability in enumerate(mixer.probabilities):
+        chosen = mixer.members[member]
+        every = chosen.options.saliency_every if chosen.needs_model else 1
+        yield probability / every, {"member": member, "use_saliency": True}
+        if every > 1:
+            yield probability * (1 - 1 / every), {"member": member, "use_saliency": False}
+
+
+def step_flops(step: TrainStep, inputs: Inputs, mix: bool, **how: Any) -> float:
     """Floating-point operations of the matrix products and convolutions of a step."""
     with FlopCounter() as counter:
-        replace(step, compiled=None)(inputs, mix, use_saliency=use_saliency)
+        replace(step, compiled=None)(inputs, mix, **how)
     return float(counter.flops)
 
 
@@ -210,24 +217,30 @@ def _training(
 def mixing_ms(step: TrainStep, engine: Engine, inputs: Inputs, clock: Clock) -> float:
     """Drawing, boxes, pasting and labels, captured where the step is; without the saliency pass."""
     batch = step.source.assemble(inputs)
-    mixer = step.compiled.mixer if step.compiled else step.mixer
-    maps: Tensor | None = batch.saliency
-    if step.mixer.needs_model:
-        maps = torch.rand(batch.images.shape[0], *batch.images.shape[2:], device=step.source.device)
+    mixers = step.compiled.mixer if step.compiled else step.mixer
 
-    def mix() -> None:
-        mixer(
-            batch.images,
-            batch.labels,
-            generator=step.streams.mix,
-            saliency=maps,
-            masks=batch.masks,
-        )
+    def median(mixer: mixing.Mixer) -> float:
+        maps: Tensor | None = batch.saliency
+        if mixer.needs_model:
+            shape = (batch.images.shape[0], *batch.images.shape[2:])
+            maps = torch.rand(shape, device=step.source.device)
 
-    if not isinstance(engine, GraphEngine):
-        return clock.median_ms(mix)
-    engine.capturer.rehearse(mix)
-    return clock.median_ms(engine.capturer.capture(mix, [step.streams.mix]))
+        def mix() -> None:
+            mixer(
+                batch.images,
+                batch.labels,
+                generator=step.streams.mix,
+                saliency=maps,
+                masks=batch.masks,
+            )
+
+        if not isinstance(engine, GraphEngine):
+            return clock.median_ms(mix)
+        engine.capturer.rehearse(mix)
+        return clock.median_ms(engine.capturer.capture(mix, [step.streams.mix]))
+
+    chances = zip(mixers.probabilities, mixers.members, strict=True)
+    return sum(probability * median(mixer) for probability, mixer in chances)
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from saliencymixplus.commands.options import (
 )
 
 if TYPE_CHECKING:
-    from saliencymixplus.settings import Params
+    from saliencymixplus.settings import MixSettings, Params
 
 
 def config(
@@ -53,23 +53,32 @@ def _settings(
     sections = run.model_dump(mode="json", include={"download", "data", "model", "training"})
     for key, value in _flat(sections, f"{experiment}."):
         yield key, value, params.origin(key)
+    if run.mix.method == "switch":
+        for probability, member in run.mix.members:
+            key = f"mix.{run.mix.name}.switch.{member.name}"
+            yield key, probability, params.origin(key)
+    for _, recipe in run.mix.members:
+        yield from _options(params, recipe, "--mix-aug" if recipe is run.mix else "the switch")
+    yield "seed", run.seed, "--seed"
+    for name in ("evaluation", "audit"):
+        section = getattr(params.top, name).model_dump(mode="json")
+        for key, value in _flat(section, f"{name}."):
+            yield key, value, params.origin(key)
+
+
+def _options(params: "Params", mix: "MixSettings", chosen: str) -> Iterator[tuple[str, Any, str]]:
+    """Key, value and origin of a recipe's method, which ``chosen`` names, and of its options."""
     from saliencymixplus.mixing import PRESETS
 
-    mix = run.mix
     own = params.top.mix.get(mix.name, {})
     preset = PRESETS[mix.name].recipes[mix.name] if mix.name in PRESETS else {}
-    origin = params.origin(f"mix.{mix.name}.method") if "method" in own else "--mix-aug"
+    origin = params.origin(f"mix.{mix.name}.method") if "method" in own else chosen
     yield f"mix.{mix.name}.method", mix.method, origin
     for name, value in mix.options.items():
         key = f"mix.{mix.name}.{name}"
         origin = f"preset {mix.name}" if name in preset else f"default of {mix.method}"
         given = own.get(name) is not None  # null: as the method has it
         yield key, value, params.origin(key) if given else origin
-    yield "seed", run.seed, "--seed"
-    for name in ("evaluation", "audit"):
-        section = getattr(params.top, name).model_dump(mode="json")
-        for key, value in _flat(section, f"{name}."):
-            yield key, value, params.origin(key)
 
 
 def _flat(section: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:

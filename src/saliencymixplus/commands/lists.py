@@ -23,7 +23,8 @@ def methods(
     set_: Overrides = [],  # noqa: B006
 ) -> None:
     """List the mixing methods, their presets, and the recipes of params.yaml."""
-    recipes = load(params, set_).top.mix
+    loaded = load(params, set_)
+    recipes = loaded.top.mix
 
     from saliencymixplus.mixing import METHODS, PRESETS
     from saliencymixplus.mixing.options import as_json as values
@@ -52,6 +53,10 @@ def methods(
             method = options.pop("method", name)
             changes = ", ".join(f"{key} {value}" for key, value in options.items())
             summary = f"{method} with {changes}" if changes else str(method)
+            if "switch" in options:
+                members = loaded.mix(name).members
+                summary = ", ".join(f"{member.name} {p:.0%}" for p, member in members)
+                summary += ", drawn for each batch"
             found.append({"name": name, "kind": kind, "summary": summary, "options": options})
     _print(found, [entry["summary"] + _cited(entry) for entry in found], as_json)
 

@@ -72,7 +72,7 @@ def assemble(
             )
     ema = EMA(local, recipe.weight_average) if recipe.weight_average else None
     salient = local
-    if ema and mixer.options.saliency_weights == "average":
+    if ema and "average" in _saliency_weights(mixer):
         salient = ema.model
     metrics = EpochMetrics(device)
     plain = Pieces(
@@ -168,5 +168,18 @@ def _check(run: RunSettings, meta: Meta, mixer: mixing.Mixer, processes: Process
             f"{run.mix.name} takes object masks, which {meta.name} has none of: choose a method "
             "without `label: mask`, `label: mask_pixels` and `position: object`"
         )
-    if mixer.options.saliency_weights == "average" and not recipe.weight_average:
-        raise UserError("saliency_weights: average needs training.weight_average, such as 0.999")
+    if "average" in _saliency_weights(mixer):
+        if not recipe.weight_average:
+            raise UserError(
+                "saliency_weights: average needs training.weight_average, such as 0.999"
+            )
+        if len(_saliency_weights(mixer)) > 1:
+            raise UserError(
+                f"{run.mix.name}: saliency_weights must be the same for all members of a switch "
+                "that take the network's saliency"
+            )
+
+
+def _saliency_weights(mixer: mixing.Mixer) -> set[str]:
+    """The values of ``saliency_weights`` among the members that look through the network."""
+    return {member.options.saliency_weights for member in mixer.members if member.needs_model}

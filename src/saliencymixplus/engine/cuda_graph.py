@@ -10,7 +10,7 @@ from saliencymixplus import mixing
 from saliencymixplus.engine.step import TrainStep
 from saliencymixplus.loading.batches import Inputs
 
-Kind = tuple[bool, bool, tuple[tuple[int, ...], ...]]
+Kind = tuple[bool, int, bool, tuple[tuple[int, ...], ...]]  # mix, member, use_saliency, shapes
 Say = Callable[[str], object]
 _REHEARSALS = 3  # before capturing: cuDNN picks its algorithms, the compiler compiles
 
@@ -71,21 +71,29 @@ class EagerEngine:
         self._seen: set[Kind] = set()
 
     def run(
-        self, inputs: Inputs, mix: bool, *, use_saliency: bool = True, epoch: int, index: int
+        self,
+        inputs: Inputs,
+        mix: bool,
+        *,
+        member: int = 0,
+        use_saliency: bool = True,
+        epoch: int,
+        index: int,
     ) -> None:
         """One step of ``epoch``; ``index`` counts from 0 within it."""
-        began, kind = time.perf_counter(), _kind(inputs, mix, use_saliency)
+        began, kind = time.perf_counter(), _kind(inputs, mix, member, use_saliency)
         self.step.streams.start(epoch, index)
-        self.step(inputs, mix, use_saliency=use_saliency)
+        self.step(inputs, mix, member=member, use_saliency=use_saliency)
         if kind not in self._seen:
             self._seen.add(kind)
             if self.step.compiles(inputs):
-                self.say(f"{_describe(kind)}: compiled in {time.perf_counter() - began:.1f} s")
+                took = time.perf_counter() - began
+                self.say(f"{_describe(kind, self.step.mixer)}: compiled in {took:.1f} s")
 
 
 class GraphEngine:
-    """Captures each kind of step when it first occurs: plain, mixed, and mixed without a saliency
-    pass, each per batch size.
+    """Captures each kind of step when it first occurs: plain, mixed by each member of a switch, and
+    mixed without a saliency pass, each per batch size.
 
     A replay reads the addresses that the capture read: inputs are copied there, the learning rate
     and the moving average's decay are device tensors, and the generators are seeded on the host.
@@ -100,15 +108,23 @@ class GraphEngine:
         self._captured: dict[Kind, tuple[Inputs, Callable[[], None]]] = {}
 
     def run(
-        self, inputs: Inputs, mix: bool, *, use_saliency: bool = True, epoch: int, index: int
+        self,
+        inputs: Inputs,
+        mix: bool,
+        *,
+        member: int = 0,
+        use_saliency: bool = True,
+        epoch: int,
+        index: int,
     ) -> None:
         """One step of ``epoch``; ``index`` counts from 0 within it."""
-        kind = _kind(inputs, mix, use_saliency)
+        kind = _kind(inputs, mix, member, use_saliency)
         if kind not in self._captured:
             began = time.perf_counter()
-            self._captured[kind] = self._capture(inputs, mix, use_saliency, epoch, index)
+            self._captured[kind] = self._capture(inputs, kind, epoch, index)
             how = "compiled and captured" if self.step.compiles(inputs) else "captured"
-            self.say(f"{_describe(kind)}: {how} in {time.perf_counter() - began:.1f} s")
+            took = time.perf_counter() - began
+            self.say(f"{_describe(kind, self.step.mixer)}: {how} in {took:.1f} s")
         buffers, replay = self._captured[kind]
         for buffer, value in zip(buffers, inputs, strict=True):
             buffer.copy_(value, non_blocking=True)
@@ -116,12 +132,13 @@ class GraphEngine:
         replay()
 
     def _capture(
-        self, inputs: Inputs, mix: bool, use_saliency: bool, epoch: int, index: int
+        self, inputs: Inputs, kind: Kind, epoch: int, index: int
     ) -> tuple[Inputs, Callable[[], None]]:
+        mix, member, use_saliency, _ = kind
         buffers = tuple(t.clone() for t in inputs)
 
         def once() -> None:
-            self.step(buffers, mix, use_saliency=use_saliency)
+            self.step(buffers, mix, member=member, use_saliency=use_saliency)
 
         # Rehearsals train: what they change is restored afterwards.
         kept = [t.detach().clone() for t in self.step.state()]
@@ -141,19 +158,22 @@ class GraphEngine:
 Engine = EagerEngine | GraphEngine
 
 
-def _kind(inputs: Inputs, mix: bool, use_saliency: bool) -> Kind:
-    return (mix, use_saliency or not mix, tuple(tuple(t.shape) for t in inputs))
+def _kind(inputs: Inputs, mix: bool, member: int, use_saliency: bool) -> Kind:
+    shapes = tuple(tuple(t.shape) for t in inputs)
+    return (True, member, use_saliency, shapes) if mix else (False, 0, True, shapes)
 
 
-def _describe(kind: Kind) -> str:
-    mix, use_saliency, shapes = kind
-    name = ("mixed" if mix else "plain") + " step" + ("" if use_saliency else " without saliency")
-    return f"{name} of {shapes[0][0]} images"
+def _describe(kind: Kind, mixer: mixing.Mixer) -> str:
+    mix, member, use_saliency, shapes = kind
+    name = "mixed" if mix else "plain"
+    if mix and len(mixer.members) > 1:
+        name = mixer.members[member].method
+    return f"{name} step{'' if use_saliency else ' without saliency'} of {shapes[0][0]} images"
 
 
 def capturable(mixer: mixing.Mixer) -> bool:
     """False if a step calls the CPU."""
-    return mixer.options.on_device
+    return all(member.options.on_device for member in mixer.members)
 
 
 def create_engine(

@@ -12,24 +12,25 @@ import saliencymixplus
 ROOMS = ("engine", "loading", "models")
 
 
-def code_files(method: str, package: Path | None = None) -> dict[str, str]:
-    """SHA-256 by path in ``package`` of every file that decides a training with ``method``.
+def code_files(*methods: str, package: Path | None = None) -> dict[str, str]:
+    """SHA-256 by path in ``package`` of every file that decides a training with ``methods``.
 
     These are all files of ``ROOMS``, and of ``mixing`` what ``mixing_files`` gives.
     """
     root = package or Path(saliencymixplus.__file__).parent
     rooms = [file for room in ROOMS for file in sorted((root / room).rglob("*.py"))]
-    return _digests(root, rooms) | mixing_files(method, root)
+    return _digests(root, rooms) | mixing_files(*methods, package=root)
 
 
-def mixing_files(method: str, package: Path | None = None) -> dict[str, str]:
-    """SHA-256 of every file in ``mixing`` that a method's own file and the mixer import.
+def mixing_files(*methods: str, package: Path | None = None) -> dict[str, str]:
+    """SHA-256 of every file in ``mixing`` that the methods' own files and the mixer import.
 
     Other methods' files are left out: a new method must not rerun a training.
     """
     root = package or Path(saliencymixplus.__file__).parent
     found: set[Path] = set()
-    pending = [root / "mixing" / "__init__.py", root / "mixing" / "methods" / f"{method}.py"]
+    pending = [root / "mixing" / "methods" / f"{method}.py" for method in methods]
+    pending.append(root / "mixing" / "__init__.py")
     while pending:
         file = pending.pop()
         if file not in found:

@@ -6,10 +6,11 @@ numbers.
 
 import hashlib
 from collections.abc import Sequence
-from itertools import accumulate
 
 import torch
 from torch import Tensor
+
+from saliencymixplus.mixing import draws
 
 
 def seed_of(seed: int, stream: str, *place: int) -> int:
@@ -42,13 +43,29 @@ def mix_flags_of_epoch(steps: int, probability: float, seed: int, epoch: int) ->
     return (draws < probability).tolist()
 
 
-def saliency_flags_of_epoch(mix_flags: Sequence[bool], every: int) -> list[bool]:
+def members_of_epoch(
+    steps: int, probabilities: Sequence[float], seed: int, epoch: int
+) -> list[int]:
+    """Which member of a switch each step of ``epoch`` takes, if it mixes; 0 without a switch."""
+    if len(probabilities) == 1:
+        return [0] * steps
+    generator = generator_for(seed, "switch", epoch)
+    return draws.members(steps, probabilities, generator=generator)
+
+
+def saliency_flags_of_epoch(
+    mix_flags: Sequence[bool], members: Sequence[int], every: Sequence[int]
+) -> list[bool]:
     """Whether each step of an epoch takes a saliency pass, if it mixes.
 
-    Every ``every``-th mixed step does, starting with the first.
+    Of the steps that a member mixes, every ``every[member]``-th does, starting with the first.
     """
-    mixed_before = [0, *accumulate(mix_flags)][:-1]
-    return [count % every == 0 for count in mixed_before]
+    mixed_before = [0] * len(every)
+    flags = []
+    for mix, member in zip(mix_flags, members, strict=True):
+        flags.append(mixed_before[member] % every[member] == 0)
+        mixed_before[member] += mix
+    return flags
 
 
 class Streams:

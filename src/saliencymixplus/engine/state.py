@@ -27,7 +27,7 @@ def pack(context: TrainingContext) -> dict[str, Any]:
         "settings": context.run.model_dump(mode="json"),
         "data": context.meta.digest,
         "digest": context.digest,
-        "code": code_files(context.run.mix.method),
+        "code": code_files(*context.run.mix.methods),
         "torch": str(torch.__version__),
         "version": saliencymixplus.__version__,
         "epoch": state.epoch,
@@ -85,7 +85,7 @@ def _changed(content: dict[str, Any], context: TrainingContext) -> list[str]:
         keys = _differing(content.get("settings"), context.run.model_dump(mode="json"))
         if keys or not changed:
             changed.append(f"the settings ({_listed(keys)})" if keys else "the settings")
-    code = code_files(context.run.mix.method)
+    code = code_files(*context.run.mix.methods)
     if content.get("code") != code:
         files = changed_files(content.get("code"), code)
         changed.append(f"the code ({_listed(files)})" if files else "the code")

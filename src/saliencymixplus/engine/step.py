@@ -81,16 +81,19 @@ class TrainStep:
     rank: int = 0
     world: int = 1
 
-    def __call__(self, inputs: Inputs, mix: bool, *, use_saliency: bool = True) -> None:
+    def __call__(
+        self, inputs: Inputs, mix: bool, *, member: int = 0, use_saliency: bool = True
+    ) -> None:
         """Train on one batch.
 
         Args:
             inputs: what ``BatchSource.inputs`` yielded for the batch: B row numbers or raw images.
             mix: mix the batch; otherwise it is trained on as it is.
+            member: which of ``mixer.members`` mixes it.
             use_saliency: False: mix without the saliency pass, for ``saliency_every``.
         """
         pieces = self.compiled if self.compiled and self.compiles(inputs) else self.plain
-        count = len(inputs[0])
+        count, mixer = len(inputs[0]), pieces.mixer.members[member]
 
         # Augmentation: one draw for the batch of all processes, of which each takes its part, so
         # that an image is cropped alike on any number of processes.
@@ -106,12 +109,12 @@ class TrainStep:
         self.optimizer.zero_grad(set_to_none=True)
         result = mixing.backward(
             pieces.model,
-            pieces.mixer,
+            mixer,
             batch.images,
             batch.labels,
             generator=self.streams.mix,
-            saliency=batch.saliency if self.mixer.needs_saliency else None,
-            masks=batch.masks if self.mixer.needs_masks else None,
+            saliency=batch.saliency if mixer.needs_saliency else None,
+            masks=batch.masks if mixer.needs_masks else None,
             mix=mix,
             use_saliency=use_saliency,
             saliency_model=pieces.saliency_model,

@@ -15,6 +15,7 @@ from saliencymixplus.engine.evaluate_split import evaluate_split
 from saliencymixplus.engine.optimizer import set_lr
 from saliencymixplus.engine.randomness import (
     batches_of_epoch,
+    members_of_epoch,
     mix_flags_of_epoch,
     saliency_flags_of_epoch,
 )
@@ -46,10 +47,17 @@ def train_one_epoch(context: TrainingContext, hooks: Sequence[Hook] = ()) -> Epo
     epoch = state.epoch + 1
 
     batches = batches_of_epoch(context.meta.counts["train"], recipe.batch_size, seed, epoch)
-    mixes = step.mixer.method != "none" and recipe.mixes_in(epoch)
-    mix_prob = recipe.mix_prob if mixes else 0.0
-    mix_flags = mix_flags_of_epoch(len(batches), mix_prob, seed, epoch)
-    saliency_flags = saliency_flags_of_epoch(mix_flags, step.mixer.options.saliency_every)
+    mixers = step.mixer.members
+    members = members_of_epoch(len(batches), step.mixer.probabilities, seed, epoch)
+    mix_prob = recipe.mix_prob if recipe.mixes_in(epoch) else 0.0
+    mix_flags = [
+        mix and mixers[member].method != "none"
+        for mix, member in zip(
+            mix_flags_of_epoch(len(batches), mix_prob, seed, epoch), members, strict=True
+        )
+    ]
+    every = [mixer.options.saliency_every for mixer in mixers]
+    saliency_flags = saliency_flags_of_epoch(mix_flags, members, every)
     state.start_epoch(len(batches))
     step.metrics.reset(state.sums)
     monitor.start()
@@ -63,7 +71,12 @@ def train_one_epoch(context: TrainingContext, hooks: Sequence[Hook] = ()) -> Epo
         if step.ema:
             step.ema.set_step(total)
         engine.run(
-            inputs, mix_flags[index], use_saliency=saliency_flags[index], epoch=epoch, index=index
+            inputs,
+            mix_flags[index],
+            member=members[index],
+            use_saliency=saliency_flags[index],
+            epoch=epoch,
+            index=index,
         )
         state.step = index + 1
         loss, bad_step = monitor.look(index) or (None, None)
@@ -73,8 +86,8 @@ def train_one_epoch(context: TrainingContext, hooks: Sequence[Hook] = ()) -> Epo
     _require_finite(context, monitor.wait()[1])
 
     passes = sum(
-        mixing.passes(step.mixer, use_saliency=use_saliency) if mix else 1.0
-        for mix, use_saliency in zip(mix_flags, saliency_flags, strict=True)
+        mixing.passes(mixers[member], use_saliency=use_saliency) if mix else 1.0
+        for mix, member, use_saliency in zip(mix_flags, members, saliency_flags, strict=True)
     )
     row = _evaluated(context, passes)
     state.end_epoch(row)

@@ -28,13 +28,15 @@ Examples:
 """
 
 from saliencymixplus.mixing.batch import MixedBatch
+from saliencymixplus.mixing.by_name import create, resolve_options
 from saliencymixplus.mixing.collate import Collate, collate
 from saliencymixplus.mixing.draws import Draw
 from saliencymixplus.mixing.method import Method
-from saliencymixplus.mixing.mixer import Mixer, create
-from saliencymixplus.mixing.registry import METHODS, PRESETS, resolve_options
+from saliencymixplus.mixing.mixer import Mixer
+from saliencymixplus.mixing.registry import METHODS, PRESETS
 from saliencymixplus.mixing.saliency import gradient_saliency, input_only
 from saliencymixplus.mixing.step import Step, backward, passes
+from saliencymixplus.mixing.switch import Switch
 
 __all__ = [
     "METHODS",
@@ -45,6 +47,7 @@ __all__ = [
     "MixedBatch",
     "Mixer",
     "Step",
+    "Switch",
     "backward",
     "collate",
     "create",

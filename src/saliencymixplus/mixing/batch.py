@@ -80,6 +80,7 @@ class MixedBatch:
     aux: Tensor | None = None  # for the method's ``forward``
     reduction: Reduction = "per_sample"
     clean_gradient: float = 0.0  # weight of the unmixed batch's gradient, still to be added
+    member: int = 0  # which mixer of a ``Switch`` it comes from
 
     @property
     def weight_b(self) -> Tensor:

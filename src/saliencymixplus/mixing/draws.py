@@ -1,6 +1,8 @@
 """Random numbers of a mixing step, drawn apart from their use so that they can be injected."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -22,6 +24,7 @@ class Draw:
     centre: Tensor | None = None  # (N, 2) int64: row and column of a pixel
     uniform: Tensor | None = None  # (N, 2) float32 in [0, 1): further choices of the method
     noise: Tensor | None = None  # (N, …) float32: what the method's docstring says
+    member: int = 0  # which mixer of a ``Switch`` they are for
 
     @property
     def size(self) -> int:
@@ -31,7 +34,9 @@ class Draw:
     def to(self, device: torch.device | str) -> "Draw":
         """The same numbers on another device."""
         moved: dict[str, Any] = {
-            name: value.to(device) for name, value in vars(self).items() if value is not None
+            name: value.to(device)
+            for name, value in vars(self).items()
+            if isinstance(value, Tensor)
         }
         return replace(self, **moved)
 
@@ -130,6 +135,17 @@ def centres(
     """``count`` uniformly random pixels, (count, 2) int64: row, column."""
     places = uniform((count, 2), generator=generator, device=device)
     return scale(places, height, width)
+
+
+def members(
+    count: int, probabilities: Sequence[float], *, generator: torch.Generator | None
+) -> list[int]:
+    """``count`` draws of an index into ``probabilities``, on the host."""
+    where = generator.device if generator is not None else torch.device("cpu")
+    dtype = torch.float32 if where.type == "mps" else torch.float64
+    drawn = torch.rand(count, generator=generator, device=where, dtype=dtype)
+    bounds = torch.tensor([*accumulate(probabilities)][:-1], dtype=dtype, device=where)
+    return torch.bucketize(drawn, bounds, right=True).tolist()
 
 
 def scale(places: Tensor, height: int | Tensor, width: int | Tensor) -> Tensor:

@@ -43,6 +43,16 @@ class Mixer:
         self._loss: Callable[[MixedBatch, Tensor], Tensor] = MixedBatch.loss
 
     @property
+    def members(self) -> "tuple[Mixer, ...]":
+        """The mixers of which one is drawn for each batch: itself, unless it is a ``Switch``."""
+        return (self,)
+
+    @property
+    def probabilities(self) -> tuple[float, ...]:
+        """How likely each of ``members`` is; they sum to 1."""
+        return (1.0,)
+
+    @property
     def needs_model(self) -> bool:
         """Whether it looks at the images through a network: pass ``model`` (or ``saliency``)."""
         return not self.needs.isdisjoint(("gradient_saliency", "network"))
@@ -88,6 +98,14 @@ class Mixer:
     def __repr__(self) -> str:
         chosen = ", ".join(f"{name}={value!r}" for name, value in vars(self.options).items())
         return f"Mixer({self.method!r}{', ' if chosen else ''}{chosen})"
+
+    def choose(self, generator: torch.Generator | None = None) -> int:
+        """Draw which of ``members`` mixes a batch; without a choice nothing is drawn."""
+        return 0
+
+    def maps_for(self, member: int, saliency: Tensor | None) -> Tensor | None:
+        """The stored maps that a member gets when ``saliency`` is given to all of them."""
+        return saliency
 
     def draw(
         self,
@@ -225,30 +243,6 @@ class Mixer:
             )
         if self.needs_saliency:
             raise ValueError(f"{self.method} takes stored saliency maps: pass saliency=")
-
-
-def create(method: str, **options: Any) -> Mixer:
-    """A mixer by the name of a method or of one of its presets.
-
-    Args:
-        method: a key of ``METHODS``, a preset such as ``"saliencymix-published"``, or a display
-            name such as ``"SaliencyMix+"``.
-        options: the method's options; omitted ones and None are as its variant has them.
-
-    Raises:
-        ValueError: an unknown method, option or value; one line with the nearest name.
-
-    Examples:
-        >>> create("cutmix", alpha=0.5, box="sample").options.alpha
-        0.5
-        >>> create("SaliencyMix+").method
-        'saliencymixplus'
-        >>> create("cutmx")
-        Traceback (most recent call last):
-        ...
-        ValueError: no mixing method is called 'cutmx': did you mean 'cutmix'?
-    """
-    return Mixer(method, **options)
 
 
 def _mix(

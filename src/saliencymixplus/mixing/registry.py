@@ -59,7 +59,7 @@ from typing import Any
 from saliencymixplus.errors import nearest
 from saliencymixplus.mixing import methods
 from saliencymixplus.mixing.method import Method
-from saliencymixplus.mixing.options import Options, as_json, resolve
+from saliencymixplus.mixing.options import Options, resolve
 
 
 def _found() -> dict[str, Method]:
@@ -108,12 +108,3 @@ def settle(name: str, options: Mapping[str, Any]) -> tuple[Method, Options]:
     method, preset = find(name)
     omitted = {key: value for key, value in preset.items() if options.get(key) is None}
     return method, resolve(method.options, {**options, **omitted})
-
-
-def resolve_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Every option of a method or preset with its value; omitted ones as its variant has them.
-
-    Raises:
-        ValueError: an unknown method, option or value; one line with the nearest name.
-    """
-    return as_json(settle(name, options)[1])

@@ -74,6 +74,11 @@ def backward(
     """
     labels = checked_labels(images, labels)
     context = autocast or nullcontext
+    member = 0
+    if mix:
+        member = mixer.choose(generator) if draw is None else draw.member
+        saliency = mixer.maps_for(member, saliency)
+        mixer = mixer.members[member]
     if not mix or mixer.method == "none":
         with context():
             logits = logits_of(model(images))
@@ -99,7 +104,7 @@ def backward(
         masks=masks,
         draw=draw,
     )
-    mixed = replace(mixed, clean_gradient=0.0)  # added above
+    mixed = replace(mixed, clean_gradient=0.0, member=member)  # the clean gradient is added above
     with context():
         output, mixed = mixer.forward(model, mixed)
     logits = logits_of(output)
@@ -160,8 +165,12 @@ def one_pass(mixer: Mixer) -> bool:
 def passes(mixer: Mixer, *, use_saliency: bool = True) -> float:
     """Forward-backward passes of a whole batch at full resolution in one mixed step.
 
-    One with the gradient of the images alone counts as one, though it costs a third less.
+    A pass for the gradient of the images alone counts as one, though it costs a third less. Of a
+    switch, the mean over its members.
     """
+    if len(mixer.members) > 1:
+        chances = zip(mixer.probabilities, mixer.members, strict=True)
+        return sum(p * passes(member, use_saliency=use_saliency) for p, member in chances)
     if mixer.method == "none":
         return 1.0
     options = mixer.options

@@ -56,36 +56,6 @@ class Sample:
         return f"λ {self.lam:.2f}{second}"
 
 
-def mixed_grid(
-    mixed: MixedBatch,
-    images: Tensor,
-    labels: Tensor,
-    *,
-    mean: Sequence[float],
-    std: Sequence[float],
-    classes: Sequence[str],
-    saliency: Tensor | None = None,
-    count: int = 8,
-    title: str = "",
-) -> Pixels:
-    """Draw the first ``count`` mixed samples of a batch.
-
-    Args:
-        mixed: the result of a mixer for ``images (B, C, H, W)`` and ``labels (B,)`` or ``(B, K)``.
-        mean, std: that ``images`` were normalised with, of pixels in [0, 1].
-        classes: class names by label.
-        saliency: maps ``(B, H, W)`` to show if ``mixed`` has none.
-        title: a line above the grid, such as the method and its variant.
-
-    Returns:
-        uint8 pixels ``(height, width, 3)``, at most 1400 wide.
-    """
-    samples = samples_of(
-        mixed, images, labels, mean=mean, std=std, classes=classes, saliency=saliency, count=count
-    )
-    return draw_samples(samples, title=title)
-
-
 def samples_of(
     mixed: MixedBatch,
     images: Tensor,
@@ -101,7 +71,12 @@ def samples_of(
 ) -> list[Sample]:
     """The mixed samples ``which`` (default: the first ``count``), on the CPU and denormalised.
 
-    ``masks (B, H, W)``: 1 on annotated objects. The other arguments are those of ``mixed_grid``.
+    Args:
+        mixed: the result of a mixer for ``images (B, C, H, W)`` and ``labels (B,)`` or ``(B, K)``.
+        mean, std: that ``images`` were normalised with, of pixels in [0, 1].
+        classes: class names by label.
+        saliency: maps ``(B, H, W)`` to show if ``mixed`` has none.
+        masks: ``(B, H, W)``, 1 on annotated objects.
     """
     chosen = list(range(min(count, len(mixed.images)))) if which is None else list(which)
     if not chosen:
@@ -141,6 +116,8 @@ def samples_of(
 
 def draw_samples(samples: Sequence[Sample], *, title: str = "") -> Pixels:
     """Draw samples in blocks of three (without saliency) or five panels, as many as fit a row.
+
+    ``title`` is a line above the grid, such as the method and its variant.
 
     Returns:
         uint8 pixels ``(height, width, 3)``, at most ``layout.WIDTH`` wide.

@@ -100,7 +100,7 @@ def _training(run: Run) -> str:
     )
     mixing = "No mixing."
     if mix.method != "none":
-        options = ", ".join(f"{key} {value}" for key, value in mix.options.items())
+        options = ", ".join(f"{key} {value}" for key, value in mix.flat_options.items())
         mixing = (
             f"Mixing: {escape.markdown(method_label(mix.name))} on {training.mix_prob:.0%} of the "
             f"batches{escape.markdown(f' ({options})') if options else ''}."

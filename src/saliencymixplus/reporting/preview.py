@@ -50,7 +50,8 @@ def preview(
 
     One method: for each sample a, b, their saliency, the box, the mixed image, λ and the area. A
     method that uses no saliency is shown beside the run's gradient saliency, or the stored maps.
-    Several methods: the same pairs for all, one row per method.
+    Several methods: the same pairs for all, one row per method. The members of a switch are shown
+    like several methods.
 
     Args:
         run: a trained run whose network gives the gradient saliency; None: where a method needs
@@ -68,7 +69,8 @@ def preview(
         raise UserError(f"preview: count must be from 1 to {MOST}, not {count}")
     data = load_prepared(prepared)
     images = data.split(split)
-    single = len(mixes) == 1
+    recipes = [(mix, recipe) for mix in mixes for _, recipe in mix.members]
+    single = len(recipes) == 1
     shown = min(count, len(images))
     # The batch is larger than what is shown: published variants mix only half of it, and normalise
     # over all of it.
@@ -76,20 +78,20 @@ def preview(
     generator = torch.Generator().manual_seed(seed)
     rows = torch.randperm(len(images), generator=generator)[:size].tolist()
     batch = load_batch(images, rows, data.meta, experiment.training.crop_size)
-    needy = run is not None or any(create(m.method, **m.options).needs_model for m in mixes)
+    needy = run is not None or any(create(m.method, **m.options).needs_model for _, m in recipes)
     model, network = _network(experiment, data.meta.classes, batch, run, which, seed, needy)
-    mixed = {mix.name: _mix(mix, batch, model, seed) for mix in mixes}
+    mixed = [_mix(recipe, batch, model, seed) for _, recipe in recipes]
     note = "saliency of an untrained network" if network == "untrained" else ""
     maps = None
-    if single and mixed[mixes[0].name].saliency is None:
+    if single and mixed[0].saliency is None:
         maps, note = _unused_maps(batch, model)
     masks = batch.masks if outlines else None
     described = [
         Row(
-            mix.name,
-            _title(mix),
+            recipe.name,
+            _title(recipe) if recipe is mix else f"{method_label(mix.name)}: {_title(recipe)}",
             samples_of(
-                mixed[mix.name],
+                result,
                 batch.images,
                 batch.labels,
                 mean=data.meta.mean,
@@ -100,7 +102,7 @@ def preview(
                 count=shown,
             ),
         )
-        for mix in mixes
+        for (mix, recipe), result in zip(recipes, mixed, strict=True)
     ]
     if single:
         title = ": ".join(part for part in (described[0].title, note) if part)

@@ -117,7 +117,11 @@ class Params:
         return section if section.model.weights is None else _with_preprocessing(section)
 
     def mix(self, name: str) -> MixSettings:
-        """The mixing recipe ``name``: a section of ``mix:``, a method or one of its presets."""
+        """The mixing recipe ``name``: a section of ``mix:``, a method or one of its presets.
+
+        Raises:
+            UserError: an unknown method, option or value, or a switch that cannot be.
+        """
         from saliencymixplus.mixing import METHODS, PRESETS, create
         from saliencymixplus.mixing.options import as_json
         from saliencymixplus.mixing.registry import plain_name
@@ -126,6 +130,8 @@ class Params:
             name = plain_name(name)
         section = dict(self.top.mix.get(name, {}))
         method = section.pop("method", name)
+        if "switch" in section:
+            return self._switch(name, section)
         if plain_name(str(method)) not in {*METHODS, *PRESETS}:
             hint = nearest(str(method), {*METHODS, *PRESETS, *self.top.mix})
             raise UserError(f"there is no mixing method {method!r}: {hint}")
@@ -134,6 +140,32 @@ class Params:
             return MixSettings(name=name, method=mixer.method, options=as_json(mixer.options))
         except (TypeError, ValueError) as error:
             raise UserError(f"{self.path.name}: mix.{name}: {error}") from error
+
+    def _switch(self, name: str, section: Mapping[str, Any]) -> MixSettings:
+        """The recipe ``NAME: {switch: {RECIPE: probability, …}}``."""
+        from saliencymixplus.mixing import Switch
+        from saliencymixplus.mixing.options import as_json
+
+        where, chances = f"{self.path.name}: mix.{name}.switch", section["switch"]
+        if other := sorted(section.keys() - {"switch"}):
+            raise UserError(f"{where}: {other[0]!r} is an option of a member: set it in its recipe")
+        if not isinstance(chances, dict):
+            raise UserError(f"{where}: give probabilities by recipe: {{cutmix: 0.5, mixup: 0.5}}")
+        members: dict[str, dict[str, Any]] = {}
+        for member, probability in chances.items():
+            if "switch" in self.top.mix.get(member, {}):
+                raise UserError(f"{where}: {member!r} is a switch itself: name its members instead")
+            recipe = self.mix(str(member))
+            members[recipe.name] = {
+                "probability": probability,
+                "method": recipe.method,
+                **recipe.options,
+            }
+        try:
+            switch = Switch(members)
+        except ValueError as error:
+            raise UserError(f"{where}: {error}") from error
+        return MixSettings(name=name, method=switch.method, options=as_json(switch.options))
 
     def run_folders(self, experiment: str, mixes: Sequence[str]) -> list[Path]:
         """The folders of the pipeline's runs of an experiment: each recipe with each seed."""

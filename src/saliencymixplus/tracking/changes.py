@@ -30,8 +30,8 @@ def changed_settings(run: RunSettings) -> dict[str, Any]:
         found |= {f"{prefix}{k}": v for k, v in mine.items() if v != theirs.get(k)}
     if "model.name" in found:
         found = {"model": found.pop("model.name"), **found}
-    options = usual.mix.options
-    found |= {f"mix.{k}": v for k, v in run.mix.options.items() if v != options.get(k)}
+    options = usual.mix.flat_options
+    found |= {f"mix.{k}": v for k, v in run.mix.flat_options.items() if v != options.get(k)}
     return found
 
 

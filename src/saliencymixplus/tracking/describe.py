@@ -81,7 +81,7 @@ def parameters(run: RunSettings, changes: Mapping[str, Any]) -> dict[str, str]:
     Of the method's options only those that differ from its (or its variant's) own values;
     settings.json has everything.
     """
-    training, options = run.training, run.mix.options
+    training, options = run.training, run.mix.flat_options
     values: dict[str, Any] = {"mix": run.mix.name}
     if run.mix.method != run.mix.name:
         values["method"] = run.mix.method
@@ -170,10 +170,16 @@ def dataset(run: RunSettings, data: dict[str, Any]) -> dict[str, str]:
 
 
 def _usual_options(run: RunSettings) -> dict[str, Any]:
+    """The options that each method, or its variant, has of its own."""
     from saliencymixplus.mixing import resolve_options
 
-    variant = {k: v for k, v in run.mix.options.items() if k == "variant"}
-    return resolve_options(run.mix.method, variant)
+    usual: dict[str, Any] = {}
+    for _, recipe in run.mix.members:
+        variant = {k: v for k, v in recipe.options.items() if k == "variant"}
+        own = {"method": recipe.name} | resolve_options(recipe.method, variant)
+        prefix = "" if recipe is run.mix else f"{recipe.name}."
+        usual |= {f"{prefix}{key}": value for key, value in own.items()}
+    return usual
 
 
 def _colour(run: RunSettings) -> str:

@@ -29,7 +29,7 @@ def resolve(
     for folder in ("recipes", "experiments"):
         (output / folder).mkdir(parents=True, exist_ok=True)
     for name, mix in found.items():
-        content = mix.model_dump(mode="json") | {"code": mixing_files(mix.method)}
+        content = mix.model_dump(mode="json") | {"code": mixing_files(*mix.methods)}
         write_json(output / "recipes" / f"{name}.json", content)
     for name, section in sections.items():
         content = section.model_dump(mode="json", include={"model", "training"})

@@ -19,10 +19,11 @@ def draw_samples(context: TrainingContext, folder: Path) -> None:
     """Draw mixed training images as ``folder``/samples/epoch_0001.png.
 
     The images are whole and upright, and images and random numbers are the same after every epoch
-    (0: before the first), so that a series of grids shows what the network changes. The training
-    is not affected.
+    (0: before the first), so that a series of grids shows what the network changes. Of a switch,
+    every member mixes an equal part of them. The training is not affected.
     """
-    from saliencymixplus.pictures.grid import mixed_grid
+    from saliencymixplus.pictures.grid import draw_samples as draw
+    from saliencymixplus.pictures.grid import samples_of
     from saliencymixplus.pictures.style import method_label
 
     run, meta, step, epoch = context.run, context.meta, context.parts.step, context.state.epoch
@@ -30,32 +31,33 @@ def draw_samples(context: TrainingContext, folder: Path) -> None:
     rows = batches_of_epoch(meta.counts["train"], count, run.seed, epoch=0)[0]
     (inputs,) = step.source.inputs([rows])
     batch = step.source.assemble(inputs)
-    generator = generator_for(run.seed, "samples", device=step.source.device)
-    with (
-        torch.random.fork_rng(devices=[]),
-        _buffers_kept(step.saliency_model),
-        context.parts.autocast(),
-    ):
-        mixed = step.mixer(
+    samples = []
+    for number, mixer in enumerate(step.mixer.members):
+        with (
+            torch.random.fork_rng(devices=[]),
+            _buffers_kept(step.saliency_model),
+            context.parts.autocast(),
+        ):
+            mixed = mixer(
+                batch.images,
+                batch.labels,
+                generator=generator_for(run.seed, "samples", device=step.source.device),
+                model=step.saliency_model,
+                saliency=batch.saliency if mixer.needs_saliency else None,
+                masks=batch.masks if mixer.needs_masks else None,
+            )
+        samples += samples_of(
+            mixed,
             batch.images,
             batch.labels,
-            generator=generator,
-            model=step.saliency_model,
-            saliency=batch.saliency if step.mixer.needs_saliency else None,
-            masks=batch.masks if step.mixer.needs_masks else None,
+            mean=meta.mean,
+            std=meta.std,
+            classes=meta.classes,
+            saliency=batch.saliency,
+            which=range(number, min(_SHOWN, len(mixed.images)), len(step.mixer.members)),
         )
     when = f"epoch {epoch}" if epoch else "before training"
-    image = mixed_grid(
-        mixed,
-        batch.images,
-        batch.labels,
-        mean=meta.mean,
-        std=meta.std,
-        classes=meta.classes,
-        saliency=batch.saliency,
-        count=_SHOWN,
-        title=f"{method_label(run.mix.name)}, {when}",
-    )
+    image = draw(samples, title=f"{method_label(run.mix.name)}, {when}")
     path = folder / "samples" / f"epoch_{epoch:04d}.png"
     write_atomically(path, lambda part: Image.fromarray(image).save(part, format="PNG"))
 

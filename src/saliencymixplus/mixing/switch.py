@@ -1,0 +1,173 @@
+"""Switching between methods: each batch is mixed by one of several mixers, drawn by probability.
+
+Alternating CutMix and mixup, as timm's and torchvision's training recipes do, is
+``create("switch", members={"cutmix": 0.5, "mixup": 0.5})``.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from saliencymixplus.mixing import draws
+from saliencymixplus.mixing.batch import MixedBatch
+from saliencymixplus.mixing.draws import Draw
+from saliencymixplus.mixing.mixer import Mixer
+from saliencymixplus.mixing.options import Options, as_json
+
+SWITCH = "switch"  # its name in place of a method's
+
+
+@dataclass(frozen=True, kw_only=True)
+class SwitchOptions(Options):
+    """The members by name: ``probability``, ``method``, and each option of the method."""
+
+    members: Mapping[str, Mapping[str, Any]]
+
+
+class Switch(Mixer):
+    """Several mixers, one of which is drawn for each batch. Used like any ``Mixer``.
+
+    The draw takes one random number from ``generator`` before the member takes its own; with a
+    generator on a GPU, reading it waits for the device. Stored ``saliency`` maps go to the members
+    that take such maps, or, if none does, to every member.
+
+    Args:
+        members: probability by the name of a method or preset, or for other options a mapping
+            ``{"probability": 0.5, "method": "cutmix", "alpha": 0.2}``, whose ``method`` is the
+            member's name unless given. The probabilities sum to 1; the order is of no consequence.
+
+    Raises:
+        ValueError: fewer than two members, an unknown method or option, or probabilities that are
+            not positive or do not sum to 1.
+
+    Examples:
+        >>> switch = Switch({"cutmix": 0.7, "mixup": {"probability": 0.3, "alpha": 0.2}})
+        >>> mixed = switch(torch.rand(4, 3, 8, 8), torch.arange(4))
+        >>> switch.members[mixed.member].method in ("cutmix", "mixup")
+        True
+    """
+
+    def __init__(self, members: Mapping[str, float | Mapping[str, Any]]) -> None:
+        if not isinstance(members, Mapping) or len(members) < 2:
+            raise ValueError(
+                "a switch needs two or more members, such as {'cutmix': 0.5, 'mixup': 0.5}"
+            )
+        self.method = SWITCH
+        found: dict[str, tuple[float, Mixer]] = {}
+        for name in sorted(members):
+            given = members[name]
+            options = dict(given) if isinstance(given, Mapping) else {"probability": given}
+            probability = _probability(name, options.pop("probability", None))
+            found[name] = probability, _member(name, options)
+        total = math.fsum(probability for probability, _ in found.values())
+        if abs(total - 1.0) > 1e-6:
+            raise ValueError(f"the probabilities of a switch sum to {total:g}, not to 1")
+        self._probabilities = tuple(probability for probability, _ in found.values())
+        self._members = tuple(mixer for _, mixer in found.values())
+        self.needs = frozenset[Any]().union(*(mixer.needs for mixer in self._members))
+        self.options = SwitchOptions(
+            members={
+                name: {
+                    "probability": probability,
+                    "method": mixer.method,
+                    **as_json(mixer.options),
+                }
+                for name, (probability, mixer) in found.items()
+            }
+        )
+
+    @property
+    def members(self) -> tuple[Mixer, ...]:
+        return self._members
+
+    @property
+    def probabilities(self) -> tuple[float, ...]:
+        return self._probabilities
+
+    def _compile(self, how: dict[str, Any]) -> None:
+        self._members = tuple(mixer.compiled(**how) for mixer in self._members)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+
+    def __repr__(self) -> str:
+        chances = zip(self.probabilities, self.members, strict=True)
+        return f"Switch({', '.join(f'{p:g} {mixer!r}' for p, mixer in chances)})"
+
+    def choose(self, generator: torch.Generator | None = None) -> int:
+        return draws.members(1, self.probabilities, generator=generator)[0]
+
+    def draw(
+        self,
+        batch_size: int,
+        height: int,
+        width: int,
+        *,
+        generator: torch.Generator | None = None,
+        device: torch.device | str | None = None,
+    ) -> Draw:
+        """The member, and all of its random numbers."""
+        chosen = self.choose(generator)
+        drawn = self.members[chosen].draw(
+            batch_size, height, width, generator=generator, device=device
+        )
+        return replace(drawn, member=chosen)
+
+    def __call__(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        *,
+        generator: torch.Generator | None = None,
+        model: nn.Module | None = None,
+        saliency: Tensor | None = None,
+        masks: Tensor | None = None,
+        draw: Draw | None = None,
+        differentiable: bool = False,
+    ) -> MixedBatch:
+        """Mix a batch by one of the members; ``MixedBatch.member`` says which."""
+        chosen = self.choose(generator) if draw is None else draw.member
+        mixed = self.members[chosen](
+            images,
+            labels,
+            generator=generator,
+            model=model,
+            saliency=self.maps_for(chosen, saliency),
+            masks=masks,
+            draw=draw,
+            differentiable=differentiable,
+        )
+        return replace(mixed, member=chosen)
+
+    def maps_for(self, member: int, saliency: Tensor | None) -> Tensor | None:
+        return saliency if self.members[member].needs_saliency == self.needs_saliency else None
+
+    def forward(self, model: nn.Module, mixed: MixedBatch) -> tuple[Any, MixedBatch]:
+        return self.members[mixed.member].forward(model, mixed)
+
+    def loss(self, mixed: MixedBatch, logits: Tensor) -> Tensor:
+        return self.members[mixed.member].loss(mixed, logits)
+
+
+def _probability(name: str, value: object) -> float:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not 0 < value <= 1:  # type: ignore[operator]
+        raise ValueError(f"{name}: a probability is above 0 and at most 1, not {value!r}")
+    return float(value)  # type: ignore[arg-type]
+
+
+def _member(name: str, options: dict[str, Any]) -> Mixer:
+    method = options.pop("method", name)
+    if str(method).lower() == SWITCH:
+        raise ValueError(f"{name}: a switch cannot be a member of a switch: name its members")
+    try:
+        return Mixer(method, **options)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
