@@ -14,7 +14,7 @@ from saliencymixplus.audit import audit as module
 from saliencymixplus.audit.audit import audit
 from saliencymixplus.audit.figures import epochs_figure, errors_figure
 from saliencymixplus.audit.findings import load_findings
-from saliencymixplus.audit.measure import batches, mix_and_record
+from saliencymixplus.audit.measure import batches, mix_and_record, record
 from saliencymixplus.audit.text import markdown, metrics_table
 from saliencymixplus.bootstrap import Estimate
 from saliencymixplus.datasets.prepared import load_prepared
@@ -180,7 +180,10 @@ def test_marks_are_drawn_whole():
 
 def test_level_lines_end_in_their_mark():
     found = {
-        name: {"mean_absolute_error": Estimate(0.1, 0.05, 0.2)}
+        name: dict.fromkeys(
+            ("mean_absolute_error", "no_object", "map_on_object", "object_area"),
+            Estimate(0.1, 0.05, 0.2),
+        )
         for name in ("cutmix", "saliencymixplus")
     }
     axes = epochs_figure({"saliencymixplus": {1: found["cutmix"], 9: found["cutmix"]}}, found).axes[
@@ -201,6 +204,32 @@ def test_batches_hold_no_image_twice_and_never_one(count, images, size):
     assert abs(sum(map(len, found)) - max(images, 2)) <= 1
     if images >= count:
         assert {i for batch in found for i in batch} == {*(np.arange(count) * 5).tolist()}
+
+
+def test_where_the_maps_lie_is_measured_by_hand():
+    """An object of 2 of 8 known pixels: 6/10 of the first map on it, all of the second."""
+    masks = torch.zeros(2, 3, 3, dtype=torch.uint8)
+    masks[:, 0, :2], masks[:, 2, 2] = 1, 2
+    maps = torch.zeros(2, 3, 3)
+    maps[:, 0, :2], maps[:, 2, 2] = 3.0, 99.0  # what lies on unknown pixels does not count
+    maps[0, 1, 1] = 4.0  # the first map's peak
+    batch = SimpleNamespace(masks=masks, labels=torch.tensor([0, 1]))
+    images = torch.zeros(2, 3, 3, 3)
+    for mixer, expected in (
+        (create("saliencymixplus"), [(0.6, 0.0), (1.0, 1.0)]),
+        (create("cutmix"), [(np.nan, np.nan)] * 2),
+    ):
+        mixed = mixer(
+            images,
+            batch.labels,
+            generator=torch.Generator().manual_seed(0),
+            saliency=maps if mixer.needs_model else None,
+        )
+        found = record(mixed, batch, np.arange(2))
+        assert found.object_area == pytest.approx([2 / 8] * 2)
+        assert [*zip(found.map_on_object, found.peak_on_object, strict=True)] == [
+            pytest.approx(pair, nan_ok=True) for pair in expected
+        ]
 
 
 def test_only_annotated_images_are_mixed(rectangles):

@@ -32,6 +32,9 @@ def records(lam, true, *, batch=None, area=None, visible_a=1.0, visible_b=1.0, r
         true_lam=true,
         true_pixel_lam=true,
         region=np.broadcast_to(np.asarray(region, float), n),
+        map_on_object=np.full(n, np.nan),
+        object_area=np.full(n, 0.25),
+        peak_on_object=np.full(n, np.nan),
     )
 
 

@@ -12,7 +12,7 @@ from saliencymixplus.bootstrap import Estimate
 from saliencymixplus.pictures.style import (
     REFERENCE,
     TEXT,
-    figure,
+    MethodStyle,
     figure_grid,
     finish_axes,
     method_styles,
@@ -97,43 +97,63 @@ def errors_figure(found: Estimates) -> Figure:
 def epochs_figure(
     epochs: Mapping[str, Mapping[int, Mapping[str, Estimate]]], found: Estimates
 ) -> Figure:
-    """The label error over the saved epochs; recipes without a network are level lines."""
-    fig, axes = figure(6.4, 3.6)
+    """Label error, empty regions and where the maps lie, over the saved epochs.
+
+    Recipes without a network are level lines. Dashed in the last panel: the object's area, which
+    a map that knows nothing would have on it.
+    """
+    fig, grid = figure_grid(1, 3, 11.4, 3.4)
+    left, middle, right = grid[0]
     styles = method_styles(found)
-    for name, style in styles.items():
-        if name in epochs:
-            at = sorted(epochs[name])
-            values = [epochs[name][epoch]["mean_absolute_error"] for epoch in at]
-            axes.fill_between(
-                at,
-                [v.low for v in values],
-                [v.high for v in values],
-                color=style.colour,
-                alpha=0.18,
-                linewidth=0,
-            )
-            axes.plot(at, [v.value for v in values], **style.line(), marker=style.marker)
-        else:
-            level = found[name]["mean_absolute_error"].value
-            # Two recipes may share a colour, but then not their marker.
-            axes.plot(
-                (0, 1),
-                (level, level),
-                transform=axes.get_yaxis_transform(),
-                label=style.label,
-                color=style.colour,
-                linestyle="--",
-                linewidth=1.2,
-                marker=style.marker,
-                markersize=5,
-                markevery=[1],
-                clip_on=False,
-            )
-    axes.set_ylim(bottom=0)
-    finish_axes(axes, x="Epoch", y="mean |λ − λ*|", title="Label error along training")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    fig.legend(loc="outside right upper", frameon=False, fontsize=8)
+    for axes, metric in zip(
+        grid[0], ("mean_absolute_error", "no_object", "map_on_object"), strict=True
+    ):
+        for name, style in styles.items():
+            if name in epochs:
+                _curve(axes, style, {at: values[metric] for at, values in epochs[name].items()})
+            elif np.isfinite(level := found[name][metric].value):
+                _level(axes, style, level)
+        axes.set_ylim(bottom=0)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    chance = next(iter(found.values()))["object_area"].value
+    right.axhline(chance, color=REFERENCE, linestyle="--", linewidth=1)
+    for axes in (middle, right):
+        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
+    finish_axes(left, x="Epoch", y="mean |λ − λ*|", title="Label error")
+    finish_axes(middle, x="Epoch", y="fraction of pasted regions", title="No object pasted")
+    finish_axes(right, x="Epoch", y="fraction of the map", title="Saliency on the object")
+    fig.legend(
+        *left.get_legend_handles_labels(), loc="outside right upper", frameon=False, fontsize=8
+    )
     return fig
+
+
+def _curve(axes: Axes, style: MethodStyle, values: Mapping[int, Estimate]) -> None:
+    """One recipe's metric over the epochs with its interval."""
+    at = sorted(values)
+    low, high = ([getattr(values[epoch], end) for epoch in at] for end in ("low", "high"))
+    axes.fill_between(at, low, high, color=style.colour, alpha=0.18, linewidth=0)
+    axes.plot(at, [values[epoch].value for epoch in at], **style.line(), marker=style.marker)
+
+
+def _level(axes: Axes, style: MethodStyle, level: float) -> None:
+    """The metric of a recipe that takes no network; its marker at the right edge.
+
+    Two recipes may share a colour, but then not their marker.
+    """
+    axes.plot(
+        (0, 1),
+        (level, level),
+        transform=axes.get_yaxis_transform(),
+        label=style.label,
+        color=style.colour,
+        linestyle="--",
+        linewidth=1.2,
+        marker=style.marker,
+        markersize=5,
+        markevery=[1],
+        clip_on=False,
+    )
 
 
 def _dots(axes: Axes, found: Estimates, metric: str, hollow: str | None = None) -> None:

@@ -10,6 +10,7 @@ from torch import nn
 from saliencymixplus.audit.records import Indices, Records, joined
 from saliencymixplus.datasets.prepared import Meta, Split
 from saliencymixplus.errors import UserError
+from saliencymixplus.evaluation import localisation
 from saliencymixplus.loading.load_batch import LoadedBatch, load_batch
 from saliencymixplus.mixing import MixedBatch, Mixer
 from saliencymixplus.mixing.visible_fraction import truth
@@ -99,6 +100,10 @@ def record(mixed: MixedBatch, batch: LoadedBatch, rows: Indices, number: int = 0
     labels = batch.labels.cpu().numpy()
     a, b = mixed.index_a.cpu().numpy(), mixed.index_b.cpu().numpy()
     lam = mixed.label_fraction.double().cpu().numpy()
+    masks = batch.masks.cpu()
+    maps = None if mixed.saliency is None else mixed.saliency.float().cpu()
+    located = localisation.measures(torch.zeros(masks.shape) if maps is None else maps, masks, 0.5)
+    with_map = np.nan if maps is None else 1.0
     averaged = getattr(mixed, "reduction", "per_sample") == "batch_mean"
     return Records(
         batch=np.full(len(lam), number),
@@ -114,6 +119,9 @@ def record(mixed: MixedBatch, batch: LoadedBatch, rows: Indices, number: int = 0
         true_lam=seen.relative.cpu().numpy(),
         true_pixel_lam=seen.pixels.cpu().numpy(),
         region=seen.region.cpu().numpy(),
+        map_on_object=with_map * located["energy"][a],
+        object_area=located["mask_share"][a],
+        peak_on_object=with_map * located["pointing"][a],
     )
 
 

@@ -32,6 +32,11 @@ class Records:
     true_lam: Numbers  # v_a / (v_a + v_b)
     true_pixel_lam: Numbers  # by object pixels
     region: Numbers  # fraction of pixels taken from b
+    # Of a's saliency map, NaN for methods without: the fraction that lies on a's object, the same
+    # for a map that knows nothing (the object's fraction of the pixels), and whether the peak does.
+    map_on_object: Numbers
+    object_area: Numbers
+    peak_on_object: Numbers
 
     def __len__(self) -> int:
         return len(self.lam)

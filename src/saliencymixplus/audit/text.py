@@ -24,9 +24,21 @@ _PIXEL_COLUMNS = {
     "pixel_bias": "Bias",
     "pixel_correlation": "Correlation",
 }
-_EPOCH_COLUMNS = ("mean_absolute_error", "correlation", "no_object")
+_EPOCH_COLUMNS = {
+    "mean_absolute_error": "Label error",
+    "no_object": "No object pasted",
+    "map_on_object": "Map on the object",
+    "peak_on_object": "Peak on the object",
+}
 _COMPARED = ("mean_absolute_error", "pixel_mean_absolute_error", "no_object")
-_FRACTIONS = {"no_object", "hidden_object", "nothing_visible"}  # shown in percent
+_FRACTIONS = {  # shown in percent
+    "no_object",
+    "hidden_object",
+    "nothing_visible",
+    "map_on_object",
+    "peak_on_object",
+    "object_area",
+}
 _SIGNED = {"bias", "pixel_bias", "area_gap"}  # shown with a plus too
 _BARE = {"area_mean_absolute_error", "correlation", "spread"}  # without interval, for the width
 
@@ -75,6 +87,11 @@ def report(found: Findings) -> list[Block]:
         blocks.append("## Along training")
         for name, by_epoch in found.along_training.items():
             blocks += [f"### {escape.markdown(method_label(name))}", _epochs(by_epoch)]
+        blocks.append(
+            "Map on the object: the fraction of an image's saliency map that lies on its object; "
+            "peak on the object: the fraction of the maps whose peak does. A map that knows "
+            f"nothing would have {_percent(_object_area(found))} of both there."
+        )
     blocks += ["## All metrics", _all(found.estimates, names)]
     return [block for block in blocks if block]
 
@@ -184,6 +201,10 @@ def _averaged(found: Findings) -> list[Block]:
     ]
 
 
+def _object_area(found: Findings) -> float:
+    return next(iter(found.estimates.values()))["object_area"].value
+
+
 def _differences(found: Findings, names: Sequence[str]) -> Table:
     columns = [Column("Recipe", "left")]
     for header in ("Label error", "Label error, by pixels", "No object pasted"):
@@ -201,7 +222,7 @@ def _differences(found: Findings, names: Sequence[str]) -> Table:
 
 def _epochs(by_epoch: Mapping[int, Estimates]) -> Table:
     columns = [Column("Epoch", format=_whole)]
-    columns += [_column(metric, _COLUMNS[metric], bare=False) for metric in _EPOCH_COLUMNS]
+    columns += [_column(metric, name, bare=False) for metric, name in _EPOCH_COLUMNS.items()]
     rows: list[list[Value]] = [
         [epoch, *(_metric_cell(values[metric], metric) for metric in _EPOCH_COLUMNS)]
         for epoch, values in sorted(by_epoch.items())

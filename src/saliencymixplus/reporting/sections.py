@@ -153,7 +153,7 @@ def audit_section(
     plots = {
         "errors": "Label errors with 95 % intervals.",
         "scatter": "Assigned λ against the true λ*.",
-        "along_training": "Label error with the weights of single epochs.",
+        "along_training": "Label error, empty regions and saliency on the object by epoch.",
     }
     worst = [
         picture
