@@ -16,6 +16,7 @@ from saliencymixplus.settings.evaluation import AuditSettings, EvaluationSetting
 from saliencymixplus.settings.names import Name, check_name
 from saliencymixplus.settings.raw import apply_override, read_yaml, set_value
 from saliencymixplus.settings.schema import (
+    Count,
     DownloadSettings,
     ExperimentSettings,
     MixSettings,
@@ -59,6 +60,8 @@ class StudySettings(Section):
     """Values of ``clutter.object_size``."""
     train_digits: Annotated[tuple[int, ...], Field(min_length=1), AfterValidator(_once)]
     """Values of ``clutter.train_digits``."""
+    images_seen: Count | None = None
+    """Train for about this many images whatever ``train_digits`` is; null: ``training.epochs``."""
     methods: Methods
     """Recipes to train in each cell."""
     seeds: Seeds = (0,)

@@ -7,7 +7,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from saliencymixplus.audit.audit import audit
 from saliencymixplus.errors import UserError
@@ -15,9 +15,13 @@ from saliencymixplus.files import write_atomically
 from saliencymixplus.folders import whole_directory
 from saliencymixplus.settings import RunSettings, RuntimeSettings
 from saliencymixplus.settings.load import Params, StudySettings
+from saliencymixplus.study.loop import Epoch, follow
 from saliencymixplus.training.trainer import train
 
+Entry = TypeVar("Entry", bound="Row | Epoch")
+
 ROWS = "cell.csv"
+LOOP = "loop.csv"
 
 
 @dataclass(frozen=True)
@@ -36,9 +40,16 @@ class Row:
 
 
 def overrides(study: StudySettings, object_size: int, train_digits: int) -> list[str]:
-    """What a cell changes in params.yaml, in the form of ``--set``."""
+    """What a cell changes in params.yaml, in the form of ``--set``.
+
+    With ``images_seen``, every amount of data is trained on for about the same number of steps.
+    """
     clutter = f"{study.experiment}.data.clutter"
-    return [f"{clutter}.object_size={object_size}", f"{clutter}.train_digits={train_digits}"]
+    changed = [f"{clutter}.object_size={object_size}", f"{clutter}.train_digits={train_digits}"]
+    if study.images_seen is not None:
+        epochs = max(1, round(study.images_seen / train_digits))
+        changed.append(f"{study.experiment}.training.epochs={epochs}")
+    return changed
 
 
 def run_cell(
@@ -49,7 +60,7 @@ def run_cell(
     Args:
         params: with the cell's ``overrides``.
         prepared: the cell's images.
-        output: becomes a folder of runs/, audit/ and cell.csv.
+        output: becomes a folder of runs/, audit/, cell.csv and loop.csv.
         jobs: trainings at once; more than one needs as many processes.
         say: told of every finished training.
 
@@ -77,6 +88,18 @@ def run_cell(
             by_method.setdefault(run.mix.name, []).append(folder)
         mixes = [params.mix(method) for method in study.methods]
         audited = audit(prepared, mixes, by_method, params.top.audit, part / "audit")["mixes"]
+        cell = (clutter.object_size, clutter.train_digits)
+        epochs = [
+            epoch
+            for mix in mixes
+            for epoch in follow(
+                prepared,
+                mix,
+                dict(zip(study.seeds, by_method[mix.name], strict=True)),
+                params.top.audit,
+                cell,
+            )
+        ]
         rows = [
             Row(
                 object_size=clutter.object_size,
@@ -91,16 +114,17 @@ def run_cell(
             )
             for run, summary in zip(runs, summaries, strict=True)
         ]
-        write_rows(part / ROWS, rows)
+        write_rows(part / ROWS, rows, Row)
+        write_rows(part / LOOP, epochs, Epoch)
     return rows
 
 
-def write_rows(path: Path, rows: list[Row]) -> None:
-    """Write ``rows`` as CSV, numbers in full."""
+def write_rows(path: Path, rows: list[Entry], kind: type[Entry]) -> None:
+    """Write ``rows``, all of one ``kind``, as CSV, numbers in full."""
 
     def fill(part: Path) -> None:
         with part.open("w", encoding="utf-8", newline="") as file:
-            table = csv.DictWriter(file, [f.name for f in fields(Row)], lineterminator="\n")
+            table = csv.DictWriter(file, [f.name for f in fields(kind)], lineterminator="\n")
             table.writeheader()
             table.writerows(asdict(row) for row in rows)
 

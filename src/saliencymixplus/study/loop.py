@@ -1,0 +1,132 @@
+"""The loop of a method that takes its saliency from the network it trains, seed by seed.
+
+Labels and boxes depend on the maps, the maps on the network, and the network on the labels. For
+every epoch whose weights a run kept: the test error, the label error, the regions that show no
+object, and how much of the maps lies on the object.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from saliencymixplus.audit.measure import mix_and_record
+from saliencymixplus.audit.statistics import resampled
+from saliencymixplus.datasets.prepared import load_prepared
+from saliencymixplus.mixing import create
+from saliencymixplus.pictures.style import REFERENCE, figure_grid, finish_axes, method_styles
+from saliencymixplus.runs.read import load_run
+from saliencymixplus.settings.evaluation import AuditSettings
+from saliencymixplus.settings.schema import MixSettings
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One network on its way, and the labels that it gives."""
+
+    object_size: int  # pixels
+    train_digits: int
+    method: str
+    seed: int
+    epoch: int
+    top1_error: float | None  # on the test images, percent
+    label_error: float  # mean |λ − λ*|
+    no_object: float  # fraction of the pasted regions that show no object
+    map_on_object: float  # fraction of each saliency map that lies on the object
+    peak_on_object: float  # fraction of the maps whose peak is on the object
+    object_area: float  # chance for both: fraction of the pixels that are object
+
+
+def follow(
+    prepared: Path,
+    mix: MixSettings,
+    runs: Mapping[int, Path],
+    settings: AuditSettings,
+    cell: tuple[int, int],
+) -> list[Epoch]:
+    """Audit ``settings.epoch_images`` mixes with each network that the ``runs`` kept.
+
+    Args:
+        runs: folders by seed.
+        cell: object size and training digits.
+
+    Returns:
+        One entry per seed and kept epoch; empty for a method that looks through no network.
+    """
+    mixer = create(mix.method, **mix.options)
+    if not mixer.needs_model:
+        return []
+    data = load_prepared(prepared)
+    split = data.split(settings.split)
+    found = []
+    for seed, folder in runs.items():
+        run = load_run(folder)
+        errors = {row.epoch: row.test_top1_error for row in run.history}
+        for name in sorted(run.weights):
+            if not name.startswith("epoch_"):
+                continue
+            records = mix_and_record(
+                split,
+                split.annotated(),
+                data.meta,
+                mixer,
+                [run.model(name)],
+                images=settings.epoch_images,
+                batch_size=settings.batch_size,
+                seed=settings.seed,
+                size=run.settings.training.crop_size,
+            )
+            values = resampled(records, np.empty((0, int(records.batch.max()) + 1)))
+            epoch = int(name.removeprefix("epoch_"))
+            found.append(
+                Epoch(
+                    *cell,
+                    method=mix.name,
+                    seed=seed,
+                    epoch=epoch,
+                    top1_error=errors[epoch],
+                    label_error=float(values["mean_absolute_error"][0]),
+                    no_object=float(values["no_object"][0]),
+                    map_on_object=float(values["map_on_object"][0]),
+                    peak_on_object=float(values["peak_on_object"][0]),
+                    object_area=float(values["object_area"][0]),
+                )
+            )
+    return found
+
+
+def loop_figure(epochs: Sequence[Epoch]) -> Figure:
+    """A row per cell: test error, label error, empty regions and maps; a line per seed."""
+    cells = sorted({(row.train_digits, row.object_size) for row in epochs})
+    styles = method_styles(dict.fromkeys(row.method for row in epochs))
+    panels = {
+        "Top-1 test error (%)": lambda row: row.top1_error,
+        "Label error, mean |λ − λ*|": lambda row: row.label_error,
+        "Regions without an object (%)": lambda row: 100 * row.no_object,
+        "Saliency on the object (%)": lambda row: 100 * row.map_on_object,
+    }
+    fig, grid = figure_grid(
+        len(cells), len(panels), 13.0, 0.6 + 2.6 * len(cells), sharex=True, sharey="col"
+    )
+    for line, (digits, size) in zip(grid, cells, strict=True):
+        here = [row for row in epochs if (row.train_digits, row.object_size) == (digits, size)]
+        for axes, (label, value) in zip(line, panels.items(), strict=True):
+            for name, look in styles.items():
+                seeds = sorted({row.seed for row in here if row.method == name})
+                for seed in seeds:
+                    curve = [row for row in here if (row.method, row.seed) == (name, seed)]
+                    axes.plot(
+                        [row.epoch for row in curve],
+                        [value(row) for row in curve],
+                        **look.line() | {"label": look.label if seed == seeds[0] else None},
+                        marker=f"${seed}$",
+                    )
+            title = f"{size} pixels, {digits} digits" if axes is line[0] else ""
+            finish_axes(axes, x="Epoch" if line is grid[-1] else "", y=label, title=title)
+            axes.set_ylim(bottom=0)
+        chance = 100 * float(np.mean([row.object_area for row in here]))
+        line[-1].axhline(chance, color=REFERENCE, linestyle="--", linewidth=1)
+    fig.legend(*grid[0][0].get_legend_handles_labels(), loc="outside right upper", fontsize=8)
+    return fig
