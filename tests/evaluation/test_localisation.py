@@ -13,8 +13,8 @@ from saliencymixplus.evaluation.localisation import (
     feature_module,
     localisation_per_class,
     localisation_rows,
-    measures,
 )
+from saliencymixplus.evaluation.map_agreement import measures
 from saliencymixplus.models import create_model
 
 MEAN, STD = (0.5,) * 3, (0.25,) * 3

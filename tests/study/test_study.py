@@ -11,21 +11,22 @@ from saliencymixplus.runs.read import load_run
 from saliencymixplus.settings import load_params
 from saliencymixplus.study.cell import Row, overrides, run_cell, write_rows
 from saliencymixplus.study.report import write_report
-from saliencymixplus.study.results import by_cell, read_cells, regression
+from saliencymixplus.study.results import by_cell, read_cells, read_loops, regression
 
 REPOSITORY = Path(__file__).parents[2]
 SMALL = [
-    "study.methods=[none, cutmix-sample-box, cutmix-object-mask]",
+    "study.methods=[none, cutmix-sample-box, saliencymixplus, cutmix-object-mask]",
     "study.seeds=[0, 1]",
     "audit.images=32",
+    "audit.epoch_images=32",
     "clutter.data.image_size=12",
     "clutter.data.clutter.test_placements=1",
     "clutter.data.clutter.scraps=1",
     "clutter.data.clutter.scrap_size=3",
-    "clutter.training.epochs=1",
+    "study.images_seen=80",
     "clutter.training.warmup_epochs=0",
     "clutter.training.sample_epochs=[]",
-    "clutter.training.weights_epochs=[]",
+    "clutter.training.weights_epochs=[1, 2]",
     "clutter.training.batch_size=16",
 ]
 
@@ -55,9 +56,21 @@ def test_a_cell_trains_and_audits_every_recipe(tmp_path: Path, state: Path) -> N
     assert labels["cutmix-sample-box"] > 0.1
     assert labels["cutmix-object-mask"] == pytest.approx(0, abs=1e-6)
     assert read_cells([tmp_path / "cell"]) == rows
-    write_report(rows, tmp_path / "report")
+    epochs = read_loops([tmp_path / "cell"])
+    assert [(e.method, e.seed, e.epoch) for e in epochs] == [
+        ("saliencymixplus", seed, epoch) for seed in study.seeds for epoch in (1, 2)
+    ]
+    for e in epochs:
+        run = load_run(tmp_path / "cell" / "runs" / e.method / f"seed{e.seed}")
+        assert e.top1_error == run.history[e.epoch - 1].test_top1_error
+        assert 0.05 < e.label_error < 0.5
+        assert 0.02 < e.object_area < 0.2
+        assert 0 < e.map_on_object < 1
+    assert len({e.map_on_object for e in epochs}) == len(epochs)  # other networks, other maps
+    write_report(rows, epochs, tmp_path / "report")
     names = {path.name for path in (tmp_path / "report").iterdir()}
-    assert names == {"study.csv", "curves.png", "study.md"}  # one cell and recipe: no regression
+    # One cell and two recipes to compare: no regression.
+    assert names == {"study.csv", "curves.png", "study.md", "loop.png"}
 
 
 def test_the_regression_by_hand() -> None:
@@ -116,9 +129,9 @@ def test_a_training_counts_once(tmp_path: Path) -> None:
     rows = [row("none", 30, None, 0)]
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
-        write_rows(tmp_path / name / "cell.csv", rows)
+        write_rows(tmp_path / name / "cell.csv", rows, Row)
     assert read_cells([tmp_path / "one"]) == rows
     with pytest.raises(UserError, match="same training"):
         read_cells([tmp_path / "one", tmp_path / "two"])
-    write_rows(tmp_path / "two" / "cell.csv", [replace(rows[0], seed=1)])
+    write_rows(tmp_path / "two" / "cell.csv", [replace(rows[0], seed=1)], Row)
     assert len(read_cells([tmp_path / "one", tmp_path / "two"])) == 2

@@ -10,7 +10,7 @@ from torch import nn
 from saliencymixplus.audit.records import Indices, Records, joined
 from saliencymixplus.datasets.prepared import Meta, Split
 from saliencymixplus.errors import UserError
-from saliencymixplus.evaluation import localisation
+from saliencymixplus.evaluation.map_agreement import measures
 from saliencymixplus.loading.load_batch import LoadedBatch, load_batch
 from saliencymixplus.mixing import MixedBatch, Mixer
 from saliencymixplus.mixing.visible_fraction import truth
@@ -102,7 +102,7 @@ def record(mixed: MixedBatch, batch: LoadedBatch, rows: Indices, number: int = 0
     lam = mixed.label_fraction.double().cpu().numpy()
     masks = batch.masks.cpu()
     maps = None if mixed.saliency is None else mixed.saliency.float().cpu()
-    located = localisation.measures(torch.zeros(masks.shape) if maps is None else maps, masks, 0.5)
+    located = measures(torch.zeros(masks.shape) if maps is None else maps, masks, threshold=0.5)
     with_map = np.nan if maps is None else 1.0
     averaged = getattr(mixed, "reduction", "per_sample") == "batch_mean"
     return Records(

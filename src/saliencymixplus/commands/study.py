@@ -42,7 +42,7 @@ def study_report(
 ) -> None:
     """Curves over object size, and test error gained against label error removed."""
     from saliencymixplus.study.report import write_report
-    from saliencymixplus.study.results import read_cells
+    from saliencymixplus.study.results import read_cells, read_loops
 
-    typer.echo(write_report(read_cells(cells), output))
+    typer.echo(write_report(read_cells(cells), read_loops(cells), output))
     typer.echo(f"study: {output}")

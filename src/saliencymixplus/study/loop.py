@@ -5,7 +5,7 @@ every epoch whose weights a run kept: the test error, the label error, the regio
 object, and how much of the maps lies on the object.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,7 +60,7 @@ def follow(
         return []
     data = load_prepared(prepared)
     split = data.split(settings.split)
-    found = []
+    found: list[Epoch] = []
     for seed, folder in runs.items():
         run = load_run(folder)
         errors = {row.epoch: row.test_top1_error for row in run.history}
@@ -101,7 +101,7 @@ def loop_figure(epochs: Sequence[Epoch]) -> Figure:
     """A row per cell: test error, label error, empty regions and maps; a line per seed."""
     cells = sorted({(row.train_digits, row.object_size) for row in epochs})
     styles = method_styles(dict.fromkeys(row.method for row in epochs))
-    panels = {
+    panels: dict[str, Callable[[Epoch], float | None]] = {
         "Top-1 test error (%)": lambda row: row.top1_error,
         "Label error, mean |λ − λ*|": lambda row: row.label_error,
         "Regions without an object (%)": lambda row: 100 * row.no_object,

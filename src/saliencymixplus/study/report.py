@@ -19,6 +19,7 @@ from saliencymixplus.pictures.style import (
     save_figure,
 )
 from saliencymixplus.study.cell import Row, write_rows
+from saliencymixplus.study.loop import Epoch, loop_figure
 from saliencymixplus.study.results import (
     REFERENCE,
     Errors,
@@ -28,17 +29,23 @@ from saliencymixplus.study.results import (
 )
 from saliencymixplus.tables import Column, Table, Value, estimate
 
+PLAIN = "none"
 Quantity = Callable[[Sequence[Row]], Summary | None]
 
 
-def write_report(rows: list[Row], folder: Path) -> str:
-    """Write study.csv, curves.png, regression.png and study.md; returns the text of the latter."""
+def write_report(rows: list[Row], epochs: list[Epoch], folder: Path) -> str:
+    """Write study.csv, study.md, curves.png, regression.png and loop.png; returns the text.
+
+    The last two are left out where there is nothing to draw.
+    """
     cells = by_cell(rows)
     found = regression(cells)
-    write_rows(folder / "study.csv", rows)
+    write_rows(folder / "study.csv", rows, Row)
     save_figure(curves(cells), folder / "curves.png")
     if found:
         save_figure(regression_figure(found), folder / "regression.png")
+    if epochs:
+        save_figure(loop_figure(epochs), folder / "loop.png")
     text = markdown(cells, found)
     write_text(folder / "study.md", text)
     return text
@@ -148,6 +155,7 @@ def _table(recipes: Mapping[str, Sequence[Row]]) -> Table:
         Column("recipe", "left"),
         Column("seeds", format=lambda value: f"{value:.0f}"),
         Column("top-1 error (%)"),
+        Column(f"minus {PLAIN}"),
         Column("label error", format=lambda value: f"{value:.3f}"),
         Column("no object (%)", format=lambda value: f"{100 * value:.1f}"),
     ]
@@ -156,8 +164,21 @@ def _table(recipes: Mapping[str, Sequence[Row]]) -> Table:
         error = _error(found)
         half = _half(error)
         cell = estimate(error.mean, error.mean - half, error.mean + half, 1)
-        rows.append([method, error.n, cell, found[0].label_error, found[0].no_object])
+        rows.append(
+            [method, error.n, cell, _gap(found, recipes), found[0].label_error, found[0].no_object]
+        )
     return Table(columns, rows)
+
+
+def _gap(rows: Sequence[Row], recipes: Mapping[str, Sequence[Row]]) -> Value:
+    """Test error minus that of plain training, paired by seed, with Student's t interval."""
+    plain = {row.seed: row.top1_error for row in recipes.get(PLAIN, ())}
+    gaps = [row.top1_error - plain[row.seed] for row in rows if row.seed in plain]
+    if rows[0].method == PLAIN or not gaps:
+        return None
+    gap = over_seeds(gaps)
+    half = _half(gap)
+    return estimate(gap.mean, gap.mean - half, gap.mean + half, 1, signed=True)
 
 
 def _error(rows: Sequence[Row]) -> Summary:

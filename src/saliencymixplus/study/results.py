@@ -12,7 +12,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from saliencymixplus.bootstrap import Estimate, estimate
 from saliencymixplus.errors import UserError
-from saliencymixplus.study.cell import ROWS, Row
+from saliencymixplus.study.cell import LOOP, ROWS, Entry, Row
+from saliencymixplus.study.loop import Epoch
 
 REFERENCE = "cutmix-sample-box"  # random box, area label: what the others are compared with
 _DRAWS, _SEED = 2000, 0
@@ -42,23 +43,34 @@ def read_cells(folders: Sequence[Path]) -> list[Row]:
     Raises:
         UserError: no cells, a file that is missing or damaged, or a training twice.
     """
-    rows: list[Row] = []
-    adapter = TypeAdapter(Row)
-    for folder in folders:
-        path = folder / ROWS
-        try:
-            with path.open(encoding="utf-8", newline="") as file:
-                for line in csv.DictReader(file):
-                    given = {key: value if value != "" else None for key, value in line.items()}
-                    rows.append(adapter.validate_python(given))
-        except (OSError, ValidationError, csv.Error, UnicodeDecodeError, TypeError) as error:
-            raise UserError(f"{path} is not a cell of the study: run `study-cell` again") from error
+    rows = [row for folder in folders for row in _read(folder / ROWS, Row)]
     if not rows:
         raise UserError("there are no cells: run `study-cell` first")
     keys = [(row.object_size, row.train_digits, row.method, row.seed) for row in rows]
     if len(set(keys)) < len(keys):
         raise UserError("two cells hold the same training: name each cell once")
     return rows
+
+
+def read_loops(folders: Sequence[Path]) -> list[Epoch]:
+    """What the networks of the cells in ``folders`` were on their way.
+
+    Raises:
+        UserError: a file is missing or damaged.
+    """
+    return [epoch for folder in folders for epoch in _read(folder / LOOP, Epoch)]
+
+
+def _read(path: Path, kind: type[Entry]) -> list[Entry]:
+    adapter = TypeAdapter(kind)
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return [
+                adapter.validate_python({key: value or None for key, value in line.items()})
+                for line in csv.DictReader(file)
+            ]
+    except (OSError, ValidationError, csv.Error, UnicodeDecodeError, TypeError) as error:
+        raise UserError(f"{path} is not a cell of the study: run `study-cell` again") from error
 
 
 def by_cell(rows: Sequence[Row]) -> Errors:
