@@ -31,7 +31,7 @@ class Epoch:
     method: str
     seed: int
     epoch: int
-    top1_error: float | None  # on the test images, percent
+    top1_error: float  # on the test images, percent
     label_error: float  # mean |λ − λ*|
     no_object: float  # fraction of the pasted regions that show no object
     map_on_object: float  # fraction of each saliency map that lies on the object
@@ -63,7 +63,9 @@ def follow(
     found: list[Epoch] = []
     for seed, folder in runs.items():
         run = load_run(folder)
-        errors = {row.epoch: row.test_top1_error for row in run.history}
+        errors = {
+            row.epoch: row.test_top1_error for row in run.history if row.test_top1_error is not None
+        }
         for name in sorted(run.weights):
             if not name.startswith("epoch_"):
                 continue
@@ -101,7 +103,7 @@ def loop_figure(epochs: Sequence[Epoch]) -> Figure:
     """A row per cell: test error, label error, empty regions and maps; a line per seed."""
     cells = sorted({(row.train_digits, row.object_size) for row in epochs})
     styles = method_styles(dict.fromkeys(row.method for row in epochs))
-    panels: dict[str, Callable[[Epoch], float | None]] = {
+    panels: dict[str, Callable[[Epoch], float]] = {
         "Top-1 test error (%)": lambda row: row.top1_error,
         "Label error, mean |λ − λ*|": lambda row: row.label_error,
         "Regions without an object (%)": lambda row: 100 * row.no_object,
