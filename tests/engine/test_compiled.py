@@ -61,6 +61,20 @@ def test_a_compiled_step_gives_the_plain_results(
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
 
 
+def test_a_policy_and_erasing_are_compiled_with_the_batch(tiny_with_masks: Path) -> None:
+    torch._dynamo.reset()
+    how = {"crop_mode": "reflect", "auto_augment": "randaugment", "random_erasing": 0.5}
+    plain, fast = (parts_for(tiny_with_masks, "saliencymix", False, **how) for _ in "ab")
+    counts: list[int] = []
+    fast.step.compiled = fast.step.plain.compiled(backend=counting(counts))
+    for index, inputs in enumerate(plain.sources["train"].inputs(torch.arange(24).split(8))):
+        for parts in (plain, fast):
+            parts.engine.run(inputs, index != 1, epoch=1, index=index)
+    assert len(counts) == 6, "compiled anew, or not in one piece"
+    for ours, theirs in zip(fast.step.state(), plain.step.state(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
+
+
 def test_a_smaller_batch_is_not_compiled_anew(tiny: Path) -> None:
     torch._dynamo.reset()
     parts = parts_for(tiny, "cutmix", True)

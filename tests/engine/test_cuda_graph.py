@@ -218,6 +218,17 @@ def test_augmenting_waits_for_nothing(tiny: Path, augment: str) -> None:
         parts.step(inputs, False)
 
 
+@pytest.mark.parametrize("policy", [None, "randaugment", "trivialaugment", "autoaugment-svhn"])
+def test_policies_and_erasing_wait_for_nothing(tiny_with_masks: Path, policy: str | None) -> None:
+    parts = parts_for(
+        tiny_with_masks, "none", crop_mode="reflect", auto_augment=policy, random_erasing=0.5
+    )
+    (inputs,) = parts.sources["train"].inputs([torch.arange(8)])
+    parts.step(inputs, False)  # as a rehearsal does: the policy's tables are sent to the device
+    with NothingWaits():
+        parts.step(inputs, False)
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_every_methods_step_waits_for_nothing(tiny_with_masks: Path, method: str) -> None:
     parts = parts_for(tiny_with_masks, method, weight_average=0.9)

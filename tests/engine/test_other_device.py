@@ -5,21 +5,25 @@ number on the host, fails. Autograd itself cannot follow them: the gradients are
 """
 
 from collections.abc import Iterator
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensorMode, unset_fake_temporarily
 
 from saliencymixplus import mixing
 from saliencymixplus.datasets.prepared import Split
 from saliencymixplus.engine.ema import EMA
 from saliencymixplus.engine.epoch_metrics import EpochMetrics
 from saliencymixplus.engine.step import Pieces, TrainStep
+from saliencymixplus.loading import policy
 from saliencymixplus.loading.augment import Augmentation
 from saliencymixplus.loading.batches import DeviceData
+from saliencymixplus.loading.erasing import Erasing
+from saliencymixplus.loading.policy import Policy
 from saliencymixplus.models import create_model
 
 CUDA = torch.device("cuda", 0)
@@ -60,7 +64,7 @@ def network() -> nn.Module:
         return create_model("resnet8", 10, 12)
 
 
-def source_for(mixer: mixing.Mixer, augment: str) -> DeviceData:
+def source_for(mixer: mixing.Mixer, augment: str, **more: Any) -> DeviceData:
     rng = np.random.default_rng(0)
     split = Split(
         "train",
@@ -70,7 +74,7 @@ def source_for(mixer: mixing.Mixer, augment: str) -> DeviceData:
         rng.integers(0, 2, (16, 12, 12), dtype=np.uint8),
         [],
     )
-    how = Augmentation(augment, (12, 12), (12, 12), 2)
+    how = Augmentation(augment, (12, 12), (12, 12), 2, **more)
     mean, std = (0.5,) * 3, (0.25,) * 3
     maps = {"saliency": mixer.needs_saliency, "masks": mixer.needs_masks}
     return DeviceData(split, how, mean, std, CUDA, **maps)
@@ -92,9 +96,9 @@ class NoOptimizer:
         pass
 
 
-def step_for(method: str, options: dict[str, Any], augment: str) -> TrainStep:
+def step_for(method: str, options: dict[str, Any], augment: str, **more: Any) -> TrainStep:
     mixer, local, metrics = mixing.create(method, **options), network(), EpochMetrics(CUDA)
-    source = source_for(mixer, augment)
+    source = source_for(mixer, augment, **more)
     return TrainStep(
         local=local,
         plain=Pieces(local, mixing.input_only(local), mixer, source.assemble, metrics.add),
@@ -118,6 +122,23 @@ def test_a_step_stays_on_its_device(
     inputs = (torch.arange(8, device=CUDA),)
     for mix in (False, method != "none"):
         step(inputs, mix)
+    assert step.metrics.sums.device == CUDA
+
+
+@pytest.mark.filterwarnings("ignore:.*CUDA is not available", "ignore:.*data pointer of FakeTensor")
+@pytest.mark.parametrize("name", ["randaugment", "autoaugment-imagenet"])
+def test_a_policy_and_erasing_stay_on_the_device(
+    elsewhere: FakeTensorMode, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    with unset_fake_temporarily():  # a policy's tables are made on the host, before any capture
+        tables = policy._tables(Policy(name, (12, 12)), torch.device("cpu"))
+    there = policy._Tables(
+        *(elsewhere.from_tensor(getattr(tables, f.name)).to(CUDA) for f in fields(tables))
+    )
+    monkeypatch.setattr(policy, "_tables", lambda *key: there)
+    more = {"reflect": True, "policy": Policy(name, (12, 12)), "erasing": Erasing(0.5, True)}
+    step = step_for("cutmix", {"alpha": 1.0, "label": "mask"}, "crop-flip", **more)
+    step((torch.arange(8, device=CUDA),), True)
     assert step.metrics.sums.device == CUDA
 
 

@@ -19,7 +19,7 @@ from saliencymixplus.engine.optimizer import momentum_of, set_lr
 from saliencymixplus.engine.randomness import batches_of_epoch, members_of_epoch, mix_flags_of_epoch
 from saliencymixplus.engine.schedule import lr_at
 from saliencymixplus.errors import UserError
-from saliencymixplus.loading.augment import Boxes
+from saliencymixplus.loading.augment import Draws
 from saliencymixplus.settings import RunSettings, RuntimeSettings
 from tests.helpers import REPOSITORY, run_settings, timeless
 from tests.train_apart import without_batch_norm
@@ -129,11 +129,11 @@ def test_mixed_steps_are_the_average_of_the_processes(
 def test_each_process_crops_its_part_as_one_process_would(tiny: Path) -> None:
     run, data, cpu = run_settings("none"), load_prepared(tiny), torch.device("cpu")
 
-    def crops(group: Processes) -> Boxes:
+    def crops(group: Processes) -> Draws:
         parts = assembly.assemble(run, data, RuntimeSettings(device="cpu"), cpu, group, say=str)
         plain, seen = parts.step.plain, []
         parts.step.plain = replace(
-            plain, assemble=lambda rows, boxes: (seen.append(boxes), plain.assemble(rows, boxes))[1]
+            plain, assemble=lambda rows, draws: (seen.append(draws), plain.assemble(rows, draws))[1]
         )
         (inputs,) = parts.step.source.inputs([group.part(torch.arange(16))])
         parts.engine.run(inputs, False, epoch=1, index=0)
@@ -141,8 +141,8 @@ def test_each_process_crops_its_part_as_one_process_would(tiny: Path) -> None:
 
     alone, *both = (crops(Unwrapped(*place)) for place in ((0, 1), (0, 2), (1, 2)))
     for name in ("top", "left", "flip"):
-        values = torch.cat([getattr(boxes, name) for boxes in both])
-        assert torch.equal(values, getattr(alone, name))
+        values = torch.cat([getattr(draws.boxes, name) for draws in both])
+        assert torch.equal(values, getattr(alone.boxes, name))
         assert len(values.unique()) > 1
 
 

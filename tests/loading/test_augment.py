@@ -41,6 +41,19 @@ def test_padded_crop_and_flip_as_torchvision() -> None:
         assert torch.equal(found[i].permute(2, 0, 1), expected)
 
 
+def test_reflected_padding_as_torchs() -> None:
+    images = torch.randint(0, 256, (3, 9, 11, 3), dtype=torch.uint8)
+    places = [(-4, 4, 9, 11, False), (4, -4, 9, 11, True), (-1, 3, 9, 11, False)]
+    rows = torch.arange(3)
+    found = gather(images, rows, boxes_of(*places), (9, 11), reflect=True)
+    for i, (top, left, h, w, flip) in enumerate(places):
+        pixels = images[i].permute(2, 0, 1).float()
+        padded = torch.nn.functional.pad(pixels, (4, 4, 4, 4), mode="reflect")
+        expected = padded[:, top + 4 : top + 4 + h, left + 4 : left + 4 + w]
+        expected = expected.flip(2) if flip else expected
+        assert torch.equal(found[i].permute(2, 0, 1).float(), expected)
+
+
 @pytest.mark.parametrize("flip", [False, True])
 @pytest.mark.parametrize("box", [(0, 0, 40, 40), (3, 7, 30, 21), (10, 2, 9, 14), (39, 39, 1, 1)])
 def test_resized_crop_as_torchvision(box: tuple[int, int, int, int], flip: bool) -> None:
@@ -58,7 +71,7 @@ def test_resized_crop_boxes_are_distributed_as_torchvisions() -> None:
     from torchvision.transforms import RandomResizedCrop
 
     how = Augmentation("resized-crop-flip", (50, 64), (32, 32))
-    boxes = how.draw(4000, torch.Generator().manual_seed(0), CPU)
+    boxes = how.draw(4000, torch.Generator().manual_seed(0), CPU).boxes
     assert (boxes.top >= 0).all()
     assert (boxes.left >= 0).all()
     assert (boxes.top + boxes.height <= 50).all()
@@ -78,7 +91,7 @@ def test_resized_crop_boxes_are_distributed_as_torchvisions() -> None:
 
 def test_a_ratio_that_never_fits_takes_the_middle() -> None:
     how = Augmentation("resized-crop-flip", (10, 400), (8, 8))
-    boxes = how.draw(500, torch.Generator().manual_seed(0), CPU)
+    boxes = how.draw(500, torch.Generator().manual_seed(0), CPU).boxes
     # torchvision's last resort: full height, the widest allowed ratio, centred.
     middle = (boxes.height == 10) & (boxes.width == 13) & (boxes.left == (400 - 13) // 2)
     assert middle.double().mean() > 0.5
@@ -87,7 +100,7 @@ def test_a_ratio_that_never_fits_takes_the_middle() -> None:
 
 def test_crop_reaches_every_place_and_no_other() -> None:
     how = Augmentation("crop", (8, 8), (8, 8), padding=2)
-    boxes = how.draw(2000, torch.Generator().manual_seed(0), CPU)
+    boxes = how.draw(2000, torch.Generator().manual_seed(0), CPU).boxes
     assert boxes.top.unique().tolist() == boxes.left.unique().tolist() == [-2, -1, 0, 1, 2]
     assert boxes.flip is None
 
@@ -131,7 +144,8 @@ def test_a_batch_is_cut_as_torchvision_cuts(tiny: Path, kind: str, output: Any) 
     how = Augmentation(kind, (8, 8), output)
     data = DeviceData(split, how, (0.0,) * 3, (1.0,) * 3, CPU)
     (inputs,) = data.inputs([torch.arange(12)])
-    boxes = how.draw(12, torch.Generator().manual_seed(1), CPU)
+    draws = how.draw(12, torch.Generator().manual_seed(1), CPU)
+    boxes = draws.boxes
     pixels = torch.from_numpy(split.images[:12].copy()).permute(0, 3, 1, 2) / 255
     places = zip(pixels, boxes.top, boxes.left, boxes.height, boxes.width, strict=True)
     expected = [
@@ -140,7 +154,7 @@ def test_a_batch_is_cut_as_torchvision_cuts(tiny: Path, kind: str, output: Any) 
         else tv.resized_crop(image, top, left, height, width, list(output), antialias=True)
         for image, top, left, height, width in places
     ]
-    found = data.assemble(inputs, boxes).images
+    found = data.assemble(inputs, draws).images
     torch.testing.assert_close(found, torch.stack(expected), atol=2e-5, rtol=0)
 
 

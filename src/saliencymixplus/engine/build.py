@@ -20,7 +20,9 @@ from saliencymixplus.engine.randomness import Streams, seed_of
 from saliencymixplus.engine.step import Pieces, TrainStep
 from saliencymixplus.errors import UserError
 from saliencymixplus.loading.augment import Augmentation
+from saliencymixplus.loading.erasing import Erasing
 from saliencymixplus.loading.loader import open_sources
+from saliencymixplus.loading.policy import Policy
 from saliencymixplus.models import create_model
 from saliencymixplus.models.weights import start_from
 from saliencymixplus.settings import RunSettings, RuntimeSettings, TrainingSettings
@@ -133,16 +135,29 @@ def augmentation_for(recipe: TrainingSettings, size: tuple[int, int]) -> Augment
     """The augmentation of training images of ``size`` (height, width).
 
     Raises:
-        UserError: a crop larger than the padded image.
+        UserError: a crop larger than the padded image, or padding that a reflection cannot fill.
     """
     height, width = size
     output = (recipe.crop_size, recipe.crop_size) if recipe.crop_size else (height, width)
     padding = recipe.crop_padding if recipe.augment.startswith("crop") else 0
-    how = Augmentation(recipe.augment, (height, width), output, padding)
+    policy = None
+    if recipe.auto_augment is not None:
+        ops, magnitude = recipe.randaugment_ops, recipe.randaugment_magnitude
+        policy = Policy(recipe.auto_augment, output, ops, magnitude)
+    erasing = None
+    if recipe.random_erasing:
+        erasing = Erasing(recipe.random_erasing, noise=recipe.erasing_mode == "pixel")
+    reflect = padding > 0 and recipe.crop_mode == "reflect"
+    how = Augmentation(recipe.augment, size, output, padding, reflect, policy, erasing)
     if how.cropped and (output[0] > height + 2 * padding or output[1] > width + 2 * padding):
         raise UserError(
             f"training.crop_size {recipe.crop_size} is larger than the {height}×{width} images "
             f"with crop_padding {padding}: lower it"
+        )
+    if reflect and padding >= min(size):
+        raise UserError(
+            f"training.crop_padding {padding} with crop_mode reflect needs images larger than "
+            f"{padding} pixels, not {height}×{width}: lower it"
         )
     return how
 

@@ -26,13 +26,18 @@ def generator_for(
     return torch.Generator(device).manual_seed(seed_of(seed, stream, *place))
 
 
-def batches_of_epoch(count: int, batch_size: int, seed: int, epoch: int) -> list[Tensor]:
+def batches_of_epoch(
+    count: int, batch_size: int, seed: int, epoch: int, repeats: int = 1
+) -> list[Tensor]:
     """The row numbers of each batch of ``epoch``, (B,) int64; the order depends on (seed, epoch).
 
-    The last batch holds the remainder. A remainder of one image is dropped: batch normalisation
-    and mixing need two.
+    With ``repeats`` each image comes so many times in a row, until there are ``count``. The last
+    batch holds the remainder. A remainder of one image is dropped: batch normalisation and mixing
+    need two.
     """
     order = torch.randperm(count, generator=generator_for(seed, "order", epoch))
+    if repeats > 1:
+        order = order[: -(-count // repeats)].repeat_interleave(repeats)[:count]
     batches = list(order.split(batch_size))
     return batches[:-1] if len(batches) > 1 and len(batches[-1]) == 1 else batches
 

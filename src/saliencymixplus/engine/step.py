@@ -13,7 +13,7 @@ from saliencymixplus.engine.ema import EMA
 from saliencymixplus.engine.epoch_metrics import EpochMetrics
 from saliencymixplus.engine.optimizer import momentum_of
 from saliencymixplus.engine.randomness import Streams
-from saliencymixplus.loading.augment import Boxes
+from saliencymixplus.loading.augment import Draws
 from saliencymixplus.loading.batches import Batch, BatchSource, Inputs
 
 
@@ -31,7 +31,7 @@ class Pieces:
     model: nn.Module
     saliency_model: nn.Module
     mixer: mixing.Mixer
-    assemble: Callable[[Inputs, Boxes], Batch]
+    assemble: Callable[[Inputs, Draws], Batch]
     count: Callable[[mixing.Step, Tensor], None]
 
     def compiled(self, **how: Any) -> "Pieces":
@@ -97,13 +97,13 @@ class TrainStep:
 
         # Augmentation: one draw for the batch of all processes, of which each takes its part, so
         # that an image is cropped alike on any number of processes.
-        boxes = self.source.augmentation.draw(
+        draws = self.source.augmentation.draw(
             count * self.world, self.streams.augment, self.source.device
         )
-        boxes = boxes.part(count * self.rank, count * (self.rank + 1))
+        draws = draws.part(count * self.rank, count * (self.rank + 1))
 
-        # Batch: images cut out, flipped and normalised to (B, 3, H, W), with labels and maps.
-        batch = pieces.assemble(inputs, boxes)
+        # Batch: images cut out, augmented and normalised to (B, 3, H, W), with labels and maps.
+        batch = pieces.assemble(inputs, draws)
 
         # Saliency pass, mixing, forward, loss, backward; leaves gradients in `.grad`.
         self.optimizer.zero_grad(set_to_none=True)

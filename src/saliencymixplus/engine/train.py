@@ -46,7 +46,8 @@ def train_one_epoch(context: TrainingContext, hooks: Sequence[Hook] = ()) -> Epo
     step, engine, monitor = context.parts.step, context.parts.engine, context.monitor
     epoch = state.epoch + 1
 
-    batches = batches_of_epoch(context.meta.counts["train"], recipe.batch_size, seed, epoch)
+    images, repeats = context.meta.counts["train"], recipe.repeated_augmentation
+    batches = batches_of_epoch(images, recipe.batch_size, seed, epoch, repeats)
     mixers = step.mixer.members
     members = members_of_epoch(len(batches), step.mixer.probabilities, seed, epoch)
     mix_prob = recipe.mix_prob if recipe.mixes_in(epoch) else 0.0

@@ -1,10 +1,14 @@
-"""Augmentation of whole uint8 batches on their device: boxes are drawn, then applied."""
+"""Augmentation of whole batches on their device: all random numbers first, then pure functions."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor
+
+from saliencymixplus.loading.erasing import Erased, Erasing
+from saliencymixplus.loading.policy import OpDraws, Policy
 
 # torchvision's RandomResizedCrop: fraction of the area, aspect ratio, tries before giving up.
 SCALE, RATIO, TRIES = (0.08, 1.0), (3 / 4, 4 / 3), 10
@@ -12,19 +16,25 @@ SCALE, RATIO, TRIES = (0.08, 1.0), (3 / 4, 4 / 3), 10
 
 @dataclass(frozen=True)
 class Augmentation:
-    """The augmentation of training images.
+    """The augmentation of training images: crop and flip, then a policy, then erasing.
 
     Attributes:
         kind: ``none``, ``flip``, ``crop``, ``crop-flip`` or ``resized-crop-flip``.
         size: (height, width) of the prepared images.
         output: (height, width) of the network's input.
-        padding: black pixels on each side before a ``crop``.
+        padding: pixels added on each side before a ``crop``.
+        reflect: pad with the image's reflection instead of black.
+        policy: operations on the uint8 pixels of the crop.
+        erasing: of the normalised images.
     """
 
     kind: str
     size: tuple[int, int]
     output: tuple[int, int]
     padding: int = 0
+    reflect: bool = False
+    policy: Policy | None = None
+    erasing: Erasing | None = None
 
     @property
     def resized(self) -> bool:
@@ -35,8 +45,8 @@ class Augmentation:
     def cropped(self) -> bool:
         return self.kind.startswith("crop")
 
-    def draw(self, count: int, generator: torch.Generator, device: torch.device) -> "Boxes":
-        """The boxes of ``count`` images, drawn on ``device``."""
+    def draw(self, count: int, generator: torch.Generator, device: torch.device) -> "Draws":
+        """What happens to each of ``count`` images, drawn on ``device``."""
         boxes = whole(count, self.size, device)
         if self.kind.startswith("resized"):
             boxes = _resized_boxes(_uniform((count, 4, TRIES), generator, device), self.size)
@@ -48,7 +58,9 @@ class Augmentation:
             boxes = replace(boxes, top=rows - self.padding, left=columns - self.padding)
         if self.kind.endswith("flip"):
             boxes = replace(boxes, flip=_uniform((count,), generator, device) < 0.5)
-        return boxes
+        ops = self.policy.draw(count, generator, device) if self.policy else None
+        erased = self.erasing.draw(count, self.output, generator, device) if self.erasing else None
+        return Draws(boxes, ops, erased)
 
 
 @dataclass(frozen=True)
@@ -61,13 +73,27 @@ class Boxes:
     width: Tensor
     flip: Tensor | None = None  # bool
 
-    def part(self, first: int, last: int) -> "Boxes":
-        """The rows ``first`` to ``last`` (exclusive)."""
-        flip = None if self.flip is None else self.flip[first:last]
-        top, left, height, width = (
-            t[first:last] for t in (self.top, self.left, self.height, self.width)
-        )
-        return Boxes(top, left, height, width, flip)
+
+@dataclass(frozen=True)
+class Draws:
+    """The random numbers of the augmentation of B images."""
+
+    boxes: Boxes
+    ops: OpDraws | None = None
+    erased: Erased | None = None
+
+    def part(self, first: int, last: int) -> "Draws":
+        """Those of the images ``first`` to ``last`` (exclusive)."""
+        return _rows_of(self, slice(first, last))
+
+
+def _rows_of(draws: Any, rows: slice) -> Any:
+    """``draws`` with every tensor, also in nested dataclasses, cut to ``rows``."""
+    if draws is None:
+        return None
+    if isinstance(draws, Tensor):
+        return draws[rows]
+    return type(draws)(*(_rows_of(getattr(draws, f.name), rows) for f in fields(draws)))
 
 
 def whole(count: int, size: tuple[int, int], device: torch.device) -> Boxes:
@@ -76,16 +102,25 @@ def whole(count: int, size: tuple[int, int], device: torch.device) -> Boxes:
     return Boxes(zero, zero, torch.full_like(zero, size[0]), torch.full_like(zero, size[1]))
 
 
-def gather(pixels: Tensor, rows: Tensor, boxes: Boxes, output: tuple[int, int]) -> Tensor:
+def gather(
+    pixels: Tensor,
+    rows: Tensor,
+    boxes: Boxes,
+    output: tuple[int, int],
+    *,
+    reflect: bool = False,
+) -> Tensor:
     """Cut parts of size ``output`` out of ``pixels`` (N, H, W) or (N, H, W, C), without resizing.
 
     A single gather of the images ``rows`` (B,) into a batch (B, *output[, C]). What lies outside
-    an image is 0.
+    an image is 0, or with ``reflect`` its reflection (which does not repeat the border pixels).
     """
     height, width = pixels.shape[1:3]
-    y, y_inside = _places(boxes.top, output[0], height, None)
-    x, x_inside = _places(boxes.left, output[1], width, boxes.flip)
+    y, y_inside = _places(boxes.top, output[0], height, None, reflect)
+    x, x_inside = _places(boxes.left, output[1], width, boxes.flip, reflect)
     taken = pixels[rows[:, None, None], y[:, :, None], x[:, None, :]]
+    if reflect:
+        return taken
     inside = y_inside[:, :, None] & x_inside[:, None, :]
     return taken * (inside[..., None] if pixels.ndim == 4 else inside)
 
@@ -118,13 +153,18 @@ def _filter(
     return weight / weight.sum(2, keepdim=True)
 
 
-def _places(start: Tensor, output: int, size: int, flip: Tensor | None) -> tuple[Tensor, Tensor]:
+def _places(
+    start: Tensor, output: int, size: int, flip: Tensor | None, reflect: bool
+) -> tuple[Tensor, Tensor]:
     """(B, output): each output pixel's source coordinate, and whether it is inside the image."""
     steps = torch.arange(output, device=start.device)[None]
     if flip is not None:
         steps = torch.where(flip[:, None], output - 1 - steps, steps)
     places = start[:, None] + steps
-    return places.clamp(0, size - 1), (places >= 0) & (places < size)
+    inside = (places >= 0) & (places < size)
+    if reflect:
+        places = size - 1 - (size - 1 - places.abs()).abs()
+    return places.clamp(0, size - 1), inside
 
 
 def _resized_boxes(chance: Tensor, size: tuple[int, int]) -> Boxes:

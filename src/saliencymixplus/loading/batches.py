@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from saliencymixplus.datasets.prepared import OBJECT, Split
-from saliencymixplus.loading.augment import Augmentation, Boxes, gather, resize, whole
+from saliencymixplus.loading.augment import Augmentation, Draws, gather, resize, whole
+from saliencymixplus.loading.erasing import erase, inside
 from saliencymixplus.loading.pixels import UNIT, ByteNormalization
 
 Inputs = tuple[Tensor, ...]
@@ -16,7 +17,7 @@ _PIECE = 8192  # images that go to the device at once
 
 
 class Batch(NamedTuple):
-    """What a step trains on; maps and masks are cropped and flipped like their images."""
+    """What a step trains on; maps and masks move like their images, and are 0 where those are erased."""
 
     images: Tensor  # (B, 3, H, W) float32, normalised, channels last
     labels: Tensor  # (B,) int64
@@ -60,33 +61,46 @@ class BatchSource:
         """What ``assemble`` takes for each of ``batches``, row numbers (B,) int64 on the CPU."""
         raise NotImplementedError
 
-    def assemble(self, inputs: Inputs, boxes: Boxes | None = None) -> Batch:
-        """The batch, cut by ``boxes``; None: whole images, resized to the network's input size."""
+    def assemble(self, inputs: Inputs, draws: Draws | None = None) -> Batch:
+        """The batch, augmented as drawn; None: whole images, resized to the network's input size."""
         raise NotImplementedError
 
-    def _batch(self, held: Mapping[str, Tensor], rows: Tensor, boxes: Boxes | None) -> Batch:
+    def _batch(self, held: Mapping[str, Tensor], rows: Tensor, draws: Draws | None) -> Batch:
         """The batch of ``rows`` (B,) of the tensors ``held``, which have the keys of ``arrays``."""
         how = self.augmentation
-        resized = how.resized if boxes is not None else how.output != how.size
-        if boxes is None:
-            boxes = whole(len(rows), how.size, self.device)
+        resized = how.resized if draws is not None else how.output != how.size
+        boxes = draws.boxes if draws is not None else whole(len(rows), how.size, self.device)
 
         def cut(pixels: Tensor, read: Callable[[Tensor], Tensor] = Tensor.float) -> Tensor:
             """(N, H, W[, 3]) to float32 (B, *output[, 3]); ``read`` converts the values."""
             if not resized:
-                return read(gather(pixels, rows, boxes, how.output))
+                return read(gather(pixels, rows, boxes, how.output, reflect=how.reflect))
             chosen = read(pixels.index_select(0, rows))
             channels = chosen.permute(0, 3, 1, 2) if chosen.ndim == 4 else chosen[:, None]
             found = resize(channels, boxes, how.output)
             return found.permute(0, 2, 3, 1) if chosen.ndim == 4 else found[:, 0]
 
-        images = self._normalize(cut(held["images"]).permute(0, 3, 1, 2))
+        images = cut(held["images"]).permute(0, 3, 1, 2)
+        saliency = cut(held["saliency"]) if "saliency" in held else None
+        masks = cut(held["masks"], _is_object) if "masks" in held else None
+        if draws is not None and draws.ops is not None:
+            from saliencymixplus.loading.policy_ops import apply_policy
+
+            pixels = images.round().clamp(0, UNIT).byte()
+            pixels, (saliency, masks) = apply_policy(pixels, (saliency, masks), draws.ops)
+            images = pixels.float()
+        images = self._normalize(images)
+        if draws is not None and draws.erased is not None:
+            images = erase(images, draws.erased)
+            hidden = inside(draws.erased, how.output)
+            saliency = None if saliency is None else saliency.masked_fill(hidden, 0.0)
+            masks = None if masks is None else masks.masked_fill(hidden, 0.0)
         return Batch(
             images.contiguous(memory_format=torch.channels_last),
             held["labels"].index_select(0, rows),
-            cut(held["saliency"]) / UNIT if "saliency" in held else None,
+            None if saliency is None else saliency / UNIT,
             # Resized, a pixel belongs to the object if at least half of it does.
-            (cut(held["masks"], _is_object) >= 0.5).byte() if "masks" in held else None,
+            None if masks is None else (masks >= 0.5).byte(),
         )
 
 
@@ -119,9 +133,9 @@ class DeviceData(BatchSource):
         for part in rows.split([len(batch) for batch in batches]):
             yield (part,)
 
-    def assemble(self, inputs: Inputs, boxes: Boxes | None = None) -> Batch:
+    def assemble(self, inputs: Inputs, draws: Draws | None = None) -> Batch:
         (rows,) = inputs
-        return self._batch(self._held, rows, boxes)
+        return self._batch(self._held, rows, draws)
 
     def _hold(self, rows: Tensor | None) -> None:
         """Send these rows of the split to the device; None: all."""

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from saliencymixplus.datasets.prepared import Prepared, Split
-from saliencymixplus.loading.augment import Augmentation, Boxes
+from saliencymixplus.loading.augment import Augmentation, Draws
 from saliencymixplus.loading.batches import (
     Batch,
     BatchSource,
@@ -94,9 +94,9 @@ class HostData(BatchSource):
                 yield ahead.popleft()
         yield from ahead
 
-    def assemble(self, inputs: Inputs, boxes: Boxes | None = None) -> Batch:
+    def assemble(self, inputs: Inputs, draws: Draws | None = None) -> Batch:
         rows = torch.arange(len(inputs[0]), device=self.device)
-        return self._batch(dict(zip(self.arrays, inputs, strict=True)), rows, boxes)
+        return self._batch(dict(zip(self.arrays, inputs, strict=True)), rows, draws)
 
 
 def open_sources(

@@ -188,11 +188,31 @@ class TrainingSettings(Section):
     mix_off_epoch: Annotated[int, Field(ge=0)] = 0
     """Last epoch with mixing, as timm's ``--mixup-off-epoch``. 0: mixing never ends."""
     augment: Literal["none", "flip", "crop", "crop-flip", "resized-crop-flip"] = "flip"
-    """Random augmentation before mixing."""
+    """Random crop and flip, before anything else."""
     crop_padding: Annotated[int, Field(ge=0, le=64)] = 4
     """Pixels of padding on each side, for ``augment: crop`` and ``crop-flip``."""
+    crop_mode: Literal["constant", "reflect"] = "constant"
+    """What the padding shows: black, or the reflected image."""
     crop_size: Annotated[int, Field(ge=8, le=1024)] | None = None
     """Side of the network's input, in pixels. null: as prepared."""
+    auto_augment: (
+        Literal[
+            *("randaugment", "trivialaugment"),
+            *("autoaugment-cifar10", "autoaugment-imagenet", "autoaugment-svhn"),
+        ]
+        | None
+    ) = None
+    """Colour and geometric operations after the crop, drawn for each image, as torchvision's."""
+    randaugment_ops: Annotated[int, Field(ge=1, le=14)] = 2
+    """Operations per image, for ``auto_augment: randaugment``."""
+    randaugment_magnitude: Annotated[int, Field(ge=0, le=30)] = 9
+    """Their strength, of 30."""
+    random_erasing: Fraction = 0.0
+    """Probability that a rectangle of an image is erased before mixing, as timm's ``--reprob``."""
+    erasing_mode: Literal["pixel", "const"] = "pixel"
+    """``pixel``: filled with normal noise. ``const``: with the mean colour."""
+    repeated_augmentation: Annotated[int, Field(ge=1, le=100)] = 1
+    """Times that an image occurs in an epoch, augmented differently; the epoch is no longer."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """``auto``: bf16 on a GPU that supports it, fp32 elsewhere."""
     weight_average: Annotated[float, Field(ge=0, lt=1)] | None = None
