@@ -131,14 +131,14 @@ def test_an_experiments_own_augmentation_is_measured(monkeypatch: pytest.MonkeyP
     )
     settings = settings_for(section)
     assert (settings.prepared_size, settings.image_size) == (24, 16)
-    assert settings.augment == "resized-crop-flip"
+    assert settings.training.augment == "resized-crop-flip"
     assert (settings.images, settings.classes) == (3_680, 37)
     seen: list[Any] = []
     draw = Augmentation.draw
     monkeypatch.setattr(
         Augmentation, "draw", lambda self, *given: (seen.append(self), draw(self, *given))[1]
     )
-    sizes = {"prepared_size": 24, "image_size": 16, "augment": "resized-crop-flip"}
+    sizes = {"prepared_size": 24, "image_size": 16, "training": settings.training}
     bench(replace(SMALL, **sizes, mixes=(recipe("none"),)), say=str)
     assert {(how.kind, how.size, how.output) for how in seen} == {
         ("resized-crop-flip", (24, 24), (16, 16))

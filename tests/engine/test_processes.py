@@ -127,7 +127,8 @@ def test_mixed_steps_are_the_average_of_the_processes(
 
 
 def test_each_process_crops_its_part_as_one_process_would(tiny: Path) -> None:
-    run, data, cpu = run_settings("none"), load_prepared(tiny), torch.device("cpu")
+    run = run_settings("none", auto_augment="trivialaugment", random_erasing=0.5)
+    data, cpu = load_prepared(tiny), torch.device("cpu")
 
     def crops(group: Processes) -> Draws:
         parts = assembly.assemble(run, data, RuntimeSettings(device="cpu"), cpu, group, say=str)
@@ -144,6 +145,8 @@ def test_each_process_crops_its_part_as_one_process_would(tiny: Path) -> None:
         values = torch.cat([getattr(draws.boxes, name) for draws in both])
         assert torch.equal(values, getattr(alone.boxes, name))
         assert len(values.unique()) > 1
+    assert torch.equal(torch.cat([draws.ops.op for draws in both]), alone.ops.op)
+    assert torch.equal(torch.cat([draws.erased.noise for draws in both]), alone.erased.noise)
 
 
 def test_a_batch_that_does_not_divide_is_refused(

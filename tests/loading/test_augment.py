@@ -14,7 +14,9 @@ from saliencymixplus.datasets.prepared import OBJECT, UNKNOWN, load_prepared
 from saliencymixplus.loading import batches
 from saliencymixplus.loading.augment import RATIO, SCALE, Augmentation, Boxes, gather, resize, whole
 from saliencymixplus.loading.batches import BatchSource, DeviceData, ShardData
+from saliencymixplus.loading.erasing import Erasing
 from saliencymixplus.loading.loader import HostData, _Rows, open_sources
+from saliencymixplus.loading.policy import Policy
 from tests.helpers import write_rectangles
 
 CPU = torch.device("cpu")
@@ -210,7 +212,8 @@ def test_pixels_are_normalised_and_resized_for_evaluation(tiny: Path) -> None:
 
 def test_sources_give_the_same_batches_wherever_the_images_are(tiny: Path) -> None:
     split = load_prepared(tiny).split("train")
-    how = Augmentation("crop-flip", (8, 8), (8, 8), 1)
+    more = {"policy": Policy("randaugment", (8, 8)), "erasing": Erasing(0.5, noise=True)}
+    how = Augmentation("crop-flip", (8, 8), (8, 8), 1, reflect=True, **more)
     common = (split, how, (0.4,) * 3, (0.25,) * 3, CPU)
     sources: list[BatchSource] = [DeviceData(*common, saliency=True)]
     sources += [HostData(*common, saliency=True, workers=n) for n in (0, 1, 2)]

@@ -42,7 +42,11 @@ def by_torchvision(image: Tensor, name: str, magnitude: float) -> Tensor:
 def strengths_of(name: str) -> list[float]:
     """Every strength that any policy has for an operation, with both signs where it has them."""
     found = {0.0}
-    for transform, bins in ((v2.RandAugment, 31), (v2.TrivialAugmentWide, 31), (v2.AutoAugment, 10)):
+    for transform, bins in (
+        (v2.RandAugment, 31),
+        (v2.TrivialAugmentWide, 31),
+        (v2.AutoAugment, 10),
+    ):
         strengths, signed = transform._AUGMENTATION_SPACE.get(name, (lambda *size: None, False))
         values = strengths(bins, 24, 20)
         if values is not None:
@@ -155,7 +159,9 @@ def test_maps_and_masks_move_with_their_images(tmp_path: Path, name: str) -> Non
     split = load_prepared(write_rectangles(tmp_path / "data")).split("train")
     marks = (np.asarray(split.masks) == 1).astype(np.uint8)
     split = replace(split, masks=marks, saliency=marks * 255)
-    how = Augmentation("crop-flip", (12, 12), (12, 12), 2, reflect=True, policy=Policy(name, (12, 12)))
+    how = Augmentation(
+        "crop-flip", (12, 12), (12, 12), 2, reflect=True, policy=Policy(name, (12, 12))
+    )
     data = DeviceData(split, how, (0.0,) * 3, (1.0,) * 3, CPU, saliency=True, masks=True)
     (inputs,) = data.inputs([torch.arange(24)])
     draws = how.draw(24, torch.Generator().manual_seed(1), CPU)

@@ -13,8 +13,10 @@ from saliencymixplus.comparison.compare import compare
 from saliencymixplus.errors import UserError
 from saliencymixplus.reporting import charts, curves
 from saliencymixplus.reporting.classes import confusion
+from saliencymixplus.reporting.provenance import augmentation
 from saliencymixplus.reporting.report import report
 from saliencymixplus.reporting.run_data import collect, over_seeds
+from saliencymixplus.settings import TrainingSettings
 from saliencymixplus.settings.evaluation import AuditSettings
 from saliencymixplus.settings.schema import MixSettings
 from tests.helpers import REPOSITORY, write_rectangles
@@ -223,3 +225,18 @@ def test_only_pictures_of_a_run_enter_the_page(runs, tmp_path):
     with pytest.raises(UserError, match=r"epoch_0003\.png is not a picture"):
         report(runs, tmp_path / "reports")
     assert not (tmp_path / "reports/report.html").exists()
+
+
+def test_the_augmentation_is_described_in_full():
+    recipe = {
+        "augment": "crop-flip",
+        "crop_mode": "reflect",
+        "auto_augment": "randaugment",
+        "random_erasing": 0.25,
+        "repeated_augmentation": 3,
+    }
+    assert augmentation(TrainingSettings()) == "flip"
+    assert augmentation(TrainingSettings(**recipe)) == (
+        "crop-flip with reflected padding, randaugment (2 operations, magnitude 9), "
+        "random erasing 0.25 (pixel), each image 3 times per epoch"
+    )

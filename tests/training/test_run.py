@@ -357,6 +357,7 @@ def test_another_error_is_not_taken_for_too_little_memory(
         ({"batch_size": 51}, "batch_size 51 is larger than the 50 training images"),
         ({"batch_size": 1}, "at least 2"),
         ({"crop_size": 11}, "crop_size 11 is larger than the 8×8 images"),
+        ({"crop_mode": "reflect", "crop_padding": 8}, "needs images larger than 8 pixels"),
     ],
 )
 def test_settings_that_do_not_fit_the_data(

@@ -1,9 +1,9 @@
 """What a benchmark measures."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from saliencymixplus.settings import ExperimentSettings, MixSettings
+from saliencymixplus.settings import ExperimentSettings, MixSettings, TrainingSettings
 
 
 @dataclass(frozen=True)
@@ -13,6 +13,7 @@ class BenchSettings:
     Attributes:
         image_size: side of the network's input, in pixels; ``prepared_size`` that of the images
             it is cut from.
+        training: the recipe, of which augmentation and optimizer are measured.
         images, epochs: of the experiment whose duration is estimated.
         mix_prob: share of its steps that are mixed.
         rounds: measurements of each figure, of which the median is taken.
@@ -23,9 +24,8 @@ class BenchSettings:
     batch_size: int = 128
     image_size: int = 32
     prepared_size: int = 32
-    crop_padding: int = 4
     classes: int = 100
-    augment: str = "flip"
+    training: TrainingSettings = field(default_factory=TrainingSettings)
     precision: str = "auto"
     engine: str = "auto"
     compile: bool = False
@@ -64,8 +64,7 @@ def settings_for(section: ExperimentSettings, **given: Any) -> BenchSettings:
         batch_size=training.batch_size,
         image_size=training.crop_size or section.data.image_size,
         prepared_size=section.data.image_size,
-        crop_padding=training.crop_padding,
-        augment=training.augment,
+        training=training,
         classes=classes,
         images=images,
         epochs=training.epochs,

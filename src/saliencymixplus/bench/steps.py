@@ -35,7 +35,7 @@ from saliencymixplus.errors import NetworkError
 from saliencymixplus.loading.batches import DeviceData, Inputs
 from saliencymixplus.models import create_model
 from saliencymixplus.progress import progress
-from saliencymixplus.settings import MixSettings, TrainingSettings
+from saliencymixplus.settings import MixSettings
 
 Run = Callable[[], object]
 
@@ -90,7 +90,11 @@ def bench(settings: BenchSettings, say: Callable[[str], None] = print) -> dict[s
         "hardware": hardware(device),
         "versions": {"torch": str(torch.__version__), "python": platform.python_version()},
         "threads": threads if device.type == "cpu" else None,
-        "settings": {**vars(settings), "mixes": [mix.model_dump() for mix in settings.mixes]},
+        "settings": {
+            **vars(settings),
+            "training": settings.training.model_dump(mode="json"),
+            "mixes": [mix.model_dump() for mix in settings.mixes],
+        },
         "precision": _name(dtype),
         "matmul_peak_tflops": peak / 1e12,
         "steps": steps,
@@ -166,13 +170,8 @@ def _training(
     settings: BenchSettings, mixer: mixing.Mixer, device: torch.device, dtype: torch.dtype
 ) -> tuple[TrainStep, Inputs]:
     """The trainer's own step, on random images."""
-    recipe = TrainingSettings.model_validate(
-        {
-            "batch_size": settings.batch_size,
-            "augment": settings.augment,
-            "crop_size": settings.image_size,
-            "crop_padding": settings.crop_padding,
-        }
+    recipe = settings.training.model_copy(
+        update={"batch_size": settings.batch_size, "crop_size": settings.image_size}
     )
     side, count = settings.prepared_size, 4 * settings.batch_size
     rng = np.random.default_rng(0)

@@ -17,7 +17,7 @@ _PIECE = 8192  # images that go to the device at once
 
 
 class Batch(NamedTuple):
-    """What a step trains on; maps and masks move like their images, and are 0 where those are erased."""
+    """What a step trains on; maps and masks move with the images, 0 where they are erased."""
 
     images: Tensor  # (B, 3, H, W) float32, normalised, channels last
     labels: Tensor  # (B,) int64
@@ -62,7 +62,7 @@ class BatchSource:
         raise NotImplementedError
 
     def assemble(self, inputs: Inputs, draws: Draws | None = None) -> Batch:
-        """The batch, augmented as drawn; None: whole images, resized to the network's input size."""
+        """The batch, augmented by ``draws``; None: whole images, resized to the input size."""
         raise NotImplementedError
 
     def _batch(self, held: Mapping[str, Tensor], rows: Tensor, draws: Draws | None) -> Batch:

@@ -83,7 +83,7 @@ def _tables(policy: Policy, device: torch.device) -> _Tables:
     # Each choice: (operation, probability, strengths) one after another.
     choices: list[list[tuple[str, float, int | None]]]
     if kind == "autoaugment":
-        transform: type = v2.AutoAugment
+        transform: Any = v2.AutoAugment
         bins = AUTO_BINS
         choices = [list(pair) for pair in v2.AutoAugment(v2.AutoAugmentPolicy(data))._policies]
     else:

@@ -69,7 +69,7 @@ def _recoloured(images: Tensor, op: Tensor, magnitude: Tensor) -> Tensor:
 
 
 def _stretched(pixels: Tensor) -> Tensor:
-    """uint8: each channel's darkest pixel becomes 0 and its brightest 255, unless they are equal."""
+    """uint8: each channel's darkest pixel becomes 0 and its brightest 255; flat channels stay."""
     darkest, brightest = pixels.amin((2, 3), keepdim=True), pixels.amax((2, 3), keepdim=True)
     scale = (brightest - darkest) * (1 / 255)
     flat = scale == 0

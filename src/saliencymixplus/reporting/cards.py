@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from saliencymixplus import escape
 from saliencymixplus.comparison.text import FEW_CLASSES
 from saliencymixplus.pictures.style import method_label
+from saliencymixplus.reporting.provenance import augmentation
 from saliencymixplus.reporting.run_data import ReportedRun, spread
 from saliencymixplus.runs.folder import DataFacts
 from saliencymixplus.runs.read import Run
@@ -111,7 +112,7 @@ def _training(run: Run) -> str:
             f"- SGD, {nesterov}momentum {training.momentum}, weight decay "
             f"{training.weight_decay:g}, learning rate {training.learning_rate:g} ({schedule})",
             f"- {training.epochs} epochs, batch {training.batch_size}, seed {run.settings.seed}, "
-            f"augmentation: {training.augment}",
+            f"augmentation: {augmentation(training)}",
             f"- {mixing}",
             f"- {run.summary.seconds:.0f} seconds on {escape.markdown(run.device)}",
         ]

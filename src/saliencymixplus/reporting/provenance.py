@@ -11,6 +11,7 @@ from saliencymixplus.pictures.style import method_label
 from saliencymixplus.reporting.document import Block, Fold
 from saliencymixplus.reporting.run_data import ReportedRun, Runs
 from saliencymixplus.runs.read import Run
+from saliencymixplus.settings import TrainingSettings
 from saliencymixplus.tables import MISSING, Column, Table, Value, number
 
 
@@ -28,7 +29,7 @@ def what_was_run(runs: Runs) -> list[Block]:
         ["Batch size", _each(found, lambda run: run.settings.training.batch_size)],
         ["Learning rate", _each(found, _learning_rate)],
         ["Weight decay", _each(found, lambda run: run.settings.training.weight_decay)],
-        ["Augmentation", _each(found, lambda run: run.settings.training.augment)],
+        ["Augmentation", _each(found, lambda run: augmentation(run.settings.training))],
         ["Mix probability", _each(mixing, lambda run: run.settings.training.mix_prob)],
         ["Hardware", _each(found, lambda run: run.device)],
         ["Versions", _each(found, _versions)],
@@ -70,6 +71,23 @@ def provenance(runs: Runs, experiment: str, output: Path) -> list[Block]:
         Fold("Digests, devices and times", [table]),
         f"To compute them again:\n\n```\n{command}\n```",
     ]
+
+
+def augmentation(training: TrainingSettings) -> str:
+    """What happens to images before mixing: ``crop-flip with reflected padding, randaugment …``."""
+    parts: list[str] = [training.augment]
+    if training.augment.startswith("crop") and training.crop_mode == "reflect":
+        parts[0] += " with reflected padding"
+    if training.auto_augment is not None:
+        parts.append(training.auto_augment)
+        if training.auto_augment == "randaugment":
+            ops, magnitude = training.randaugment_ops, training.randaugment_magnitude
+            parts[-1] += f" ({ops} operations, magnitude {magnitude})"
+    if training.random_erasing:
+        parts.append(f"random erasing {training.random_erasing:g} ({training.erasing_mode})")
+    if training.repeated_augmentation > 1:
+        parts.append(f"each image {training.repeated_augmentation} times per epoch")
+    return ", ".join(parts)
 
 
 def _each(runs: Iterable[Run], value: Callable[[Run], object]) -> str:

@@ -197,8 +197,11 @@ class TrainingSettings(Section):
     """Side of the network's input, in pixels. null: as prepared."""
     auto_augment: (
         Literal[
-            *("randaugment", "trivialaugment"),
-            *("autoaugment-cifar10", "autoaugment-imagenet", "autoaugment-svhn"),
+            "randaugment",
+            "trivialaugment",
+            "autoaugment-cifar10",
+            "autoaugment-imagenet",
+            "autoaugment-svhn",
         ]
         | None
     ) = None

@@ -1,0 +1,23 @@
+"""The order of an epoch's images."""
+
+import pytest
+import torch
+
+from saliencymixplus.engine.randomness import batches_of_epoch
+
+
+def test_each_image_once_without_repeats() -> None:
+    order = torch.cat(batches_of_epoch(50, 16, seed=0, epoch=1))
+    assert sorted(order.tolist()) == [*range(50)]
+
+
+@pytest.mark.parametrize(("count", "repeats"), [(50, 3), (50, 2), (7, 3), (4, 9)])
+def test_repeated_images_come_together_in_an_epoch_of_the_same_length(
+    count: int, repeats: int
+) -> None:
+    rows = torch.cat(batches_of_epoch(count, 16, seed=0, epoch=1, repeats=repeats)).tolist()
+    first = torch.cat(batches_of_epoch(count, 16, seed=0, epoch=1)).tolist()
+    # As timm's RepeatAugSampler: the order, each so many times, cut to the number of images.
+    assert rows == [row for row in first for _ in range(repeats)][:count]
+    other = torch.cat(batches_of_epoch(count, 16, seed=0, epoch=2, repeats=repeats)).tolist()
+    assert rows != other
