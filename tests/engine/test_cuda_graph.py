@@ -56,13 +56,13 @@ def use_fake(monkeypatch: pytest.MonkeyPatch) -> FakeCapturer:
 
 
 @pytest.mark.parametrize(
-    ("method", "options", "most"),
+    ("method", "options", "most", "recipe"),
     [
-        ("none", {}, 2),
-        ("cutmix", {}, 4),
-        ("saliencymixplus", {}, 4),
-        ("saliencymixplus", {"saliency_every": 2}, 6),
-        ("switch", {"members": {"cutmix": 0.5, "saliencymixplus": 0.5}}, 6),
+        ("none", {}, 2, {}),
+        ("cutmix", {}, 4, {"optimizer": "adamw", "label_smoothing": 0.1}),
+        ("saliencymixplus", {}, 4, {}),
+        ("saliencymixplus", {"saliency_every": 2}, 6, {}),
+        ("switch", {"members": {"cutmix": 0.5, "saliencymixplus": 0.5}}, 6, {}),
     ],
 )
 @pytest.mark.parametrize("data_on", ["device", "host"])
@@ -74,6 +74,7 @@ def test_captured_steps_give_the_eager_results(
     method: str,
     options: dict[str, Any],
     most: int,
+    recipe: dict[str, Any],
     data_on: str,
 ) -> None:
     settings = run_settings(
@@ -83,6 +84,7 @@ def test_captured_steps_give_the_eager_results(
         schedule="cosine",
         warmup_epochs=1,
         mix_prob=0.7,
+        **recipe,
     )
     how = runtime.model_copy(update={"data_on": data_on, "workers": 0})
     train(settings, tiny, tmp_path / "eager", how)

@@ -15,7 +15,7 @@ from torch import nn
 from saliencymixplus.datasets.prepared import load_prepared
 from saliencymixplus.engine import build as assembly
 from saliencymixplus.engine.distributed import Processes
-from saliencymixplus.engine.optimizer import momentum_of, set_lr
+from saliencymixplus.engine.optimizer import set_lr, state_tensors
 from saliencymixplus.engine.randomness import batches_of_epoch, members_of_epoch, mix_flags_of_epoch
 from saliencymixplus.engine.schedule import lr_at
 from saliencymixplus.errors import UserError
@@ -113,10 +113,7 @@ def test_mixed_steps_are_the_average_of_the_processes(
                 parts.engine.run(
                     inputs, mix_flags[index], member=members[index], epoch=epoch, index=index
                 )
-            states = [
-                [*p.step.local.parameters(), *momentum_of(p.step.local, p.step.optimizer).values()]
-                for p in both
-            ]
+            states = [[*p.step.local.parameters(), *state_tensors(p.step.optimizer)] for p in both]
             with torch.no_grad():
                 for a, b in zip(*states, strict=True):
                     a.copy_((a + b) / 2)

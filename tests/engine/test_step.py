@@ -1,11 +1,9 @@
 """One step of a training: its passes, its optimizer, the weights' average, and what is counted."""
 
-import copy
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -13,9 +11,8 @@ import torch
 from saliencymixplus.datasets.prepared import load_prepared
 from saliencymixplus.engine.build import assemble
 from saliencymixplus.engine.epoch_metrics import EpochAverages, EpochMetrics
-from saliencymixplus.engine.optimizer import create_optimizer, momentum_of, set_lr
 from saliencymixplus.mixing import Step, create
-from saliencymixplus.settings import RuntimeSettings, TrainingSettings
+from saliencymixplus.settings import RuntimeSettings
 from tests.helpers import run_settings
 
 
@@ -98,35 +95,6 @@ def test_a_step_takes_its_saliency_pass_only_if_told_to(tiny: Path, use_saliency
     (inputs,) = parts.sources["train"].inputs([torch.arange(16)])
     parts.engine.run(inputs, True, use_saliency=use_saliency, epoch=1, index=0)
     assert len(passes) == use_saliency
-
-
-@pytest.mark.parametrize(
-    "recipe",
-    [
-        {"momentum": 0.8, "nesterov": True},
-        {"momentum": 0.8, "nesterov": False},
-        {"momentum": 0.0, "nesterov": False},
-    ],
-    ids=str,
-)
-def test_the_optimizer_steps_as_torchs_own_does(recipe: dict[str, Any]) -> None:
-    settings = TrainingSettings(learning_rate=0.3, weight_decay=0.05, **recipe)
-    model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Linear(4, 2))
-    model[1].bias.requires_grad_(False)
-    other = copy.deepcopy(model)
-    trained = [p for p in other.parameters() if p.requires_grad]
-    theirs = torch.optim.SGD(trained, lr=0.3, weight_decay=0.05, **recipe)
-    ours = create_optimizer(model, settings)
-    for rate in (0.3, 0.3, 0.1):
-        set_lr(ours, rate)
-        theirs.param_groups[0]["lr"] = rate
-        for network, optimizer in ((model, ours), (other, theirs)):
-            optimizer.zero_grad()
-            network(torch.ones(2, 3)).square().sum().backward()
-            optimizer.step()
-    torch.testing.assert_close(model.state_dict(), other.state_dict())
-    momentum = {"0.weight", "0.bias", "1.weight"} if recipe["momentum"] else set()
-    assert momentum_of(model, ours).keys() == momentum
 
 
 def test_weight_average_is_what_its_formula_says(tiny: Path) -> None:

@@ -63,6 +63,22 @@ def test_a_signal_saves_and_the_rest_is_bit_identical(
     assert timeless(whole) == timeless(resumed)
 
 
+@pytest.mark.parametrize("optimizer", ["adamw", "timm/lamb"])
+def test_every_optimizer_resumes_bit_for_bit(
+    tiny: Path, tmp_path: Path, runtime: RuntimeSettings, optimizer: str
+) -> None:
+    if optimizer.startswith("timm/"):
+        pytest.importorskip("timm")
+    settings = run_settings("cutmix", optimizer=optimizer, learning_rate=0.01, no_decay="norm_bias")
+    whole, resumed = tmp_path / "whole", tmp_path / "resumed"
+    train(settings, tiny, whole, runtime)
+    with pytest.raises(Interrupted):
+        train(settings, tiny, resumed, runtime, stop_at(2, 1))
+    train(settings, tiny, resumed, runtime)
+    assert same_weights(whole, resumed)
+    assert timeless(whole) == timeless(resumed)
+
+
 def test_an_interrupt_marks_the_run_and_says_how_to_go_on(
     tiny: Path,
     tmp_path: Path,

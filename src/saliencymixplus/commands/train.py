@@ -54,13 +54,13 @@ def train(
     ] = None,
     epochs: Annotated[int | None, _recipe("Passes over the training images.")] = None,
     batch_size: Annotated[int | None, _recipe("Images per step, over all processes.")] = None,
-    learning_rate: Annotated[float | None, _recipe("Peak learning rate of SGD.")] = None,
+    learning_rate: Annotated[float | None, _recipe("Peak learning rate.")] = None,
     mix_prob: Annotated[float | None, _recipe("Fraction of the batches that are mixed.")] = None,
     mix_start: Annotated[
         int | None,
         _recipe("Epochs without mixing before the first with it."),
     ] = None,
-    weight_decay: Annotated[float | None, _recipe("L2 penalty on all weights.")] = None,
+    weight_decay: Annotated[float | None, _recipe("Weight decay.")] = None,
     schedule: Annotated[str | None, _recipe("steps or cosine.", "NAME")] = None,
     augment: Annotated[
         str | None, _recipe("none, flip, crop, crop-flip or resized-crop-flip.", "NAME")

@@ -95,6 +95,7 @@ def assemble(
         autocast=autocast,
         batch_size=batch_size,
         ema=ema,
+        criterion=mixing.Criterion(recipe.loss, recipe.label_smoothing),
         rank=processes.rank,
         world=processes.world,
     )

@@ -7,6 +7,7 @@ from typing import Protocol
 import torch
 
 from saliencymixplus import mixing
+from saliencymixplus.engine.optimizer import is_capturable
 from saliencymixplus.engine.step import TrainStep
 from saliencymixplus.loading.batches import Inputs
 
@@ -185,6 +186,8 @@ def create_engine(
         return eager, "eager (whole-step graphs need CUDA)" if choice == "graph" else "eager"
     if not capturable(step.mixer):
         return eager, "eager (this method computes on the CPU)"
+    if not is_capturable(step.optimizer):
+        return eager, "eager (timm's optimizers cannot be captured)"
     if step.world > 1:
         return eager, "eager (steps are not captured over several processes)"
     return GraphEngine(step, CudaCapturer(device), say), "whole-step CUDA graphs"

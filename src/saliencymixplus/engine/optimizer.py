@@ -1,34 +1,53 @@
-"""The optimizer: SGD, prepared so that a captured step can replay it."""
+"""The optimizer: prepared so that a captured step can replay it, and its state by parameter."""
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from saliencymixplus.errors import UserError, nearest, one_line
+from saliencymixplus.models.layers import without_decay
 from saliencymixplus.settings import TrainingSettings
 
+_TIMM = "timm/"
 
-def create_optimizer(model: nn.Module, settings: TrainingSettings) -> torch.optim.SGD:
-    """SGD with weight decay on all parameters, as published.
 
-    The learning rate is a tensor on the device and the momentum buffers exist from the start
-    (zeros, which give the same first step), so that a captured step finds both at fixed addresses.
+def create_optimizer(model: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
+    """SGD, torch's AdamW or an optimizer of timm's factory.
+
+    For SGD and AdamW, the learning rate of each group is a tensor on the device and the state
+    exists from the start (zeros, which give the same first step), so that a captured step finds
+    both at fixed addresses.
+
+    Raises:
+        UserError: timm is not installed, has no such optimizer, or it cannot be used here.
     """
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    device = parameters[0].device
+    groups = parameter_groups(model, settings)
+    if settings.optimizer.startswith(_TIMM):
+        return _timm_optimizer(groups, settings)
+    device = groups[0]["params"][0].device
     fused = device.type in ("cpu", "cuda")
-    lr = torch.tensor(settings.learning_rate, device=device) if fused else settings.learning_rate
-    optimizer = torch.optim.SGD(
-        parameters,
-        lr=lr,
-        momentum=settings.momentum,
-        nesterov=settings.nesterov,
-        weight_decay=settings.weight_decay,
-        fused=fused,
-    )
-    if settings.momentum:
-        for parameter in parameters:
-            buffer = torch.zeros_like(parameter, memory_format=torch.preserve_format)
-            optimizer.state[parameter]["momentum_buffer"] = buffer
-    return optimizer
+    for group in groups if fused else ():
+        group["lr"] = torch.tensor(group["lr"], device=device)
+    if settings.optimizer == "sgd":
+        return _sgd(groups, settings, fused)
+    return _adamw(groups, settings, fused, device)
+
+
+def parameter_groups(model: nn.Module, settings: TrainingSettings) -> list[dict[str, Any]]:
+    """The trained parameters by weight decay, with the peak learning rate of each group."""
+    excluded = without_decay(model) if settings.no_decay else set()
+    found: dict[float, list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            decay = 0.0 if name in excluded else settings.weight_decay
+            found.setdefault(decay, []).append(parameter)
+    return [
+        {"params": parameters, "weight_decay": decay, "lr": settings.learning_rate}
+        for decay, parameters in found.items()
+    ]
 
 
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
@@ -40,11 +59,122 @@ def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
             group["lr"] = lr
 
 
-def momentum_of(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """The momentum buffers themselves (not copies), by the names of their parameters."""
-    found: dict[str, Tensor] = {}
-    for name, parameter in model.named_parameters():
-        buffer = optimizer.state.get(parameter, {}).get("momentum_buffer")
-        if buffer is not None:
-            found[name] = buffer
-    return found
+def is_capturable(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether a CUDA graph can replay its step: the learning rate is read on the device."""
+    return all(isinstance(group["lr"], Tensor) for group in optimizer.param_groups)
+
+
+def state_tensors(optimizer: torch.optim.Optimizer) -> list[Tensor]:
+    """The tensors of the optimizer's state themselves, not copies."""
+    states = optimizer.state.values()
+    return [value for state in states for value in state.values() if isinstance(value, Tensor)]
+
+
+def named_state(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """A copy of the state on the CPU: by the parameters' names, and what groups keep count of."""
+    names, packed = _names(model, optimizer), optimizer.state_dict()
+    return {
+        "parameters": {names[index]: _copied(state) for index, state in packed["state"].items()},
+        "groups": [
+            {key: value for key, value in group.items() if key not in ("params", "lr")}
+            for group in packed["param_groups"]
+        ],
+    }
+
+
+def load_named_state(
+    model: nn.Module, optimizer: torch.optim.Optimizer, saved: Mapping[str, Any]
+) -> None:
+    """Restore what ``named_state`` gave; before any step was captured, as tensors are replaced."""
+    names, packed = _names(model, optimizer), optimizer.state_dict()
+    states = saved["parameters"]
+    packed["state"] = {i: states[name] for i, name in enumerate(names) if name in states}
+    for group, kept in zip(packed["param_groups"], saved["groups"], strict=True):
+        group.update(kept)
+    optimizer.load_state_dict(packed)
+
+
+def _sgd(
+    groups: list[dict[str, Any]], settings: TrainingSettings, fused: bool
+) -> torch.optim.Optimizer:
+    optimizer = torch.optim.SGD(
+        groups, momentum=settings.momentum, nesterov=settings.nesterov, fused=fused
+    )
+    for parameter in _parameters(optimizer) if settings.momentum else ():
+        optimizer.state[parameter]["momentum_buffer"] = _zeros(parameter)
+    return optimizer
+
+
+def _adamw(
+    groups: list[dict[str, Any]], settings: TrainingSettings, fused: bool, device: torch.device
+) -> torch.optim.Optimizer:
+    chosen: dict[str, Any] = {"betas": settings.betas, "eps": settings.eps}
+    chosen = {name: value for name, value in chosen.items() if value is not None}
+    optimizer = torch.optim.AdamW(groups, fused=fused, capturable=device.type == "cuda", **chosen)
+    for parameter in _parameters(optimizer):
+        # As torch creates them at the first step.
+        step = torch.zeros((), dtype=torch.float32, device=device if fused else "cpu")
+        optimizer.state[parameter] |= {
+            "step": step,
+            "exp_avg": _zeros(parameter),
+            "exp_avg_sq": _zeros(parameter),
+        }
+    return optimizer
+
+
+def _timm_optimizer(
+    groups: list[dict[str, Any]], settings: TrainingSettings
+) -> torch.optim.Optimizer:
+    name = settings.optimizer.removeprefix(_TIMM)
+    try:
+        optim: Any = import_module("timm.optim")
+    except ImportError as error:
+        raise UserError(
+            f"training.optimizer {settings.optimizer} needs timm: "
+            "pip install 'saliencymixplus[models]'"
+        ) from error
+    plain = name.removeprefix("lookahead_")
+    if plain not in (known := optim.list_optimizers()):
+        raise UserError(f"timm has no optimizer called {name!r}: {nearest(plain, known)}")
+    about = optim.get_optimizer_info(plain)
+    if about.second_order:
+        raise UserError(f"timm's {name} takes second derivatives, which no step here computes")
+    chosen: dict[str, Any] = {}
+    for key, taken in (("betas", about.has_betas), ("eps", about.has_eps)):
+        value = getattr(settings, key)
+        if value is not None and not taken:
+            raise UserError(f"timm's optimizer {name} has no {key}: set training.{key} to null")
+        if value is not None:
+            chosen[key] = value
+    try:
+        return optim.create_optimizer_v2(
+            groups,
+            name,
+            lr=settings.learning_rate,
+            weight_decay=settings.weight_decay,
+            momentum=settings.momentum,
+            **chosen,
+        )
+    except (ImportError, AssertionError, TypeError, ValueError, RuntimeError) as error:
+        raise UserError(f"timm's optimizer {name} cannot be used: {one_line(error)}") from error
+
+
+def _parameters(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
+
+
+def _names(model: nn.Module, optimizer: torch.optim.Optimizer) -> list[str]:
+    """The parameters' names, in the optimizer's own order."""
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    return [names[id(parameter)] for parameter in _parameters(optimizer)]
+
+
+def _zeros(parameter: nn.Parameter) -> Tensor:
+    return torch.zeros_like(parameter, memory_format=torch.preserve_format)
+
+
+def _copied(state: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        key: value.detach().to("cpu", copy=True) if isinstance(value, Tensor) else value
+        for key, value in state.items()
+    }

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 
 import saliencymixplus
-from saliencymixplus.engine.context import TrainingContext, TrainingState, copied, state_of
+from saliencymixplus.engine.context import TrainingContext, TrainingState, state_of
 from saliencymixplus.engine.digest import changed_files, code_files
-from saliencymixplus.engine.optimizer import momentum_of
+from saliencymixplus.engine.optimizer import load_named_state, named_state
 from saliencymixplus.epoch_row import EpochRow
 from saliencymixplus.errors import UserError
 
@@ -39,7 +39,7 @@ def pack(context: TrainingContext) -> dict[str, Any]:
         "weights": weights,
         "model": state_of(step.local) if step.ema else evaluated,
         "ema": evaluated if step.ema else None,
-        "momentum": copied(momentum_of(step.local, step.optimizer)),
+        "optimizer": named_state(step.local, step.optimizer),
     }
 
 
@@ -61,10 +61,7 @@ def unpack(content: dict[str, Any], context: TrainingContext, folder: Path) -> N
     step.local.load_state_dict(content["model"])
     if step.ema:
         step.ema.model.load_state_dict(content["ema"])
-    momentum = momentum_of(step.local, step.optimizer)
-    with torch.no_grad():
-        for name, value in content["momentum"].items():
-            momentum[name].copy_(value)
+    load_named_state(step.local, step.optimizer, content["optimizer"])
     context.state = TrainingState(
         epoch=content["epoch"],
         step=content["step"],

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from saliencymixplus import mixing
 from saliencymixplus.engine.ema import EMA
 from saliencymixplus.engine.epoch_metrics import EpochMetrics
-from saliencymixplus.engine.optimizer import momentum_of
+from saliencymixplus.engine.optimizer import state_tensors
 from saliencymixplus.engine.randomness import Streams
 from saliencymixplus.loading.augment import Draws
 from saliencymixplus.loading.batches import Batch, BatchSource, Inputs
@@ -78,6 +78,7 @@ class TrainStep:
     batch_size: int
     compiled: Pieces | None = None
     ema: EMA | None = None
+    criterion: mixing.Criterion = mixing.Criterion()  # noqa: RUF009
     rank: int = 0
     world: int = 1
 
@@ -119,6 +120,7 @@ class TrainStep:
             use_saliency=use_saliency,
             saliency_model=pieces.saliency_model,
             autocast=self.autocast,
+            criterion=self.criterion,
         )
 
         self.optimizer.step()
@@ -145,7 +147,7 @@ class TrainStep:
         averaged = [*self.ema.model.state_dict().values()] if self.ema else []
         return [
             *self.local.state_dict().values(),
-            *momentum_of(self.local, self.optimizer).values(),
+            *state_tensors(self.optimizer),
             *averaged,
             self.metrics.sums,
             self.metrics.bad_step,

@@ -87,7 +87,9 @@ def train_one_epoch(context: TrainingContext, hooks: Sequence[Hook] = ()) -> Epo
     _require_finite(context, monitor.wait()[1])
 
     passes = sum(
-        mixing.passes(mixers[member], use_saliency=use_saliency) if mix else 1.0
+        mixing.passes(mixers[member], use_saliency=use_saliency, criterion=step.criterion)
+        if mix
+        else 1.0
         for mix, member, use_saliency in zip(mix_flags, members, saliency_flags, strict=True)
     )
     row = _evaluated(context, passes)

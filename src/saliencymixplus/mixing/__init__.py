@@ -30,6 +30,7 @@ Examples:
 from saliencymixplus.mixing.batch import MixedBatch
 from saliencymixplus.mixing.by_name import create, resolve_options
 from saliencymixplus.mixing.collate import Collate, collate
+from saliencymixplus.mixing.criterion import Criterion
 from saliencymixplus.mixing.draws import Draw
 from saliencymixplus.mixing.method import Method
 from saliencymixplus.mixing.mixer import Mixer
@@ -42,6 +43,7 @@ __all__ = [
     "METHODS",
     "PRESETS",
     "Collate",
+    "Criterion",
     "Draw",
     "Method",
     "MixedBatch",

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from saliencymixplus.mixing.checks import high_precision, logits_of
+from saliencymixplus.mixing.criterion import CROSS_ENTROPY, Criterion, distribution
 
 Reduction = Literal["per_sample", "batch_mean"]
 
@@ -92,31 +93,32 @@ class MixedBatch:
         """(M,) float32: the first label's part of both weights; λ where they sum to 1."""
         return self.lam if self.lam_b is None else self.lam / (self.lam + self.lam_b)
 
-    def losses(self, logits: Any) -> Tensor:
-        """λᵢ·CE(zᵢ, aᵢ) + (1 − λᵢ)·CE(zᵢ, bᵢ) for logits (M, K), unreduced: (M,).
+    def losses(self, logits: Any, criterion: Criterion = CROSS_ENTROPY) -> Tensor:
+        """λᵢ·L(zᵢ, aᵢ) + (1 − λᵢ)·L(zᵢ, bᵢ) for logits (M, K), unreduced: (M,).
 
-        ``lam_b``, where there is one, takes the place of 1 − λ.
+        ``lam_b``, where there is one, takes the place of 1 − λ. L is the cross-entropy unless
+        ``criterion`` says otherwise.
         """
         self._warn()
-        return self._losses(logits)
+        return self._losses(logits, criterion)
 
-    def loss(self, logits: Any) -> Tensor:
+    def loss(self, logits: Any, criterion: Criterion = CROSS_ENTROPY) -> Tensor:
         """The mean loss of the batch, a scalar.
 
-        With ``reduction="batch_mean"`` both cross-entropies are averaged before λ weighs them,
-        as the published code does: only the mean of λ then reaches the gradient.
+        With ``reduction="batch_mean"`` the losses of both labels are averaged before λ weighs
+        them, as the published code does: only the mean of λ then reaches the gradient.
         """
         self._warn()
         if self.reduction == "per_sample":
-            return self._losses(logits).mean()
-        first, second = self._cross_entropies(logits)
+            return self._losses(logits, criterion).mean()
+        first, second = self._both_losses(logits, criterion)
         return (self.lam * first.mean() + self.weight_b * second.mean()).mean()
 
     def soft_labels(self, num_classes: int) -> Tensor:
         """Labels (M, K) float32: λ on the first class, 1 − λ (or ``lam_b``) on the second."""
         self._warn()
-        first = _distribution(self.labels_a, num_classes, self.lam.dtype)
-        second = _distribution(self.labels_b, num_classes, self.lam.dtype)
+        first = distribution(self.labels_a, num_classes, self.lam.dtype)
+        second = distribution(self.labels_b, num_classes, self.lam.dtype)
         return self.lam[:, None] * first + self.weight_b[:, None] * second
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> "MixedBatch":
@@ -132,8 +134,8 @@ class MixedBatch:
         moved = {name: change(v) for name, v in values.items() if isinstance(v, Tensor)}
         return replace(self, **moved)
 
-    def _losses(self, logits: Any) -> Tensor:
-        first, second = self._cross_entropies(logits)
+    def _losses(self, logits: Any, criterion: Criterion) -> Tensor:
+        first, second = self._both_losses(logits, criterion)
         return self.lam * first + self.weight_b * second
 
     def _warn(self) -> None:
@@ -146,19 +148,12 @@ class MixedBatch:
                 stacklevel=3,
             )
 
-    def _cross_entropies(self, output: Any) -> tuple[Tensor, Tensor]:
+    def _both_losses(self, output: Any, criterion: Criterion) -> tuple[Tensor, Tensor]:
         logits = logits_of(output)
         return (
-            cross_entropy(logits, self.labels_a, reduction="none"),
-            cross_entropy(logits, self.labels_b, reduction="none"),
+            criterion(logits, self.labels_a, reduction="none"),
+            criterion(logits, self.labels_b, reduction="none"),
         )
-
-
-def cross_entropy(logits: Tensor, labels: Tensor, *, reduction: str = "mean") -> Tensor:
-    """Cross-entropy in at least float32 of logits (M, K) to labels (M,) int64 or (M, K) shares."""
-    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    labels = labels.to(logits.dtype if labels.ndim == 2 else torch.int64)
-    return F.cross_entropy(logits, labels, reduction=reduction)
 
 
 def binary_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
@@ -200,7 +195,3 @@ def blend(a: Tensor, b: Tensor, weight: Tensor) -> Tensor:
     weight = weight.to(high)
     mixed = a.to(high) * (1.0 - weight) + b.to(high) * weight
     return mixed.to(a.dtype) if a.dtype.is_floating_point else mixed.round().to(a.dtype)
-
-
-def _distribution(labels: Tensor, num_classes: int, dtype: torch.dtype) -> Tensor:
-    return (labels if labels.ndim == 2 else F.one_hot(labels, num_classes)).to(dtype)

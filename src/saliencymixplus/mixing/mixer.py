@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from saliencymixplus.mixing import draws
 from saliencymixplus.mixing.batch import Batch, MixedBatch, Sources, memory_format, select
 from saliencymixplus.mixing.checks import check_map, checked_labels
+from saliencymixplus.mixing.criterion import CROSS_ENTROPY, Criterion
 from saliencymixplus.mixing.draws import Draw
 from saliencymixplus.mixing.method import Method
 from saliencymixplus.mixing.options import MASK_LABELS, Options, as_json
@@ -40,7 +41,7 @@ class Mixer:
             self.needs |= {"masks"}
         self._how: dict[str, Any] | None = None  # arguments of torch.compile; None: not compiled
         self._mix: Callable[..., dict[str, Any]] = _mix
-        self._loss: Callable[[MixedBatch, Tensor], Tensor] = MixedBatch.loss
+        self._loss: Callable[[MixedBatch, Tensor, Criterion], Tensor] = MixedBatch.loss
 
     @property
     def members(self) -> "tuple[Mixer, ...]":
@@ -82,9 +83,11 @@ class Mixer:
         self._mix = torch.compile(_mix, **how)
         self._loss = torch.compile(MixedBatch.loss, **how)
 
-    def loss(self, mixed: MixedBatch, logits: Tensor) -> Tensor:
-        """``mixed.loss(logits)``, compiled where the mixer is."""
-        return self._loss(mixed, logits)
+    def loss(
+        self, mixed: MixedBatch, logits: Tensor, criterion: Criterion = CROSS_ENTROPY
+    ) -> Tensor:
+        """``mixed.loss(logits, criterion)``, compiled where the mixer is."""
+        return self._loss(mixed, logits, criterion)
 
     def __getstate__(self) -> dict[str, Any]:
         # Compiled functions cannot be pickled: they are compiled again.

@@ -11,8 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from saliencymixplus.mixing.batch import binary_cross_entropy, cross_entropy
+from saliencymixplus.mixing.batch import binary_cross_entropy
 from saliencymixplus.mixing.checks import logits_of
+from saliencymixplus.mixing.criterion import cross_entropy
 from saliencymixplus.mixing.draws import mapped_size
 
 Autocast = Callable[[], AbstractContextManager[object]]

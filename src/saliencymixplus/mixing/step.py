@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from saliencymixplus.mixing.batch import MixedBatch, cross_entropy
+from saliencymixplus.mixing.batch import MixedBatch
 from saliencymixplus.mixing.checks import checked_labels, logits_of
+from saliencymixplus.mixing.criterion import CROSS_ENTROPY, Criterion
 from saliencymixplus.mixing.draws import Draw
 from saliencymixplus.mixing.mixer import Mixer
 from saliencymixplus.mixing.saliency import Autocast, gradient_saliency, pass_mode
@@ -38,6 +39,7 @@ def backward(
     saliency_model: nn.Module | None = None,
     autocast: Autocast | None = None,
     parameters: Iterable[nn.Parameter] | None = None,
+    criterion: Criterion = CROSS_ENTROPY,
 ) -> Step:
     """Add the gradients of one step to ``.grad``; zeroing it is the caller's.
 
@@ -50,7 +52,7 @@ def backward(
         saliency: (B, H, W) maps, where the mixer needs stored ones; given to a mixer that needs
             the model, they replace its saliency pass.
         masks: (B, H, W) object masks, where the mixer needs them.
-        mix: False takes a plain step with the cross-entropy of the unmixed batch.
+        mix: False takes a plain step with the loss of the unmixed batch.
         use_saliency: False replaces the saliency pass by maps of zeros, so that boxes fall
             anywhere and labels follow areas: for ``saliency_every``.
         saliency_model: for the saliency pass: a compiled ``input_only`` network, say, or with
@@ -58,6 +60,8 @@ def backward(
             itself, unwrapped).
         autocast: makes the context of the forward passes.
         parameters: whose gradients the clean pass adds (default: those of ``model``).
+        criterion: the loss of the plain, the mixed and the clean pass; the saliency pass keeps the
+            method's own.
 
     Raises:
         ValueError: the mixer needs something that was not given.
@@ -82,7 +86,7 @@ def backward(
     if not mix or mixer.method == "none":
         with context():
             logits = logits_of(model(images))
-        loss = cross_entropy(logits, labels)
+        loss = criterion(logits, labels)
         loss.backward()
         return Step(loss.detach(), logits.detach(), None)
     local = _unwrapped(model)
@@ -91,7 +95,7 @@ def backward(
         shape = (len(images), *images.shape[2:])
         saliency = torch.zeros(shape, dtype=torch.float32, device=images.device)
     saliency = _before_mixing(
-        mixer, local, saliency_model, images, labels, saliency, context, trained
+        mixer, local, saliency_model, images, labels, saliency, context, trained, criterion
     )
     # Methods with their own maps of the network take them while mixing.
     network = saliency_model if saliency_model is not None else local
@@ -108,7 +112,7 @@ def backward(
     with context():
         output, mixed = mixer.forward(model, mixed)
     logits = logits_of(output)
-    loss = mixer.loss(mixed, logits)
+    loss = mixer.loss(mixed, logits, criterion)
     loss.backward()
     return Step(loss.detach(), logits.detach(), mixed)
 
@@ -122,12 +126,13 @@ def _before_mixing(
     saliency: Tensor | None,
     context: Autocast,
     trained: Sequence[nn.Parameter],
+    criterion: Criterion,
 ) -> Tensor | None:
     """The saliency pass and the clean gradient, in one pass where the two are the same."""
     weight, options = mixer.options.clean_gradient, mixer.options
     if "gradient_saliency" in mixer.needs and saliency is None:
         settings = mixer.saliency_options()
-        if one_pass(mixer):
+        if one_pass(mixer, criterion):
             saliency, gradients = gradient_saliency(
                 local, images, labels, autocast=context, parameters=trained, **settings
             )
@@ -143,13 +148,13 @@ def _before_mixing(
         with pass_mode(local, "train", options.batch_norm):
             with context():
                 logits = logits_of(local(images))
-            loss = cross_entropy(logits, labels)
+            loss = criterion(logits, labels)
             gradients = torch.autograd.grad(loss, trained, allow_unused=True)
         _accumulate(trained, gradients, weight)
     return saliency
 
 
-def one_pass(mixer: Mixer) -> bool:
+def one_pass(mixer: Mixer, criterion: Criterion = CROSS_ENTROPY) -> bool:
     """Whether the saliency pass of a step gives its clean gradient too, as published."""
     options = mixer.options
     return (
@@ -158,11 +163,14 @@ def one_pass(mixer: Mixer) -> bool:
         and options.saliency_mode == "train"
         and options.saliency_weights == "current"
         and options.saliency_loss == "cross_entropy"
+        and criterion == CROSS_ENTROPY
         and options.saliency_resolution == options.saliency_fraction == 1.0
     )
 
 
-def passes(mixer: Mixer, *, use_saliency: bool = True) -> float:
+def passes(
+    mixer: Mixer, *, use_saliency: bool = True, criterion: Criterion = CROSS_ENTROPY
+) -> float:
     """Forward-backward passes of a whole batch at full resolution in one mixed step.
 
     A pass for the gradient of the images alone counts as one, though it costs a third less. Of a
@@ -178,7 +186,7 @@ def passes(mixer: Mixer, *, use_saliency: bool = True) -> float:
     saliency = 0.0
     if "network" in mixer.needs and use_saliency:
         saliency = 1 / 3  # a forward pass
-    elif mixer.needs_model and use_saliency and not one_pass(mixer):
+    elif mixer.needs_model and use_saliency and not one_pass(mixer, criterion):
         saliency = options.saliency_fraction * options.saliency_resolution**2
     return (0.5 if options.pairs == "half" else 1.0) + clean + saliency
 

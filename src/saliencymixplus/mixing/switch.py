@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from saliencymixplus.mixing import draws
 from saliencymixplus.mixing.batch import MixedBatch
+from saliencymixplus.mixing.criterion import CROSS_ENTROPY, Criterion
 from saliencymixplus.mixing.draws import Draw
 from saliencymixplus.mixing.mixer import Mixer
 from saliencymixplus.mixing.options import Options, as_json
@@ -152,8 +153,10 @@ class Switch(Mixer):
     def forward(self, model: nn.Module, mixed: MixedBatch) -> tuple[Any, MixedBatch]:
         return self.members[mixed.member].forward(model, mixed)
 
-    def loss(self, mixed: MixedBatch, logits: Tensor) -> Tensor:
-        return self.members[mixed.member].loss(mixed, logits)
+    def loss(
+        self, mixed: MixedBatch, logits: Tensor, criterion: Criterion = CROSS_ENTROPY
+    ) -> Tensor:
+        return self.members[mixed.member].loss(mixed, logits, criterion)
 
 
 def _probability(name: str, value: object) -> float:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 from saliencymixplus.settings.names import Name
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
+Beta = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1, le=10**9)]
@@ -166,13 +167,27 @@ class TrainingSettings(Section):
     batch_size: Count = 128
     """Images per step, over all processes."""
     learning_rate: Positive = 0.1
-    """Peak learning rate of SGD."""
+    """Peak learning rate."""
+    optimizer: Annotated[str, Field(pattern=r"^(sgd|adamw|timm/\w+)$")] = "sgd"
+    """``sgd``, ``adamw``, or ``timm/NAME``: an optimizer of timm's factory, such as ``timm/lamb``,
+    whose steps are not captured in CUDA graphs."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    """Of SGD."""
+    """Of ``sgd``, and of timm's optimizers that have it."""
     nesterov: bool = True
-    """Nesterov's momentum."""
+    """Nesterov's momentum, for ``sgd``."""
+    betas: tuple[Beta, Beta] | None = None
+    """Decay rates of the moments of ``adamw`` and its kin. null: the optimizer's own."""
+    eps: Positive | None = None
+    """Added to the denominator by ``adamw`` and its kin. null: the optimizer's own."""
     weight_decay: NonNegative = 5e-4
-    """L2 penalty on all parameters."""
+    """L2 penalty of ``sgd``, decoupled weight decay of ``adamw``."""
+    no_decay: Literal["norm_bias"] | None = None
+    """``norm_bias``: no weight decay on biases, norms and other vectors, nor on what timm's network
+    excludes, as in timm. null: on all parameters, as published."""
+    loss: Literal["ce", "bce"] = "ce"
+    """``ce``: cross-entropy; ``bce``: binary cross-entropy of each class, as timm's."""
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Of both labels of a mixed image alike, as timm does."""
     schedule: Literal["steps", "cosine"] = "steps"
     """``steps``: times ``gamma`` at each of ``milestones``. ``cosine``: down to 0."""
     milestones: tuple[Count, ...] = (75, 150, 225)
@@ -239,8 +254,11 @@ class TrainingSettings(Section):
             raise ValueError("`mix_start` must be fewer than `epochs`: method none never mixes")
         if 0 < self.mix_off_epoch <= self.mix_start:
             raise ValueError("`mix_off_epoch` must be above `mix_start`: method none never mixes")
-        if self.nesterov and self.momentum == 0:
-            raise ValueError("`nesterov` needs a `momentum` above 0")
+        if self.optimizer == "sgd":
+            if self.nesterov and self.momentum == 0:
+                raise ValueError("`nesterov` needs a `momentum` above 0")
+            if self.betas is not None or self.eps is not None:
+                raise ValueError("`betas` and `eps` go with another `optimizer`, such as adamw")
         return self
 
 

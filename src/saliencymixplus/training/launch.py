@@ -6,6 +6,7 @@ from typing import Any
 from saliencymixplus.datasets.cache import prepared as ensure_prepared
 from saliencymixplus.datasets.prepared import load_prepared
 from saliencymixplus.engine.device import choose_device
+from saliencymixplus.engine.optimizer import create_optimizer
 from saliencymixplus.folders import check_folder
 from saliencymixplus.models import create_model
 from saliencymixplus.settings import RunSettings, RuntimeSettings, settings_digest
@@ -44,4 +45,5 @@ def check(run: RunSettings, runtime: RuntimeSettings, output: Path | None) -> No
     output = output or checkout_root() / "outputs" / run.experiment / run.mix.name
     check_folder(output, *RUN_MARKS)
     side = run.training.crop_size or run.data.image_size
-    create_model(run.model.name, 10, side, run.model.stem)
+    network = create_model(run.model.name, 10, side, run.model.stem)
+    create_optimizer(network, run.training)

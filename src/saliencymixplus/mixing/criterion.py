@@ -1,0 +1,56 @@
+"""The loss that a step takes of logits and labels."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """Cross-entropy, or the binary cross-entropy of every class, in at least float32.
+
+    Args:
+        loss: ``ce``: cross-entropy of the softmax. ``bce``: binary cross-entropy of each class's
+            sigmoid, averaged over the K classes (Beyer et al. 2020, arXiv:2006.07159; as timm's
+            ``BinaryCrossEntropy``).
+        label_smoothing: ε in [0, 1): a label y becomes (1 − ε)·y + ε / K.
+
+    Both losses are affine in the label, so that λ·L(z, a) + (1 − λ)·L(z, b) is the loss of the
+    mixed and smoothed label, which is what timm computes.
+    """
+
+    loss: Literal["ce", "bce"] = "ce"
+    label_smoothing: float = 0.0
+
+    def __call__(self, logits: Tensor, labels: Tensor, *, reduction: str = "mean") -> Tensor:
+        """The loss of logits (M, K) to labels (M,) int64 or (M, K) float: a scalar or (M,)."""
+        if self.loss == "ce":
+            return cross_entropy(
+                logits, labels, reduction=reduction, label_smoothing=self.label_smoothing
+            )
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        classes = logits.shape[1]
+        target = distribution(labels, classes, logits.dtype)
+        target = target * (1.0 - self.label_smoothing) + self.label_smoothing / classes
+        losses = F.binary_cross_entropy_with_logits(logits, target, reduction="none").mean(1)
+        return losses.mean() if reduction == "mean" else losses
+
+
+CROSS_ENTROPY = Criterion()
+
+
+def cross_entropy(
+    logits: Tensor, labels: Tensor, *, reduction: str = "mean", label_smoothing: float = 0.0
+) -> Tensor:
+    """Cross-entropy in at least float32 of logits (M, K) to labels (M,) int64 or (M, K) float."""
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    labels = labels.to(logits.dtype if labels.ndim == 2 else torch.int64)
+    return F.cross_entropy(logits, labels, reduction=reduction, label_smoothing=label_smoothing)
+
+
+def distribution(labels: Tensor, num_classes: int, dtype: torch.dtype) -> Tensor:
+    """Labels (M,) as one-hot rows, and (M, K) as they are: (M, K)."""
+    return (labels if labels.ndim == 2 else F.one_hot(labels, num_classes)).to(dtype)
