@@ -2,6 +2,7 @@
 
 import inspect
 import math
+import re
 import runpy
 from typing import Any
 
@@ -36,6 +37,21 @@ def test_an_example_trains(name: str) -> None:
     losses = example(name)["train"]()
     assert len(losses) >= 2
     assert all(0.5 * math.log(10) < loss < 2 * math.log(10) for loss in losses)
+
+
+@pytest.mark.slow
+def test_the_notebook_runs() -> None:
+    nbformat = pytest.importorskip("nbformat")
+    client = pytest.importorskip("nbclient")
+    notebook = nbformat.read(REPOSITORY / "examples" / "own_loop.ipynb", as_version=4)
+    assert not any(cell.get("outputs") for cell in notebook.cells)  # they would go stale
+    client.NotebookClient(notebook, timeout=240).execute()
+    outputs = [out for cell in notebook.cells for out in cell.get("outputs", ())]
+    text = "".join(out.get("text", "") for out in outputs)
+    assert any("image/png" in out.get("data", ()) for out in outputs)
+    cutmix, plus = re.findall(r"label error (0\.\d+)", text)
+    assert float(plus) < float(cutmix)
+    assert float(re.findall(r"test error (\d+\.\d) %", text)[-1]) < 50
 
 
 def test_the_mixup_class_has_timms_call() -> None:
