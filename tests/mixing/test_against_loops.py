@@ -95,6 +95,8 @@ def saliencymixplus(o, a, b, draw, s, i):
     if o["label"] == "area":
         return mixed, area
     r0, c0, r1, c1 = box
+    if o["label"] == "excess":
+        s_a, s_b = ((s.double() - s.double().mean()).clamp(min=0) for s in (s_a, s_b))
     p_a = 1 - (s_a[r0:r1, c0:c1].double().sum() / s_a.double().sum()).item()
     p_b = (s_b[r0:r1, c0:c1].double().sum() / s_b.double().sum()).item()
     return mixed, p_a / (p_a + p_b)
@@ -194,6 +196,7 @@ CASES: list[tuple[Naive, dict[str, Any]]] = [
       for where in ("peak", "mass", "sampled", "random")
       for lam0, size in (("sample", "exact"), ("batch", "halves"))],
     (saliencymixplus, {"label": "area"}),
+    (saliencymixplus, {"label": "excess"}),
     (saliencymixplus, {"pairs": "half"}),
     (mixup, {"lam0": "batch"}),
     (mixup, {"lam0": "sample", "pairs": "permutation"}),

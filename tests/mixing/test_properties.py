@@ -190,6 +190,20 @@ def test_a_map_without_shares_gives_area_shares(bad: float) -> None:
     assert (mixed.lam[~touched] != mixed.area_lam[~touched]).any()
 
 
+def test_what_a_map_shows_everywhere_does_not_weigh_in_the_excess() -> None:
+    """With a floor under every map the saliency label nears the area's; the excess stays."""
+    generator = torch.Generator().manual_seed(0)
+    saliency = torch.rand(6, 12, 16, generator=generator) ** 4
+    mixer = mixing.create("saliencymixplus-excess")
+    draw = mixer.draw(6, 12, 16, generator=generator)
+    images, labels = torch.randn(6, 3, 12, 16), torch.arange(6)
+    lam = mixer(images, labels, saliency=saliency, draw=draw).lam
+    raised = mixer(images, labels, saliency=saliency + 5, draw=draw)
+    torch.testing.assert_close(raised.lam, lam, atol=1e-4, rtol=0)
+    whole = mixing.create("saliencymixplus")(images, labels, saliency=saliency + 5, draw=draw).lam
+    assert (whole - raised.area_lam).abs().max() < 0.01 < (lam - raised.area_lam).abs().max()
+
+
 @every_kind
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 @pytest.mark.parametrize("scale", [0.0, 1.0, 6e4], ids=["constant", "usual", "saturated"])

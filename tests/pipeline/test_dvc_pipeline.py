@@ -9,7 +9,7 @@ from tests.helpers import REPOSITORY
 
 SMALL = {
     "experiments: [clutter]": "experiments: [digits]",
-    "methods: [none, cutmix, saliencymixplus, cutmix-object-mask]": (
+    "methods: [none, cutmix, saliencymixplus, saliencymixplus-excess]": (
         "methods: [none, saliencymixplus]"
     ),
     "seeds: [0, 1, 2]\n\n": "seeds: [0]\n\n",

@@ -21,6 +21,8 @@ from saliencymixplus.mixing.maps import Maps, fraction_inside, scaled_to_peak
 from saliencymixplus.mixing.method import Method
 from saliencymixplus.mixing.options import GradientSaliencyOptions, Need, Scope, number
 
+_BY_MAP = ("saliency", "excess")  # labels that need the maps
+
 
 @dataclass(frozen=True, kw_only=True)
 class SaliencyMixPlusOptions(GradientSaliencyOptions):
@@ -38,8 +40,9 @@ class SaliencyMixPlusOptions(GradientSaliencyOptions):
         position: centre of the box: the ``peak`` of the second image's map; the window that holds
             most saliency (``mass``); a pixel ``sampled`` in proportion to the map; a uniformly
             ``random`` one; or a random pixel of the second image's ``object`` (needs masks).
-        label: λ by the ``saliency`` inside and outside the box, by its ``area``, or by object masks
-            (``mask``, ``mask_pixels``, see ``MixingOptions``).
+        label: λ by the ``saliency`` inside and outside the box; by its ``excess`` over each map's
+            mean, which is all that a map that knows nothing has; by the box's ``area``; or by
+            object masks (``mask``, ``mask_pixels``, see ``MixingOptions``).
 
     Examples:
         >>> from saliencymixplus.mixing import create
@@ -66,7 +69,7 @@ class SaliencyMixPlusOptions(GradientSaliencyOptions):
     box_size: BoxSize = "exact"
     reduction: Reduction = "per_sample"
     position: Literal["peak", "mass", "sampled", "random", "object"] = "peak"
-    label: Literal["saliency", "area", "mask", "mask_pixels"] = "saliency"
+    label: Literal["saliency", "excess", "area", "mask", "mask_pixels"] = "saliency"
 
     @property
     def per_sample(self) -> bool:
@@ -74,7 +77,7 @@ class SaliencyMixPlusOptions(GradientSaliencyOptions):
 
     @property
     def needs(self) -> frozenset[Need]:
-        used = self.position not in ("random", "object") or self.label == "saliency"
+        used = self.position not in ("random", "object") or self.label in _BY_MAP
         return super().needs if used else frozenset()
 
 
@@ -94,10 +97,16 @@ def saliencymixplus(sources: Sources, draw: Draw, options: SaliencyMixPlusOption
     boxes = box_around(centre, sides, height, width, options.box_size)
     mask = box_mask(boxes, height, width)
     lam = None
-    if options.label == "saliency":
+    if options.label in _BY_MAP:
         assert maps is not None
-        lam = label_weight(maps.values, sources.index_b, mask.float())
+        values = above_mean(maps.values) if options.label == "excess" else maps.values
+        lam = label_weight(values, sources.index_b, mask.float())
     return Blend(paste(sources, mask), mask, lam, boxes=boxes, reduction=options.reduction)
+
+
+def above_mean(values: Tensor) -> Tensor:
+    """Maps (N, H, W) minus their means, negative values cut off; a constant map becomes zero."""
+    return (values - values.mean((1, 2), keepdim=True)).clamp_min(0.0)
 
 
 def label_weight(values: Tensor, index_b: Tensor, mask: Tensor) -> Tensor:
@@ -142,6 +151,7 @@ METHOD = Method(
     apply=saliencymixplus,
     recipes={
         "saliencymixplus-published": {"variant": "published"},
+        "saliencymixplus-excess": {"label": "excess"},
         # The ablation: one option at a time as published …
         "plus-half-pairs": {"pairs": "half"},
         "plus-batch-lam0": {"lam0": "batch"},
