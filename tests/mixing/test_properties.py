@@ -140,8 +140,9 @@ def test_permuting_the_batch_permutes_the_result(
     order = torch.randperm(size[0], generator=generator)
     place = order.argsort()
 
-    def moved(value: torch.Tensor | None) -> torch.Tensor | None:
-        return value if value is None or len(value) != size[0] else value[order]
+    def moved(value: Any) -> Any:
+        each = isinstance(value, torch.Tensor) and len(value) == size[0]
+        return value[order] if each else value
 
     numbers = {n: moved(v) for n, v in vars(draw).items() if n != "index_b"}
     permuted = Draw(index_b=place[draw.index_b[order]], **numbers)
