@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from saliencymixplus.datasets.prepared import Meta, arrays_digest
 from saliencymixplus.evaluation.predictions import Predictions, save_predictions
@@ -99,10 +99,23 @@ def _write_arrays(folder: Path, splits: Mapping[str, Arrays], **described: Any) 
     return folder
 
 
-def maps_for(mixer: Mixer, saliency: Tensor) -> dict[str, Tensor]:
+class Pooling(nn.Module):
+    """A network for any images: its feature map is the images on 4 × 4 cells, its logits 10."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer3 = nn.AdaptiveAvgPool2d(4)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.layer3(images).mean(1).flatten(1)[:, :10]
+
+
+def maps_for(mixer: Mixer, saliency: Tensor) -> dict[str, Any]:
     """What a mixer takes besides images and labels: maps (B, H, W), and masks made of them."""
-    found = {}
-    if mixer.needs_saliency or mixer.needs_model or METHODS[mixer.method].maps is not None:
+    found: dict[str, Any] = {}
+    if METHODS[mixer.method].plan is not None:
+        found["model"] = Pooling()
+    elif mixer.needs_saliency or mixer.needs_model or METHODS[mixer.method].maps is not None:
         found["saliency"] = saliency
     if mixer.needs_masks:
         found["masks"] = (saliency > 0.5).long()

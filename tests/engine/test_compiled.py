@@ -53,9 +53,11 @@ def test_a_compiled_step_gives_the_plain_results(
     for index, inputs in enumerate(plain.sources["train"].inputs(rows)):
         for parts in (plain, fast):
             parts.engine.run(inputs, index != 1 and method != "none", epoch=1, index=index)
-    # The network, the batch, the count; with mixing its arithmetic and its loss; the saliency pass.
-    needs = plain.step.mixer.needs
-    kinds = 3 if method == "none" else 6 + ("gradient_saliency" in needs)
+    # The network, the batch, the count; with mixing its arithmetic and its loss; the saliency pass,
+    # or that of a trained part.
+    mixer = plain.step.mixer
+    kinds = 3 if method == "none" else 6
+    kinds += "gradient_saliency" in mixer.needs or mixer.trains_part
     assert len(counts) == kinds, "compiled anew, or not in one piece"
     for ours, theirs in zip(fast.step.state(), plain.step.state(), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)

@@ -55,6 +55,7 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeTensorMode]:
         torch.autograd, "grad", lambda loss, inputs, **kw: [torch.zeros_like(i) for i in inputs]
     )
     monkeypatch.setattr(Tensor, "backward", lambda self: None)
+    monkeypatch.setattr(nn.Module, "to", lambda self, device: self)  # made there already
     with FakeTensorMode() as mode:
         yield mode
 
@@ -99,6 +100,9 @@ class NoOptimizer:
 def step_for(method: str, options: dict[str, Any], augment: str, **more: Any) -> TrainStep:
     mixer, local, metrics = mixing.create(method, **options), network(), EpochMetrics(CUDA)
     source = source_for(mixer, augment, **more)
+    if mixer.trains_part:
+        with CUDA:
+            mixer.attach(local, torch.zeros(2, 3, 12, 12))
     return TrainStep(
         local=local,
         plain=Pieces(local, mixing.input_only(local), mixer, source.assemble, metrics.add),

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from saliencymixplus.mixing import METHODS, Draw, create
 from saliencymixplus.mixing.visible_fraction import truth
+from tests.helpers import Pooling
 
 COUNT, SIZE = 12, 16
 LABELLED = [name for name, m in METHODS.items() if "label" in {f.name for f in fields(m.options)}]
@@ -40,7 +41,8 @@ def batch() -> dict[str, Tensor]:
 
 
 def mix(method: str, batch: dict[str, Tensor], seed: int = 3, **options: Any) -> Any:
-    return create(method, **options)(**batch, generator=torch.Generator().manual_seed(seed))
+    generator = torch.Generator().manual_seed(seed)
+    return create(method, **options)(**batch, model=Pooling(), generator=generator)
 
 
 @pytest.mark.parametrize("label", ["mask", "mask_pixels"])

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from saliencymixplus import mixing
 from saliencymixplus.mixing.draws import Draw
+from tests.helpers import maps_for
 
 METHODS = [name for name in mixing.METHODS if name != "none"]
 
@@ -39,15 +40,9 @@ def batch(count: int = 6) -> tuple[Tensor, Tensor]:
     return torch.rand(count, 3, 8, 8, generator=generator), torch.arange(count) % 5
 
 
-def given(mixer: mixing.Mixer, count: int = 6) -> dict[str, Tensor]:
+def given(mixer: mixing.Mixer, count: int = 6) -> dict[str, Any]:
     """Maps and masks where the mixer needs them."""
-    generator = torch.Generator().manual_seed(2)
-    found: dict[str, Tensor] = {}
-    if mixer.needs_model or mixer.needs_saliency:
-        found["saliency"] = torch.rand(count, 8, 8, generator=generator)
-    if mixer.needs_masks:
-        found["masks"] = torch.randint(0, 2, (count, 8, 8), generator=generator)
-    return found
+    return maps_for(mixer, torch.rand(count, 8, 8, generator=torch.Generator().manual_seed(2)))
 
 
 def seeded(mixer: mixing.Mixer, *arguments: Any, **more: Any) -> mixing.MixedBatch:

@@ -8,6 +8,7 @@ import torch
 
 from saliencymixplus.mixing import METHODS, MixedBatch, create
 from saliencymixplus.mixing.visible_fraction import truth
+from tests.helpers import maps_for
 
 
 def pasted(boxes, size, index_b, weight=1.0, source_boxes=None):
@@ -121,16 +122,13 @@ def weight_of(mixed, weights, i, row, column):
 @pytest.mark.parametrize("method", [name for name in METHODS if name != "none"])
 def test_every_method_against_a_loop_over_pixels(method):
     size, count = 10, 9
-    generator = np.random.default_rng(1)
-    masks = torch.from_numpy(generator.integers(0, 3, (count, size, size)).astype(np.uint8))
+    drawn = np.random.default_rng(1).integers(0, 3, (count, size, size))
+    masks = torch.from_numpy(drawn.astype(np.uint8))
     images = torch.rand(count, 3, size, size, generator=torch.Generator().manual_seed(0))
-    mixed = create(method)(
-        images,
-        torch.arange(count) % 3,
-        generator=torch.Generator().manual_seed(3),
-        saliency=torch.rand(count, size, size),
-        masks=masks,
-    )
+    mixer = create(method)
+    needed = maps_for(mixer, torch.rand(count, size, size)) | {"masks": masks}
+    generator = torch.Generator().manual_seed(3)
+    mixed = mixer(images, torch.arange(count) % 3, generator=generator, **needed)
     seen = truth(mixed, masks)
     weights = mixed.mask[:, 0].tolist()
     for i in range(len(mixed.images)):

@@ -2,12 +2,15 @@
 
 import torch
 
-from saliencymixplus.mixing import automix
+from saliencymixplus.mixing.batch import Sources, blend
+from saliencymixplus.mixing.draws import Draw
+from saliencymixplus.mixing.maps import enlarged
+from saliencymixplus.mixing.methods import automix
 from tests.peers.common import Case, close, tensor
 
 
 def check(case: Case) -> None:
-    images, features = tensor(case, "images"), tensor(case, "features")
+    images, features, labels = (tensor(case, name) for name in ("images", "features", "labels"))
     block = automix.MixBlock(features.shape[1])
     layers = {"query": block.query, "value": block.value}
     for name, layer in layers.items():
@@ -15,7 +18,7 @@ def check(case: Case) -> None:
         layer.bias.data = tensor(case, f"{name}_bias")
     perm = tensor(case, "perm_mixer")
     mask = block(features, features[perm])
-    mixed = automix.mixed_by(images, images[perm], mask)
+    mixed = blend(images, images[perm], enlarged(mask, *images.shape[2:])[:, None])
     close(mixed, case["mixed_mixer"], "mixed_mixer")
     loss = automix.mask_loss(mask, float(case["lam_mixer"]))
     close(loss, case["mask_loss"], "mask_loss")
@@ -27,9 +30,12 @@ def check(case: Case) -> None:
         scale = float(abs(case[f"grad.{name}_weight"]).max()) + 1e-3
         close(weight[:, :, 0, 0], case[f"grad.{name}_weight"], f"{name}_weight", atol=1e-5 * scale)
         close(layer.bias.grad, case[f"grad.{name}_bias"], f"{name}_bias", atol=1e-5 * scale)
-    perm, lam = tensor(case, "perm_network"), float(case["lam_network"])
+    perm, lam = tensor(case, "perm_network"), tensor(case, "lam_network")
     with torch.no_grad():
         mask = block(features, features[perm])
-        close(mask, case["mask_b_small"], "mask_b_small")
-        mask = automix.near_the_ends(mask, lam)
-        close(automix.mixed_by(images, images[perm], mask), case["mixed_network"], "mixed_network")
+    close(mask, case["mask_b_small"], "mask_b_small")
+    draw = Draw(perm, lam0=lam.reshape(1))
+    sources = Sources(images, images[perm], perm, labels, plan=mask)
+    found = automix.automix(sources, draw, automix.AutoMixOptions())
+    close(found.images, case["mixed_network"], "mixed_network")
+    close(found.lam, lam.reshape(1), "lam")

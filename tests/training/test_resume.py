@@ -29,7 +29,7 @@ from saliencymixplus.training.trainer import train
 from tests.helpers import Recorder, run_settings, same_weights, timeless, write_prepared
 from tests.train_apart import stop_at
 
-METHODS = ["none", "cutmix", "saliencymix", "saliencymixplus", "switch"]
+METHODS = ["none", "cutmix", "saliencymix", "saliencymixplus", "automix", "switch"]
 OPTIONS = {"switch": {"members": {"cutmix": 0.5, "saliencymix": 0.25, "mixup": 0.25}}}
 
 

@@ -72,7 +72,8 @@ def assemble(
                 f"masks: {missing} of {len(train)} training images have no object: their labels "
                 "are area fractions, their boxes fall anywhere"
             )
-    ema = EMA(local, recipe.weight_average) if recipe.weight_average else None
+    decay = recipe.weight_average or mixer.options.average_decay
+    ema = EMA(local, decay) if decay else None
     salient = local
     if ema and "average" in _saliency_weights(mixer):
         salient = ema.model
@@ -108,7 +109,15 @@ def assemble(
     # On the CPU evaluation is in full precision, as the saved weights give it; on a GPU that would
     # take a large part of an epoch's time.
     exact = nullcontext if device.type == "cpu" else autocast
-    return Assembly(sources, step, engine, autocast, exact, larger * recipe.batch_size)
+    return Assembly(
+        sources=sources,
+        step=step,
+        engine=engine,
+        autocast=autocast,
+        eval_autocast=exact,
+        eval_batch_size=larger * recipe.batch_size,
+        evaluated=ema.model if ema and recipe.weight_average else local,
+    )
 
 
 def initial_model(
@@ -129,6 +138,9 @@ def initial_model(
     if chosen.weights is not None:
         loaded = start_from(model, chosen.name, chosen.weights, classes)
         say(f"weights of {chosen.weights}: {loaded}")
+    mixer = mixing.create(run.mix.method, **run.mix.options)
+    if mixer.trains_part:
+        mixer.attach(model, torch.zeros(2, 3, *size), seed_of(run.seed, "mixing part"))
     return model.train()
 
 
@@ -185,7 +197,7 @@ def _check(run: RunSettings, meta: Meta, mixer: mixing.Mixer, processes: Process
             "without `label: mask`, `label: mask_pixels` and `position: object`"
         )
     if "average" in _saliency_weights(mixer):
-        if not recipe.weight_average:
+        if not (recipe.weight_average or mixer.options.average_decay):
             raise UserError(
                 "saliency_weights: average needs training.weight_average, such as 0.999"
             )
@@ -194,6 +206,8 @@ def _check(run: RunSettings, meta: Meta, mixer: mixing.Mixer, processes: Process
                 f"{run.mix.name}: saliency_weights must be the same for all members of a switch "
                 "that take the network's saliency"
             )
+    if mixer.trains_part and processes.world > 1:
+        raise UserError(f"{run.mix.name} trains a module of its own: it runs in one process only")
 
 
 def _saliency_weights(mixer: mixing.Mixer) -> set[str]:

@@ -31,11 +31,7 @@ class Assembly:
     autocast: Callable[[], AbstractContextManager[object]]
     eval_autocast: Callable[[], AbstractContextManager[object]]
     eval_batch_size: int
-
-    @property
-    def evaluated(self) -> nn.Module:
-        """The network that is evaluated and kept: the moving average, if there is one."""
-        return self.step.ema.model if self.step.ema else self.step.local
+    evaluated: nn.Module  # and kept: the network, or with `weight_average` its moving average
 
 
 @dataclass

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 import saliencymixplus
 from saliencymixplus.engine.context import TrainingContext, TrainingState, state_of
@@ -16,8 +17,8 @@ from saliencymixplus.errors import UserError
 
 def pack(context: TrainingContext) -> dict[str, Any]:
     """The content of a checkpoint: tensors on the CPU, numbers and text."""
-    state, step = context.state, context.parts.step
-    evaluated = state_of(context.parts.evaluated)
+    state, parts, step = context.state, context.parts, context.parts.step
+    evaluated = state_of(parts.evaluated)
     # The best weights are often the latest: torch.save then writes them once.
     weights = {
         str(epoch): evaluated if epoch == state.epoch and state.step == 0 else tensors
@@ -37,10 +38,18 @@ def pack(context: TrainingContext) -> dict[str, Any]:
         "history": [asdict(row) for row in state.history],
         "best": state.best,
         "weights": weights,
-        "model": state_of(step.local) if step.ema else evaluated,
-        "ema": evaluated if step.ema else None,
+        "model": evaluated if parts.evaluated is step.local else state_of(step.local),
+        "ema": _average(context, evaluated),
         "optimizer": named_state(step.local, step.optimizer),
     }
+
+
+def _average(context: TrainingContext, evaluated: dict[str, Tensor]) -> dict[str, Tensor] | None:
+    """The moving average; the very tensors of ``evaluated`` if it is that network."""
+    parts, ema = context.parts, context.parts.step.ema
+    if ema is None:
+        return None
+    return evaluated if parts.evaluated is ema.model else state_of(ema.model)
 
 
 def unpack(content: dict[str, Any], context: TrainingContext, folder: Path) -> None:

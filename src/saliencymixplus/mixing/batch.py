@@ -16,7 +16,7 @@ Reduction = Literal["per_sample", "batch_mean"]
 
 @dataclass(frozen=True)
 class Batch:
-    """The batch of B images as the caller gave it, for the hooks ``maps`` and ``pair``."""
+    """The batch of B images as the caller gave it, for the hooks that look at it whole."""
 
     images: Tensor  # (B, C, H, W)
     labels: Tensor  # (B,) integers or (B, K) float
@@ -34,6 +34,7 @@ class Sources:
     labels: Tensor  # (B,) integers or (B, K) float
     saliency: Tensor | None = None  # (B, H, W), smoothed where the options say so
     masks: Tensor | None = None  # (B, H, W) integers: 0 background, 1 object, 2 unknown
+    plan: Any = None  # what the method's hook ``plan`` returned
 
     @property
     def height(self) -> int:

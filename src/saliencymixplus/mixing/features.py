@@ -1,4 +1,4 @@
-"""The last feature map of any convolutional network."""
+"""Feature maps of a network: that of a named layer, or the last one."""
 
 from typing import Any
 
@@ -37,3 +37,30 @@ def last_feature_map(model: nn.Module, images: Tensor) -> Tensor:
             "pass saliency="
         )
     return found[0]
+
+
+def feature_map(model: nn.Module, images: Tensor, layer: str) -> Tensor:
+    """The output (B, C, h, w) of the module called ``layer``, in evaluation mode.
+
+    One forward pass without gradients; nothing stays behind.
+
+    Raises:
+        NetworkError: the network has no such module, or it returns no feature map.
+    """
+    network = getattr(model, "_orig_mod", model)  # hooks are not seen inside torch.compile
+    try:
+        watched = network.get_submodule(layer)
+    except AttributeError:
+        known = ", ".join(name for name, _ in network.named_children())
+        raise NetworkError(f"layer: the network has no {layer!r}; it has {known}") from None
+    found: list[Any] = []
+    hook = watched.register_forward_hook(lambda module, args, output: found.append(output))
+    try:
+        with torch.no_grad(), pass_mode(network, "eval", "untouched"):
+            network(images)
+    finally:
+        hook.remove()
+    if not found or not isinstance(found[-1], Tensor) or found[-1].ndim != 4:
+        raise NetworkError(f"layer: {layer} returns no feature map (B, C, h, w)")
+    features: Tensor = found[-1]
+    return features

@@ -56,3 +56,10 @@ def fraction_inside(values: Tensor, mask: Tensor) -> Tensor:
     """
     inside = (values * mask[:, 0]).sum((1, 2))
     return (inside / values.sum((1, 2))).clamp(0.0, 1.0)
+
+
+def enlarged(cells: Tensor, height: int, width: int) -> Tensor:
+    """Cells (M, n, n) repeated to (M, H, W)."""
+    rows = torch.arange(height, device=cells.device) * cells.shape[1] // height
+    columns = torch.arange(width, device=cells.device) * cells.shape[2] // width
+    return cells[:, rows][:, :, columns]

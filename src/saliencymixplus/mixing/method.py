@@ -29,6 +29,12 @@ class Method:
     maps: Callable[[Batch, Any], Tensor] | None = None
     # Partners (M,) int64 in place of the drawn ones; None keeps those.
     pair: Callable[[Batch, Tensor | None, Any], Tensor | None] | None = None
+    # A module that is trained along with the network: (network, images (B, C, H, W), options).
+    part: Callable[[nn.Module, Tensor, Any], nn.Module] | None = None
+    # Its loss, a scalar. The batch's model is the one that looks at the images.
+    part_loss: Callable[[Batch, Draw, Any, nn.Module], Tensor] | None = None
+    # ``Sources.plan``: what takes the network or the trained part, outside torch.compile.
+    plan: Callable[[Batch, Draw, Any, nn.Module], Any] | None = None
     # (options, H, W) → shape of the standard normal numbers drawn per sample.
     noise: Callable[[Any, int, int], tuple[int, ...]] | None = None
     # The mixed forward pass where it is more than model(mixed.images): it may mix activations or

@@ -20,6 +20,8 @@ from saliencymixplus.mixing.registry import settle
 from saliencymixplus.mixing.saliency import gradient_saliency, smooth
 from saliencymixplus.mixing.visible_fraction import label_weight
 
+PART = "mixing_part"  # of a network: the module that a method trains along with it
+
 
 class Mixer:
     """One mixing method with all its options fixed. Holds no state.
@@ -67,6 +69,49 @@ class Mixer:
     def needs_masks(self) -> bool:
         """Whether it takes object masks: pass ``masks``."""
         return "masks" in self.needs
+
+    @property
+    def trains_part(self) -> bool:
+        """Whether the method trains a module of its own along with the network."""
+        return self._method.part is not None
+
+    def attach(self, model: nn.Module, images: Tensor, seed: int = 0) -> None:
+        """Give ``model``, which sees ``images`` (B, C, H, W), the module that it is trained with.
+
+        It becomes the network's submodule ``mixing_part``, so that optimizer, moving average and
+        checkpoint have it as well: call this first. Its initial weights depend on ``seed`` alone.
+
+        Raises:
+            NetworkError: the method does not fit the network.
+        """
+        model.add_module(PART, self._new_part(model, images, seed))
+
+    def _new_part(self, model: nn.Module, images: Tensor, seed: int = 0) -> nn.Module:
+        assert self._method.part is not None
+        with torch.random.fork_rng(devices=[]), torch.enable_grad():
+            torch.default_generator.manual_seed(seed)
+            return self._method.part(model, images, self.options)
+
+    def part_loss(
+        self, model: nn.Module, network: nn.Module, images: Tensor, labels: Tensor, draw: Draw
+    ) -> Tensor:
+        """The loss of the part that ``model`` is trained with, a scalar.
+
+        Args:
+            network: looks at the images; its weights get no gradient if they ask for none.
+
+        Raises:
+            ValueError: ``model`` has no such part.
+        """
+        part = getattr(model, PART, None)
+        if part is None:
+            raise ValueError(
+                f"{self.method} trains a module along with the network: call mixer.attach(model, "
+                "images) before you make the optimizer"
+            )
+        assert self._method.part_loss is not None
+        batch = Batch(images, labels, network)
+        return self._method.part_loss(batch, draw, self.options, part)
 
     def compiled(self, **how: Any) -> "Mixer":
         """The same mixer, whose arithmetic goes through ``torch.compile(…, **how)``.
@@ -190,8 +235,15 @@ class Mixer:
             if method.pair is not None:
                 partners = method.pair(batch, saliency, options)
                 draw = draw if partners is None else replace(draw, index_b=partners)
+            plan = None
+            if method.plan is not None:
+                assert model is not None
+                part = getattr(getattr(model, "_orig_mod", model), PART, None)
+                if part is None:  # as it is before training
+                    part = self._new_part(model, images)
+                plan = method.plan(batch, draw, options, part)
             with torch.set_grad_enabled(flows):
-                found = self._mix(method, options, images, labels, saliency, masks, draw)
+                found = self._mix(method, options, images, labels, saliency, masks, draw, plan)
         if saliency is not None and saliency.shape[1:] != (height, width):
             saliency = F.interpolate(saliency[:, None].float(), (height, width))[:, 0]
         return MixedBatch(
@@ -233,6 +285,11 @@ class Mixer:
         check_map("masks", masks, images)
         if self.needs_masks and masks is None:
             raise ValueError(f"{self.method} takes object masks: pass masks=")
+        if self._method.plan is not None:
+            if model is None:
+                raise ValueError(f"{self.method} asks the network where to mix: pass model=")
+            if not images.is_floating_point():
+                raise ValueError(f"{self.method} asks the network: give floats, not {images.dtype}")
         if saliency is not None:
             return
         if self.needs_model and not images.is_floating_point():
@@ -256,12 +313,13 @@ def _mix(
     saliency: Tensor | None,
     masks: Tensor | None,
     draw: Draw,
+    plan: Any,
 ) -> dict[str, Any]:
     """The fields of the mixed batch; nothing in it waits for the device."""
     assert method.apply is not None
     height, width = images.shape[2:]
     b = select(images, draw.index_b)
-    sources = Sources(images[: draw.size], b, draw.index_b, labels, saliency, masks)
+    sources = Sources(images[: draw.size], b, draw.index_b, labels, saliency, masks, plan)
     blend = method.apply(sources, draw, options)
     mask = blend.mask.float()
     area_lam = 1.0 - mask.mean((1, 2, 3))

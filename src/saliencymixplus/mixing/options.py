@@ -137,6 +137,16 @@ class Options:
         return 1.0
 
     @property
+    def average_decay(self) -> float | None:
+        """Decay of a moving average of the method's own, where the training keeps none."""
+        return None
+
+    @property
+    def part_passes(self) -> float:
+        """Forward-backward passes that the loss of a trained part takes."""
+        return 0.0
+
+    @property
     def saliency_every(self) -> int:
         """One saliency pass in this many mixed steps."""
         return 1

@@ -45,7 +45,9 @@ that are zero or not finite: steps without a saliency pass hand zeros.
 
 **Hooks**, all optional (``Method`` gives their signatures): ``maps`` computes the method's own
 saliency, ``pair`` chooses partners, ``noise`` asks for normal numbers, ``forward`` replaces
-``model(mixed.images)``, with ``Blend.aux`` to hand tensors to it. ``recipes`` names presets.
+``model(mixed.images)``, with ``Blend.aux`` to hand tensors to it. ``recipes`` names presets. A
+method that trains a module of its own (AutoMix) makes it in ``part``, asks it in ``plan``, whose
+result is ``Sources.plan``, and gives its loss in ``part_loss``.
 
 A method may import from another one's file or from a shared helper, ``methods/_NAME.py``: what a
 file imports from ``methods/`` counts as part of the method when a run is resumed.

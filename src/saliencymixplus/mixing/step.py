@@ -99,6 +99,9 @@ def backward(
     )
     # Methods with their own maps of the network take them while mixing.
     network = saliency_model if saliency_model is not None else local
+    if draw is None and mixer.trains_part:
+        height, width = images.shape[2:]
+        draw = mixer.draw(len(images), height, width, generator=generator, device=images.device)
     mixed = mixer(
         images,
         labels,
@@ -113,7 +116,13 @@ def backward(
         output, mixed = mixer.forward(model, mixed)
     logits = logits_of(output)
     loss = mixer.loss(mixed, logits, criterion)
-    loss.backward()
+    if mixer.trains_part:
+        assert draw is not None
+        with context():
+            part_loss = mixer.part_loss(local, network, images, labels, draw)
+        (loss + part_loss).backward()
+    else:
+        loss.backward()
     return Step(loss.detach(), logits.detach(), mixed)
 
 
@@ -188,7 +197,8 @@ def passes(
         saliency = 1 / 3  # a forward pass
     elif mixer.needs_model and use_saliency and not one_pass(mixer, criterion):
         saliency = options.saliency_fraction * options.saliency_resolution**2
-    return (0.5 if options.pairs == "half" else 1.0) + clean + saliency
+    mixed = 0.5 if options.pairs == "half" else 1.0
+    return mixed + clean + saliency + options.part_passes
 
 
 def _accumulate(

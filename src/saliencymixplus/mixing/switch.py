@@ -89,6 +89,10 @@ class Switch(Mixer):
     def probabilities(self) -> tuple[float, ...]:
         return self._probabilities
 
+    @property
+    def trains_part(self) -> bool:
+        return False  # such a method cannot be a member
+
     def _compile(self, how: dict[str, Any]) -> None:
         self._members = tuple(mixer.compiled(**how) for mixer in self._members)
 
@@ -171,6 +175,9 @@ def _member(name: str, options: dict[str, Any]) -> Mixer:
     if str(method).lower() == SWITCH:
         raise ValueError(f"{name}: a switch cannot be a member of a switch: name its members")
     try:
-        return Mixer(method, **options)
+        mixer = Mixer(method, **options)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
+    if mixer.trains_part:
+        raise ValueError(f"{name} trains a module of its own: it cannot be a member of a switch")
+    return mixer

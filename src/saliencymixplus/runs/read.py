@@ -5,8 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from torch import nn
 
+from saliencymixplus import mixing
 from saliencymixplus.epoch_row import EpochRow
 from saliencymixplus.errors import UserError, nearest, one_line
 from saliencymixplus.models import create_model
@@ -60,6 +62,9 @@ class Run:
         settings = self.settings.model
         classes = len(self.data.classes)
         model = create_model(settings.name, classes, self.input_size, settings.stem)
+        mixer = mixing.create(self.settings.mix.method, **self.settings.mix.options)
+        if mixer.trains_part:
+            mixer.attach(model, torch.zeros(2, 3, *self.input_size))
         path = self.path / "weights" / f"{which}.safetensors"
         try:
             model.load_state_dict(load_file(path))

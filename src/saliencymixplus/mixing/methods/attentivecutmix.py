@@ -26,8 +26,9 @@ from torch import Tensor
 from saliencymixplus.mixing.batch import Batch, Blend, Sources, paste
 from saliencymixplus.mixing.draws import Draw
 from saliencymixplus.mixing.features import last_feature_map
+from saliencymixplus.mixing.maps import enlarged
 from saliencymixplus.mixing.method import Method
-from saliencymixplus.mixing.methods.attentivemix import most_attentive, spread
+from saliencymixplus.mixing.methods.attentivemix import most_attentive
 from saliencymixplus.mixing.options import Label, MixingOptions, Need, number
 
 _CELLS = 49  # of the paper's feature map
@@ -87,12 +88,12 @@ def attentivecutmix(sources: Sources, draw: Draw, options: AttentiveCutMixOption
     cells = maps[0].numel()
     count = max(1, round(options.top_k * cells / _CELLS))
     chosen = most_attentive(maps, torch.full_like(sources.index_b[:1], count))
-    mask = ~spread(chosen, sources.height, sources.width)
+    mask = ~enlarged(chosen, sources.height, sources.width)[:, None]
     if not options.side:
         return Blend(paste(sources, mask), mask)
     size, large = (sources.height, sources.width), (options.side, options.side)
     a, b = bicubic(sources.a, large), bicubic(sources.b, large)
-    mixed = bicubic(torch.where(spread(chosen, *large), a, b), size)
+    mixed = bicubic(torch.where(enlarged(chosen, *large)[:, None], a, b), size)
     lam = torch.full_like(mask[:, 0, 0, 0], count / cells, dtype=torch.float32)
     return Blend(mixed, mask, lam)
 

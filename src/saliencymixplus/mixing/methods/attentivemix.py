@@ -21,6 +21,7 @@ from torch import Tensor
 from saliencymixplus.mixing.batch import Batch, Blend, Sources, paste
 from saliencymixplus.mixing.draws import Draw
 from saliencymixplus.mixing.features import last_feature_map
+from saliencymixplus.mixing.maps import enlarged
 from saliencymixplus.mixing.method import Method
 from saliencymixplus.mixing.options import Label, MixingOptions, Need, Scope, number
 
@@ -87,7 +88,7 @@ def attentivemix(sources: Sources, draw: Draw, options: AttentiveMixOptions) -> 
     else:
         count = (cells * draw.lam0).floor()
     chosen = most_attentive(maps, count.clamp(1, cells).long())
-    mask = ~spread(chosen, sources.height, sources.width)
+    mask = ~enlarged(chosen, sources.height, sources.width)[:, None]
     own = 1.0 - mask.float().mean((1, 2, 3))
     return Blend(paste(sources, mask), mask, own[:1] if options.area == "first" else own)
 
@@ -98,13 +99,6 @@ def most_attentive(maps: Tensor, count: Tensor) -> Tensor:
     place = torch.arange(order.shape[1], device=maps.device).expand_as(order)
     rank = torch.empty_like(order).scatter_(1, order, place)
     return (rank < count[:, None]).view_as(maps)
-
-
-def spread(cells: Tensor, height: int, width: int) -> Tensor:
-    """Cells (N, g, h) as pixels (N, 1, H, W): pixel y belongs to cell ⌊y·g/H⌋."""
-    rows = torch.arange(height, device=cells.device) * cells.shape[1] // height
-    columns = torch.arange(width, device=cells.device) * cells.shape[2] // width
-    return cells[:, rows][:, :, columns][:, None]
 
 
 METHOD = Method(

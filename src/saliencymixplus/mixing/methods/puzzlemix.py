@@ -24,7 +24,7 @@ from torch import Tensor
 from saliencymixplus.mixing import graph_cut
 from saliencymixplus.mixing.batch import Blend, Sources, blend
 from saliencymixplus.mixing.draws import Draw
-from saliencymixplus.mixing.maps import scaled_to_peak
+from saliencymixplus.mixing.maps import enlarged, scaled_to_peak
 from saliencymixplus.mixing.method import Method
 from saliencymixplus.mixing.options import GradientSaliencyOptions, Scope, number
 from saliencymixplus.mixing.saliency import root_mean_square
@@ -238,13 +238,6 @@ def moved(images: Tensor, source: Tensor) -> Tensor:
     tiles = tiles.gather(1, index) * (source >= 0)[:, :, None, None, None]
     tiles = tiles.unflatten(1, (side, side)).permute(0, 3, 1, 4, 2, 5)
     return tiles.reshape(images.shape)
-
-
-def enlarged(cells: Tensor, height: int, width: int) -> Tensor:
-    """Cells (M, n, n) repeated to (M, H, W)."""
-    rows = torch.arange(height, device=cells.device) * cells.shape[1] // height
-    columns = torch.arange(width, device=cells.device) * cells.shape[2] // width
-    return cells[:, rows][:, :, columns]
 
 
 METHOD = Method(
