@@ -169,6 +169,7 @@ def test_it_pickles_compiles_and_collates() -> None:
             {"cutmix": 0.5, "both": {"probability": 0.5, "method": "switch"}},
             "both: a switch cannot be a member",
         ),
+        ({"cutmix": 0.5, "automix": 0.5}, "automix trains a module of its own"),
     ],
 )
 def test_what_is_wrong_with_it_is_said(members: Any, message: str) -> None:
