@@ -21,8 +21,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from saliencymixplus.mixing.batch import Batch, Blend, Sources, blend, cross_entropy
+from saliencymixplus.mixing.batch import Batch, Blend, Sources, blend
 from saliencymixplus.mixing.checks import logits_of
+from saliencymixplus.mixing.criterion import cross_entropy
 from saliencymixplus.mixing.draws import Draw
 from saliencymixplus.mixing.features import feature_map
 from saliencymixplus.mixing.maps import enlarged
