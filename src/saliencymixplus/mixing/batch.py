@@ -94,16 +94,16 @@ class MixedBatch:
         """(M,) float32: the first label's part of both weights; λ where they sum to 1."""
         return self.lam if self.lam_b is None else self.lam / (self.lam + self.lam_b)
 
-    def losses(self, logits: Any, criterion: Criterion = CROSS_ENTROPY) -> Tensor:
+    def losses(self, logits: Any, criterion: Criterion | None = None) -> Tensor:
         """λᵢ·L(zᵢ, aᵢ) + (1 − λᵢ)·L(zᵢ, bᵢ) for logits (M, K), unreduced: (M,).
 
         ``lam_b``, where there is one, takes the place of 1 − λ. L is the cross-entropy unless
         ``criterion`` says otherwise.
         """
         self._warn()
-        return self._losses(logits, criterion)
+        return self._losses(logits, criterion or CROSS_ENTROPY)
 
-    def loss(self, logits: Any, criterion: Criterion = CROSS_ENTROPY) -> Tensor:
+    def loss(self, logits: Any, criterion: Criterion | None = None) -> Tensor:
         """The mean loss of the batch, a scalar.
 
         With ``reduction="batch_mean"`` the losses of both labels are averaged before λ weighs
@@ -111,8 +111,8 @@ class MixedBatch:
         """
         self._warn()
         if self.reduction == "per_sample":
-            return self._losses(logits, criterion).mean()
-        first, second = self._both_losses(logits, criterion)
+            return self._losses(logits, criterion or CROSS_ENTROPY).mean()
+        first, second = self._both_losses(logits, criterion or CROSS_ENTROPY)
         return (self.lam * first.mean() + self.weight_b * second.mean()).mean()
 
     def soft_labels(self, num_classes: int) -> Tensor:
