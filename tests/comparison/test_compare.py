@@ -1,5 +1,6 @@
 """Comparisons of run folders whose right answer is known."""
 
+import csv
 import json
 from dataclasses import replace
 
@@ -10,9 +11,9 @@ from PIL import Image
 from saliencymixplus.comparison.compare import compare
 from saliencymixplus.comparison.plots import frontier
 from saliencymixplus.comparison.published import Published
-from saliencymixplus.comparison.result import Comparison
+from saliencymixplus.comparison.result import Comparison, load_comparison
 from saliencymixplus.comparison.statistics import paired_bootstrap
-from saliencymixplus.comparison.text import markdown, print_tables
+from saliencymixplus.comparison.text import markdown, notes, print_tables
 from saliencymixplus.errors import UserError
 from tests.helpers import write_run
 
@@ -224,3 +225,47 @@ def test_a_model_name_from_a_strangers_settings_leaves_no_file_elsewhere(tmp_pat
     assert len(metrics) == 3
     assert "none (timm_resnet18).json" in metrics
     assert not [path for path in tmp_path.rglob("*escaped*") if path.parent != out / "metrics"]
+
+
+def with_errors(folder, errors):
+    """Give a run the errors on test ``errors``, one for each epoch."""
+    path = folder / "history.csv"
+    lines = path.read_text().splitlines()
+    place = lines[0].split(",").index("test_top1_error")
+    for i, error in enumerate(errors, 1):
+        fields = lines[i].split(",")
+        fields[place] = str(error)
+        lines[i] = ",".join(fields)
+    path.write_text("\n".join(lines) + "\n")
+
+
+def test_the_median_of_the_last_ten_epochs(tmp_path, monkeypatch):
+    last = [20, 31, 22, 23, 24, 25, 26, 27, 28, 19]  # its median: (24 + 25) / 2
+    for seed, shift in ((0, 0), (1, 3)):
+        folder = write_run(tmp_path, wrong(*range(10)), mix="mixup", seed=seed, epochs=12)
+        with_errors(folder, [1, 1, *(error + shift for error in last)])
+    figure = Published(25.0, None, exact=True, median=True, source="a zoo", differences="the crop")
+    monkeypatch.setattr("saliencymixplus.comparison.compare.published", lambda run: figure)
+    comparison = compare([tmp_path / "runs"], tmp_path / "out")
+    (row,) = comparison.tables[0].rows
+    assert (row.median.mean, row.median.n) == (26.0, 2)
+    text = (tmp_path / "out" / "comparison.md").read_text()
+    assert "Median of last 10 epochs | Published |" in text
+    assert "26.00 ± 2.12 | 25.00 |" in text
+    (note,) = notes(comparison.tables[0])
+    assert note.startswith("Published by a zoo, the median top-1 error of the last ten epochs")
+    assert note.endswith("a tolerance of 1: mixup +1.00 (within). Not the same: the crop.")
+    assert "26.00" in (tmp_path / "out" / "comparison.tex").read_text()
+    with (tmp_path / "out" / "comparison.csv").open(newline="") as file:
+        cells = {line["weights"]: line for line in csv.DictReader(file)}
+    assert cells["last"]["median of last 10 epochs mean"] == "26"
+    assert cells["best_test"]["median of last 10 epochs mean"] == ""
+    metrics = json.loads((tmp_path / "out" / "metrics" / "mixup.json").read_text())
+    assert metrics["median_of_last_10_top1_error"] == 26.0
+    assert load_comparison(tmp_path / "out" / "comparison.json") == comparison
+
+
+def test_fewer_than_ten_epochs_have_no_median(runs, tmp_path):
+    (table,) = compare([runs], tmp_path / "out").tables
+    assert [row.median for row in table.rows] == [None, None]
+    assert "Median" not in (tmp_path / "out" / "comparison.md").read_text()

@@ -69,10 +69,11 @@ def test_resized_crop_as_torchvision(box: tuple[int, int, int, int], flip: bool)
     )
 
 
-def test_resized_crop_boxes_are_distributed_as_torchvisions() -> None:
+@pytest.mark.parametrize("scale", [SCALE, 0.5])
+def test_resized_crop_boxes_are_distributed_as_torchvisions(scale: float) -> None:
     from torchvision.transforms import RandomResizedCrop
 
-    how = Augmentation("resized-crop-flip", (50, 64), (32, 32))
+    how = Augmentation("resized-crop-flip", (50, 64), (32, 32), scale=scale)
     boxes = how.draw(4000, torch.Generator().manual_seed(0), CPU).boxes
     assert (boxes.top >= 0).all()
     assert (boxes.left >= 0).all()
@@ -80,7 +81,9 @@ def test_resized_crop_boxes_are_distributed_as_torchvisions() -> None:
     assert (boxes.left + boxes.width <= 64).all()
     image = torch.zeros(3, 50, 64)
     torch.manual_seed(0)
-    theirs = np.array([RandomResizedCrop.get_params(image, SCALE, RATIO) for _ in range(4000)])
+    theirs = np.array(
+        [RandomResizedCrop.get_params(image, (scale, 1.0), RATIO) for _ in range(4000)]
+    )
     for ours, column in zip(
         (boxes.top, boxes.left, boxes.height, boxes.width), theirs.T, strict=True
     ):

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import median
 
 from saliencymixplus.comparison.load import RunResult, load_results
 from saliencymixplus.comparison.published import published
@@ -15,6 +16,7 @@ from saliencymixplus.comparison.result import (
     label_of,
 )
 from saliencymixplus.comparison.statistics import ErrorDifference, over_seeds, paired_bootstrap
+from saliencymixplus.epoch_row import EpochRow
 from saliencymixplus.errors import UserError, nearest
 from saliencymixplus.files import write_json, write_text
 from saliencymixplus.folders import whole_directory
@@ -133,6 +135,7 @@ def _row(
         if reference and all(which in run.predictions.ranks for run in reference):
             difference = _difference(name, which, runs, reference, resamples, notes)
         errors[which] = Errors(over_seeds(top1), over_seeds(top5), difference, top1)
+    medians = [m for run in runs if (m := median_of_last(run.run.history)) is not None]
     keys = [key for key in runs[0].metrics if all(key in run.metrics for run in runs)]
     return ResultRow(
         name=name,
@@ -144,7 +147,15 @@ def _row(
         metrics={key: over_seeds([run.metrics[key] for run in runs]) for key in keys},
         published=published(runs[0].settings),
         runs=[run.run.path.as_posix() for run in runs],
+        median=over_seeds(medians) if len(medians) == len(runs) else None,
     )
+
+
+def median_of_last(history: Sequence[EpochRow], epochs: int = 10) -> float | None:
+    """The median top-1 error on test of the last ``epochs``; None if there are not so many."""
+    errors = [row.test_top1_error for row in history[-epochs:]]
+    known = [error for error in errors if error is not None]
+    return median(known) if len(known) == epochs else None
 
 
 def _difference(

@@ -1,4 +1,6 @@
-"""The published errors, and whether a run has the settings they were obtained with.
+"""Published errors, and whether a run has the settings they were obtained with.
+
+Those of this method are in this file, those of its peers in ``peers``.
 
 "Noise-Minimized Image Mixing Method with Saliency Map in Data Augmentation": top-1 and top-5 error
 in percent on the test set, at the epoch that is best on the test set; one run each, as far as is
@@ -9,8 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from saliencymixplus.comparison.peers import BENCHMARKS, Benchmark
 from saliencymixplus.settings import RunSettings
-from saliencymixplus.settings.schema import TrainingSettings
+from saliencymixplus.settings.schema import Section, TrainingSettings
 
 CIFAR100, PET = "cifar100", "oxford_pet"
 METHODS = ("none", "cutmix", "saliencymix", "saliencymixplus")
@@ -29,7 +32,7 @@ _TRAINING: dict[str, dict[str, Any]] = {
     CIFAR100: {"epochs": 200, "batch_size": 128, "augment": "flip"},
     PET: {"epochs": 300, "batch_size": 64, "augment": "resized-crop-flip", "crop_size": 224},
 }
-_INDIFFERENT = {"precision", "sample_epochs", "weights_epochs", "crop_padding"}
+_INDIFFERENT = {"precision", "sample_epochs", "weights_epochs"}
 _OF_MIXING = {"mix_prob", "mix_start", "mix_off_epoch"}
 _DATA: dict[str, dict[str, Any]] = {
     CIFAR100: {
@@ -49,21 +52,32 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "cutmix": {"pairs": "permutation"},
     "saliencymix": {"variant": "published"},
     "saliencymixplus": {"variant": "published"},
+    "mixup": {"pairs": "permutation"},
+    "manifold": {"pairs": "permutation"},
+    "puzzlemix": {"variant": "published"},
+    "automix": {},
 }
 _STEMS = {CIFAR100: ("auto", "small"), PET: ("auto", "standard")}
 
 
 @dataclass(frozen=True)
 class Published:
-    """A published pair of errors in percent.
+    """A published error in percent.
 
-    ``exact``: the run mixed as the published code does, quirks included; otherwise it used the
-    corrected variant of the method with the published training recipe.
+    Attributes:
+        exact: the run mixed as the published code does, quirks included; otherwise it used the
+            corrected variant of the method with the published training recipe.
+        median: compares with the median of the last ten epochs, not with the best on test.
+        source: who published it, as a note names it.
+        differences: of this project from the publication, whatever the settings.
     """
 
     top1_error: float
-    top5_error: float
+    top5_error: float | None
     exact: bool
+    median: bool = False
+    source: str = "the paper"
+    differences: str = ""
 
 
 def figure(source: str, model: str, method: str) -> tuple[float, float] | None:
@@ -78,36 +92,66 @@ def published(run: RunSettings) -> Published | None:
     Everything that decides the result must agree: data, split, network, recipe. Seed and precision
     may differ, as neither was published. Data with another checksum are other data.
     """
+    if run.data.validation_fraction or run.download.sha256:
+        return None
     source, mix = run.download.source, run.mix
     found = figure(source, run.model.name, mix.method)
-    if found is None:
-        return None
-    agrees = (
-        _same_training(source, run)
-        and all(_same(getattr(run.data, key), value) for key, value in _DATA[source].items())
-        and run.data.validation_fraction == 0
-        and not run.download.sha256
+    if found is not None and (
+        _same_training(_TRAINING[source], run, _INDIFFERENT | {"crop_padding"})
+        and _has(run.data, _DATA[source])
+        and run.model.weights is None
         and run.model.stem in _STEMS[source]
+    ):
+        variant = _variant(mix.method, mix.options, {})
+        return Published(*found, exact=variant == "published") if variant else None
+    return next(filter(None, (_peer(benchmark, run) for benchmark in BENCHMARKS)), None)
+
+
+def _peer(benchmark: Benchmark, run: RunSettings) -> Published | None:
+    """The benchmark's figure, if the run has its settings."""
+    found = benchmark.figures.get(run.mix.method)
+    if (
+        found is None
+        or run.download.source != benchmark.source
+        or run.model.stem != "auto"
+        or not _has(run.model, {"weights": None} | dict(benchmark.model))
+        or not _has(run.data, benchmark.data)
+        or not _same_training({**benchmark.training, **found.training}, run, _INDIFFERENT)
+    ):
+        return None
+    alpha = {} if found.alpha is None else {"alpha": found.alpha}
+    variant = _variant(run.mix.method, run.mix.options, alpha)
+    if variant is None:
+        return None
+    return Published(
+        top1_error=100 - found.accuracy,
+        top5_error=None,
+        exact=variant == "published",
+        median=True,
+        source=benchmark.title,
+        differences=benchmark.differences,
     )
-    variant = _variant(mix.method, mix.options)
-    return Published(*found, exact=variant == "published") if agrees and variant else None
 
 
-def _same_training(source: str, run: RunSettings) -> bool:
-    wanted = TrainingSettings(**_TRAINING[source]).model_dump()
+def _has(section: Section, wanted: Mapping[str, Any]) -> bool:
+    return all(_same(getattr(section, key), value) for key, value in wanted.items())
+
+
+def _same_training(wanted: Mapping[str, Any], run: RunSettings, ignored: set[str]) -> bool:
     given = run.training.model_dump()
     if given["crop_size"] == run.data.image_size:  # as prepared, said explicitly
         given["crop_size"] = None
-    ignored = _INDIFFERENT | (_OF_MIXING if run.mix.method == "none" else set())
-    return all(_same(given[key], value) for key, value in wanted.items() if key not in ignored)
+    ignored = ignored | (_OF_MIXING if run.mix.method == "none" else set())
+    every = TrainingSettings.model_validate(wanted).model_dump()
+    return all(_same(given[key], value) for key, value in every.items() if key not in ignored)
 
 
-def _variant(method: str, options: Mapping[str, Any]) -> str | None:
-    """``published`` or ``corrected`` if all options are that variant's own, else None."""
+def _variant(method: str, options: Mapping[str, Any], more: Mapping[str, Any]) -> str | None:
+    """``published`` or ``corrected`` if all options are its own with ``more``, or None."""
     from saliencymixplus.mixing import resolve_options
 
     for variant, chosen in (("published", _OPTIONS[method]), ("corrected", {})):
-        if dict(options) == resolve_options(method, chosen):
+        if dict(options) == resolve_options(method, {**chosen, **more}):
             return variant
     return None
 

@@ -45,6 +45,12 @@ class ResultRow:
     metrics: dict[str, Summary]  # every metric that all of the row's evaluations have
     published: Published | None
     runs: list[str]
+    median: Summary | None = None  # of each run's top-1 errors on test in its last ten epochs
+
+    def published_beside(self, which: str) -> Published | None:
+        """The published error, if it belongs in the table of the weights ``which``."""
+        found = self.published
+        return found if found and which == ("last" if found.median else "best_test") else None
 
     @property
     def label(self) -> str:
@@ -131,6 +137,8 @@ def _flat(row: ResultRow) -> dict[str, float]:
             if errors.difference is not None:
                 metrics["difference"] = errors.difference.difference
                 metrics["p_value"] = errors.difference.p_value
+    if row.median is not None:
+        metrics["median_of_last_10_top1_error"] = row.median.mean
     for name in ("nll", "ece", "mean_corruption_error"):
         if name in row.metrics:
             metrics[name] = row.metrics[name].mean

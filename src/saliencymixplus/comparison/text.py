@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from rich.console import Console
 
 from saliencymixplus import escape
+from saliencymixplus.comparison.peers import TOLERANCE
+from saliencymixplus.comparison.published import Published
 from saliencymixplus.comparison.result import WEIGHTS, Comparison, Errors, ResultRow, ResultTable
 from saliencymixplus.comparison.statistics import Summary
 from saliencymixplus.comparison.verdict import verdict
@@ -89,6 +91,7 @@ def csv_table(comparison: Comparison) -> Table:
         Column("difference", parts=ESTIMATE),
         Column("p"),
         Column("p (seeds)"),
+        Column("median of last 10 epochs", parts=("mean", "s.d.")),
         Column("published", parts=("top-1 error", "top-5 error")),
         Column("seconds", parts=("mean", "s.d.")),
         Column("passes"),
@@ -117,7 +120,8 @@ def errors_table(table: ResultTable, which: str) -> Table | None:
         return None
     paired = any(row.errors[which].difference is not None for row in rows)
     over_seeds = any(row.errors[which].top1_error.n > 1 for row in rows)
-    published = which == "best_test" and any(row.published for row in rows)
+    medians = which == "last" and any(row.median is not None for row in rows)
+    published = any(row.published_beside(which) for row in rows)
     top5 = table.classes > FEW_CLASSES
     columns = [Column("Method", "left"), Column("Top-1 error", parts=MEAN_SD)]
     columns += [Column("95\N{NO-BREAK SPACE}% interval", parts=INTERVAL)] if over_seeds else []
@@ -126,6 +130,7 @@ def errors_table(table: ResultTable, which: str) -> Table | None:
         baseline = table.row(table.baseline).label
         columns += [Column(f"Difference to {baseline}", parts=ESTIMATE), Column("p")]
         columns += [Column("p (seeds)")] if over_seeds else []
+    columns += [Column("Median of last 10 epochs", parts=MEAN_SD)] if medians else []
     columns += [Column("Published")] if published else []
     cells = []
     for row in rows:
@@ -134,7 +139,8 @@ def errors_table(table: ResultTable, which: str) -> Table | None:
         line += [_interval(errors.top1_error)] if over_seeds else []
         line += [_mean(errors.top5_error)] if top5 else []
         line += _difference_cells(errors, over_seeds) if paired else []
-        line += [_published(row)] if published else []
+        line += [None if row.median is None else _mean(row.median)] if medians else []
+        line += [_published(row.published_beside(which))] if published else []
         cells.append(line)
     return Table(columns, cells, WEIGHTS[which])
 
@@ -163,7 +169,25 @@ def scope(table: ResultTable) -> str:
 def notes(table: ResultTable) -> list[str]:
     """What a reader of the tables has to know."""
     corrected = any(row.published and not row.published.exact for row in table.rows)
-    return [*table.notes, *([CORRECTED] if corrected else [])]
+    return [*table.notes, *_peers(table), *([CORRECTED] if corrected else [])]
+
+
+def _peers(table: ResultTable) -> list[str]:
+    """How the medians compare with the figures that peers publish as such."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for row in table.rows:
+        if row.median is None or row.published is None or not row.published.median:
+            continue
+        difference = row.median.mean - row.published.top1_error
+        near = "within" if abs(difference) <= TOLERANCE else "outside"
+        text = f"{row.label} {number(difference, 2, signed=True)} ({near})"
+        found.setdefault((row.published.source, row.published.differences), []).append(text)
+    return [
+        f"Published by {source}, the median top-1 error of the last ten epochs; ours minus it, in "
+        f"points, with a tolerance of {TOLERANCE:g}: {', '.join(rows)}."
+        + (f" Not the same: {differences}." if differences else "")
+        for (source, differences), rows in found.items()
+    ]
 
 
 def _difference_cells(errors: Errors, over_seeds: bool) -> list[Value]:
@@ -178,7 +202,8 @@ def _difference_cells(errors: Errors, over_seeds: bool) -> list[Value]:
 
 
 def _csv_row(table: ResultTable, row: ResultRow, which: str, errors: Errors) -> list[Value]:
-    found, published = errors.difference, row.published if which == "best_test" else None
+    found, published = errors.difference, row.published_beside(which)
+    median = row.median if which == "last" else None
     return [
         table.dataset,
         table.model,
@@ -192,6 +217,7 @@ def _csv_row(table: ResultTable, row: ResultRow, which: str, errors: Errors) -> 
         None if found is None else Cell("", (found.difference, found.low, found.high)),
         None if found is None else found.p_value,
         None if found is None else found.seeds_p_value,
+        None if median is None else Cell("", (median.mean, median.sd)),
         None if published is None else Cell("", (published.top1_error, published.top5_error)),
         Cell("", (row.seconds.mean, row.seconds.sd)),
         row.passes.mean,
@@ -211,8 +237,8 @@ def _interval(summary: Summary) -> Cell:
     return interval(None if summary.low is None else max(summary.low, 0.0), summary.high)
 
 
-def _published(row: ResultRow) -> Value:
-    if row.published is None:
+def _published(found: Published | None) -> Value:
+    if found is None:
         return None
-    mark = "" if row.published.exact else "†"
-    return f"{row.published.top1_error:.2f}/{row.published.top5_error:.2f}{mark}"
+    top5 = "" if found.top5_error is None else f"/{found.top5_error:.2f}"
+    return f"{found.top1_error:.2f}{top5}{'' if found.exact else '†'}"

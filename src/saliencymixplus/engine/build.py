@@ -161,7 +161,9 @@ def augmentation_for(recipe: TrainingSettings, size: tuple[int, int]) -> Augment
     if recipe.random_erasing:
         erasing = Erasing(recipe.random_erasing, noise=recipe.erasing_mode == "pixel")
     reflect = padding > 0 and recipe.crop_mode == "reflect"
-    how = Augmentation(recipe.augment, size, output, padding, reflect, policy, erasing)
+    how = Augmentation(
+        recipe.augment, size, output, padding, reflect, recipe.crop_scale, policy, erasing
+    )
     if how.cropped and (output[0] > height + 2 * padding or output[1] > width + 2 * padding):
         raise UserError(
             f"training.crop_size {recipe.crop_size} is larger than the {height}×{width} images "

@@ -10,8 +10,9 @@ from torch import Tensor
 from saliencymixplus.loading.erasing import Erased, Erasing
 from saliencymixplus.loading.policy import OpDraws, Policy
 
-# torchvision's RandomResizedCrop: fraction of the area, aspect ratio, tries before giving up.
-SCALE, RATIO, TRIES = (0.08, 1.0), (3 / 4, 4 / 3), 10
+# torchvision's RandomResizedCrop: smallest fraction of the area, aspect ratio, tries before giving
+# up.
+SCALE, RATIO, TRIES = 0.08, (3 / 4, 4 / 3), 10
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Augmentation:
         output: (height, width) of the network's input.
         padding: pixels added on each side before a ``crop``.
         reflect: pad with the image's reflection instead of black.
+        scale: smallest fraction of the area in a ``resized-crop``.
         policy: operations on the uint8 pixels of the crop.
         erasing: of the normalised images.
     """
@@ -33,6 +35,7 @@ class Augmentation:
     output: tuple[int, int]
     padding: int = 0
     reflect: bool = False
+    scale: float = SCALE
     policy: Policy | None = None
     erasing: Erasing | None = None
 
@@ -49,7 +52,8 @@ class Augmentation:
         """What happens to each of ``count`` images, drawn on ``device``."""
         boxes = whole(count, self.size, device)
         if self.kind.startswith("resized"):
-            boxes = _resized_boxes(_uniform((count, 4, TRIES), generator, device), self.size)
+            chance = _uniform((count, 4, TRIES), generator, device)
+            boxes = _resized_boxes(chance, self.size, self.scale)
         elif self.cropped:
             places = _uniform((count, 2), generator, device)
             # One place for each position of the output within the padded image.
@@ -167,10 +171,10 @@ def _places(
     return places.clamp(0, size - 1), inside
 
 
-def _resized_boxes(chance: Tensor, size: tuple[int, int]) -> Boxes:
+def _resized_boxes(chance: Tensor, size: tuple[int, int], scale: float) -> Boxes:
     """Boxes of RandomResizedCrop from ``chance`` (B, 4, TRIES) in [0, 1)."""
     height, width = size
-    area = height * width * (SCALE[0] + (SCALE[1] - SCALE[0]) * chance[:, 0])
+    area = height * width * (scale + (1.0 - scale) * chance[:, 0])
     low, high = math.log(RATIO[0]), math.log(RATIO[1])
     ratio = torch.exp(low + (high - low) * chance[:, 1])
     w, h = (area * ratio).sqrt().round(), (area / ratio).sqrt().round()

@@ -210,6 +210,8 @@ class TrainingSettings(Section):
     """What the padding shows: black, or the reflected image."""
     crop_size: Annotated[int, Field(ge=8, le=1024)] | None = None
     """Side of the network's input, in pixels. null: as prepared."""
+    crop_scale: Annotated[float, Field(gt=0, le=1)] = 0.08
+    """Smallest fraction of the image's area in a crop, for ``augment: resized-crop-flip``."""
     auto_augment: (
         Literal[
             "randaugment",

@@ -1,0 +1,146 @@
+"""The field's tables: what OpenMixup publishes for recipes that params.yaml has as experiments.
+
+Top-1 accuracy in percent on the test (or validation) set, the median of the last ten epochs, from
+OpenMixup's model zoo (Li et al. 2022, arXiv:2209.04851; Westlake-AI/openmixup, Model_Zoo_sup.md);
+CUB-200 with ResNet-50 from Qin et al., "Adversarial AutoMixup", ICLR 2024. Settings are those of
+OpenMixup's configuration files.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+TOLERANCE = 1.0  # points; two libraries with one recipe differ by up to two
+_SOURCE = "OpenMixup's model zoo"
+_OPENMIXUP = {"mean": [0.4914, 0.4822, 0.4465], "std": [0.2023, 0.1994, 0.201]}
+_IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A published accuracy, and what differs for this method from the benchmark's settings."""
+
+    accuracy: float
+    alpha: float | None = None  # of λ's Beta distribution; None: not said
+    training: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """One column of a published table.
+
+    Attributes:
+        data, model: settings that a run must have, by key of its section.
+        training: likewise, where they differ from the defaults of ``TrainingSettings``.
+        figures: by method.
+        differences: what this project does otherwise whatever the settings.
+    """
+
+    source: str
+    model: Mapping[str, Any]
+    data: Mapping[str, Any]
+    training: Mapping[str, Any]
+    figures: Mapping[str, Figure]
+    title: str = _SOURCE
+    differences: str = ""
+
+
+def _row(
+    accuracies: tuple[float, ...],
+    alphas: tuple[float, ...],
+    cutting: Mapping[str, Any] | None = None,
+) -> dict[str, Figure]:
+    """Figures in the tables' order; ``cutting``: settings of the methods that cut and paste."""
+    methods = ("none", "mixup", "cutmix", "manifold", "saliencymix", "puzzlemix", "automix")
+    return {
+        method: Figure(
+            accuracy, alpha, cutting or {} if method in ("cutmix", "saliencymix") else {}
+        )
+        for method, accuracy, alpha in zip(methods, accuracies, (None, *alphas), strict=True)
+    }
+
+
+_ALPHAS = (1.0, 0.2, 2.0, 0.2, 1.0, 2.0)
+_CIFAR = {
+    "epochs": 200,
+    "batch_size": 100,
+    "learning_rate": 0.1,
+    "nesterov": False,
+    "weight_decay": 1e-4,
+    "schedule": "cosine",
+    "mix_prob": 1.0,
+    "augment": "crop-flip",
+    "crop_mode": "reflect",
+}
+_CUB = {
+    "epochs": 200,
+    "batch_size": 16,
+    "learning_rate": 0.001,
+    "nesterov": False,
+    "schedule": "cosine",
+    "mix_prob": 1.0,
+    "augment": "resized-crop-flip",
+    "crop_scale": 0.5,
+    "crop_size": 224,
+}
+_CUB_DIFFERENCES = "there, the central 224 of 256 pixels are evaluated, here the whole picture"
+
+BENCHMARKS = (
+    Benchmark(
+        "cifar100",
+        {"name": "resnet18"},
+        {"image_size": 32} | _OPENMIXUP,
+        _CIFAR,
+        _row((76.42, 78.52, 79.45, 79.18, 79.75, 79.96, 80.12), _ALPHAS),
+    ),
+    Benchmark(
+        "cifar100",
+        {"name": "resnext50_32x4d"},
+        {"image_size": 32} | _OPENMIXUP,
+        _CIFAR,
+        _row(
+            (79.37, 81.18, 81.52, 81.59, 80.72, 81.69, 82.84),
+            _ALPHAS,
+            cutting={"weight_decay": 5e-4},
+        ),
+    ),
+    Benchmark(
+        "cifar100",
+        {"name": "wrn28_8"},
+        {"image_size": 32} | _OPENMIXUP,
+        _CIFAR | {"epochs": 400, "learning_rate": 0.03, "weight_decay": 1e-3},
+        _row((81.63, 82.82, 84.45, 83.24, 84.35, 85.02, 85.18), _ALPHAS),
+    ),
+    Benchmark(
+        "tiny_imagenet",
+        {"name": "resnet18"},
+        {"image_size": 64} | _IMAGENET,
+        _CIFAR
+        | {"epochs": 400, "learning_rate": 0.2, "augment": "resized-crop-flip"}
+        | {"crop_mode": "constant"},
+        _row(
+            (61.68, 63.86, 65.53, 64.15, 64.60, 65.81, 67.33),
+            (1.0, 1.0, 0.2, 1.0, 1.0, 2.0),
+        ),
+    ),
+    Benchmark(
+        "cub200",
+        {"name": "resnet18", "weights": "pretrained"},
+        {"image_size": 256, "resize": "crop"} | _IMAGENET,
+        _CUB,
+        _row(
+            (77.68, 78.39, 78.40, 79.76, 77.95, 78.63, 79.87),
+            (0.2, 1.0, 0.5, 0.2, 1.0, 2.0),
+        ),
+        differences=_CUB_DIFFERENCES,
+    ),
+    Benchmark(
+        "cub200",
+        {"name": "resnet50", "weights": "pretrained"},
+        {"image_size": 256, "resize": "crop"} | _IMAGENET,
+        _CUB,
+        {"none": Figure(82.38), "cutmix": Figure(83.17, 1.0)},
+        title="Adversarial AutoMixup",
+        differences=_CUB_DIFFERENCES,
+    ),
+)

@@ -1,0 +1,138 @@
+"""The experiments with the field's recipes: their settings, and the figures beside them."""
+
+from pathlib import Path
+
+import pytest
+
+from saliencymixplus.comparison.peers import BENCHMARKS
+from saliencymixplus.comparison.published import published
+from saliencymixplus.settings import load_params
+from saliencymixplus.settings.schema import DownloadSettings
+
+PARAMS = load_params(Path(__file__).parents[2] / "params.yaml")
+CIFAR = "openmixup_cifar100"
+# Written by hand from OpenMixup's configuration files: network, epochs, batch size, learning rate,
+# weight decay, network input.
+RECIPES = {
+    f"{CIFAR}_resnet18": ("resnet18", 200, 100, 0.1, 1e-4, 32),
+    f"{CIFAR}_resnext50": ("resnext50_32x4d", 200, 100, 0.1, 1e-4, 32),
+    f"{CIFAR}_resnext50_cutting": ("resnext50_32x4d", 200, 100, 0.1, 5e-4, 32),
+    f"{CIFAR}_wrn28_8": ("wrn28_8", 400, 100, 0.03, 1e-3, 32),
+    "openmixup_tiny_imagenet_resnet18": ("resnet18", 400, 100, 0.2, 1e-4, 64),
+    "openmixup_cub200_resnet18": ("resnet18", 200, 16, 0.001, 5e-4, 224),
+    "openmixup_cub200_resnet50": ("resnet50", 200, 16, 0.001, 5e-4, 224),
+}
+# Likewise from its tables: accuracy of each recipe of params.yaml.
+ACCURACIES = {
+    f"{CIFAR}_resnet18": {
+        "none": 76.42,
+        "mixup": 78.52,
+        "cutmix-alpha02": 79.45,
+        "manifold": 79.18,
+        "saliencymix-alpha02": 79.75,
+        "puzzlemix": 79.96,
+    },
+    f"{CIFAR}_resnext50": {"none": 79.37, "mixup": 81.18, "manifold": 81.59, "puzzlemix": 81.69},
+    f"{CIFAR}_resnext50_cutting": {"cutmix-alpha02": 81.52, "saliencymix-alpha02": 80.72},
+    f"{CIFAR}_wrn28_8": {
+        "none": 81.63,
+        "mixup": 82.82,
+        "cutmix-alpha02": 84.45,
+        "manifold": 83.24,
+        "saliencymix-alpha02": 84.35,
+        "puzzlemix": 85.02,
+    },
+    "openmixup_tiny_imagenet_resnet18": {
+        "none": 61.68,
+        "mixup": 63.86,
+        "cutmix": 65.53,
+        "manifold-alpha02": 64.15,
+        "saliencymix": 64.60,
+        "puzzlemix": 65.81,
+    },
+    "openmixup_cub200_resnet18": {
+        "none": 77.68,
+        "mixup-alpha02": 78.39,
+        "cutmix": 78.40,
+        "manifold-alpha05": 79.76,
+        "saliencymix-alpha02": 77.95,
+        "puzzlemix": 78.63,
+    },
+    "openmixup_cub200_resnet50": {"none": 82.38, "cutmix": 83.17},
+}
+MIXES = sorted({mix for row in ACCURACIES.values() for mix in row} | {"saliencymixplus"})
+
+
+@pytest.mark.parametrize("experiment", RECIPES)
+def test_settings_are_openmixups(experiment: str) -> None:
+    section = PARAMS.experiment(experiment)
+    recipe, data, model = section.training, section.data, section.model
+    side = recipe.crop_size or data.image_size
+    found = (model.name, recipe.epochs, recipe.batch_size, recipe.learning_rate)
+    assert (*found, recipe.weight_decay, side) == RECIPES[experiment]
+    assert (recipe.momentum, recipe.nesterov, recipe.schedule) == (0.9, False, "cosine")
+    assert (recipe.mix_prob, recipe.warmup_epochs, data.validation_fraction) == (1.0, 0, 0)
+    if experiment.startswith(CIFAR):
+        assert (recipe.augment, recipe.crop_mode, recipe.crop_padding) == (
+            "crop-flip",
+            "reflect",
+            4,
+        )
+        assert data.std == (0.2023, 0.1994, 0.2010)
+    else:
+        assert recipe.augment == "resized-crop-flip"
+        assert data.mean == pytest.approx((0.485, 0.456, 0.406))
+    cub = "cub" in experiment
+    assert model.weights == ("pretrained" if cub else None)
+    assert recipe.crop_scale == (0.5 if cub else 0.08)
+
+
+@pytest.mark.parametrize("experiment", RECIPES)
+def test_the_published_accuracy_is_beside_the_recipe_that_has_it(experiment: str) -> None:
+    for mix in MIXES:
+        found = published(PARAMS.run(experiment, mix, seed=3))
+        if mix not in ACCURACIES[experiment]:
+            assert found is None, mix
+            continue
+        assert found is not None, mix
+        assert found.top1_error == pytest.approx(100 - ACCURACIES[experiment][mix])
+        assert (found.top5_error, found.median) == (None, True)
+        assert found.exact == (mix == "none")
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "training.epochs=100",
+        "training.nesterov=true",
+        "training.weight_decay=5e-4",
+        "training.mix_prob=0.5",
+        "training.crop_mode=constant",
+        "training.crop_padding=2",
+        "training.auto_augment=randaugment",
+        "training.random_erasing=0.25",
+        "training.repeated_augmentation=3",
+        "data.validation_fraction=0.1",
+        "data.std=[0.2470, 0.2435, 0.2616]",
+        "model.stem=small",
+    ],
+)
+def test_any_other_setting_has_none(override: str) -> None:
+    changed = load_params(PARAMS.path, [f"{CIFAR}_resnet18.{override}"])
+    assert published(changed.run(f"{CIFAR}_resnet18", "mixup", 0)) is None
+
+
+def test_every_figure_has_an_experiment() -> None:
+    sections = [PARAMS.experiment(name) for name in RECIPES]
+    for benchmark in BENCHMARKS:
+        assert any(
+            section.download.source == benchmark.source
+            and section.model.name == benchmark.model["name"]
+            for section in sections
+        )
+
+
+def test_every_published_data_set_has_an_experiment() -> None:
+    sources = {section.download.source for section in PARAMS.sections.values()}
+    known = {*DownloadSettings.model_fields["source"].annotation.__args__}
+    assert known - sources == {"imagefolder"}
