@@ -88,7 +88,7 @@ def _options(
 
 def main() -> None:
     """Run the command line; a user's mistake prints one line and sets the exit code."""
-    for stream in (sys.stdout, sys.stderr):  # a letter that the terminal lacks stops nothing
+    for stream in (sys.stdout, sys.stderr):  # characters that it cannot show stop nothing
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
     # Read when torch is loaded. Threads that spin while they wait slow trainings that share a

@@ -38,10 +38,10 @@ def bench(
     device: Device = "auto",
     compile_: Annotated[bool, typer.Option("--compile", help="torch.compile the step.")] = False,
     rounds: Annotated[
-        int, typer.Option(min=1, metavar="INT", help="Measurements, of which the median.")
+        int, typer.Option(min=1, metavar="INT", help="Measurements per method; the median counts.")
     ] = 20,
     output: Annotated[
-        Path | None, typer.Option(help="Write the figures as JSON too.", show_default=False)
+        Path | None, typer.Option(help="Also write the results as JSON.", show_default=False)
     ] = None,
     params: ParamsFile = DEFAULT_PARAMS,
     set_: Overrides = [],  # noqa: B006
@@ -65,4 +65,4 @@ def bench(
     Console(width=100).print(table(result).rich())
     if output:
         write_json(output, result)
-        typer.echo(f"figures: {output}")
+        typer.echo(f"results: {output}")

@@ -55,13 +55,13 @@ def report(
     output: Annotated[Path | None, typer.Option(help="Default: reports/EXPERIMENT.")] = None,
     prepared: Annotated[
         Path | None,
-        typer.Option(help="A folder that `prepare` wrote. Default: found, if there is one."),
+        typer.Option(help="Folder written by `prepare`. Default: the cached one, if there is one."),
     ] = None,
     tracker: Tracker = "mlflow",
     params: ParamsFile = DEFAULT_PARAMS,
     set_: Overrides = [],  # noqa: B006
 ) -> None:
-    """Write a report on an experiment's runs, in one HTML file, and model cards."""
+    """Write a report on an experiment's runs, as one HTML file, and model cards."""
     loaded = load(params, set_, experiment)
     folders = loaded.run_folders(experiment, loaded.top.methods)
     how = runtime(tracker=tracker)

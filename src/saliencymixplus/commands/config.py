@@ -26,14 +26,17 @@ if TYPE_CHECKING:
 def config(
     experiment: Experiment = DEFAULT_EXPERIMENT,
     mix_aug: Annotated[
-        str, typer.Option(metavar="NAME", help="As for train.", autocompletion=complete_mixes)
+        str,
+        typer.Option(
+            metavar="NAME", help="A method, preset or recipe.", autocompletion=complete_mixes
+        ),
     ] = "saliencymixplus",
     seed: Seed = 0,
     as_json: AsJson = False,
     params: ParamsFile = DEFAULT_PARAMS,
     set_: Overrides = [],  # noqa: B006
 ) -> None:
-    """Print the settings of a run as `--set` names them, and where each comes from."""
+    """Print every setting of a run, in the form that `--set` takes, and where it comes from."""
     loaded = load(params, set_, experiment)
     found = list(_settings(loaded, experiment, mix_aug, seed))
     if as_json:

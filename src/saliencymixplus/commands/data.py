@@ -37,7 +37,7 @@ def download(
 def prepare(
     experiment: Experiment = DEFAULT_EXPERIMENT,
     source: Annotated[
-        Path | None, typer.Option(help="What `download` left. Default: its cache.")
+        Path | None, typer.Option(help="Folder written by `download`. Default: the cache.")
     ] = None,
     output: Annotated[
         Path | None, typer.Option(help="Default: a cache in .saliencymixplus/.")
@@ -59,12 +59,12 @@ def prepare(
 def resolve(
     output: Annotated[Path, typer.Option(help="The folder to write into.")],
     of: Annotated[
-        str | None, typer.Option(help="ablation or study: the recipes of that section instead.")
+        str | None, typer.Option(help="ablation or study: resolve that section's recipes instead.")
     ] = None,
     params: ParamsFile = DEFAULT_PARAMS,
     set_: Overrides = [],  # noqa: B006
 ) -> None:
-    """Write what decides each training of the pipeline, for DVC to compare."""
+    """Write the resolved settings of the pipeline's trainings, for DVC to compare."""
     from saliencymixplus.errors import UserError
     from saliencymixplus.training.resolve import resolve
 

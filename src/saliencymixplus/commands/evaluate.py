@@ -34,18 +34,20 @@ HEADLINES = ("top1_error", "top5_error", "nll", "ece", "mean_corruption_error")
 def evaluate(
     run: Annotated[
         Path | None,
-        typer.Argument(metavar="RUN", help="A run's folder. Else --mix-aug says which runs."),
+        typer.Argument(metavar="RUN", help="A run's folder; or give --mix-aug."),
     ] = None,
     experiment: Experiment = DEFAULT_EXPERIMENT,
     mix_aug: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="The pipeline's runs of this method, every seed."),
+        typer.Option(
+            metavar="NAME", help="Evaluate the pipeline's runs of this method, every seed."
+        ),
     ] = None,
     output: Annotated[
         Path | None,
         typer.Option(
-            help="Default: RUN/evaluation; for a run of the pipeline below outputs/evaluations/. "
-            "With --mix-aug, the evaluations go to OUTPUT/seed0 and so on."
+            help="Default: RUN/evaluation; for the pipeline's runs, below outputs/evaluations/. "
+            "With --mix-aug: OUTPUT/seed0 and so on."
         ),
     ] = None,
     prepared: Prepared = None,
@@ -58,7 +60,7 @@ def evaluate(
     """Measure trained runs: accuracy, calibration, robustness, localisation."""
     loaded = load(params, set_)
     if (run is None) == (mix_aug is None):
-        raise UserError("name a RUN, or a method with --mix-aug whose runs are measured")
+        raise UserError("give either a RUN or, with --mix-aug, a method whose runs are evaluated")
     runs = [run] if run else loaded.run_folders(experiment, [loaded.mix(mix_aug or "").name])
     how = runtime(device=device, tracker=tracker)
 
@@ -100,7 +102,7 @@ def _data_of(trained: "RunSettings", params: "Params") -> Path:
     if name not in params.sections:
         raise UserError(
             f"{params.path.name} has no experiment {name!r} to prepare data for: "
-            "give the data that the run was trained on with --prepared"
+            "give the run's data with --prepared"
         )
     own = params.sections[name].download
     return prepared(trained.model_copy(update={"download": own}), name)

@@ -16,15 +16,16 @@ def export(
         str, typer.Option("--format", metavar="NAME", help="onnx, pt2 or torchscript.")
     ] = "onnx",
     output: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Default: NAME.onnx in this folder.")
+        Path | None, typer.Option(metavar="FILE", help="Default: NAME.onnx in the current folder.")
     ] = None,
     weights: Annotated[
-        str, typer.Option(metavar="NAME", help="last, best_validation or another that RUN has.")
+        str,
+        typer.Option(metavar="NAME", help="last, best_validation or other weights saved in RUN."),
     ] = "last",
     prepared: Prepared = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write a trained network with its normalisation as one file.
+    """Write a trained network, with its normalisation, to one file.
 
     The file is compared with the network on 16 of the run's test images before it is kept.
     """
@@ -53,6 +54,6 @@ def export(
         typer.echo(f"input:      {made['input']}")
         typer.echo(f"output:     {made['output']}")
         typer.echo(
-            f"difference: {made['largest_difference']:.1g} at most, of {made['compared_on']} images"
+            f"difference: {made['largest_difference']:.1g} at most, on {made['compared_on']} images"
         )
         typer.echo(f"file:       {made['file']}")

@@ -86,7 +86,7 @@ Experiment = Annotated[
         "--dataset",
         metavar="NAME",
         autocompletion=complete_experiments,
-        help="digits, clutter, cifar10, cifar100, oxford_pet or a section of your params.yaml.",
+        help="A section of params.yaml; `experiments` lists them.",
     ),
 ]
 MixAugs = Annotated[
@@ -105,13 +105,13 @@ Runs = Annotated[
     list[Path] | None,
     typer.Argument(
         metavar="RUN",
-        help="Run folders, or folders that hold some. Default: the pipeline's runs of EXPERIMENT.",
+        help="Run folders, or folders that contain runs. Default: the pipeline's of EXPERIMENT.",
         show_default=False,
     ),
 ]
 Prepared = Annotated[
     Path | None,
-    typer.Option(help="A folder that `prepare` wrote. Default: found, or created now."),
+    typer.Option(help="Folder written by `prepare`. Default: the cached one, made if missing."),
 ]
 Tracker = Annotated[str, typer.Option(metavar="NAME", help="mlflow or none.")]
 
@@ -124,7 +124,7 @@ def _seed(value: int) -> int:
 
 # A range of typer's own would take half the width of the help.
 Seed = Annotated[
-    int, typer.Option(metavar="INT", callback=_seed, help="Seeds every random number; from 0 on.")
+    int, typer.Option(metavar="INT", callback=_seed, help="Seed of every random number.")
 ]
 Device = Annotated[
     str,

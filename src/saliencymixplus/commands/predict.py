@@ -23,11 +23,12 @@ def predict(
     paths: Annotated[
         list[str],
         typer.Argument(
-            metavar="PATH", help="Pictures, folders or archives; - reads a list from the input."
+            metavar="PATH", help="Pictures, folders or archives; - reads paths from standard input."
         ),
     ],
     weights: Annotated[
-        str, typer.Option(metavar="NAME", help="last, best_validation or another that RUN has.")
+        str,
+        typer.Option(metavar="NAME", help="last, best_validation or other weights saved in RUN."),
     ] = "last",
     top: Annotated[int, typer.Option(min=1, metavar="INT", help="Classes for each picture.")] = 3,
     format_: Annotated[
@@ -45,8 +46,8 @@ def predict(
 ) -> None:
     """Classify pictures with a trained run.
 
-    They are preprocessed as the run's test images were. A picture that cannot be read is named with
-    the reason; the others are classified, and the exit code is 1.
+    They are preprocessed like the run's test images. A picture that cannot be read is reported and
+    skipped, and the exit code is then 1.
     """
     from saliencymixplus.errors import UserError
 

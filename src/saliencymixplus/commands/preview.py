@@ -33,15 +33,15 @@ def preview(
     ] = None,
     experiment: Experiment = DEFAULT_EXPERIMENT,
     run: Annotated[
-        Path | None, typer.Option(help="A trained run, for the network's own saliency.")
+        Path | None, typer.Option(help="A trained run whose network provides the saliency.")
     ] = None,
     count: Annotated[
-        int, typer.Option(min=1, max=64, metavar="INT", help="Samples in the picture.")
+        int, typer.Option(min=1, max=64, metavar="INT", help="Number of samples.")
     ] = 8,
     seed: Seed = 0,
     split: Annotated[str, typer.Option(metavar="NAME", help="train, val or test.")] = "train",
     outlines: Annotated[
-        bool, typer.Option("--outlines", help="Trace the objects, where the data have masks.")
+        bool, typer.Option("--outlines", help="Outline the objects, if the data have masks.")
     ] = False,
     output: Annotated[Path, typer.Option(help="The picture to write.")] = DEFAULT_PICTURE,
     prepared: Prepared = None,

@@ -50,7 +50,7 @@ def train(
     ] = None,
     prepared: Prepared = None,
     model: Annotated[
-        str | None, _recipe("resnet8, resnet20, … or any torchvision classifier.", "NAME")
+        str | None, _recipe("A network; `models` lists them. timm/NAME: one of timm's.", "NAME")
     ] = None,
     epochs: Annotated[int | None, _recipe("Passes over the training images.")] = None,
     batch_size: Annotated[int | None, _recipe("Images per step, over all processes.")] = None,
@@ -58,7 +58,7 @@ def train(
     mix_prob: Annotated[float | None, _recipe("Fraction of the batches that are mixed.")] = None,
     mix_start: Annotated[
         int | None,
-        _recipe("Epochs without mixing before the first with it."),
+        _recipe("Epochs without mixing at the start."),
     ] = None,
     weight_decay: Annotated[float | None, _recipe("Weight decay.")] = None,
     schedule: Annotated[str | None, _recipe("steps or cosine.", "NAME")] = None,
@@ -74,14 +74,14 @@ def train(
     ] = True,
     progress: Annotated[str, _how("auto, bar, lines or none.", metavar="KIND")] = "auto",
     engine: Annotated[
-        str, _how("auto, eager or graph (CUDA: the whole step captured).", metavar="NAME")
+        str, _how("auto, eager or graph (on CUDA: capture the whole step).", metavar="NAME")
     ] = "auto",
     compile_: Annotated[bool, _how("torch.compile the step.", "--compile")] = False,
     deterministic: Annotated[
-        bool, _how("Bit-identical on CUDA too, and slower.", "--deterministic")
+        bool, _how("Repeatable bit for bit on CUDA too; slower.", "--deterministic")
     ] = False,
     data_on: Annotated[
-        str, _how("Where the images live: auto, device, shard or host.", metavar="WHERE")
+        str, _how("Where the images are kept: auto, device, shard or host.", metavar="WHERE")
     ] = "auto",
     workers: Annotated[int, _how("Loader processes for images on the host.")] = 2,
     dry_run: Annotated[
@@ -140,7 +140,7 @@ def train(
 
 
 def sync() -> None:
-    """Send to MLflow what is missing there, and end the runs of killed trainings."""
+    """Send to MLflow what it is missing, and end the runs of killed trainings."""
     from saliencymixplus.tracking.sync import sync as send
 
     send()
