@@ -24,7 +24,7 @@ from saliencymixplus.engine.device import (
     choose_device,
     choose_dtype,
     device_settings,
-    use_threads_for,
+    threads_for,
 )
 from saliencymixplus.engine.epoch_metrics import EpochMetrics
 from saliencymixplus.engine.flops import FlopCounter, forward_flops
@@ -51,7 +51,9 @@ def bench(settings: BenchSettings, say: Callable[[str], None] = print) -> dict[s
     with device_settings(device, deterministic=False):
         side = settings.image_size
         network = create_model(settings.model, settings.classes, side)
-        use_threads_for(device, 3 * forward_flops(network, settings.batch_size, (side, side)))
+        if device.type == "cpu":
+            flops = 3 * forward_flops(network, settings.batch_size, (side, side))
+            torch.set_num_threads(threads_for(flops))
         threads = torch.get_num_threads()
         clock = Clock(device, settings.rounds, settings.warmup, settings.seconds)
         peak = matmul_peak(clock, device, dtype)

@@ -18,6 +18,7 @@ from saliencymixplus.commands.predict import predict
 from saliencymixplus.commands.preview import preview
 from saliencymixplus.commands.study import study_cell, study_report
 from saliencymixplus.commands.train import sync, train
+from saliencymixplus.commands.train_all import train_all
 from saliencymixplus.errors import UserError, one_line
 from saliencymixplus.version import __version__
 
@@ -51,6 +52,7 @@ for command in (
     prepare,
     resolve,
     train,
+    train_all,
     sync,
     evaluate,
     audit,

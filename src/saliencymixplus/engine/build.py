@@ -10,7 +10,7 @@ from saliencymixplus import mixing
 from saliencymixplus.datasets.prepared import Meta, Prepared
 from saliencymixplus.engine.context import Assembly
 from saliencymixplus.engine.cuda_graph import create_engine
-from saliencymixplus.engine.device import autocast_for, choose_dtype, use_threads_for
+from saliencymixplus.engine.device import autocast_for, choose_dtype, threads_for
 from saliencymixplus.engine.distributed import Processes
 from saliencymixplus.engine.ema import EMA
 from saliencymixplus.engine.epoch_metrics import EpochMetrics
@@ -52,7 +52,10 @@ def assemble(
     autocast = autocast_for(dtype, device)
     local = initial_model(run, meta, augmentation.output, say)
     batch_size = recipe.batch_size // processes.world
-    use_threads_for(device, 3 * forward_flops(local, batch_size, augmentation.output))
+    if device.type == "cpu":
+        torch.set_num_threads(
+            threads_for(3 * forward_flops(local, batch_size, augmentation.output))
+        )
     local = local.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     sources = open_sources(
         prepared,

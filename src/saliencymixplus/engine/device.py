@@ -77,23 +77,30 @@ def device_settings(device: torch.device, *, deterministic: bool) -> Iterator[No
         # cuBLAS reads it on first use.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.backends.cudnn.benchmark = not deterministic
-    torch.use_deterministic_algorithms(deterministic)
+    _use_deterministic_algorithms(deterministic)
     try:
         yield
     finally:
         torch.set_num_threads(before[0])
         torch.backends.cudnn.benchmark = before[1]
-        torch.use_deterministic_algorithms(before[2])
+        _use_deterministic_algorithms(before[2])
 
 
-def use_threads_for(device: torch.device, flops: float) -> None:
-    """Set torch's CPU threads to one per 2 GFLOP of a step, unless OMP_NUM_THREADS is set.
+def _use_deterministic_algorithms(wanted: bool) -> None:
+    """Call torch's function only for a change: it imports torch's compiler, a second's work."""
+    if wanted != torch.are_deterministic_algorithms_enabled():
+        torch.use_deterministic_algorithms(wanted)
+
+
+def threads_for(flops: float) -> int:
+    """CPU threads for a step: one per 2 GFLOP, unless OMP_NUM_THREADS is set.
 
     A second thread gains little on a small step, and threads that wait for each other on a busy
     machine cost much: the digits on two busy cores took ten times as long.
     """
-    if device.type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(min(usable_cores(), max(1, int(flops / 2e9))))
+    if "OMP_NUM_THREADS" in os.environ:
+        return torch.get_num_threads()
+    return min(usable_cores(), max(1, int(flops / 2e9)))
 
 
 def usable_cores() -> int:

@@ -2,6 +2,7 @@
 
 import ast
 import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -20,6 +21,12 @@ def code_files(*methods: str, package: Path | None = None) -> dict[str, str]:
     root = package or Path(saliencymixplus.__file__).parent
     rooms = [file for room in ROOMS for file in sorted((root / room).rglob("*.py"))]
     return _digests(root, rooms) | mixing_files(*methods, package=root)
+
+
+def code_digest(*methods: str) -> str:
+    """16 hexadecimal digits that stand for ``code_files``."""
+    text = json.dumps(code_files(*methods), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def mixing_files(*methods: str, package: Path | None = None) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """Where a split's images live, and batches of those that don't fit on the device."""
 
 import os
+import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -23,6 +24,7 @@ from saliencymixplus.loading.batches import (
 )
 
 _FRACTION = 0.4  # of the free memory; the rest is the network's
+_AVAILABLE = re.compile(r"MemAvailable:\s*(\d+) kB")
 
 
 class _Rows(Dataset[Inputs]):
@@ -161,7 +163,11 @@ def free_memory(device: torch.device) -> int:
         return torch.cuda.mem_get_info(device)[0]
     if device.type == "mps":
         return torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
+    meminfo = Path("/proc/meminfo")
     try:
+        # Linux counts the page cache, which it gives up on demand; sysconf does not.
+        if meminfo.is_file() and (found := _AVAILABLE.search(meminfo.read_text("ascii"))):
+            return int(found[1]) * 1024
         return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (ValueError, OSError):  # unknown on this system
         return 1 << 62

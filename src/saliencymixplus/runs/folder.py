@@ -73,6 +73,7 @@ class RunFile(SettingsOnly):
     """settings.json of a finished run."""
 
     digest: Digest
+    code: Digest | None = None
     data: DataFacts
     versions: dict[Text, Text] = {}
     device: Text = "an unnamed device"

@@ -27,6 +27,7 @@ class Run:
     path: Path
     settings: RunSettings
     digest: str
+    code: str | None  # a digest of the sources that trained it; None: by version 0.1.0
     data: DataFacts
     history: list[EpochRow]
     summary: Summary
@@ -99,6 +100,7 @@ def load_run(path: Path) -> Run:
         path=path,
         settings=described.settings,
         digest=described.digest,
+        code=described.code,
         data=described.data,
         history=history,
         summary=summary,

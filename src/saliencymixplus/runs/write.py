@@ -9,6 +9,7 @@ from torch import Tensor
 
 from saliencymixplus.datasets.prepared import Meta
 from saliencymixplus.engine.context import TrainingContext, TrainingState, state_of
+from saliencymixplus.engine.digest import code_digest
 from saliencymixplus.epoch_row import EpochRow
 from saliencymixplus.files import write_atomically, write_json
 from saliencymixplus.models import parameter_count
@@ -86,6 +87,7 @@ def write_settings(path: Path, context: TrainingContext) -> None:
     content = {
         "settings": context.run.model_dump(mode="json"),
         "digest": context.digest,
+        "code": code_digest(*context.run.mix.methods),
         "data": {
             "digest": meta.digest,
             "name": meta.name,

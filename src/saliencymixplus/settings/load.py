@@ -170,6 +170,12 @@ class Params:
             raise UserError(f"{where}: {error}") from error
         return MixSettings(name=name, method=switch.method, options=as_json(switch.options))
 
+    def ablation(self) -> AblationSettings:
+        """The section ``ablation:``; raises ``UserError`` if there is none."""
+        if self.top.ablation is None:
+            raise UserError(f"{self.path.name} has no section `ablation`")
+        return self.top.ablation
+
     def run_folders(self, experiment: str, mixes: Sequence[str]) -> list[Path]:
         """The folders of the pipeline's runs of an experiment: each recipe with each seed."""
         root = project_path("runs", experiment)

@@ -2,5 +2,14 @@
 
 from saliencymixplus.tracking.base import Status, Tracker
 from saliencymixplus.tracking.opening import open_tracker, record_evaluation, record_report, retire
+from saliencymixplus.tracking.record import is_recorded
 
-__all__ = ["Status", "Tracker", "open_tracker", "record_evaluation", "record_report", "retire"]
+__all__ = [
+    "Status",
+    "Tracker",
+    "is_recorded",
+    "open_tracker",
+    "record_evaluation",
+    "record_report",
+    "retire",
+]

@@ -45,6 +45,11 @@ def read_card(folder: Path) -> TrackingFile:
     return read_record(folder / CARD, TrackingFile, "nothing is recorded from this folder")
 
 
+def is_recorded(folder: Path) -> bool:
+    """Whether the folder has a tracking.json: a run that MLflow knows, or will."""
+    return (folder / CARD).is_file()
+
+
 def write_card(folder: Path, card: TrackingFile) -> None:
     """Write tracking.json atomically."""
     write_json(folder / CARD, content_of(card))

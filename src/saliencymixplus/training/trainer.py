@@ -13,6 +13,7 @@ from saliencymixplus.engine import train as engine
 from saliencymixplus.engine.build import assemble
 from saliencymixplus.engine.context import Hook, TrainingContext
 from saliencymixplus.engine.device import choose_device, device_settings
+from saliencymixplus.engine.digest import code_digest
 from saliencymixplus.engine.distributed import Processes, local_device, processes
 from saliencymixplus.engine.state import unpack
 from saliencymixplus.errors import UserError
@@ -28,7 +29,7 @@ from saliencymixplus.runs.history import write_history
 from saliencymixplus.runs.read import load_run
 from saliencymixplus.runs.write import write_run, write_settings
 from saliencymixplus.settings import RunSettings, RuntimeSettings, settings_digest
-from saliencymixplus.tracking import Status, Tracker, open_tracker, retire
+from saliencymixplus.tracking import Status, Tracker, is_recorded, open_tracker, retire
 from saliencymixplus.training.hooks import Checkpoints, Display, Records, Samples, StopOnSignal
 from saliencymixplus.training.signals import Interrupted, Signals, watched_signals
 from saliencymixplus.workspace import checkout_root, repository_root, state_root
@@ -44,6 +45,7 @@ def train(
     output: Path,
     runtime: RuntimeSettings,
     hooks: Sequence[Hook] = (),
+    display: TrainingProgress | None = None,
 ) -> dict[str, Any]:
     """Train as ``run`` says and write the run's folder ``output``; returns its summary.
 
@@ -53,6 +55,7 @@ def train(
 
     Args:
         hooks: called around steps and epochs before the training's own, in every process.
+        display: shows the progress; None: as ``runtime.progress`` says.
 
     Raises:
         UserError: settings that don't fit the data or the device, a loss that is not finite, too
@@ -65,11 +68,13 @@ def train(
         processes(device) as group,
         device_settings(device, deterministic=runtime.deterministic),
         watched_signals() as signals,
-        _shown(runtime, group, run.training.epochs) as progress,
+        _shown(runtime, group, run.training.epochs, display) as progress,
         _memory_errors(run, device, group),
     ):
         digest = settings_digest(run, data.meta.digest)
-        finished = _finished(output, digest) if group.first and runtime.resume else None
+        finished = None
+        if group.first and runtime.resume:
+            finished = finished_summary(output, run, data.meta.digest)
         if group.share(b"finished" if finished else None):
             if finished:
                 print(
@@ -107,17 +112,28 @@ def state_folder(digest: str) -> Path:
     return state_root() / "runs" / digest
 
 
-def _finished(output: Path, digest: str) -> dict[str, Any] | None:
-    """The summary of ``output`` if it is a finished run of this digest, with nothing left to do."""
-    if state_folder(digest).exists() or not (output / "settings.json").is_file():
+def finished_summary(output: Path, run: RunSettings, data_digest: str) -> dict[str, Any] | None:
+    """The summary of ``output`` if it holds this run, finished, with nothing left to record.
+
+    That is a run of the same settings and data, trained by the same code. What a killed process
+    left of its state is removed, unless MLflow has not heard the end: training it again then
+    tells it, from the last checkpoint.
+    """
+    digest = settings_digest(run, data_digest)
+    state = state_folder(digest)
+    if is_recorded(state) or not (output / "settings.json").is_file():
         return None
     try:
-        run = load_run(output)
+        found = load_run(output)
     except UserError:  # damaged: trained again
         return None
-    if run.digest != digest or "last" not in run.weights:
+    code = code_digest(*run.mix.methods)
+    if (found.digest, found.code) != (digest, code) or "last" not in found.weights:
         return None
-    return run.summary.model_dump(exclude_none=True)
+    if state.exists():
+        with locked_state(state, keep=True):
+            remove_state(state)
+    return found.summary.model_dump(exclude_none=True)
 
 
 def _lead(
@@ -208,9 +224,12 @@ def _hand_over(context: TrainingContext, output: Path, tracker: Tracker) -> None
 
 
 @contextmanager
-def _shown(runtime: RuntimeSettings, group: Processes, epochs: int) -> Iterator[TrainingProgress]:
+def _shown(
+    runtime: RuntimeSettings, group: Processes, epochs: int, display: TrainingProgress | None
+) -> Iterator[TrainingProgress]:
     """Progress on the first process, closed at the end."""
-    progress = training_progress(runtime.progress if group.first else "none", epochs)
+    kind = runtime.progress if group.first else "none"
+    progress = display or training_progress(kind, epochs)
     try:
         yield progress
     finally:

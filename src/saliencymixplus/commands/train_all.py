@@ -1,0 +1,88 @@
+"""``train-all``: the trainings that an experiment's comparison needs."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from saliencymixplus.commands.options import (
+    DEFAULT_EXPERIMENT,
+    DEFAULT_PARAMS,
+    RUNTIME,
+    Device,
+    Experiment,
+    MixAugs,
+    Overrides,
+    ParamsFile,
+    Prepared,
+    Tracker,
+    load,
+    runtime,
+)
+
+
+def train_all(
+    experiment: Experiment = DEFAULT_EXPERIMENT,
+    mix_aug: MixAugs = None,
+    ablation: Annotated[
+        bool,
+        typer.Option(
+            "--ablation", help="The experiment, methods and seeds of `ablation:` instead."
+        ),
+    ] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            help="The runs go to OUTPUT/METHOD/seed0 and so on. Default: new ones below outputs/."
+        ),
+    ] = None,
+    prepared: Prepared = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Trainings at once. Default: what the cores and the memory allow; one on a GPU.",
+            rich_help_panel=RUNTIME,
+            show_default=False,
+        ),
+    ] = None,
+    device: Device = "auto",
+    tracker: Tracker = "mlflow",
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume/--no-resume",
+            help="Keep finished runs and resume unfinished ones, if settings, data and code are "
+            "the same.",
+            rich_help_panel=RUNTIME,
+        ),
+    ] = True,
+    params: ParamsFile = DEFAULT_PARAMS,
+    set_: Overrides = [],  # noqa: B006
+) -> None:
+    """Train every method of an experiment with every seed, several at once."""
+    loaded = load(params, set_)
+    methods, seeds = loaded.top.methods, loaded.top.seeds
+    if ablation:
+        section = loaded.ablation()
+        experiment, methods, seeds = section.experiment, section.methods, section.seeds
+    loaded.experiment(experiment)
+    runs = [loaded.run(experiment, name, seed) for name in mix_aug or methods for seed in seeds]
+    how = runtime(device=device, tracker=tracker, resume=resume)
+
+    from saliencymixplus.datasets.cache import prepared as ensure_prepared
+    from saliencymixplus.datasets.prepared import load_prepared
+    from saliencymixplus.training.launch import run_folder
+    from saliencymixplus.training.many import Training
+    from saliencymixplus.training.many import train_all as train
+
+    data = prepared or ensure_prepared(runs[0], experiment)
+    digest = load_prepared(data).meta.digest
+    trainings = [
+        Training(
+            run, output / run.mix.name / f"seed{run.seed}" if output else run_folder(run, digest)
+        )
+        for run in runs
+    ]
+    train(trainings, data, how, jobs)
+    typer.echo(f"runs: {output or trainings[0].output.parent}")
