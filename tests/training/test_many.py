@@ -108,7 +108,7 @@ def test_two_at_once_give_the_runs_of_one_by_one(
     assert "training 5 runs, 2 at once" in said
     assert all(f"{training.name}: error test " in said for training in both)
     assert "(5 of 5)" in said
-    assert not list((state / "runs").iterdir())
+    assert len(list((state / "runs").iterdir())) == 1, "of the one that failed"
 
 
 @pytest.mark.slow
@@ -118,7 +118,7 @@ def test_a_signal_saves_what_runs_and_the_same_command_resumes(
 ) -> None:
     """SIGINT goes to all processes, as Ctrl-C does; the others to the one that started them."""
     params = tmp_path / "params.yaml"
-    training = "{epochs: 40, batch_size: 16, sample_epochs: []}"
+    training = "{epochs: 20, batch_size: 16, sample_epochs: []}"
     params.write_text(
         "methods: [none, cutmix]\nseeds: [0, 1]\nexperiments: [mine]\nmine: {download: "
         "{source: digits}, data: {image_size: 8}, model: {name: resnet8}, training: "
@@ -131,7 +131,7 @@ def test_a_signal_saves_what_runs_and_the_same_command_resumes(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
     )
     deadline = time.monotonic() + 120
-    while len([*state.glob("runs/*/epoch*.pt")]) < 2:
+    while _unfinished(state) < 2:
         assert started.poll() is None, started.communicate()[0]
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -147,11 +147,15 @@ def test_a_signal_saves_what_runs_and_the_same_command_resumes(
     while number == signal.SIGKILL and _running(started.pid):
         assert time.monotonic() < deadline, "the processes outlive the one that started them"
         time.sleep(0.1)
-    assert len([*state.glob("runs/*/epoch*.pt")]) >= 2
+    assert _unfinished(state) == 2
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count("resumed after epoch") == 2
+    assert "resumed after epoch" in done.stdout
     assert len([*(tmp_path / "runs").glob("*/*/summary.json")]) == 4
+
+
+def _unfinished(state: Path) -> int:
+    return len({path.parent for path in state.glob("runs/*/epoch*.pt")})
 
 
 def _running(group: int) -> bool:

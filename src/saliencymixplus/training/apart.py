@@ -44,7 +44,7 @@ class Worker:
         """
         try:
             return self.pipe.recv()
-        except EOFError:
+        except (EOFError, OSError):  # the latter if it left something unread
             self.process.join(_PATIENCE)
             code = self.process.exitcode
             if code == -signal.SIGTERM:

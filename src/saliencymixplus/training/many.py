@@ -181,7 +181,7 @@ class _Pool:
             self._start(worker)
 
     def _say(self, training: Training, text: str) -> None:
-        """Print what a training says, unless another has said the same."""
+        """Print what a training says, unless another said the same: where the data are, say."""
         if text not in self._said:
             self._said.add(text)
             print(f"{training.name}: {text}", flush=True)
