@@ -276,6 +276,34 @@ def test_a_network_without_a_path_from_its_input_is_refused(network: Any, varian
         mixing.backward(network, mixer, *batch())
 
 
+def functional_loss(method: str, maps: dict[str, Tensor]) -> Tensor:
+    """The gradient of the weights, by ``torch.func.grad`` of a mixed loss."""
+    network, (images, labels) = Network(), batch()
+
+    def loss(weights: dict[str, Tensor]) -> Tensor:
+        mixed = seeded(mixing.create(method), images, labels, model=network, **maps)
+        return mixed.loss(torch.func.functional_call(network, weights, (mixed.images,)))
+
+    weights = {name: weight.detach() for name, weight in network.named_parameters()}
+    return torch.func.grad(loss)(weights)["layers.1.weight"]
+
+
+@pytest.mark.parametrize("method", ["cutmix", "mixup", "saliencymixplus"])
+def test_mixing_inside_a_functional_gradient(method: str) -> None:
+    images, labels = batch()
+    maps = given(mixing.create(method))
+    network = Network()
+    mixed = seeded(mixing.create(method), images, labels, **maps)
+    mixed.loss(network(mixed.images)).backward()
+    assert network.layers[1].weight.grad is not None
+    torch.testing.assert_close(functional_loss(method, maps), network.layers[1].weight.grad)
+
+
+def test_a_saliency_pass_inside_a_functional_gradient_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"inside torch\.func\.grad .* pass saliency="):
+        functional_loss("saliencymixplus", {})
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_gradients_flow_through_mixed_images_if_asked(method: str) -> None:
     mixer = mixing.create(method)

@@ -71,6 +71,10 @@ def gradient_saliency(
 
     Returns:
         The map (B, H, W) in float32 or the images' wider dtype, and the parameters' gradients.
+
+    Raises:
+        ValueError: the output does not depend differentiably on the images, or the call is inside
+            a transform such as ``torch.func.grad``.
     """
     batch_size, _, height, width = images.shape
     count = mapped_size(batch_size, fraction)
@@ -79,7 +83,13 @@ def gradient_saliency(
         small = (max(1, round(height * resolution)), max(1, round(width * resolution)))
         scaled = F.interpolate(inputs.float(), size=small, mode="bilinear", antialias=True)
         inputs = scaled.to(images.dtype)
-    inputs = inputs.requires_grad_()
+    try:
+        inputs = inputs.requires_grad_()
+    except RuntimeError as error:
+        raise ValueError(
+            "the network's saliency cannot be taken inside torch.func.grad or another transform: "
+            "take it outside with gradient_saliency and pass saliency="
+        ) from error
     with torch.enable_grad(), pass_mode(model, mode, batch_norm):
         with autocast():
             logits = logits_of(model(inputs))
@@ -91,7 +101,8 @@ def gradient_saliency(
     if gradient is None:
         raise ValueError(
             "the network's output does not depend differentiably on the images, which its saliency "
-            "needs: look for detach(), no_grad() or an output that ignores the input"
+            "needs: look for detach(), no_grad(), inference_mode() or an output that ignores its "
+            "input"
         )
     saliency = aggregate(gradient)
     if resolution != 1.0:
