@@ -35,7 +35,7 @@ def check(case: Case) -> None:
         mask = block(features, features[perm])
     close(mask, case["mask_b_small"], "mask_b_small")
     draw = Draw(perm, lam0=lam.reshape(1))
-    sources = Sources(images, images[perm], perm, labels, plan=mask)
+    sources = Sources(images, perm, labels, plan=mask)
     found = automix.automix(sources, draw, automix.AutoMixOptions())
     close(found.images, case["mixed_network"], "mixed_network")
     close(found.lam, lam.reshape(1), "lam")

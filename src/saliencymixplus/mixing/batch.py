@@ -26,10 +26,9 @@ class Batch:
 
 @dataclass(frozen=True)
 class Sources:
-    """The M pairs of images, and what belongs to the whole batch of B."""
+    """The batch of B images, and the M pairs that are mixed."""
 
-    a: Tensor  # (M, C, H, W): the first M images of the batch
-    b: Tensor  # (M, C, H, W): the images ``index_b``
+    images: Tensor  # (B, C, H, W)
     index_b: Tensor  # (M,) int64
     labels: Tensor  # (B,) integers or (B, K) float
     saliency: Tensor | None = None  # (B, H, W), smoothed where the options say so
@@ -37,12 +36,22 @@ class Sources:
     plan: Any = None  # what the method's hook ``plan`` returned
 
     @property
+    def a(self) -> Tensor:
+        """The first image of each pair, (M, C, H, W): the first M of the batch, not a copy."""
+        return self.images[: len(self.index_b)]
+
+    @property
+    def b(self) -> Tensor:
+        """The second image of each pair, (M, C, H, W): a new copy at each access."""
+        return select(self.images, self.index_b)
+
+    @property
     def height(self) -> int:
-        return self.a.shape[2]
+        return self.images.shape[2]
 
     @property
     def width(self) -> int:
-        return self.a.shape[3]
+        return self.images.shape[3]
 
 
 @dataclass(frozen=True)
@@ -184,15 +193,19 @@ def select(images: Tensor, index: Tensor) -> Tensor:
 
 def paste(sources: Sources, mask: Tensor) -> Tensor:
     """The first source with the second one's pixels where the boolean ``mask`` is true."""
-    if memory_format(sources.a) == torch.channels_last:
-        # Over the innermost dimension a broadcast mask is slow.
-        mask = mask.expand_as(sources.a).contiguous(memory_format=torch.channels_last)
+    if memory_format(sources.images) == torch.channels_last:
+        # A mask that is broadcast over the innermost dimension is slow.
+        mask = mask.expand(-1, sources.images.shape[1], -1, -1)
+        mask = mask.contiguous(memory_format=torch.channels_last)
     return torch.where(mask, sources.b, sources.a)
 
 
 def blend(a: Tensor, b: Tensor, weight: Tensor) -> Tensor:
-    """(1 − weight)·a + weight·b in at least float32, returned in the images' dtype."""
+    """(1 − weight)·a + weight·b in at least float32, returned in the images' dtype.
+
+    ``b`` is overwritten: on the CPU, new memory for large images takes longer than the arithmetic.
+    """
     high = high_precision(a.dtype)
     weight = weight.to(high)
-    mixed = a.to(high) * (1.0 - weight) + b.to(high) * weight
+    mixed = (a.to(high) * (1.0 - weight)).add_(b.to(high).mul_(weight))
     return mixed.to(a.dtype) if a.dtype.is_floating_point else mixed.round().to(a.dtype)

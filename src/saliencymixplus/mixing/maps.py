@@ -22,8 +22,8 @@ def scaled_to_peak(saliency: Tensor) -> Maps:
     if saliency.dtype != torch.float64:
         saliency = saliency.float()
     top, peak, usable = highest(saliency)
-    values = (saliency / top[:, None, None]).masked_fill(~usable[:, None, None], 0.0)
-    return Maps(values.clamp_min(0.0).float(), usable, peak)
+    values = (saliency / top[:, None, None]).masked_fill_(~usable[:, None, None], 0.0)
+    return Maps(values.clamp_min_(0.0).float(), usable, peak)
 
 
 def highest(saliency: Tensor) -> tuple[Tensor, Tensor, Tensor]:

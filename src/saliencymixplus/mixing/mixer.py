@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from saliencymixplus.mixing import draws
-from saliencymixplus.mixing.batch import Batch, MixedBatch, Sources, memory_format, select
+from saliencymixplus.mixing.batch import Batch, MixedBatch, Sources, memory_format
 from saliencymixplus.mixing.checks import check_map, checked_labels
 from saliencymixplus.mixing.criterion import CROSS_ENTROPY, Criterion
 from saliencymixplus.mixing.draws import Draw
@@ -318,8 +318,7 @@ def _mix(
     """The fields of the mixed batch; nothing in it waits for the device."""
     assert method.apply is not None
     height, width = images.shape[2:]
-    b = select(images, draw.index_b)
-    sources = Sources(images[: draw.size], b, draw.index_b, labels, saliency, masks, plan)
+    sources = Sources(images, draw.index_b, labels, saliency, masks, plan)
     blend = method.apply(sources, draw, options)
     mask = blend.mask.float()
     area_lam = 1.0 - mask.mean((1, 2, 3))

@@ -95,13 +95,13 @@ def saliencymixplus(sources: Sources, draw: Draw, options: SaliencyMixPlusOption
         assert maps is not None
         centre = _centre(maps, sources.index_b, sides, centre, draw, options)
     boxes = box_around(centre, sides, height, width, options.box_size)
-    mask = box_mask(boxes, height, width)
-    lam = None
+    inside = box_mask(boxes, height, width)
+    mask, lam = inside.float(), None
     if options.label in _BY_MAP:
         assert maps is not None
         values = above_mean(maps.values) if options.label == "excess" else maps.values
-        lam = label_weight(values, sources.index_b, mask.float())
-    return Blend(paste(sources, mask), mask, lam, boxes=boxes, reduction=options.reduction)
+        lam = label_weight(values, sources.index_b, mask)
+    return Blend(paste(sources, inside), mask, lam, boxes=boxes, reduction=options.reduction)
 
 
 def above_mean(values: Tensor) -> Tensor:
