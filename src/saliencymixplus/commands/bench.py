@@ -40,6 +40,12 @@ def bench(
     rounds: Annotated[
         int, typer.Option(min=1, metavar="INT", help="Measurements per method; the median counts.")
     ] = 20,
+    peers: Annotated[
+        bool,
+        typer.Option(
+            "--peers", help="Measure the mixing beside torchvision's, timm's and kornia's instead."
+        ),
+    ] = False,
     output: Annotated[
         Path | None, typer.Option(help="Also write the results as JSON.", show_default=False)
     ] = None,
@@ -54,15 +60,21 @@ def bench(
     from rich.console import Console
 
     from saliencymixplus.bench import bench as measure
-    from saliencymixplus.bench import settings_for, table
+    from saliencymixplus.bench import bench_peers, peers_table, settings_for, table
     from saliencymixplus.files import write_json
     from saliencymixplus.mixing import METHODS
 
-    mixes = tuple(found.mix(name) for name in mix_aug or METHODS)
-
-    settings = settings_for(section, device=device, compile=compile_, rounds=rounds, mixes=mixes)
-    result = measure(settings)
-    Console(width=100).print(table(result).rich())
+    if peers:
+        result = bench_peers(device=device, rounds=rounds)
+        shown = peers_table(result)
+    else:
+        mixes = tuple(found.mix(name) for name in mix_aug or METHODS)
+        settings = settings_for(
+            section, device=device, compile=compile_, rounds=rounds, mixes=mixes
+        )
+        result = measure(settings)
+        shown = table(result)
+    Console(width=100).print(shown.rich())
     if output:
         write_json(output, result)
         typer.echo(f"results: {output}")
