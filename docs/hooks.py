@@ -1,7 +1,8 @@
 """Pages of the site that are made from something else when it is built.
 
-The home page is README.md; CONTRIBUTING.md, CHANGELOG.md and the recorded results become pages too.
-Lines such as ``<!-- reference: settings -->`` are replaced by what the code says of itself.
+README.md is the home page; CONTRIBUTING.md, CHANGELOG.md, the recorded results and the notebook
+become pages too. Lines such as ``<!-- reference: settings -->`` are replaced by what the code says
+of itself.
 """
 
 import json
@@ -20,6 +21,7 @@ COPIED = {
     "CHANGELOG.md": "changelog.md",
     "reports/clutter/comparison.md": "results.md",
 }
+NOTEBOOK = "examples/own_loop.ipynb"
 BIG = 10**9  # a bound from here on is a guard, and of no interest to a reader
 
 
@@ -28,12 +30,23 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for source, page in COPIED.items():
         text = (ROOT / source).read_text("utf-8").replace("](docs/", "](")
         files.append(File.generated(config, page, content=text))
+    files.append(File.generated(config, "notebook.md", content=_cells(ROOT / NOTEBOOK)))
     return files
+
+
+def _cells(notebook: Path) -> str:
+    """A notebook's cells, without outputs, as Markdown."""
+    cells = json.loads(notebook.read_text("utf-8"))["cells"]
+    texts = ["".join(cell["source"]) for cell in cells]
+    return "\n\n".join(
+        f"```python\n{text}\n```" if cell["cell_type"] == "code" else text
+        for cell, text in zip(cells, texts, strict=True)
+    )
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """Point links to those pages at the site's copies, and fill in the references."""
-    for source, page in COPIED.items():
+    for source, page in {**COPIED, NOTEBOOK: "notebook.md"}.items():
         markdown = re.sub(rf"\]\((\.\./)*{source}", f"]({page}", markdown)
     return re.sub(
         r"^<!-- reference: (\w+) -->$", lambda found: REFERENCES[found[1]](), markdown, flags=re.M
