@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.archives import cifar, encoded, pet, sha256, tarred, zipped
+from tests.archives import cifar, encoded, imagenet, pet, sha256, tarred, zipped
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 # Experiment -> images in each split, and whether there are masks.
@@ -22,6 +22,7 @@ EXPECTED = {
     "folder": ({"train": 12, "val": 4, "test": 4}, True),
     "zip": ({"train": 12, "val": 4, "test": 4}, False),
     "tar": ({"train": 15, "test": 5}, True),
+    "imagenet": ({"train": 12, "test": 4}, False),
 }
 
 
@@ -40,6 +41,13 @@ def _own(plain: bool, masks: bool) -> dict[str, bytes]:
                     mask[2:8, i : i + 6] = 255
                     files[f"masks/{split}{name}/{i}.png"] = encoded(mask)
     return files
+
+
+def _write(folder: Path, files: dict[str, bytes]) -> None:
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +81,12 @@ def clone(new_clone: Callable[..., Any], small: dict[str, Any]) -> Any:
             data["test_fraction"] = 0.25
         sections[name] = {"download": {"source": "imagefolder", "path": path}, "data": data}
         sections[name] |= common
+    sections["imagenet"] = {
+        "download": {"source": "imagenet", "path": "data/ILSVRC2012"},
+        "data": {"image_size": 8, "mean": None, "std": None},
+        "model": {"name": "resnet8"},
+        "training": training | {"crop_size": 8},
+    }
     changes = small | sections | {"experiments": [*EXPECTED], "methods": ["cutmix"]}
     clone = new_clone(**changes)
     root: Path = clone.folder
@@ -81,10 +95,8 @@ def clone(new_clone: Callable[..., Any], small: dict[str, Any]) -> Any:
         for name, content in files.items():
             (root / f"mirror of {source}" / name).write_bytes(content)
     (root / "data").mkdir()
-    for name, content in _own(plain=False, masks=True).items():
-        path = root / paths["folder"] / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+    _write(root / paths["folder"], _own(plain=False, masks=True))
+    _write(root / "data/ILSVRC2012", imagenet(train=6, val=2))
     (root / paths["zip"]).write_bytes(zipped(_own(plain=False, masks=False)))
     (root / paths["tar"]).write_bytes(tarred(_own(plain=True, masks=True), "w:xz"))
     clone.run("dvc", "repro")

@@ -64,6 +64,13 @@ def test_the_published_recipes_are_the_published_ones():
     assert pet.training.augment == "resized-crop-flip"
 
 
+def test_an_override_changes_one_of_the_sections_that_share_an_alias(params):
+    one = "one:\n  download: {source: digits}\n  training: &shared {epochs: 5}\n"
+    two = "two:\n  download: {source: digits}\n  training: *shared\n"
+    loaded = load_params(params(one + two), ["one.training.epochs=3"])
+    assert [section.training.epochs for section in loaded.sections.values()] == [3, 5]
+
+
 def test_a_number_in_scientific_notation_is_a_number(params):
     text = MINIMAL + "  training: {weight_decay: 1e-4}\n"
     assert load_params(params(text)).experiment("digits").training.weight_decay == 1e-4

@@ -1,12 +1,14 @@
 """Fetching and verifying a data set's archives, into a folder that is complete or absent."""
 
 import shutil
+from importlib import import_module
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from saliencymixplus.datasets.fetch import check_address, fetch
 from saliencymixplus.datasets.manifest import Entry, Manifest, check_archive, verified
 from saliencymixplus.datasets.publishers import Archive, archives_of, expected_sha256
+from saliencymixplus.datasets.user_images import PACKED
 from saliencymixplus.errors import UserError
 from saliencymixplus.folders import whole_directory
 from saliencymixplus.progress import Report
@@ -22,6 +24,7 @@ def download(settings: DownloadSettings, destination: Path, *, report: Report = 
       ``settings.mirror`` (a folder, an https address, or http on this machine). Each must have
       the SHA-256 in the settings if they give one, otherwise the publisher's MD5.
     * ``imagefolder``: ``settings.path``; an archive is copied, a folder becomes ``images.tar``.
+    * ``imagenet``: the folder ``settings.path`` becomes ``images.tar``; it is not downloaded.
 
     Archives that are already there and verify are kept. A relative ``path`` or
     ``mirror`` is relative to the working directory, or else to the repository.
@@ -30,16 +33,17 @@ def download(settings: DownloadSettings, destination: Path, *, report: Report = 
         UserError: an archive cannot be fetched or does not verify; ``destination`` is unchanged.
     """
     _check_settings(settings)
-    if settings.source != "imagefolder" and _is_there(settings, destination):
+    own = settings.source in ("imagefolder", "imagenet")
+    if not own and _is_there(settings, destination):
         report(f"{settings.source}: already in {destination}, checksums verified")
         return
     with whole_directory(destination) as part:
         if settings.source in ("digits", "clutter"):
             manifest = _digits(settings.source, part)
-        elif settings.source == "imagefolder":
-            from saliencymixplus.datasets.user_images import collect
-
-            manifest = collect(settings, _resolved(settings.path or ""), part, report)
+        elif own:
+            name = "user_images" if settings.source == "imagefolder" else "imagenet_folder"
+            module = import_module(f"saliencymixplus.datasets.{name}")
+            manifest = module.collect(settings, _resolved(settings.path or ""), part, report)
         else:
             manifest = _published(settings, part, report)
         manifest.write(part)
@@ -53,6 +57,8 @@ def _check_settings(settings: DownloadSettings) -> None:
         raise UserError(f"download.mirror: {settings.source} is not downloaded: remove the key")
     if settings.source == "imagefolder":
         names = [Path(settings.path or "").name]
+    if settings.source == "imagenet":
+        names = [PACKED]
     expected_sha256(settings, names)
 
 

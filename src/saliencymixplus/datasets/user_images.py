@@ -3,6 +3,7 @@
 import io
 import shutil
 import tarfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from saliencymixplus.datasets.archives import is_clutter, members
@@ -31,7 +32,8 @@ def collect(settings: DownloadSettings, path: Path, destination: Path, report: R
         files, folders = _names(path)
         layout = read_layout(files, folders, path.resolve().name)
         pictures = [p for of in layout.pictures.values() for names in of.values() for p in names]
-        _pack(path, sorted([*pictures, *layout.masks]), target, report)
+        names = sorted([*pictures, *layout.masks])
+        pack({name: path / name for name in names}, target, path.name, report)
     elif path.is_file():
         target = destination / path.name
         report(f"copying {path.name}")
@@ -58,13 +60,14 @@ def _title(path: Path) -> str:
     return name
 
 
-def _pack(root: Path, names: list[str], target: Path, report: Report) -> None:
+def pack(files: Mapping[str, Path], target: Path, title: str, report: Report) -> None:
+    """Write ``files`` (by their names in the archive) to a tar whose bytes depend on them only."""
     with (
         tarfile.open(target, "w", format=tarfile.PAX_FORMAT) as archive,
-        progress(f"packing {root.name}", len(names), report) as advance,
+        progress(f"packing {title}", len(files), report) as advance,
     ):
-        for name in names:
-            content = _content(root / name, name)
+        for name, path in files.items():
+            content = _content(path, name)
             info = tarfile.TarInfo(name)
             info.mode, info.size = 0o644, len(content)
             archive.addfile(info, io.BytesIO(content))

@@ -59,9 +59,11 @@ def set_value(raw: dict[str, Any], parts: Sequence[str], value: object, origin: 
     """Set a nested key of ``raw``; ``origin`` starts the error if a section is in fact a value."""
     section = raw
     for part in parts[:-1]:
-        section = section.setdefault(part, {})
-        if not isinstance(section, dict):
+        inner = section.get(part, {})
+        if not isinstance(inner, dict):
             raise UserError(f"{origin}: {part!r} is a value, not a section")
+        section[part] = dict(inner)  # YAML's aliases share one dictionary between sections
+        section = section[part]
     section[parts[-1]] = value
 
 

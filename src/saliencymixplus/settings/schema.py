@@ -51,10 +51,12 @@ class DownloadSettings(Section):
         "cars",
         "tiny_imagenet",
         "stl10",
+        "imagenet",
     ]
     """A published data set, a synthetic one, or your own pictures."""
     path: str | None = None
-    """``source: imagefolder`` only: a folder, a zip or a tar (plain, gz, bz2 or xz)."""
+    """``source: imagefolder``: a folder, a zip or a tar (plain, gz, bz2 or xz). ``imagenet``: the
+    folder with ``train`` and ``val``."""
     mirror: str | None = None
     """A folder or https URL that holds the publisher's archives. null: the publisher's server."""
     sha256: dict[str, str] = {}
@@ -62,8 +64,10 @@ class DownloadSettings(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if (self.path is not None) != (self.source == "imagefolder"):
-            raise ValueError("`path` goes with `source: imagefolder`, and only with it")
+        if self.path is None and self.source == "imagefolder":
+            raise ValueError("`source: imagefolder` needs a `path`")
+        if self.path is not None and self.source not in ("imagefolder", "imagenet"):
+            raise ValueError("`path` goes with `source: imagefolder` or `imagenet` only")
         return self
 
 
@@ -122,7 +126,7 @@ class DataSettings(Section):
     def crops(self, source: str) -> bool:
         """Whether pictures from ``source`` that are not square are cropped, not squashed."""
         if self.resize is None:
-            return source == "imagefolder"
+            return source in ("imagefolder", "imagenet")
         return self.resize == "crop"
 
     @model_validator(mode="after")

@@ -10,7 +10,7 @@ from saliencymixplus.errors import UserError
 from saliencymixplus.settings.schema import ClutterSettings, DataSettings
 
 # Each in a file of its name, with a function open_NAME.
-_LISTED = ("cub200", "flowers102", "food101", "aircraft", "cars", "tiny_imagenet")
+_LISTED = ("cub200", "flowers102", "food101", "aircraft", "cars", "imagenet", "tiny_imagenet")
 
 __all__ = ["Listing", "Piece", "Source", "open_source"]
 
