@@ -197,6 +197,8 @@ def _training(
     )
     torch.manual_seed(0)
     local: nn.Module = create_model(settings.model, settings.classes, settings.image_size).train()
+    if mixer.trains_part:
+        mixer.attach(local, torch.zeros(2, 3, settings.image_size, settings.image_size))
     local = local.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     metrics = EpochMetrics(device)
     plain = Pieces(local, mixing.input_only(local), mixer, source.assemble, metrics.add)
@@ -222,7 +224,8 @@ def mixing_ms(step: TrainStep, engine: Engine, inputs: Inputs, clock: Clock) -> 
 
     def median(mixer: mixing.Mixer) -> float:
         maps: Tensor | None = batch.saliency
-        if mixer.needs_model:
+        network = step.saliency_model if mixer.trains_part else None
+        if mixer.needs_model and network is None:
             shape = (batch.images.shape[0], *batch.images.shape[2:])
             maps = torch.rand(shape, device=step.source.device)
 
@@ -231,6 +234,7 @@ def mixing_ms(step: TrainStep, engine: Engine, inputs: Inputs, clock: Clock) -> 
                 batch.images,
                 batch.labels,
                 generator=step.streams.mix,
+                model=network,
                 saliency=maps,
                 masks=batch.masks,
             )
