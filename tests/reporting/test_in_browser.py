@@ -104,7 +104,7 @@ def test_everything_is_on_screen_and_can_be_read(chrome, page_path, dark):
     chrome.open(page_path, dark=dark)
     assert chrome.errors == []
     text = chrome.run("document.querySelector('main').innerText")
-    for words in ("No difference can be told", "What was run", "Errors by class", "λ by area"):
+    for words in ("No significant difference", "What was run", "Errors by class", "λ by area"):
         assert words in text
     ground = chrome.run("getComputedStyle(document.body).backgroundColor")
     assert (ground == "rgb(255, 255, 255)") != dark

@@ -111,7 +111,7 @@ def verdict(found: Findings) -> str:
     for names, what in (
         (truer, "Closer to the truth"),
         (worse, "Further from it"),
-        (alike, "No difference can be told for"),
+        (alike, "Not significantly different"),
     ):
         if names:
             sentences.append(f"{what}: {', '.join(names)}.")

@@ -62,8 +62,9 @@ class ResultRow:
 class ResultTable:
     """The recipes that were trained on one data set with one network.
 
-    ``ties``: names of the rows whose top-1 error with the last weights cannot be told from the
-    lowest mean's, in the order of their means; the lowest is the first. Empty for a single row.
+    ``ties``: names of the rows whose top-1 error with the last weights does not differ
+    significantly from the lowest, in the order of their means; the lowest is the first. Empty for
+    a single row.
     """
 
     title: str

@@ -9,8 +9,8 @@ from saliencymixplus.tables import estimate, mean_sd, number, p_value
 def verdict(table: ResultTable, which: str = "last") -> str:
     """What the errors with the weights ``which`` show; empty if there are not two rows with them.
 
-    Better or worse than the baseline is only said where both tests reject "no difference" at 5 %;
-    methods that cannot be told from the lowest mean share the first place.
+    A method is only called better or worse than the baseline if both tests reject "no difference"
+    at 5 %; methods that do not differ significantly from the lowest mean share the first place.
     """
     rows = [row for row in table.rows if which in row.errors]
     if len(rows) < 2:
@@ -26,8 +26,8 @@ def _lowest(table: ResultTable) -> str:
         return f"{lowest.label} has the lowest top-1 error: {mean_sd(error.mean, error.sd).text} %."
     names = [table.row(name).label for name in table.ties]
     if len(names) == len(table.rows):
-        return f"No difference can be told between {_listed(names)}: all share the lowest error."
-    return f"{_listed(names)} share the lowest top-1 error: no difference between them can be told."
+        return f"No significant difference between {_listed(names)}: all share the lowest error."
+    return f"{_listed(names)} share the lowest top-1 error: they do not differ significantly."
 
 
 def _against_baseline(table: ResultTable, rows: Sequence[ResultRow], which: str) -> list[str]:
@@ -49,7 +49,7 @@ def _against_baseline(table: ResultTable, rows: Sequence[ResultRow], which: str)
     if worse:
         sentences.append(f"Worse than {baseline}: {', '.join(worse)}.")
     if alike and len(table.ties) < len(table.rows):
-        sentences.append(f"No difference to {baseline} can be told for {', '.join(alike)}.")
+        sentences.append(f"Not significantly different from {baseline}: {', '.join(alike)}.")
     return sentences
 
 
@@ -60,7 +60,7 @@ def _caution(rows: Sequence[ResultRow], which: str) -> str:
             "There is one seed: the p-values cover the choice of test images, not how much "
             "training varies from seed to seed."
         )
-    return f"{number(seeds, 0)} seeds tell large differences only." if seeds < 5 else ""
+    return f"{number(seeds, 0)} seeds can only reveal large differences." if seeds < 5 else ""
 
 
 def _listed(names: Sequence[str]) -> str:
