@@ -1,4 +1,4 @@
-"""The table of docs/methods.md: which checks there are for each method, from the tests themselves.
+"""The table of docs/methods.md: what each method needs, and which checks there are for it.
 
 ``python -m tests.methods_table`` writes it; ``tests/test_methods_page.py`` fails if it is old.
 """
@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from saliencymixplus.mixing import METHODS
+from saliencymixplus.mixing import METHODS, Method
 from tests.peers.common import CHECKS
 
 ROOT = Path(__file__).parents[1]
@@ -23,6 +23,12 @@ COLUMNS = {
     "compile": ("test_one_graph",),
     "capture": ("test_every_methods_step_waits_for_nothing",),
     "audit": ("test_every_method_against_a_loop_over_pixels",),
+}
+NEEDS = {
+    "gradient_saliency": "one more pass",
+    "network": "feature maps",
+    "stored_saliency": "a stored map",
+    "masks": "object masks",
 }
 WHERE = [
     "tests/test_peer_parity.py",
@@ -54,13 +60,20 @@ def table(tests: Iterable[str]) -> str:
         for column, names in COLUMNS.items():
             if found[1] in names and (found[2], column) in counts:
                 counts[found[2], column] += 1
-    rows = [["method", *COLUMNS], ["---"] * (1 + len(COLUMNS))]
+    rows = [["method", "name", "needs", *COLUMNS], ["---"] * (3 + len(COLUMNS))]
     for name, method in METHODS.items():
         if method.apply is not None:
             cells = [counts[name, column] for column in COLUMNS]
             marks = [str(cells[0] or "–"), *("✓" if count else "–" for count in cells[1:])]
-            rows.append([method.label, *marks])
+            rows.append([method.label, f"`{name}`", _needs(method), *marks])
     return "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n"
+
+
+def _needs(method: Method) -> str:
+    """What the caller has to provide besides images and labels."""
+    if method.forward is not None:
+        return "a forward pass of its own"
+    return ", ".join(NEEDS[need] for need in sorted(method.options().needs)) or "–"
 
 
 def with_table(page: str, tests: Iterable[str]) -> str:

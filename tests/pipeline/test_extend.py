@@ -43,7 +43,7 @@ def test_the_example_method_passes_every_methods_tests(tmp_path: Path) -> None:
         return done.stdout
 
     python("-m", "tests.methods_table")
-    assert "| StripeMix | – | ✓ |" in page.read_text("utf-8")
+    assert "| StripeMix | `stripemix` | – | – | ✓ |" in page.read_text("utf-8")
     own = ("-k", "stripemix or test_methods_page or test_what_may_be_chosen", "-m", "not slow")
     said = python("-m", "pytest", *own, "-p", "no:cacheprovider", "--verbose", *GENERAL)
     assert "test_stripemix.py" in said
