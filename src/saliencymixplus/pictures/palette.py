@@ -12,6 +12,7 @@ LOOKS = {
     "cutmix": ("#0072B2", "s"),
     "saliencymix": ("#009E73", "^"),
     "saliencymixplus": ("#D55E00", "D"),
+    "saliencymixplus-excess": ("#AA4499", "d"),
     "mixup": ("#CC79A7", "v"),
     "resizemix": ("#56B4E9", "P"),
     "fmix": ("#E69F00", "X"),

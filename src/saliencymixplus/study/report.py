@@ -27,7 +27,7 @@ from saliencymixplus.study.results import (
     by_cell,
     regression,
 )
-from saliencymixplus.tables import Column, Table, Value, estimate
+from saliencymixplus.tables import Cell, Column, Table, Value, estimate, number
 
 PLAIN = "none"
 Quantity = Callable[[Sequence[Row]], Summary | None]
@@ -52,7 +52,7 @@ def write_report(rows: list[Row], epochs: list[Epoch], folder: Path) -> str:
 
 
 def curves(cells: Errors) -> Figure:
-    """Test error, label error and empty regions over object size; a column per amount of data."""
+    """Test error, label error and empty regions over object size; a row per amount of data."""
     amounts = sorted({digits for _, digits in cells})
     names = list(dict.fromkeys(method for recipes in cells.values() for method in recipes))
     styles = method_styles(names)
@@ -62,13 +62,14 @@ def curves(cells: Errors) -> Figure:
         ("Regions without an object (%)", lambda rows: _audited(rows[0].no_object, 100)),
     ]
     fig, grid = figure_grid(
-        len(quantities), len(amounts), 3.6 * len(amounts) + 2, 8.4, sharex=True, sharey="row"
+        len(amounts), len(quantities), 13.0, 0.8 + 2.8 * len(amounts), sharex=True, sharey="col"
     )
-    for line, (label, quantity) in zip(grid, quantities, strict=True):
-        for axes, amount in zip(line, amounts, strict=True):
-            for name, look in styles.items():
+    for line, amount in zip(grid, amounts, strict=True):
+        for axes, (label, quantity) in zip(line, quantities, strict=True):
+            for at, (name, look) in enumerate(styles.items()):
                 points = {
-                    size: summary
+                    # Side by side, so that no interval hides another.
+                    size + 0.06 * (at - len(styles) / 2): summary
                     for (size, digits), recipes in cells.items()
                     if digits == amount and name in recipes
                     if (summary := quantity(recipes[name])) is not None
@@ -82,14 +83,14 @@ def curves(cells: Errors) -> Figure:
             finish_axes(
                 axes,
                 x="Side of the object (pixels)" if line is grid[-1] else "",
-                y=label if axes is line[0] else "",
-                title=f"{amount} training digits" if line is grid[0] else "",
+                y=label,
+                title=f"{amount} training digits" if axes is line[0] else "",
             )
             axes.set_ylim(bottom=0)
-    handles = {  # of every column: a recipe may be missing in some
+    handles = {  # of every row: a recipe may be missing in some
         label: handle
-        for axes in grid[0]
-        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
+        for line in grid
+        for handle, label in zip(*line[0].get_legend_handles_labels(), strict=True)
     }
     fig.legend(handles.values(), handles.keys(), loc="outside right upper", fontsize=8)
     return fig
@@ -97,7 +98,7 @@ def curves(cells: Errors) -> Figure:
 
 def regression_figure(found: Regression) -> Figure:
     """Each recipe of each cell: points gained over label error removed, and the fitted slope."""
-    fig, axes = figure(6.0, 4.4)
+    fig, axes = figure(8.0, 4.4)
     styles = method_styles(dict.fromkeys(point[1] for point in found.points))
     for name, look in styles.items():
         chosen = [point for point in found.points if point[1] == name]
@@ -120,7 +121,7 @@ def regression_figure(found: Regression) -> Figure:
         x=f"Label error removed (compared with {method_label(REFERENCE)})",
         y="Test error gained (points)",
     )
-    axes.legend(fontsize=8)
+    fig.legend(loc="outside right upper", fontsize=8)
     return fig
 
 
@@ -162,11 +163,8 @@ def _table(recipes: Mapping[str, Sequence[Row]]) -> Table:
     rows: list[list[Value]] = []
     for method, found in recipes.items():
         error = _error(found)
-        half = _half(error)
-        cell = estimate(error.mean, error.mean - half, error.mean + half, 1)
-        rows.append(
-            [method, error.n, cell, _gap(found, recipes), found[0].label_error, found[0].no_object]
-        )
+        gap = _gap(found, recipes)
+        rows.append([method, error.n, _cell(error), gap, found[0].label_error, found[0].no_object])
     return Table(columns, rows)
 
 
@@ -176,9 +174,14 @@ def _gap(rows: Sequence[Row], recipes: Mapping[str, Sequence[Row]]) -> Value:
     gaps = [row.top1_error - plain[row.seed] for row in rows if row.seed in plain]
     if rows[0].method == PLAIN or not gaps:
         return None
-    gap = over_seeds(gaps)
-    half = _half(gap)
-    return estimate(gap.mean, gap.mean - half, gap.mean + half, 1, signed=True)
+    return _cell(over_seeds(gaps), signed=True)
+
+
+def _cell(found: Summary, *, signed: bool = False) -> Cell:
+    """The mean with its interval, or alone for a single seed."""
+    if found.low is None or found.high is None:
+        return Cell(number(found.mean, 1, signed=signed), (found.mean,))
+    return estimate(found.mean, found.low, found.high, 1, signed=signed)
 
 
 def _error(rows: Sequence[Row]) -> Summary:
