@@ -86,6 +86,8 @@ def test_figures_fit_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
     for step in result["steps"]:
         assert step["images_per_second"] == pytest.approx(4000 / step["ms"])
         assert 0 < step["share_of_peak"] < 1.5
+    assert plain["mean_ms"] == plain["ms"]
+    assert cutmix["mean_ms"] == pytest.approx(plain["ms"] * (1 + cutmix["ratio_to_plain"]) / 2)
     expected = 0.5 * (plain["ms"] + cutmix["ms"]) * 100 * 10 / 3.6e6
     assert cutmix["experiment_hours"] == pytest.approx(expected)
     share = cutmix["mixing_ms"] / plain["ms"]

@@ -188,6 +188,7 @@ CASES = [
     (["bench", "--device", "tpu"], "tpu"),
     (["bench", "--compile=yes"], "--compile"),
     (["bench", "--rounds", "0"], "--rounds"),
+    (["bench", "--peers=all"], "--peers"),
     (["bench", "--output"], "--output"),
     (["bench", "--params", "missing.yaml"], "missing.yaml"),
     (["bench", "--set", "cifar100.training.augment=mirror"], "augment"),

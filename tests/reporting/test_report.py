@@ -11,7 +11,7 @@ from PIL import Image
 from saliencymixplus.audit.audit import audit
 from saliencymixplus.comparison.compare import compare
 from saliencymixplus.errors import UserError
-from saliencymixplus.reporting import charts, curves
+from saliencymixplus.reporting import charts, curves, sections
 from saliencymixplus.reporting.classes import confusion
 from saliencymixplus.reporting.provenance import augmentation
 from saliencymixplus.reporting.report import report
@@ -97,6 +97,39 @@ def test_the_comparison_is_taken_up(runs, tmp_path):
     assert "figures/pareto.png" in text
     assert "| CutMix | 10.50 ± 0.71 | [4.15, 16.85] |" in text
     assert "Top-5" not in text
+
+
+def write_bench(folder, **settings):
+    tiny = {"model": "resnet8", "batch_size": 16, "prepared_size": 8}
+    steps = [{"method": "none", "mean_ms": 2.0}, {"method": "cutmix", "mean_ms": 2.25}]
+    folder.mkdir(exist_ok=True)
+    content = {"settings": tiny | settings, "hardware": "an abacus", "steps": steps}
+    (folder / "bench.json").write_text(json.dumps(content))
+
+
+def test_step_times_of_a_benchmark_get_a_panel(runs, tmp_path, monkeypatch):
+    reports, drawn = tmp_path / "reports", []
+    original = sections.pareto
+    monkeypatch.setattr(
+        sections, "pareto", lambda *given: drawn.append(original(*given)) or drawn[-1]
+    )
+    compare(runs, reports)
+    report(runs, reports)
+    write_bench(reports)
+    text = text_of(report(runs, reports))
+    assert "benchmarked on an abacus" in text
+    assert [len(figure.axes) for figure in drawn] == [1, 2]
+    places = {
+        container.get_label().partition(" (")[0]: container.lines[0].get_xdata()[0]
+        for container in drawn[1].axes[1].containers
+    }
+    assert places == {"No mixing": 2.0, "CutMix": 2.25}
+    write_bench(reports, model="resnet50")
+    assert "bench.json measures another network" in text_of(report(runs, reports))
+    assert len(drawn[2].axes) == 1
+    (reports / "bench.json").write_text('{"steps": 3}')
+    with pytest.raises(UserError, match=r"bench\.json is damaged .* `bench --output`"):
+        report(runs, reports)
 
 
 def test_the_audit_is_taken_up(runs, tmp_path):

@@ -56,7 +56,10 @@ def bench_peers(
     clock = Clock(where, rounds)
     found = [(side, count, pair) for side, count in sizes for pair in _pairs(say)]
     rows: list[dict[str, Any]] = []
-    with device_settings(where, deterministic=False), progress("peers", len(found), say) as advance:
+    with (
+        device_settings(where, deterministic=False),
+        progress("measuring", len(found), say, "pairs") as advance,
+    ):
         for side, count, pair in found:
             advance(1)
             rows.append(_measured(pair, side, count, clock, where))
@@ -75,12 +78,13 @@ def bench_peers(
 def peers_table(result: dict[str, Any]) -> Table:
     """What ``bench_peers`` returned, one row for each pair and size."""
     versions = ", ".join(f"{name} {number}" for name, number in result["versions"].items())
-    threads = f", {result['threads']} threads" if result["threads"] else ""
+    count = result["threads"]
+    threads = f", {count} thread{'s' if count > 1 else ''}" if count else ""
     columns = [
         Column("Ours", "left"),
         Column("Peer", "left"),
-        Column("px"),
-        Column("Batch"),
+        Column("px", format=str),
+        Column("Batch", format=str),
         Column("Ours (ms)"),
         Column("Peer (ms)"),
         Column("Ours / peer"),

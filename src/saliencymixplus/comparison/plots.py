@@ -1,6 +1,6 @@
 """Plots of a comparison: error bars per method, and error against the cost of training."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -102,25 +102,43 @@ def _error_legend(comparison: Comparison) -> list[Line2D]:
     return handles
 
 
-def pareto(comparison: Comparison) -> Figure:
-    """Top-1 error of the last epoch against passes through the network, with the Pareto front.
+def pareto(comparison: Comparison, step_ms: Mapping[str, float] | None = None) -> Figure:
+    """Top-1 error of the last epoch against the cost of training, with the Pareto front.
 
-    Passes are counted, so that unlike seconds they do not depend on what else the machine did.
+    The cost is the passes through the network: they are counted, so that unlike the seconds of a
+    training they do not depend on what else the machine did. ``step_ms``, a benchmark's time of a
+    mean training step by recipe, adds a second panel.
     """
-    count = len(comparison.tables)
-    fig, grid = figure_grid(count, 1, 8.4, 4.2 * count)
-    for table, (axes,) in zip(comparison.tables, grid, strict=True):
-        _pareto_panel(axes, table)
+    tables = comparison.tables
+    timed = [table for table in tables if step_ms and any(r.mix in step_ms for r in table.rows)]
+    fig, grid = figure_grid(
+        len(tables), 2 if timed else 1, 12.8 if timed else 8.4, 4.2 * len(tables)
+    )
+    for table, axes in zip(tables, grid, strict=True):
+        passes = {row.name: row.passes.mean for row in table.rows}
+        _pareto_panel(axes[0], table, passes, "Forward/backward passes of training", "{:,.0f}")
+        if step_ms and table in timed:
+            times = {r.name: step_ms[r.mix] for r in table.rows if r.mix in step_ms}
+            _pareto_panel(axes[1], table, times, "Time of a training step (ms)", "{:,.3g}")
+        elif timed:
+            axes[1].set_axis_off()
+        axes[-1 if table in timed else 0].legend(
+            fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5)
+        )
     return fig
 
 
-def _pareto_panel(axes: Axes, table: ResultTable) -> None:
+def _pareto_panel(
+    axes: Axes, table: ResultTable, costs: Mapping[str, float], label: str, form: str
+) -> None:
     styles = method_styles([row.name for row in table.rows])
     points = []
     for row in table.rows:
+        if row.name not in costs:
+            continue
         error = row.errors["last"].top1_error
         axes.errorbar(
-            [row.passes.mean],
+            [costs[row.name]],
             [error.mean],
             yerr=None if error.sd is None else [[min(error.sd, error.mean)], [error.sd]],
             linewidth=1.2,
@@ -130,23 +148,22 @@ def _pareto_panel(axes: Axes, table: ResultTable) -> None:
             linestyle="none",
             **styles[row.name].points(),
         )
-        points.append((row.passes.mean, error.mean))
+        points.append((costs[row.name], error.mean))
     best = frontier(points)
     if len(best) > 1:
         axes.plot(*zip(*best, strict=True), color=REFERENCE, **_FRONTIER)
-    passes = [x for x, _ in points]
-    if max(passes) > 5 * min(passes) > 0:
+    found = [x for x, _ in points]
+    if max(found) > 5 * min(found) > 0:
         axes.set_xscale("log")
         axes.xaxis.set_minor_formatter(NullFormatter())
     else:
         axes.set_xlim(left=0)
         axes.xaxis.set_major_locator(MaxNLocator(6))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: form.format(value)))
     axes.set_ylim(bottom=max(axes.get_ylim()[0], 0.0))
-    axes.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     finish_axes(
         axes,
-        x="Forward/backward passes of training",
+        x=label,
         y="Top-1 error, last epoch (%)",
         title=f"{table.title}: mean ± s.d. over seeds",
     )

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from saliencymixplus import escape
 from saliencymixplus.audit.findings import load_findings
+from saliencymixplus.bench import read_step_times
 from saliencymixplus.comparison.result import load_comparison
 from saliencymixplus.errors import UserError
 from saliencymixplus.files import write_text
@@ -21,6 +22,7 @@ from saliencymixplus.reporting.provenance import provenance, what_was_run
 from saliencymixplus.reporting.run_data import collect
 
 CARDS = "model_cards"
+BENCH = "bench.json"
 
 
 def report(
@@ -39,7 +41,8 @@ def report(
         comparison: folder written by ``compare``; default: ``output``.
         prepared: folder written by ``prepare``, whose images the playground mixes.
 
-    Whatever does not exist is left out, with a sentence.
+    Whatever does not exist is left out, with a sentence. Step times come from
+    ``output``/bench.json, if ``bench --output`` wrote one there.
 
     Returns:
         The path of report.html.
@@ -55,6 +58,7 @@ def report(
     missing = [folder for folder in folders if not (folder / "settings.json").is_file()]
     table = (comparison or output) / "comparison.json"
     compared = load_comparison(table) if table.is_file() else None
+    times = read_step_times(output / BENCH) if (output / BENCH).is_file() else None
     audited = load_findings(audit) if audit and (audit / "audit.json").is_file() else None
     with whole_directory(output / FIGURES) as folder:
         figures = Figures(folder)
@@ -63,7 +67,7 @@ def report(
             *sections.in_short(runs, compared, audited, missing),
             *what_was_run(runs),
             *playground_section(runs, prepared),
-            *sections.comparison_section(compared, figures),
+            *sections.comparison_section(compared, figures, runs, times),
             *sections.learning_section(runs, figures),
             *classes_section(runs, figures),
             *sections.robustness_section(runs, figures),

@@ -7,6 +7,7 @@ from pathlib import Path
 from saliencymixplus import escape
 from saliencymixplus.audit import text as audit_text
 from saliencymixplus.audit.findings import Findings
+from saliencymixplus.bench import StepTimes
 from saliencymixplus.comparison import text as comparison_text
 from saliencymixplus.comparison.plots import error_bars, pareto
 from saliencymixplus.comparison.result import Comparison
@@ -63,18 +64,25 @@ def in_short(
     return blocks
 
 
-def comparison_section(compared: Comparison | None, figures: Figures) -> list[Block]:
-    """Error bars, Pareto plot and the comparison's tables."""
+def comparison_section(
+    compared: Comparison | None, figures: Figures, runs: Runs, times: StepTimes | None = None
+) -> list[Block]:
+    """Error bars, Pareto plot and the comparison's tables; ``times``: of a benchmark."""
     if compared is None:
         return ["## Comparison", "The runs have not been compared (`python cli.py compare`)."]
+    caption, step_ms = (
+        "Error against the cost of training; a dashed line is the Pareto front.",
+        None,
+    )
+    if times and all(times.of(run.run.settings) for seeds in runs.values() for run in seeds):
+        step_ms = times.milliseconds
+        caption += f" The step times were benchmarked on {times.hardware}."
+    elif times:
+        caption += " bench.json measures another network, batch or image size and is left out."
     blocks: list[Block] = [
         "## Comparison",
         figures.plot(error_bars(compared), "comparison", "Top-1 error with 95 % intervals."),
-        figures.plot(
-            pareto(compared),
-            "pareto",
-            "Error against the cost of training; a dashed line is the Pareto front.",
-        ),
+        figures.plot(pareto(compared, step_ms), "pareto", caption),
     ]
     for table in compared.tables:
         if len(compared.tables) > 1:
