@@ -26,6 +26,7 @@ from saliencymixplus.engine.device import (
     device_settings,
     threads_for,
 )
+from saliencymixplus.engine.ema import EMA
 from saliencymixplus.engine.epoch_metrics import EpochMetrics
 from saliencymixplus.engine.flops import FlopCounter, forward_flops
 from saliencymixplus.engine.optimizer import create_optimizer
@@ -202,6 +203,7 @@ def _training(
     if mixer.trains_part:
         mixer.attach(local, torch.zeros(2, 3, settings.image_size, settings.image_size))
     local = local.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    decay = recipe.weight_average or mixer.options.average_decay
     metrics = EpochMetrics(device)
     plain = Pieces(local, mixing.input_only(local), mixer, source.assemble, metrics.add)
     step = TrainStep(
@@ -214,6 +216,8 @@ def _training(
         metrics=metrics,
         autocast=autocast_for(dtype, device),
         batch_size=settings.batch_size,
+        ema=EMA(local, decay) if decay else None,
+        criterion=mixing.Criterion(recipe.loss, recipe.label_smoothing),
     )
     (inputs,) = source.inputs([torch.arange(settings.batch_size)])
     return step, inputs
