@@ -41,8 +41,8 @@ class SaliencyMixPlusOptions(GradientSaliencyOptions):
             most saliency (``mass``); a pixel ``sampled`` in proportion to the map; a uniformly
             ``random`` one; or a random pixel of the second image's ``object`` (needs masks).
         label: λ by the ``saliency`` inside and outside the box; by its ``excess`` over each map's
-            mean, which suits objects that cover up to a third of the image (truer on small ones,
-            see docs/findings.md); by the box's ``area``; or by object masks (``mask``,
+            mean, which is truer where objects cover less than about a quarter of the image
+            (docs/findings.md); by the box's ``area``; or by object masks (``mask``,
             ``mask_pixels``, see ``MixingOptions``).
 
     Examples:
