@@ -48,6 +48,14 @@ def test_every_experiment_has_a_line(cli, tmp_path):
     assert [entry["name"] for entry in listed if entry["pipeline"]] == ["clutter"]
 
 
+@pytest.mark.slow
+def test_every_experiment_can_be_tried(cli, tmp_path):
+    for name in load_params(tmp_path / "params.yaml").sections:
+        tried = cli("train", "--experiment", name, "--mix-aug", "none", "--dry-run")
+        assert tried.code == 0, tried.err
+        assert "seed:" in tried.out, name
+
+
 def test_config_says_where_each_setting_comes_from(cli):
     given = ("--set", "digits.training.epochs=3", "--set", "mix.cutmix.alpha=0.5")
     found = json.loads(cli("config", "--mix-aug", "CutMix", "--json", *given).out)

@@ -21,6 +21,7 @@ RECIPES = {
     "openmixup_tiny_imagenet_resnet18": ("resnet18", 400, 100, 0.2, 1e-4, 64),
     "openmixup_cub200_resnet18": ("resnet18", 200, 16, 0.001, 5e-4, 224),
     "openmixup_cub200_resnet50": ("resnet50", 200, 16, 0.001, 5e-4, 224),
+    f"{CIFAR}_deit_s": ("timm/deit_small_patch16_224", 200, 100, 0.001, 0.05, 224),
 }
 # Likewise from its tables: accuracy of each recipe of params.yaml.
 ACCURACIES = {
@@ -31,8 +32,15 @@ ACCURACIES = {
         "manifold": 79.18,
         "saliencymix-alpha02": 79.75,
         "puzzlemix": 79.96,
+        "automix": 80.12,
     },
-    f"{CIFAR}_resnext50": {"none": 79.37, "mixup": 81.18, "manifold": 81.59, "puzzlemix": 81.69},
+    f"{CIFAR}_resnext50": {
+        "none": 79.37,
+        "mixup": 81.18,
+        "manifold": 81.59,
+        "puzzlemix": 81.69,
+        "automix": 82.84,
+    },
     f"{CIFAR}_resnext50_cutting": {"cutmix-alpha02": 81.52, "saliencymix-alpha02": 80.72},
     f"{CIFAR}_wrn28_8": {
         "none": 81.63,
@@ -41,6 +49,7 @@ ACCURACIES = {
         "manifold": 83.24,
         "saliencymix-alpha02": 84.35,
         "puzzlemix": 85.02,
+        "automix": 85.18,
     },
     "openmixup_tiny_imagenet_resnet18": {
         "none": 61.68,
@@ -49,6 +58,7 @@ ACCURACIES = {
         "manifold-alpha02": 64.15,
         "saliencymix": 64.60,
         "puzzlemix": 65.81,
+        "automix": 67.33,
     },
     "openmixup_cub200_resnet18": {
         "none": 77.68,
@@ -57,8 +67,10 @@ ACCURACIES = {
         "manifold-alpha05": 79.76,
         "saliencymix-alpha02": 77.95,
         "puzzlemix": 78.63,
+        "automix": 79.87,
     },
     "openmixup_cub200_resnet50": {"none": 82.38, "cutmix": 83.17},
+    f"{CIFAR}_deit_s": {"none": 65.81, "cutmix-alpha2": 74.12, "transmix": 76.17},
 }
 MIXES = sorted({mix for row in ACCURACIES.values() for mix in row} | {"saliencymixplus"})
 
@@ -70,8 +82,19 @@ def test_settings_are_openmixups(experiment: str) -> None:
     side = recipe.crop_size or data.image_size
     found = (model.name, recipe.epochs, recipe.batch_size, recipe.learning_rate)
     assert (*found, recipe.weight_decay, side) == RECIPES[experiment]
-    assert (recipe.momentum, recipe.nesterov, recipe.schedule) == (0.9, False, "cosine")
-    assert (recipe.mix_prob, recipe.warmup_epochs, data.validation_fraction) == (1.0, 0, 0)
+    assert (recipe.schedule, recipe.mix_prob, data.validation_fraction) == ("cosine", 1.0, 0)
+    if experiment.endswith("deit_s"):
+        assert (recipe.optimizer, recipe.no_decay, recipe.warmup_epochs) == (
+            "adamw",
+            "norm_bias",
+            20,
+        )
+        assert (recipe.label_smoothing, recipe.crop_scale) == (0.1, 0.8)
+        assert (recipe.augment, recipe.auto_augment) == ("resized-crop-flip", "randaugment")
+        assert (recipe.randaugment_ops, recipe.randaugment_magnitude) == (2, 21)  # 7 of 10
+        return
+    assert (recipe.optimizer, recipe.momentum, recipe.nesterov) == ("sgd", 0.9, False)
+    assert recipe.warmup_epochs == 0
     if experiment.startswith(CIFAR):
         assert (recipe.augment, recipe.crop_mode, recipe.crop_padding) == (
             "crop-flip",

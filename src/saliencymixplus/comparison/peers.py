@@ -84,6 +84,23 @@ _CUB = {
     "crop_size": 224,
 }
 _CUB_DIFFERENCES = "there, the central 224 of 256 pixels are evaluated, here the whole picture"
+_DEIT = {
+    "epochs": 200,
+    "batch_size": 100,
+    "learning_rate": 0.001,
+    "optimizer": "adamw",
+    "weight_decay": 0.05,
+    "no_decay": "norm_bias",
+    "label_smoothing": 0.1,
+    "schedule": "cosine",
+    "warmup_epochs": 20,
+    "mix_prob": 1.0,
+    "augment": "resized-crop-flip",
+    "crop_scale": 0.8,
+    "crop_size": 224,
+    "auto_augment": "randaugment",
+    "randaugment_magnitude": 21,
+}
 
 BENCHMARKS = (
     Benchmark(
@@ -142,5 +159,16 @@ BENCHMARKS = (
         {"none": Figure(82.38), "cutmix": Figure(83.17, 1.0)},
         title="Adversarial AutoMixup",
         differences=_CUB_DIFFERENCES,
+    ),
+    Benchmark(
+        "cifar100",
+        {"name": "timm/deit_small_patch16_224"},
+        {"image_size": 32} | _OPENMIXUP,
+        _DEIT,
+        {"none": Figure(65.81), "cutmix": Figure(74.12, 2.0), "transmix": Figure(76.17)},
+        differences=(
+            "there, drop path 0.1, gradients clipped to a norm of 5, a lowest learning rate of "
+            "1e-6, bicubic interpolation and random strengths of RandAugment"
+        ),
     ),
 )

@@ -47,6 +47,7 @@ _DATA: dict[str, dict[str, Any]] = {
     },
 }
 # The published code's options, quirks included; the methods' defaults are the corrected variants.
+# A method that is left out (AutoMix) has nothing that is the published code in every respect.
 _OPTIONS: dict[str, dict[str, Any]] = {
     "none": {},
     "cutmix": {"pairs": "permutation"},
@@ -55,7 +56,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "mixup": {"pairs": "permutation"},
     "manifold": {"pairs": "permutation"},
     "puzzlemix": {"variant": "published"},
-    "automix": {},
+    "transmix": {"variant": "published"},
 }
 _STEMS = {CIFAR100: ("auto", "small"), PET: ("auto", "standard")}
 
@@ -150,8 +151,8 @@ def _variant(method: str, options: Mapping[str, Any], more: Mapping[str, Any]) -
     """``published`` or ``corrected`` if all options are its own with ``more``, or None."""
     from saliencymixplus.mixing import resolve_options
 
-    for variant, chosen in (("published", _OPTIONS[method]), ("corrected", {})):
-        if dict(options) == resolve_options(method, {**chosen, **more}):
+    for variant, chosen in (("published", _OPTIONS.get(method)), ("corrected", {})):
+        if chosen is not None and dict(options) == resolve_options(method, {**chosen, **more}):
             return variant
     return None
 

@@ -174,6 +174,7 @@ def notes(table: ResultTable) -> list[str]:
 
 def _peers(table: ResultTable) -> list[str]:
     """How the medians compare with the figures that peers publish as such."""
+    notes = []
     found: dict[tuple[str, str], list[str]] = {}
     for row in table.rows:
         if row.median is None or row.published is None or not row.published.median:
@@ -182,12 +183,18 @@ def _peers(table: ResultTable) -> list[str]:
         near = "within" if abs(difference) <= TOLERANCE else "outside"
         text = f"{row.label} {number(difference, 2, signed=True)} ({near})"
         found.setdefault((row.published.source, row.published.differences), []).append(text)
-    return [
-        f"Published by {source}, the median top-1 error of the last ten epochs; ours minus it, in "
-        f"points, with a tolerance of {TOLERANCE:g}: {', '.join(rows)}."
-        + (f" Not the same: {differences}." if differences else "")
-        for (source, differences), rows in found.items()
-    ]
+    for (source, differences), rows in found.items():
+        what = f"Published by {source}: the median top-1 error of the last ten epochs"
+        if differences:
+            notes.append(
+                f"{what}. Ours is not subtracted from it, as the settings differ: {differences}."
+            )
+        else:
+            notes.append(
+                f"{what}. Ours minus it in points, with a tolerance of {TOLERANCE:g}: "
+                f"{', '.join(rows)}."
+            )
+    return notes
 
 
 def _difference_cells(errors: Errors, over_seeds: bool) -> list[Value]:
