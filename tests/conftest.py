@@ -6,11 +6,14 @@ from typing import Any
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
+from PIL import Image
 from torch import nn
 
+from saliencymixplus.datasets.prepared import load_prepared
 from saliencymixplus.evaluation.classifier import PixelClassifier
 from saliencymixplus.settings import RuntimeSettings
-from tests.helpers import SIZE, Recorder, write_prepared, write_rectangles
+from saliencymixplus.training.trainer import train
+from tests.helpers import SIZE, Recorder, run_settings, write_prepared, write_rectangles
 
 # A busy machine is not a fault.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -27,6 +30,22 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_with_masks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same with object masks."""
     return write_prepared(tmp_path_factory.mktemp("prepared") / "tiny", masks=True)
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
+    """A run, its prepared data, and its test images as PNG files."""
+    folder = tmp_path_factory.mktemp("predict")
+    prepared, run = write_prepared(folder / "prepared"), folder / "run"
+    how = RuntimeSettings(device="cpu", tracker="none", progress="none")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SALIENCYMIXPLUS_STATE", str(folder / "state"))
+        train(run_settings("none", epochs=1), prepared, run, how)
+    split = load_prepared(prepared).split("test")
+    (folder / "pictures").mkdir()
+    for row in range(10):
+        Image.fromarray(split.images[row]).save(folder / "pictures" / f"{row}.png")
+    return run, prepared, folder / "pictures"
 
 
 @pytest.fixture

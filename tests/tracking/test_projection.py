@@ -8,14 +8,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from mlflow import MlflowClient
 
 from saliencymixplus.files import write_json
+from saliencymixplus.runs.read import Run
 from saliencymixplus.settings.schema import DownloadSettings
-from saliencymixplus.tracking import record_evaluation, record_report
+from saliencymixplus.tracking import mlflow_model, record_evaluation, record_report
 from saliencymixplus.tracking.describe import parameters
 from saliencymixplus.tracking.mlflow_store import Store
 from saliencymixplus.tracking.projection import Projection
@@ -382,49 +382,45 @@ def test_no_secret_is_written_anywhere(
     assert "hunter2" not in "".join(texts)
 
 
-def _network() -> torch.nn.Module:
-    torch.manual_seed(0)
-    return torch.nn.Sequential(
-        torch.nn.Conv2d(3, 4, 3),
-        torch.nn.BatchNorm2d(4),
-        torch.nn.AdaptiveAvgPool2d(1),
-        torch.nn.Flatten(),
-        torch.nn.Linear(4, 5),
-    ).eval()
-
-
-def test_the_model_is_loadable_without_this_project(room: Any) -> None:
-    import mlflow.pyfunc
-
-    model = _network()
-    images = np.random.default_rng(0).normal(size=(7, 3, 8, 8)).astype(np.float32)
+def test_both_weights_become_models_with_their_metrics(
+    room: Any, trained: tuple[Path, Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mlflow_model, "_epoch", lambda _, which: 4 if which == "last" else 2)
     training = room.start().epochs(4)
-    training.tracker.log_model(model, images[:2])
-    training.tracker.log_model(model, images[:2])
+    training.tracker.log_models(trained[0])
+    training.tracker.log_models(trained[0])  # as after a crash between sending and ending
     training.finish()
-    (output,) = _run(room).outputs.model_outputs
-    logged = _client(room).get_logged_model(output.model_id)
-    assert logged.name == "cutmix-seed0"
-    assert {metric.key: metric.value for metric in logged.metrics} == {"test_top1_error": 12.5}
-    folder = next(p for name, p in room.artifacts().items() if name == "MLmodel").parent
-    loaded = mlflow.pyfunc.load_model(str(folder))
-    assert loaded.metadata.model_id == output.model_id
-    assert loaded.metadata.signature.inputs.inputs[0].shape == (-1, 3, 8, 8)
-    with torch.no_grad():
-        expected = model(torch.from_numpy(images)).numpy()
-    np.testing.assert_allclose(loaded.predict(images), expected, rtol=1e-5, atol=1e-6)
-    assert not list(folder.rglob("*.pkl"))
+    client = _client(room)
+    outputs = _run(room).outputs.model_outputs
+    logged = {m.name: m for m in (client.get_logged_model(output.model_id) for output in outputs)}
+    metrics = {
+        name: {metric.key: metric.value for metric in model.metrics}
+        for name, model in logged.items()
+    }
+    assert metrics == {
+        "cutmix-seed0-last": {"test_top1_error": 12.5},
+        "cutmix-seed0-best_validation": {"test_top1_error": 25.0},
+    }
+    found = mlflow_model.find_model(client, room.runs()[0][0], "cutmix-seed0-last")
+    assert found is not None
+    assert found.model_id == logged["cutmix-seed0-last"].model_id
+    described = (room.folder / "mlartifacts").rglob("MLmodel")
+    assert {mlflow_model.epoch_of(path.parent) for path in described} == {2, 4}
 
 
 def test_a_model_that_cannot_be_exported_costs_one_line(
-    room: Any, capsys: pytest.CaptureFixture[str]
+    room: Any,
+    trained: tuple[Path, Path, Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     class Odd(torch.nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return x.sum((2, 3)) if float(x.sum()) > 1e9 else x.mean((2, 3))
 
+    monkeypatch.setattr(Run, "model", lambda *_: Odd())
     training = room.start()
-    training.tracker.log_model(Odd(), np.zeros((2, 3, 4, 4), np.float32))
+    training.tracker.log_models(trained[0])
     training.finish()
     assert "not stored as an MLflow model" in capsys.readouterr().err
     assert room.statuses() == ["FINISHED"]

@@ -13,6 +13,7 @@ from saliencymixplus.errors import UserError, one_line
 from saliencymixplus.files import write_atomically
 from saliencymixplus.loading.pixels import UNIT, normalize, per_channel
 from saliencymixplus.runs.read import Run
+from saliencymixplus.serving.program import exported_program
 
 FORMATS = {"onnx": ".onnx", "pt2": ".pt2", "torchscript": ".pt"}
 TOLERANCE = 1e-4  # largest difference of a probability that is still called the same
@@ -106,17 +107,12 @@ Save = Callable[[nn.Module, Tensor, Path], None]
 Load = Callable[[Path], Callable[[Tensor], NDArray[np.float32]]]
 
 
-def _program(network: nn.Module, example: Tensor) -> Any:
-    batch = torch.export.Dim("batch", min=1, max=1024)
-    return torch.export.export(network, (example,), dynamic_shapes=({0: batch},))
-
-
 def _save_onnx(network: nn.Module, example: Tensor, path: Path) -> None:
     import onnx
     import onnxscript  # noqa: F401 - torch names it only after a page of output
 
     made = torch.onnx.export(
-        _program(network, example),
+        exported_program(network, example),
         input_names=["pixels"],
         output_names=["probabilities"],
         dynamo=True,
@@ -135,7 +131,7 @@ def _load_onnx(path: Path) -> Callable[[Tensor], NDArray[np.float32]]:
 
 def _save_pt2(network: nn.Module, example: Tensor, path: Path) -> None:
     with path.open("wb") as file:
-        torch.export.save(_program(network, example), file)
+        torch.export.save(exported_program(network, example), file)
 
 
 def _load_pt2(path: Path) -> Callable[[Tensor], NDArray[np.float32]]:

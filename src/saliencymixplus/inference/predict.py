@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from saliencymixplus.datasets.decode import decode, decoding
+from saliencymixplus.datasets.decode import decoding
 from saliencymixplus.errors import UserError
 from saliencymixplus.evaluation.classifier import PixelClassifier
 from saliencymixplus.evaluation.localisation import class_activation_maps, feature_module
@@ -18,6 +18,8 @@ from saliencymixplus.inference.collect import Picture
 from saliencymixplus.pictures.drawing import GREY, INK, heat, panel_size, scaled
 from saliencymixplus.pictures.layout import Cell, CellRow, draw_rows, fitting, wrapped
 from saliencymixplus.runs.read import Run
+from saliencymixplus.serving.images import Preparation
+from saliencymixplus.serving.pyfunc import ranked
 from saliencymixplus.tables import Column, Table, Value, number
 
 Pixels = NDArray[np.uint8]
@@ -26,7 +28,7 @@ _AT_ONCE = 64
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the network makes of one picture."""
+    """The classes of one picture, or why it could not be read."""
 
     name: str
     classes: tuple[str, ...] = ()  # most probable first
@@ -62,8 +64,8 @@ class Predictor:
     ) -> None:
         side = run.input_size[0]
         self.classes: Sequence[str] = run.data.classes
-        self._size = run.data.image_size[0]
-        self._crop = run.settings.data.crops(run.settings.download.source)
+        crop = run.settings.data.crops(run.settings.download.source)
+        self._preparation = Preparation(run.data.image_size[0], crop)
         model = run.model(which)
         self._classifier = PixelClassifier(model, run.data.mean, run.data.std, side).to(device)
         self._layer: str | None = None
@@ -87,7 +89,7 @@ class Predictor:
         found: dict[int, Prediction] = {}
         for place, picture in enumerate(chunk):
             try:
-                read[place] = decode(picture.content, picture.name, self._size, crop=self._crop)
+                read[place] = self._preparation.decoded(picture.content, picture.name)
             except UserError as error:  # one bad picture must not cost the others
                 found[place] = Prediction(picture.name, error=str(error))
         if read:
@@ -99,8 +101,7 @@ class Predictor:
     ) -> dict[int, Prediction]:
         pixels = self._classifier.pixels(np.stack(list(read.values())))
         with torch.inference_mode():
-            shares = self._classifier(pixels).softmax(1)
-        values, order = shares.topk(min(top, shares.shape[1]), dim=1)
+            values, order = ranked(self._classifier(pixels), top)
         maps: list[NDArray[np.float32] | None] = [None] * len(read)
         if self._layer is not None:
             # Labels and pixels made in inference mode could not take part in a gradient.
@@ -126,8 +127,8 @@ class Predictor:
 
 def least_certain(predictions: Sequence[Prediction], count: int) -> list[Prediction]:
     """The ``count`` predictions whose first class is least probable, the least certain first."""
-    able = [found for found in predictions if not found.error]
-    return sorted(able, key=lambda found: found.probabilities[0])[:count]
+    readable = [found for found in predictions if not found.error]
+    return sorted(readable, key=lambda found: found.probabilities[0])[:count]
 
 
 def as_table(predictions: Sequence[Prediction], *, short: bool = False) -> Table:
@@ -135,15 +136,15 @@ def as_table(predictions: Sequence[Prediction], *, short: bool = False) -> Table
 
     ``short`` leaves out the folder that all have in common.
     """
-    able = [found for found in predictions if not found.error]
+    readable = [found for found in predictions if not found.error]
     columns = [Column("picture", "left")]
-    for rank in range(1, max((len(found.classes) for found in able), default=1) + 1):
+    for rank in range(1, max((len(found.classes) for found in readable), default=1) + 1):
         columns.append(Column(f"class {rank}", "left"))
         columns.append(Column(f"percent {rank}", format=lambda value: number(value, 1)))
-    parents = [os.path.dirname(found.name) for found in able]  # noqa: PTH120 - not all are paths
-    common = os.path.commonpath(parents) if short and able and all(parents) else ""
+    parents = [os.path.dirname(found.name) for found in readable]  # noqa: PTH120 - not all are paths
+    common = os.path.commonpath(parents) if short and readable and all(parents) else ""
     rows: list[list[Value]] = []
-    for found in able:
+    for found in readable:
         cells: list[Value] = [found.name[len(common) :].lstrip("/\\") if common else found.name]
         for name, share in zip(found.classes, found.probabilities, strict=True):
             cells += [name, 100.0 * share]

@@ -1,11 +1,7 @@
 """What a training tells its tracker, and the tracker that records nothing."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
-
-if TYPE_CHECKING:
-    import numpy as np
-    from torch import nn
+from typing import Any, Literal
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 
@@ -22,12 +18,8 @@ class Tracker:
     def publish(self, output: Path) -> None:
         """Record the files of the finished run folder ``output``."""
 
-    def log_model(self, model: "nn.Module", example: "np.ndarray") -> None:
-        """Record ``model`` as an MLflow model.
-
-        ``example``: float32 ``(B, 3, H, W)``, normalised, B ≥ 2. It fixes the signature, in which
-        the batch size stays free. The model is exported in evaluation mode on the CPU.
-        """
+    def log_models(self, output: Path) -> None:
+        """Record the weights of the finished run folder ``output`` as MLflow models."""
 
     def finish(self, status: Status, timeout: float | None = None) -> bool:
         """End the run and wait up to ``timeout`` seconds for everything to be sent.

@@ -10,6 +10,7 @@ from typing import Any
 from saliencymixplus import workspace
 from saliencymixplus.epoch_row import EpochRow
 from saliencymixplus.pictures import palette
+from saliencymixplus.runs.folder import TrackingFile
 from saliencymixplus.runs.provenance import git_state
 from saliencymixplus.settings import RunSettings
 from saliencymixplus.tracking.redact import redact, redact_all
@@ -107,6 +108,12 @@ def run_name(run: RunSettings, changes: Mapping[str, Any]) -> str:
     if len(changes) > 3:
         shown.append(f"{len(changes) - 3} more")
     return " · ".join((run.mix.name, f"seed {run.seed}", *shown))
+
+
+def model_name(card: TrackingFile, which: str) -> str:
+    """What MLflow calls the model of a run's weights ``which``."""
+    mix, seed = card.params.get("mix", "model"), card.params.get("seed", "")
+    return f"{mix}-seed{seed}-{which}"
 
 
 def result_name(name: str) -> str:

@@ -35,7 +35,7 @@ def epochs(card: TrackingFile, rows: Sequence[EpochRow]) -> "Iterator[Metric]":
 
 
 def headlines(card: TrackingFile, rows: Sequence[EpochRow]) -> "Iterator[Metric]":
-    """The errors after the last epoch of a finished training."""
+    """The errors of a finished training after the last of ``rows``."""
     from mlflow.entities import Metric
 
     if card.status == "FINISHED" and rows:

@@ -1,48 +1,114 @@
-"""A network as an MLflow model: exporting and uploading it."""
+"""A run's weights as MLflow models that take images of any form and answer class names."""
 
+import tempfile
 from collections.abc import Iterable
-from copy import deepcopy
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
+from saliencymixplus.files import write_json
+from saliencymixplus.runs.read import Run
+from saliencymixplus.version import __version__
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Metric
-    from torch import nn
+    from mlflow.entities import LoggedModel, Metric
+
+SERVED = ("last", "best_validation")  # the weights that become models
+# The files that turn an image into a prediction. They travel inside the model as a package of
+# another name, so that loading a model neither needs this project nor hides an installed one.
+_CODE = (
+    "errors",
+    "datasets/decode",
+    "datasets/formats",
+    "loading/augment",
+    "loading/erasing",
+    "loading/policy",
+    "loading/pixels",
+    "serving/images",
+    "serving/pyfunc",
+)
+_PACKAGE = "saliencymixplus_served"
+_INPUT = (
+    "RGB images of any size: uint8 or float in [0, 1], (H, W, 3) or (3, H, W), one or a batch; or "
+    "a table with a column `path` (files) or `image` (encoded files as bytes or base64 text)"
+)
 
 
-def export_model(model: "nn.Module", example: np.ndarray, folder: Path) -> None:
-    """Write ``model`` as an MLflow model into the empty ``folder``, in PyTorch's pt2 format.
+def export_model(run: Run, which: str, folder: Path) -> None:
+    """Write the weights ``which`` of ``run`` as an MLflow model into the empty ``folder``.
 
-    A pt2 file is a traced graph with its weights: no pickle, and loading it needs none of this
-    project's code. The requirements are given, as inferring them would start a second Python.
+    The model has two flavours. ``python_function`` preprocesses as ``predict`` does and answers
+    ranked class names. ``pytorch`` is the bare network, from normalised images to logits. The
+    network is a traced graph (pt2): no pickle. The requirements are given, because inferring them
+    would start a second Python.
     """
+    import numpy as np
+    import PIL
     import torch
-    from mlflow import pytorch
-    from mlflow.models import ModelSignature
-    from mlflow.types import Schema, TensorSpec
+    from mlflow import __version__ as mlflow_version
+    from mlflow import pyfunc
+    from mlflow.models import Model, ModelSignature
+    from mlflow.types import DataType, ParamSchema, ParamSpec, Schema
+    from mlflow.types.schema import Array, ColSpec
 
-    # A copy on the CPU in the plain layout: channels-last weights make the exporter warn.
-    model = deepcopy(model).cpu().to(memory_format=torch.contiguous_format).eval()
-    with torch.no_grad():
-        logits = model(torch.from_numpy(example)).numpy()
+    from saliencymixplus.serving.program import exported_program
+    from saliencymixplus.serving.pyfunc import FACTS, NETWORK, TOP
+
+    facts = _facts(run)
+    side = run.input_size
+    program = exported_program(run.model(which), torch.zeros(2, 3, *side))
     signature = ModelSignature(
-        inputs=Schema([TensorSpec(example.dtype, (-1, *example.shape[1:]))]),
-        outputs=Schema([TensorSpec(logits.dtype, (-1, *logits.shape[1:]))]),
+        # MLflow would cast or refuse by an input schema, which cannot say "any of these forms".
+        outputs=Schema(
+            [
+                ColSpec(Array(DataType.string), "classes"),
+                ColSpec(Array(DataType.double), "probabilities"),
+            ]
+        ),
+        params=ParamSchema([ParamSpec("top", DataType.long, TOP)]),
     )
-    pytorch.save_model(
-        model,
-        str(folder),
-        signature=signature,
-        input_example=example,
-        serialization_format="pt2",
-        pip_requirements=[
-            f"torch=={torch.__version__.partition('+')[0]}",
-            f"numpy=={np.__version__}",
-        ],
-    )
+    model = Model()
+    with tempfile.TemporaryDirectory() as scratch:
+        network, code = Path(scratch, "network"), Path(scratch, _PACKAGE)
+        network.mkdir()
+        torch.export.save(program, str(network / NETWORK))
+        write_json(network / FACTS, facts)
+        _copy_code(code)
+        model.add_flavor(
+            "pytorch", model_data=f"data/{network.name}", pytorch_version=str(torch.__version__)
+        )
+        pyfunc.save_model(
+            str(folder),
+            loader_module=f"{_PACKAGE}.serving.pyfunc",
+            data_path=str(network),
+            code_paths=[str(code)],
+            mlflow_model=model,
+            signature=signature,
+            input_example=_example(),
+            metadata={
+                **facts,
+                "input": _INPUT,
+                "weights": which,
+                "epoch": _epoch(run, which),
+                "data_digest": run.data.digest,
+                "run_digest": run.digest,
+                "saliencymixplus_version": __version__,
+            },
+            pip_requirements=[
+                f"mlflow=={mlflow_version}",
+                f"torch=={torch.__version__.partition('+')[0]}",
+                f"numpy=={np.__version__}",
+                f"pillow=={PIL.__version__}",
+                "pandas",
+            ],
+        )
+
+
+def epoch_of(folder: Path) -> int:
+    """After which epoch the weights of an exported model were."""
+    from mlflow.models import Model
+
+    return int((Model.load(str(folder / "MLmodel")).metadata or {})["epoch"])
 
 
 def upload_model(
@@ -53,14 +119,8 @@ def upload_model(
     from mlflow.models import Model
 
     run = client.get_run(run_id)
-    experiment = run.info.experiment_id
-    found = client.search_logged_models([experiment], f"source_run_id = '{run_id}'")
-    model = (
-        found[0]
-        if found
-        else client.create_logged_model(
-            experiment, name=name, source_run_id=run_id, params=run.data.params
-        )
+    model = find_model(client, run_id, name) or client.create_logged_model(
+        run.info.experiment_id, name=name, source_run_id=run_id, params=run.data.params
     )
     if str(model.status) == "READY":
         return
@@ -78,3 +138,47 @@ def upload_model(
     description.save(str(folder / "MLmodel"))
     client.log_model_artifacts(model.model_id, str(folder))
     client.finalize_logged_model(model.model_id, "READY")
+
+
+def find_model(client: "MlflowClient", run_id: str, name: str) -> "LoggedModel | None":
+    """The logged model ``name`` of a run, finished or not."""
+    experiment = client.get_run(run_id).info.experiment_id
+    found = client.search_logged_models([experiment], f"source_run_id = '{run_id}'")
+    return next((model for model in found if model.name == name), None)
+
+
+def _facts(run: Run) -> dict[str, Any]:
+    """All that the preprocessing and the answer need, as ``ServedClassifier`` takes it."""
+    return {
+        "classes": list(run.data.classes),
+        "mean": list(run.data.mean),
+        "std": list(run.data.std),
+        "image_size": run.data.image_size[0],
+        "crop": run.settings.data.crops(run.settings.download.source),
+        "input_size": run.input_size[0],
+    }
+
+
+def _epoch(run: Run, which: str) -> int:
+    best = run.summary.best_validation
+    return best.epoch if which == "best_validation" and best else run.summary.last.epoch
+
+
+def _example() -> Any:
+    """A picture for MLflow's pages: small, because it is stored as text."""
+    import numpy as np
+
+    return np.arange(8 * 8 * 3, dtype=np.uint8).reshape(8, 8, 3)
+
+
+def _copy_code(target: Path) -> None:
+    """Copy ``_CODE`` into the package ``target``, with its imports renamed."""
+    root = Path(__file__).parents[1]
+    for name in _CODE:
+        path = (target / name).with_suffix(".py")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for folder in {target, path.parent}:
+            (folder / "__init__.py").touch()
+        text = (root / name).with_suffix(".py").read_text(encoding="utf-8")
+        renamed = text.replace("from saliencymixplus.", f"from {target.name}.")
+        path.write_text(renamed, encoding="utf-8")

@@ -17,9 +17,9 @@ from uuid import NAMESPACE_OID, uuid5
 from saliencymixplus.epoch_row import EpochRow
 from saliencymixplus.runs.folder import TrackingFile
 from saliencymixplus.tracking import describe, metrics
-from saliencymixplus.tracking.mlflow_model import upload_model
+from saliencymixplus.tracking.mlflow_model import epoch_of, upload_model
 from saliencymixplus.tracking.mlflow_store import Store, is_refusal
-from saliencymixplus.tracking.record import ARTIFACTS
+from saliencymixplus.tracking.record import ARTIFACTS, MODELS
 from saliencymixplus.tracking.redact import brief
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Projection:
     def __init__(self, folder: Path, store: Store, say: Callable[[str], None]) -> None:
         self.folder, self.store, self._say = folder, store, say
         self.run_id = self.experiment_id = ""
-        self._model_sent = False
+        self._models: set[str] = set()  # sent by this process
         self._files: dict[str, tuple[int, int]] = {}  # sent by this process: size, time of change
 
     def send(self, card: TrackingFile) -> int:
@@ -53,7 +53,7 @@ class Projection:
             self._send_texts(card, rows, results)
             sent = self._send_metrics(card, rows, results)
             self._send_status(card)
-            return sent + self._send_files(card) + self._send_model(card, rows)
+            return sent + self._send_files(card) + self._send_models(card, rows)
         except Exception:
             self.run_id = ""
             raise
@@ -203,12 +203,16 @@ class Projection:
             name = getattr(items[0], "key", getattr(items[0], "name", "dataset"))
             self._say(f"MLflow refuses {name}: {brief(error)}")
 
-    def _send_model(self, card: TrackingFile, rows: Sequence[EpochRow]) -> int:
-        folder = self.folder / "model"
-        if card.status != "FINISHED" or self._model_sent or not (folder / "MLmodel").is_file():
+    def _send_models(self, card: TrackingFile, rows: Sequence[EpochRow]) -> int:
+        if card.status != "FINISHED":
             return 0
-        name = f"{card.params.get('mix', 'model')}-seed{card.params.get('seed', '')}"
-        final = metrics.headlines(card, rows)
-        upload_model(self.store.client, self.run_id, name, folder, final)
-        self._model_sent = True
-        return 1
+        count = 0
+        for file in sorted((self.folder / MODELS).glob("*/MLmodel")):
+            which = file.parent.name
+            if which not in self._models:
+                final = metrics.headlines(card, rows[: epoch_of(file.parent)])
+                name = describe.model_name(card, which)
+                upload_model(self.store.client, self.run_id, name, file.parent, final)
+                self._models.add(which)
+                count += 1
+        return count

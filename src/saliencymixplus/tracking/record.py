@@ -9,7 +9,7 @@ yet is a folder below ``unsent/``. Every file in it is optional except tracking.
     results.json     final metrics
     samples/         epoch_0001.png, …
     artifacts/       files as they appear in the MLflow run
-    model/           an exported MLflow model
+    models/          exported MLflow models, by the name of their weights
 """
 
 import os
@@ -24,6 +24,7 @@ from saliencymixplus.runs.folder import TrackingFile, read_record
 from saliencymixplus.tracking.redact import redact_all
 
 CARD, LOCK, ARTIFACTS, RESULTS = "tracking.json", "tracking.lock", "artifacts", "results.json"
+MODELS = "models"
 
 
 def unsent_root() -> Path:

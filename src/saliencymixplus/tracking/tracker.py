@@ -3,21 +3,25 @@
 import os
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from saliencymixplus.errors import UserError
 from saliencymixplus.folders import whole_directory
+from saliencymixplus.runs.read import load_run
 from saliencymixplus.tracking import mlflow_model
 from saliencymixplus.tracking.base import Status, Tracker
-from saliencymixplus.tracking.record import content_of, ended, keep_run, unsent_root, write_card
+from saliencymixplus.tracking.record import (
+    MODELS,
+    content_of,
+    ended,
+    keep_run,
+    unsent_root,
+    write_card,
+)
 from saliencymixplus.tracking.redact import brief, say
 from saliencymixplus.tracking.stores import Address
 from saliencymixplus.tracking.system import SystemSampler
 from saliencymixplus.tracking.worker import Worker
-
-if TYPE_CHECKING:
-    import numpy as np
-    from torch import nn
 
 _TIMEOUT = 30.0  # seconds that `finish` waits
 
@@ -51,10 +55,13 @@ class MLflowTracker(Tracker):
             say(f"the run's files are not recorded: {brief(error)}")
         self.update()
 
-    def log_model(self, model: "nn.Module", example: "np.ndarray") -> None:
+    def log_models(self, output: Path) -> None:
         try:
-            with whole_directory(self.folder / "model") as part:
-                mlflow_model.export_model(model, example, part)
+            run = load_run(output)
+            for which in mlflow_model.SERVED:
+                if which in run.weights:
+                    with whole_directory(self.folder / MODELS / which) as part:
+                        mlflow_model.export_model(run, which, part)
         except Exception as error:  # a model that cannot be traced must not cost its training
             say(f"the model is not stored as an MLflow model: {brief(error)}")
         self.update()

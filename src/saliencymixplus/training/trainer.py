@@ -29,7 +29,7 @@ from saliencymixplus.runs.history import write_history
 from saliencymixplus.runs.read import load_run
 from saliencymixplus.runs.write import write_run, write_settings
 from saliencymixplus.settings import RunSettings, RuntimeSettings, settings_digest
-from saliencymixplus.tracking import Status, Tracker, is_recorded, open_tracker, retire
+from saliencymixplus.tracking import Status, is_recorded, open_tracker, retire
 from saliencymixplus.training.hooks import Checkpoints, Display, Records, Samples, StopOnSignal
 from saliencymixplus.training.signals import Interrupted, Signals, watched_signals
 from saliencymixplus.workspace import checkout_root, repository_root, state_root
@@ -180,7 +180,8 @@ def _lead(
         with writing(place.path):
             summary = write_run(place.part, context, folder, tracker.reference)
         place.publish()
-        _hand_over(context, place.path, tracker)
+        tracker.publish(place.path)
+        tracker.log_models(place.path)
         status = "FINISHED"
     except (Interrupted, KeyboardInterrupt):
         status = "KILLED"
@@ -211,16 +212,6 @@ def _resume(context: TrainingContext, saved: bytes | None, folder: Path) -> None
     sums = context.state.sums
     if sums is not None and not context.processes.first:
         sums.zero_()  # they are sums over all processes, which rank 0 continues
-
-
-def _hand_over(context: TrainingContext, output: Path, tracker: Tracker) -> None:
-    """Give the tracker the published files and the model."""
-    tracker.publish(output)
-    source = context.parts.sources["test"]
-    (inputs,) = source.inputs([torch.arange(min(8, context.meta.counts["test"]))])
-    example = source.assemble(inputs).images.float().cpu().contiguous().numpy()
-    if len(example) >= 2:
-        tracker.log_model(context.parts.evaluated, example)
 
 
 @contextmanager

@@ -1,0 +1,1 @@
+"""Any image to class names: used by ``predict``, and copied into every MLflow model."""

@@ -1,0 +1,91 @@
+"""The entry point of an MLflow model: MLflow imports this module and calls ``_load_pyfunc``.
+
+``tracking/mlflow_model.py`` copies this file, and the few that it imports, into the model. It must
+not import anything else of this project.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from saliencymixplus.datasets.decode import decoding
+from saliencymixplus.errors import UserError
+from saliencymixplus.loading.pixels import fit, normalize, per_channel, to_unit
+from saliencymixplus.serving.images import Preparation, items_in, names_of
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+NETWORK, FACTS = "model.pt2", "preprocessing.json"
+TOP = 5  # classes for each image, unless `params` says otherwise
+_AT_ONCE = 64
+
+
+class ServedClassifier:
+    """Class names with probabilities, most probable first, of images in any form.
+
+    Args:
+        network: maps normalised images (B, 3, S, S) to logits (B, K).
+        facts: ``classes``, ``mean``, ``std``, ``image_size``, ``crop`` and ``input_size`` (S).
+    """
+
+    def __init__(self, network: Callable[[Tensor], Tensor], facts: dict[str, Any]) -> None:
+        self._network = network
+        self._classes: list[str] = facts["classes"]
+        self._preparation = Preparation(facts["image_size"], facts["crop"])
+        self._side: int = facts["input_size"]
+        self._mean, self._std = per_channel(facts["mean"]), per_channel(facts["std"])
+
+    def predict(self, data: Any, params: dict[str, Any] | None = None) -> "DataFrame":
+        """One row for each image: ``classes`` and ``probabilities``, both lists.
+
+        Args:
+            data: as ``items_in`` takes it.
+            params: ``top``, how many classes to name.
+
+        Raises:
+            MlflowException: the input is not of images; MLflow's server answers with the message.
+        """
+        from mlflow.exceptions import MlflowException
+        from pandas import DataFrame
+
+        top = int((params or {}).get("top", TOP))
+        try:
+            if top < 1:
+                raise UserError(f"top is {top}: give at least 1")
+            with decoding():
+                items = items_in(data)
+                named = zip(items, names_of(items), strict=True)
+                pixels = [self._preparation.read(item, name) for item, name in named]
+        except UserError as error:
+            raise MlflowException.invalid_parameter_value(str(error)) from error
+        rows = []
+        for start in range(0, len(pixels), _AT_ONCE):
+            values, order = ranked(self._logits(np.stack(pixels[start : start + _AT_ONCE])), top)
+            for shares, labels in zip(values.tolist(), order.tolist(), strict=True):
+                rows.append(([self._classes[label] for label in labels], shares))
+        return DataFrame(rows, columns=["classes", "probabilities"])
+
+    def _logits(self, pixels: np.ndarray) -> Tensor:
+        images = fit(to_unit(torch.from_numpy(pixels)), (self._side, self._side))
+        with torch.inference_mode():
+            return self._network(normalize(images, self._mean, self._std))
+
+
+def ranked(logits: Tensor, top: int) -> tuple[Tensor, Tensor]:
+    """Probabilities and class numbers (B, top) of logits (B, K), the most probable first."""
+    values, order = logits.float().softmax(1).topk(min(top, logits.shape[1]), dim=1)
+    return values, order
+
+
+def _load_pyfunc(path: str) -> ServedClassifier:
+    """Load what ``tracking/mlflow_model.py`` saved in the folder ``path``."""
+    facts = json.loads((Path(path) / FACTS).read_text(encoding="utf-8"))
+    with (Path(path) / NETWORK).open("rb") as file:
+        network = torch.export.load(file).module()
+    return ServedClassifier(network, facts)
