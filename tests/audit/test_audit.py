@@ -113,6 +113,23 @@ def test_recipes_mix_the_same_batches(rectangles):
     assert (found[0].image_a != found[0].image_b).all()
 
 
+def test_members_of_a_switch_are_drawn_as_often_as_in_a_training(rectangles):
+    data = load_prepared(rectangles)
+    split = data.split("train")
+    switch = create("switch", members={"cutmix": 0.4, "mixup": 0.4, "none": 0.2})
+    found = mix_and_record(
+        split, split.annotated(), data.meta, switch, [], images=160, batch_size=8, seed=0
+    )
+    mixed, generator = [], torch.Generator().manual_seed(0)
+    for number, size in enumerate([8] * 20):
+        member = switch.members[switch.draw(size, 12, 12, generator=generator).member]
+        if member.method != "none":
+            mixed.append(number)
+    assert np.unique(found.batch).tolist() == mixed
+    assert 0 < len(mixed) < 20
+    assert len(found.lam) == 8 * len(mixed)
+
+
 def test_a_recipe_without_a_run_takes_the_networks_of_the_others(rectangles, tmp_path, trained):
     own, other = (
         recipes("saliencymixplus")[0],

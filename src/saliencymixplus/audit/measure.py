@@ -68,7 +68,11 @@ def mix_and_record(
     """Mix about ``images`` of the annotated images ``rows``; one record per mixed image.
 
     The batches depend on ``seed`` alone, so that every mixer sees the same ones. A mixer that
-    needs a network's saliency uses ``models`` in turn, batch by batch.
+    needs a network's saliency uses ``models`` in turn, batch by batch. The members of a switch are
+    drawn by their probabilities, as in a training; batches that one leaves unmixed do not count.
+
+    Raises:
+        UserError: stored saliency maps are missing, or no batch was mixed.
     """
     parts: list[Records] = []
     generator = torch.Generator().manual_seed(seed)
@@ -86,10 +90,14 @@ def mix_and_record(
             saliency=saliency,
             masks=batch.masks if mixer.needs_masks else None,
         )
+        if mixed.mask is None:  # by the member `none` of a switch
+            continue
         records = record(mixed, batch, np.asarray(chosen), number)
         parts.append(records)
         if worst is not None:
             _keep_worst(worst, mixed, batch, records, meta)
+    if not parts:
+        raise UserError("none of the batches was mixed: raise audit.images")
     return joined(parts)
 
 
