@@ -150,7 +150,7 @@ def test_metrics_and_plots_are_shown(clone):
     clone.run("dvc", "metrics", "diff")
     clone.run("dvc", "plots", "show")
     page = (clone.folder / "dvc_plots" / "index.html").read_text(encoding="utf-8")
-    for part in ("learning_curves", "confusion", "saliencymixplus.png"):
+    for part in ("live", "learning.png", "confusion.png", "samples_saliencymixplus.png"):
         assert part in page
 
 

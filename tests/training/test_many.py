@@ -38,7 +38,9 @@ def test_finished_runs_are_kept_and_the_rest_is_trained(
     wanted = trainings(tmp_path, "none", "cutmix", epochs=1)
     train_all(wanted[:1], tiny, runtime, jobs=1)
     before = (wanted[0].output / "history.csv").stat().st_mtime_ns
-    train_all(wanted, tiny, runtime, jobs=1)
+    train_all(wanted, tiny, runtime, jobs=1, live=tmp_path / "live.csv")
+    rows = (tmp_path / "live.csv").read_text().splitlines()
+    assert [row.split(",")[1] for row in rows] == ["method", "No mixing", "CutMix"]
     assert "1 of 2 runs are finished and kept" in capsys.readouterr().out
     assert (wanted[0].output / "history.csv").stat().st_mtime_ns == before
     assert load_run(wanted[1].output).settings.mix.name == "cutmix"
@@ -100,10 +102,11 @@ def test_two_at_once_give_the_runs_of_one_by_one(
     both = trainings(tmp_path / "both", "none", "saliencymixplus", seeds=2, epochs=2)
     bad = Training(run_settings("cutmix", batch_size=4096), tmp_path / "bad")
     with pytest.raises(UserError, match=r"1 of 5 trainings failed, first cutmix, seed 0: .*4096"):
-        train_all([*both, bad], tiny, runtime, jobs=2)
+        train_all([*both, bad], tiny, runtime, jobs=2, live=tmp_path / "live.csv")
     for one, other in zip(alone, both, strict=True):
         assert same_weights(one.output, other.output)
         assert timeless(one.output) == timeless(other.output)
+    assert len((tmp_path / "live.csv").read_text().splitlines()) == 1 + 4 * 2
     said = capsys.readouterr().out
     assert "training 5 runs, 2 at once" in said
     assert all(f"{training.name}: error test " in said for training in both)

@@ -68,12 +68,13 @@ def report(
 
     from saliencymixplus.datasets.cache import find_prepared
     from saliencymixplus.reporting.figures import FIGURES
+    from saliencymixplus.reporting.pipeline_plots import PICTURES
     from saliencymixplus.reporting.report import CARDS
     from saliencymixplus.reporting.report import report as write
     from saliencymixplus.tracking import record_report
 
     folder = output or project_path("reports", experiment)
-    for name in (CARDS, FIGURES, "samples"):
+    for name in (CARDS, FIGURES, PICTURES):
         check_folder(folder / name, "../report.md", "../comparison.json")
     page = write(
         folders,

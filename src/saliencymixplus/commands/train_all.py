@@ -36,6 +36,12 @@ def train_all(
             help="The runs go to OUTPUT/METHOD/seed0 and so on. Default: new ones below outputs/."
         ),
     ] = None,
+    live: Annotated[
+        Path | None,
+        typer.Option(
+            help="A CSV file that grows with every epoch, for `dvc plots`.", show_default=False
+        ),
+    ] = None,
     prepared: Prepared = None,
     jobs: Annotated[
         int | None,
@@ -84,5 +90,5 @@ def train_all(
         )
         for run in runs
     ]
-    train(trainings, data, how, jobs)
+    train(trainings, data, how, jobs, live)
     typer.echo(f"runs: {output or trainings[0].output.parent}")

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 
-from saliencymixplus.files import write_atomically, write_text
+from saliencymixplus.files import write_text
 from saliencymixplus.folders import whole_directory
 from saliencymixplus.pictures.style import method_styles
 from saliencymixplus.reporting.classes import confusion
@@ -13,12 +13,14 @@ from saliencymixplus.reporting.figures import FIGURES
 from saliencymixplus.reporting.run_data import ReportedRun, Runs
 from saliencymixplus.tables import Column, Table, Value
 
+PICTURES = "pictures"
+
 
 def write_pipeline_plots(runs: Runs, output: Path) -> None:
-    """Write learning_curves.csv and .png, confusion.csv and samples/ beside the report's figures.
+    """Write learning_curves.csv, confusion.csv and pictures/ beside the report's figures.
 
     The templates in ``.dvc/plots`` colour and facet by the tables' columns ``colour`` and
-    ``method``. The pictures need no script, and therefore no network.
+    ``method``. DVC's page draws them with scripts from the network; the pictures need none.
     """
     lines: list[list[Value]] = []
     pairs: list[list[Value]] = []
@@ -30,13 +32,10 @@ def write_pipeline_plots(runs: Runs, output: Path) -> None:
     _write(output / "learning_curves.csv", "method colour epoch test_top1_error", lines)
     _write(output / "confusion.csv", "method actual predicted images", pairs)
     figures = output / FIGURES
-    write_atomically(
-        output / "learning_curves.png",
-        lambda part: shutil.copyfile(figures / "learning.png", part),
-    )
-    with whole_directory(output / "samples") as folder:
-        for grid in sorted(figures.glob("samples_*.png")):
-            shutil.copyfile(grid, folder / grid.name.removeprefix("samples_"))
+    with whole_directory(output / PICTURES) as folder:
+        for pattern in ("learning.png", "confusion.png", "samples_*.png"):
+            for picture in sorted(figures.glob(pattern)):
+                shutil.copyfile(picture, folder / picture.name)
 
 
 def _mean_curve(seeds: Sequence[ReportedRun]) -> list[float]:

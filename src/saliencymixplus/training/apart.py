@@ -37,9 +37,9 @@ class Worker:
         self.pipe.send((run, output))
 
     def receive(self) -> tuple[str, Any]:
-        """The next event: ``said`` and a line, ``epoch``, or one that ends the training.
+        """The next event: ``said`` and a line, ``epoch`` and its row, or the training's end.
 
-        These are ``finished`` with the summary, ``failed`` with the reason, ``stopped`` by a
+        Ends are ``finished`` with the summary, ``failed`` with the reason, ``stopped`` by a
         signal, and ``died``.
         """
         try:
@@ -77,7 +77,7 @@ class _Told(TrainingProgress):
         self._send("said", text)
 
     def end(self, row: EpochRow) -> None:
-        self._send("epoch", None)
+        self._send("epoch", row)
 
     def _send(self, kind: str, content: Any) -> None:
         try:

@@ -18,9 +18,11 @@ from saliencymixplus.loading.loader import free_memory
 from saliencymixplus.mixing import create
 from saliencymixplus.models import create_model
 from saliencymixplus.progress import clock, progress
+from saliencymixplus.runs.read import load_run
 from saliencymixplus.settings import RunSettings, RuntimeSettings
 from saliencymixplus.training.apart import Worker
 from saliencymixplus.training.launch import check
+from saliencymixplus.training.live import Live, LiveCurves
 from saliencymixplus.training.signals import Interrupted, watched_signals
 from saliencymixplus.training.trainer import finished_summary, train
 
@@ -47,6 +49,7 @@ def train_all(
     prepared: Path,
     runtime: RuntimeSettings,
     jobs: int | None = None,
+    live: Path | None = None,
 ) -> None:
     """Train each of ``trainings`` that has no finished run of the same settings, data and code.
 
@@ -54,6 +57,7 @@ def train_all(
 
     Args:
         jobs: how many to train at once; None: ``default_jobs``.
+        live: a CSV file for the errors so far, see ``LiveCurves``.
 
     Raises:
         UserError: some failed; the message names the first. The others are finished.
@@ -72,10 +76,15 @@ def train_all(
     pending.sort(key=lambda t: not create(t.run.mix.method, **t.run.mix.options).needs_model)
     if pending and alone and jobs is None:
         jobs = default_jobs(pending[0].run, load_prepared(prepared).meta, runtime)
-    if min(jobs or 1, len(pending)) > 1:
-        failures = _Pool(pending, prepared, runtime, min(jobs or 1, len(pending))).run()
+    curves = LiveCurves(live, [training.run for training in trainings])
+    for training in trainings:
+        if training not in pending:
+            curves.add(training.run, load_run(training.output).history)
+    jobs = min(jobs or 1, len(pending))
+    if jobs > 1:
+        failures = _Pool(pending, prepared, runtime, jobs, curves).run()
     else:
-        failures = _one_by_one(pending, prepared, runtime)
+        failures = _one_by_one(pending, prepared, runtime, curves)
     if failures:
         name, reason = next(iter(failures.items()))
         raise UserError(
@@ -96,14 +105,14 @@ def default_jobs(run: RunSettings, meta: Meta, runtime: RuntimeSettings) -> int:
 
 
 def _one_by_one(
-    trainings: Sequence[Training], prepared: Path, runtime: RuntimeSettings
+    trainings: Sequence[Training], prepared: Path, runtime: RuntimeSettings, curves: LiveCurves
 ) -> dict[str, str]:
     """Train in this process; returns why trainings failed, by name."""
     failures = {}
     for number, training in enumerate(trainings, 1):
         print(f"{training.name} ({number} of {len(trainings)})", flush=True)
         try:
-            train(training.run, prepared, training.output, runtime)
+            train(training.run, prepared, training.output, runtime, [Live(curves)])
         except Interrupted:
             raise
         except UserError as error:
@@ -116,9 +125,15 @@ class _Pool:
     """Trains in ``jobs`` processes at once and shows how far they are."""
 
     def __init__(
-        self, trainings: Sequence[Training], prepared: Path, runtime: RuntimeSettings, jobs: int
+        self,
+        trainings: Sequence[Training],
+        prepared: Path,
+        runtime: RuntimeSettings,
+        jobs: int,
+        curves: LiveCurves,
     ) -> None:
         self.trainings, self.prepared, self.runtime, self.jobs = trainings, prepared, runtime, jobs
+        self.curves = curves
         self.queue = deque(trainings)
         self.busy: dict[Connection, tuple[Worker, Training]] = {}
         self.failures: dict[str, str] = {}
@@ -172,6 +187,7 @@ class _Pool:
         if kind == "said":
             self._say(training, content)
         elif kind == "epoch":
+            self.curves.add(training.run, [content])
             advance(1)
         else:
             self._end(training, kind, content)

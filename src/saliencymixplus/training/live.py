@@ -1,0 +1,41 @@
+"""A table of the errors so far, which DVC and editors draw while trainings run."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from saliencymixplus.engine.context import Hook, TrainingContext
+from saliencymixplus.epoch_row import EpochRow
+from saliencymixplus.files import write_text
+from saliencymixplus.pictures.style import method_styles
+from saliencymixplus.settings import RunSettings
+from saliencymixplus.tables import Column, Table, Value
+
+_COLUMNS = ("experiment", "method", "colour", "seed", "epoch", "train_loss", "test_top1_error")
+
+
+class LiveCurves:
+    """Writes ``path``, a CSV file with a row per run and epoch; None: writes nothing."""
+
+    def __init__(self, path: Path | None, runs: Iterable[RunSettings]) -> None:
+        self.path = path
+        self.styles = method_styles(run.mix.name for run in runs)
+        self._rows: list[list[Value]] = []
+
+    def add(self, run: RunSettings, rows: Sequence[EpochRow]) -> None:
+        """Add epochs of a run."""
+        style = self.styles[run.mix.name]
+        what: list[Value] = [run.experiment, style.label, style.colour, run.seed]
+        self._rows += [[*what, row.epoch, row.train_loss, row.test_top1_error] for row in rows]
+        if self.path:
+            write_text(self.path, Table([Column(name) for name in _COLUMNS], self._rows).csv())
+
+
+class Live(Hook):
+    """Adds every epoch of a training in this process."""
+
+    def __init__(self, curves: LiveCurves) -> None:
+        self.curves = curves
+
+    def on_epoch_end(self, context: TrainingContext, row: EpochRow) -> None:
+        if context.processes.first:
+            self.curves.add(context.run, [row])
