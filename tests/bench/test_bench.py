@@ -11,9 +11,10 @@ import pytest
 import torch
 from torch import nn
 
-from saliencymixplus.bench import BenchSettings, bench, settings_for, table
 from saliencymixplus.bench.clock import Clock, Timing, matmul_peak
-from saliencymixplus.bench.steps import measure
+from saliencymixplus.bench.settings import BenchSettings, settings_for
+from saliencymixplus.bench.steps import bench, measure
+from saliencymixplus.bench.table import table
 from saliencymixplus.engine.cuda_graph import EagerEngine, GraphEngine
 from saliencymixplus.engine.flops import FlopCounter, forward_flops
 from saliencymixplus.loading.augment import Augmentation

@@ -8,10 +8,9 @@ import pytest
 import torch
 
 from saliencymixplus import mixing
-from saliencymixplus.bench import bench_peers, peers_table
 from saliencymixplus.bench import peers as module
 from saliencymixplus.bench.clock import Clock
-from saliencymixplus.bench.peers import naive_saliencymixplus
+from saliencymixplus.bench.peers import bench_peers, naive_saliencymixplus, peers_table
 from saliencymixplus.mixing import Draw
 
 TINY = ((8, 4),)

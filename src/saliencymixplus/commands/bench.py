@@ -59,8 +59,10 @@ def bench(
 
     from rich.console import Console
 
-    from saliencymixplus.bench import bench as measure
-    from saliencymixplus.bench import bench_peers, peers_table, settings_for, table
+    from saliencymixplus.bench.peers import bench_peers, peers_table
+    from saliencymixplus.bench.settings import settings_for
+    from saliencymixplus.bench.steps import bench as measure
+    from saliencymixplus.bench.table import table
     from saliencymixplus.files import write_json
     from saliencymixplus.mixing import METHODS
 

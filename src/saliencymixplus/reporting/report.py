@@ -5,7 +5,7 @@ from pathlib import Path
 
 from saliencymixplus import escape
 from saliencymixplus.audit.findings import load_findings
-from saliencymixplus.bench import read_step_times
+from saliencymixplus.bench.times import read_step_times
 from saliencymixplus.comparison.result import load_comparison
 from saliencymixplus.errors import UserError
 from saliencymixplus.files import write_text

@@ -7,7 +7,7 @@ from pathlib import Path
 from saliencymixplus import escape
 from saliencymixplus.audit import text as audit_text
 from saliencymixplus.audit.findings import Findings
-from saliencymixplus.bench import StepTimes
+from saliencymixplus.bench.times import StepTimes
 from saliencymixplus.comparison import text as comparison_text
 from saliencymixplus.comparison.plots import error_bars, pareto
 from saliencymixplus.comparison.result import Comparison
