@@ -14,6 +14,7 @@ COMMANDS = [
     *(
         "predict",
         "export",
+        "register",
         "preview",
         "bench",
         "methods",

@@ -16,6 +16,7 @@ from saliencymixplus.commands.export import export
 from saliencymixplus.commands.lists import experiments, methods, models
 from saliencymixplus.commands.predict import predict
 from saliencymixplus.commands.preview import preview
+from saliencymixplus.commands.register import register
 from saliencymixplus.commands.study import study_cell, study_report
 from saliencymixplus.commands.train import sync, train
 from saliencymixplus.commands.train_all import train_all
@@ -60,6 +61,7 @@ for command in (
     report,
     predict,
     export,
+    register,
     preview,
     bench,
     study_cell,

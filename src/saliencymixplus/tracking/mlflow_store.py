@@ -80,7 +80,7 @@ class Store:
         lock = workspace.state_root() / "create-run.lock"
         lock.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(lock):
-            return self._found(card) or self._created(card)
+            return self.find_run(card) or self._created(card)
 
     def comparison_of(self, card: TrackingFile) -> dict[str, str]:
         """The tag that makes the experiment's comparison the parent of a training's run.
@@ -105,7 +105,8 @@ class Store:
         if self.client.get_run(run_id).info.lifecycle_stage != LifecycleStage.ACTIVE:
             raise RunDeletedError(run_id)
 
-    def _found(self, card: TrackingFile) -> "Run | None":
+    def find_run(self, card: TrackingFile) -> "Run | None":
+        """The run of ``card``, if the store has it; raises as ``ensure_run``."""
         from mlflow.entities import LifecycleStage, ViewType
 
         runs = self.client.search_runs(

@@ -1,0 +1,88 @@
+"""``register``: a version in MLflow's Model Registry, and its promotion to champion."""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from saliencymixplus.comparison.load import RunResult
+    from saliencymixplus.comparison.statistics import ErrorDifference
+    from saliencymixplus.tracking.registry import Registry, Version
+
+
+def register(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of an evaluated run.")],
+    name: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="The registered model. Default: the run's experiment."),
+    ] = None,
+    weights: Annotated[str, typer.Option(metavar="NAME", help="last or best_validation.")] = "last",
+    promote: Annotated[
+        bool, typer.Option("--promote", help="Make it the champion if it is not worse.")
+    ] = False,
+    margin: Annotated[
+        float,
+        typer.Option(min=0, max=100, metavar="POINTS", help="How much worse still counts as not."),
+    ] = 1.0,
+) -> None:
+    """Register a run's model in MLflow, as the challenger.
+
+    With --promote it becomes the champion if it is not worse than the present one on the same test
+    images: the 95 % interval of the difference of their top-1 errors (paired bootstrap over the
+    test images) must end at or below the margin. The first version becomes the champion at once.
+    A model of other data is refused. Serve the champion with `mlflow models serve`.
+    """
+    from saliencymixplus.comparison.load import load_results
+    from saliencymixplus.errors import UserError
+    from saliencymixplus.tracking.registry import Registry
+
+    (result,) = load_results([run])
+    if weights not in result.predictions.ranks:
+        raise UserError(f"{run} has no evaluation of the weights {weights!r}")
+    registry = Registry(name or result.settings.experiment)
+    champion = registry.champion()
+    if champion and champion.data_digest != result.run.data.digest:
+        raise UserError(
+            f"the champion of {registry.name} (version {champion.number}) was trained on other "
+            "data: their errors cannot be compared; choose another --name"
+        )
+    version = registry.register(result.run, weights)
+    typer.echo(f"registered: {registry.name} version {version.number}")
+    if not promote:
+        return
+    if champion and champion.number != version.number:
+        found = _difference(registry, champion, result, weights)
+        typer.echo(
+            f"top-1 error minus that of version {champion.number}: {found.difference:+.2f} points "
+            f"[{found.low:+.2f}, {found.high:+.2f}], {found.images:,} test images"
+        )
+        if found.high > margin:
+            raise UserError(
+                f"not promoted: it may be up to {found.high:.2f} points worse than the champion, "
+                f"which is more than the margin of {margin:g}"
+            )
+    registry.promote(version)
+    typer.echo(f"champion:   models:/{registry.name}@champion")
+
+
+def _difference(
+    registry: "Registry", champion: "Version", challenger: "RunResult", weights: str
+) -> "ErrorDifference":
+    """The paired difference of the errors of the challenger and the champion."""
+    import numpy as np
+
+    from saliencymixplus.comparison.statistics import paired_bootstrap
+    from saliencymixplus.errors import UserError
+    from saliencymixplus.evaluation.predictions import load_predictions
+
+    with TemporaryDirectory() as folder:
+        theirs = load_predictions(registry.predictions(champion, Path(folder)))
+    ours = challenger.predictions
+    if champion.weights not in theirs.ranks or not np.array_equal(theirs.labels, ours.labels):
+        raise UserError(
+            f"the predictions of version {champion.number} are not for the same test images: "
+            "evaluate both runs again"
+        )
+    return paired_bootstrap([ours.wrong(weights)], [theirs.wrong(champion.weights)])
