@@ -109,7 +109,7 @@ class DataSettings(Section):
     """Side of the prepared images, in pixels."""
     resize: Literal["squash", "crop"] | None = None
     """What becomes of pictures that are not square: squashed, or cropped to the middle. null: crop
-    for ``imagefolder``, squash for published data sets, as their papers do."""
+    for ``imagefolder`` and ``imagenet``, squash for other data sets, as their papers do."""
     test_fraction: Annotated[float, Field(gt=0, le=0.5)] | None = None
     """Fraction of each class that becomes the test split, for an ``imagefolder`` without one."""
     validation_fraction: Annotated[float, Field(ge=0, le=0.5)] = 0.0
