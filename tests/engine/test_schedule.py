@@ -7,6 +7,7 @@ from torch.optim.lr_scheduler import (
     LinearLR,
     LRScheduler,
     MultiStepLR,
+    OneCycleLR,
     SequentialLR,
 )
 
@@ -61,3 +62,19 @@ def test_warm_up_reaches_the_full_rate_and_never_zero() -> None:
     rates = [lr_at(settings, i, 8) for i in range(8)]
     assert rates[:4] == pytest.approx([0.05, 0.1, 0.15, 0.2])
     assert rates[4:] == [0.2] * 4
+
+
+def test_cosine_ends_at_the_lowest_rate() -> None:
+    settings = TrainingSettings(epochs=5, schedule="cosine", min_lr=0.01, learning_rate=0.1)
+    ours = [lr_at(settings, i, STEPS) for i in range(5 * STEPS)]
+    torchs = CosineAnnealingLR(sgd(), 5 * STEPS, eta_min=0.01)
+    assert ours == pytest.approx(follow(torchs, 5 * STEPS), abs=1e-12)
+
+
+@pytest.mark.parametrize(("epochs", "steps"), [(5, STEPS), (1, 4), (3, 10)])
+def test_one_cycle_as_torch(epochs: int, steps: int) -> None:
+    settings = TrainingSettings(epochs=epochs, schedule="one_cycle", learning_rate=0.1)
+    total = epochs * steps
+    ours = [lr_at(settings, i, steps) for i in range(total)]
+    torchs = OneCycleLR(sgd(), 0.1, total_steps=total, cycle_momentum=False)
+    assert ours == pytest.approx(follow(torchs, total)[:total], abs=1e-12)

@@ -99,6 +99,7 @@ def assemble(
         autocast=autocast,
         batch_size=batch_size,
         ema=ema,
+        clip_grad_norm=recipe.clip_grad_norm,
         criterion=mixing.Criterion(recipe.loss, recipe.label_smoothing),
         rank=processes.rank,
         world=processes.world,
@@ -137,7 +138,7 @@ def initial_model(
     chosen, classes = run.model, len(meta.classes)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed_of(run.seed, "weights"))
-        model = create_model(chosen.name, classes, size, chosen.stem)
+        model = create_model(chosen.name, classes, size, chosen.stem, chosen.drop_path)
     if chosen.weights is not None:
         loaded = start_from(model, chosen.name, chosen.weights, classes)
         say(f"weights of {chosen.weights}: {loaded}")
@@ -211,6 +212,8 @@ def _check(run: RunSettings, meta: Meta, mixer: mixing.Mixer, processes: Process
                 f"{run.mix.name}: saliency_weights must be the same for all members of a switch "
                 "that take the network's saliency"
             )
+    if recipe.freeze_epochs and processes.world > 1:
+        raise UserError("training.freeze_epochs works in one process only: set it to 0")
     if mixer.trains_part and processes.world > 1:
         raise UserError(f"{run.mix.name} trains a module of its own: it runs in one process only")
 

@@ -11,7 +11,8 @@ from saliencymixplus.engine.optimizer import is_capturable
 from saliencymixplus.engine.step import TrainStep
 from saliencymixplus.loading.batches import Inputs
 
-Kind = tuple[bool, int, bool, tuple[tuple[int, ...], ...]]  # mix, member, use_saliency, shapes
+# Mixed or not, by which member, with a saliency pass or not, with frozen layers or not, shapes.
+Kind = tuple[bool, int, bool, bool, tuple[tuple[int, ...], ...]]
 Say = Callable[[str], object]
 _REHEARSALS = 3  # before capturing: cuDNN picks its algorithms, the compiler compiles
 
@@ -82,7 +83,7 @@ class EagerEngine:
         index: int,
     ) -> None:
         """One step of ``epoch``; ``index`` counts from 0 within it."""
-        began, kind = time.perf_counter(), _kind(inputs, mix, member, use_saliency)
+        began, kind = time.perf_counter(), _kind(self.step, inputs, mix, member, use_saliency)
         self.step.streams.start(epoch, index)
         self.step(inputs, mix, member=member, use_saliency=use_saliency)
         if kind not in self._seen:
@@ -94,7 +95,7 @@ class EagerEngine:
 
 class GraphEngine:
     """Captures each kind of step when it first occurs: plain, mixed by each member of a switch, and
-    mixed without a saliency pass, each per batch size.
+    mixed without a saliency pass, each per batch size and with or without frozen layers.
 
     A replay reads the addresses that the capture read: inputs are copied there, the learning rate
     and the moving average's decay are device tensors, and the generators are seeded on the host.
@@ -119,7 +120,7 @@ class GraphEngine:
         index: int,
     ) -> None:
         """One step of ``epoch``; ``index`` counts from 0 within it."""
-        kind = _kind(inputs, mix, member, use_saliency)
+        kind = _kind(self.step, inputs, mix, member, use_saliency)
         if kind not in self._captured:
             began = time.perf_counter()
             self._captured[kind] = self._capture(inputs, kind, epoch, index)
@@ -135,7 +136,7 @@ class GraphEngine:
     def _capture(
         self, inputs: Inputs, kind: Kind, epoch: int, index: int
     ) -> tuple[Inputs, Callable[[], None]]:
-        mix, member, use_saliency, _ = kind
+        mix, member, use_saliency, _, _ = kind
         buffers = tuple(t.clone() for t in inputs)
 
         def once() -> None:
@@ -159,13 +160,15 @@ class GraphEngine:
 Engine = EagerEngine | GraphEngine
 
 
-def _kind(inputs: Inputs, mix: bool, member: int, use_saliency: bool) -> Kind:
+def _kind(step: TrainStep, inputs: Inputs, mix: bool, member: int, use_saliency: bool) -> Kind:
     shapes = tuple(tuple(t.shape) for t in inputs)
-    return (True, member, use_saliency, shapes) if mix else (False, 0, True, shapes)
+    if not mix:
+        return False, 0, True, step.frozen, shapes
+    return True, member, use_saliency, step.frozen, shapes
 
 
 def _describe(kind: Kind, mixer: mixing.Mixer) -> str:
-    mix, member, use_saliency, shapes = kind
+    mix, member, use_saliency, _, shapes = kind
     name = "mixed" if mix else "plain"
     if mix and len(mixer.members) > 1:
         name = mixer.members[member].method

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from saliencymixplus.errors import UserError, nearest, one_line
-from saliencymixplus.models.layers import without_decay
+from saliencymixplus.models.layers import lr_scales, without_decay
 from saliencymixplus.settings import TrainingSettings
 
 _TIMM = "timm/"
@@ -37,26 +37,39 @@ def create_optimizer(model: nn.Module, settings: TrainingSettings) -> torch.opti
 
 
 def parameter_groups(model: nn.Module, settings: TrainingSettings) -> list[dict[str, Any]]:
-    """The trained parameters by weight decay, with the peak learning rate of each group."""
+    """The trained parameters by weight decay and learning rate, the latter at its peak.
+
+    ``lr_scale`` of a group is its learning rate as a fraction of ``learning_rate``.
+    """
     excluded = without_decay(model) if settings.no_decay else set()
-    found: dict[float, list[nn.Parameter]] = {}
+    scales = lr_scales(model, settings.backbone_lr, settings.layer_decay)
+    found: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             decay = 0.0 if name in excluded else settings.weight_decay
-            found.setdefault(decay, []).append(parameter)
+            found.setdefault((decay, scales.get(name, 1.0)), []).append(parameter)
     return [
-        {"params": parameters, "weight_decay": decay, "lr": settings.learning_rate}
-        for decay, parameters in found.items()
+        {
+            "params": parameters,
+            "weight_decay": decay,
+            "lr": scale * settings.learning_rate,
+            "lr_scale": scale,
+        }
+        for (decay, scale), parameters in found.items()
     ]
 
 
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
-    """Set the learning rate, in place where it is a tensor, without waiting for the device."""
+    """Set the learning rate, of each group times its ``lr_scale``; never waits for the device.
+
+    Where it is a tensor it is changed in place.
+    """
     for group in optimizer.param_groups:
+        own = group.get("lr_scale", 1.0) * lr
         if isinstance(group["lr"], Tensor):
-            group["lr"].fill_(lr)
+            group["lr"].fill_(own)
         else:
-            group["lr"] = lr
+            group["lr"] = own
 
 
 def is_capturable(optimizer: torch.optim.Optimizer) -> bool:

@@ -15,6 +15,7 @@ from saliencymixplus.engine.optimizer import state_tensors
 from saliencymixplus.engine.randomness import Streams
 from saliencymixplus.loading.augment import Draws
 from saliencymixplus.loading.batches import Batch, BatchSource, Inputs
+from saliencymixplus.models.layers import backbone
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ class TrainStep:
         batch_size: of this process's part of a full batch. A smaller, last batch takes the plain
             pieces, as compiling them for it once more would take longer than the step.
         ema: moving average of the weights; None: there is none.
+        clip_grad_norm: largest L2 norm of all gradients together; None: any.
         rank, world: this process among all; each takes its part of every batch.
     """
 
@@ -79,8 +81,10 @@ class TrainStep:
     compiled: Pieces | None = None
     ema: EMA | None = None
     criterion: mixing.Criterion = mixing.Criterion()  # noqa: RUF009
+    clip_grad_norm: float | None = None
     rank: int = 0
     world: int = 1
+    frozen: bool = False  # only the head is trained; see ``freeze``
 
     def __call__(
         self, inputs: Inputs, mix: bool, *, member: int = 0, use_saliency: bool = True
@@ -123,10 +127,24 @@ class TrainStep:
             criterion=self.criterion,
         )
 
+        if self.clip_grad_norm is not None:
+            nn.utils.clip_grad_norm_(self.local.parameters(), self.clip_grad_norm)
         self.optimizer.step()
         if self.ema:
             self.ema.update()
         pieces.count(result, batch.labels)
+
+    def freeze(self, frozen: bool) -> None:
+        """Keep all layers but the head as they are, batch-norm statistics included, or train them.
+
+        A parameter without a gradient is none to the optimizer: neither momentum nor weight decay
+        move it.
+        """
+        for module in backbone(self.local) if frozen or self.frozen else ():
+            module.training = not frozen
+            for parameter in module.parameters(False):
+                parameter.requires_grad_(not frozen)
+        self.frozen = frozen
 
     @property
     def mixer(self) -> mixing.Mixer:

@@ -59,6 +59,7 @@ def train_one_epoch(context: TrainingContext, hooks: Sequence[Hook] = ()) -> Epo
     ]
     every = [mixer.options.saliency_every for mixer in mixers]
     saliency_flags = saliency_flags_of_epoch(mix_flags, members, every)
+    step.freeze(epoch <= recipe.freeze_epochs)
     state.start_epoch(len(batches))
     step.metrics.reset(state.sums)
     monitor.start()

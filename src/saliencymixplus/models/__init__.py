@@ -46,29 +46,37 @@ def parameter_count(model: nn.Module) -> int:
 
 
 def create_model(
-    name: str, num_classes: int, image_size: int | tuple[int, int], stem: str = "auto"
+    name: str,
+    num_classes: int,
+    image_size: int | tuple[int, int],
+    stem: str = "auto",
+    drop_path: float = 0.0,
 ) -> nn.Module:
     """An untrained network for ``num_classes`` classes of images of ``image_size`` (H, W).
 
     The weights come from torch's global generator. ``stem``: ``small`` is a 3×3 stride-1
     convolution without max-pool, ``standard`` the network's own, ``auto`` small up to 64 pixels
-    where the family has one.
+    where the family has one. ``drop_path``: largest probability of skipping a residual branch; it
+    concerns training alone.
 
     Raises:
-        UserError: no such name, no small stem for this family, or images that it cannot take.
+        UserError: no such name, no drop path or small stem in this family, or images that it cannot
+            take.
     """
     height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
     if name in _CIFAR:
+        if drop_path:
+            raise _no_drop_path(name)
         return _CIFAR[name](num_classes)
     if name.startswith(_TIMM):
         if stem == "small":
             raise UserError(f"{name} has no small-image stem: set model.stem to standard, or auto")
-        model = _build_timm(name, num_classes, height, width)
+        model = _build_timm(name, num_classes, height, width, drop_path)
         _try(model, name, num_classes, height, width)
         return model
     if name not in model_names():
         raise UserError(f"no model is called {name!r}: {nearest(name, model_names())}")
-    model = _build(name, num_classes, height, width)
+    model = _build(name, num_classes, height, width, drop_path)
     change = small_stem_for(name)
     if stem == "small" and change is None:
         raise UserError(f"{name} has no small-image stem: set model.stem to standard, or auto")
@@ -85,8 +93,8 @@ def _torchvision_models() -> Any:
     return models
 
 
-def _build(name: str, num_classes: int, height: int, width: int) -> nn.Module:
-    options: dict[str, object] = {}
+def _build(name: str, num_classes: int, height: int, width: int, drop_path: float) -> nn.Module:
+    options: dict[str, Any] = {}
     if name in ("googlenet", "inception_v3"):
         # Without the auxiliary heads the output is one tensor, in training too.
         options = {"aux_logits": False, "init_weights": False}
@@ -96,15 +104,23 @@ def _build(name: str, num_classes: int, height: int, width: int) -> nn.Module:
         options = {"image_size": height}
     elif name.startswith("maxvit"):
         options = {"input_size": (height, width)}
+    if drop_path:
+        options["stochastic_depth_prob"] = drop_path
     try:
         return _torchvision_models().get_model(
             name, weights=None, num_classes=num_classes, **options
         )
+    except TypeError as error:
+        if drop_path and "stochastic_depth_prob" in str(error):
+            raise _no_drop_path(name) from error
+        raise
     except (RuntimeError, ValueError, AssertionError) as error:
         raise _refusal(name, height, width, error) from error
 
 
-def _build_timm(name: str, num_classes: int, height: int, width: int) -> nn.Module:
+def _build_timm(
+    name: str, num_classes: int, height: int, width: int, drop_path: float
+) -> nn.Module:
     try:
         import timm
     except ImportError as error:
@@ -112,11 +128,17 @@ def _build_timm(name: str, num_classes: int, height: int, width: int) -> nn.Modu
     known = name.removeprefix(_TIMM)
     if not timm.is_model(known):
         raise UserError(f"timm has no model called {known!r}: {nearest(known, timm.list_models())}")
+    options: dict[str, Any] = {"drop_path_rate": drop_path} if drop_path else {}
     try:
         try:
-            return timm.create_model(known, num_classes=num_classes, img_size=(height, width))
+            size = (height, width)
+            return timm.create_model(known, num_classes=num_classes, img_size=size, **options)
         except TypeError:  # networks that take images of any size have no such argument
-            return timm.create_model(known, num_classes=num_classes)
+            return timm.create_model(known, num_classes=num_classes, **options)
+    except TypeError as error:
+        if drop_path and "drop_path_rate" in str(error):
+            raise _no_drop_path(name) from error
+        raise
     except (RuntimeError, ValueError, AssertionError) as error:
         raise _refusal(name, height, width, error) from error
 
@@ -133,6 +155,10 @@ def _try(model: nn.Module, name: str, num_classes: int, height: int, width: int)
         raise _refusal(name, height, width, error) from error
     if tuple(logits.shape) != (2, num_classes):
         raise UserError(f"{name} gives {tuple(logits.shape)} where (2, {num_classes}) is needed")
+
+
+def _no_drop_path(name: str) -> UserError:
+    return UserError(f"{name} has no drop path: set model.drop_path to 0")
 
 
 def _refusal(name: str, height: int, width: int, error: Exception) -> UserError:

@@ -1,8 +1,12 @@
 """What recipes treat apart in a network: its head, its depth, and what takes no weight decay."""
 
+from collections.abc import Iterator
+from importlib import import_module
 from typing import Any
 
 from torch import nn
+
+from saliencymixplus.mixing.mixer import PART
 
 
 def without_decay(model: nn.Module) -> set[str]:
@@ -18,3 +22,56 @@ def without_decay(model: nn.Module) -> set[str]:
         for name, parameter in model.named_parameters()
         if parameter.ndim <= 1 or name.endswith(".bias") or name in excluded
     }
+
+
+def backbone(model: nn.Module) -> list[nn.Module]:
+    """Every module that has parameters or buffers of its own, but the head: the last of them.
+
+    The module that a mixing method trains along with the network is not part of it.
+    """
+    modules = [
+        module
+        for name, module in model.named_modules()
+        if name.split(".")[0] != PART
+        and (_any(module.parameters(False)) or _any(module.buffers(False)))
+    ]
+    return modules[:-1]
+
+
+def lr_scales(model: nn.Module, backbone_lr: float, layer_decay: float) -> dict[str, float]:
+    """Learning rates by the parameters' names, as fractions of the head's; 1 where left out.
+
+    Args:
+        backbone_lr: that of every parameter but the head's.
+        layer_decay: each layer's as a fraction of the next one's: timm's layers for its networks
+            (``timm.optim.param_groups_layer_decay``), top-level modules for others.
+    """
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    if backbone_lr < 1:
+        parameters = (p for module in backbone(model) for p in module.parameters(False))
+        return {names[id(parameter)]: backbone_lr for parameter in parameters}
+    if layer_decay == 1:
+        return {}
+    if hasattr(model, "group_matcher"):
+        optim: Any = import_module("timm.optim")
+        groups = optim.param_groups_layer_decay(model, layer_decay=layer_decay)
+        return {
+            names[id(p)]: group["lr_scale"]
+            for group in groups
+            for p in group["params"]
+            if not names[id(p)].startswith(f"{PART}.")
+        }
+    layers = [
+        (name, module)
+        for name, module in model.named_children()
+        if name != PART and _any(module.parameters())
+    ]
+    return {
+        f"{name}.{key}": layer_decay ** (len(layers) - 1 - depth)
+        for depth, (name, module) in enumerate(layers)
+        for key, _ in module.named_parameters()
+    }
+
+
+def _any(items: Iterator[object]) -> bool:
+    return next(items, None) is not None

@@ -157,6 +157,9 @@ class ModelSettings(Section):
     stem: Literal["auto", "small", "standard"] = "auto"
     """First layers of a torchvision network: ``small`` keeps the resolution of small images;
     ``auto`` is small up to 64 pixels."""
+    drop_path: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Largest probability of skipping a residual branch (stochastic depth), for networks that
+    have it."""
     weights: str | None = None
     """null: random. ``pretrained``: those of torchvision or timm. Otherwise a .safetensors or .pth
     file of the same network. The head is replaced if the number of classes differs. The weights
@@ -188,12 +191,26 @@ class TrainingSettings(Section):
     no_decay: Literal["norm_bias"] | None = None
     """``norm_bias``: no weight decay on biases, norms and other vectors, nor on what timm's network
     excludes, as in timm. null: on all parameters, as published."""
+    backbone_lr: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Learning rate of all layers but the classification head, as a fraction of
+    ``learning_rate``."""
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Each layer's learning rate as a fraction of the next one's, from the head down. Layers are
+    timm's for its networks, the top-level modules for others."""
+    freeze_epochs: Annotated[int, Field(ge=0)] = 0
+    """Epochs at the start in which the head alone is trained; the other layers keep their weights
+    and batch-norm statistics."""
+    clip_grad_norm: Positive | None = None
+    """Largest L2 norm of all gradients together; larger ones are scaled down. null: any."""
     loss: Literal["ce", "bce"] = "ce"
     """``ce``: cross-entropy; ``bce``: binary cross-entropy of each class, as timm's."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Of both labels of a mixed image alike, as timm does."""
-    schedule: Literal["steps", "cosine"] = "steps"
-    """``steps``: times ``gamma`` at each of ``milestones``. ``cosine``: down to 0."""
+    schedule: Literal["steps", "cosine", "one_cycle"] = "steps"
+    """``steps``: times ``gamma`` at each of ``milestones``. ``cosine``: down to ``min_lr``.
+    ``one_cycle``: from 1/25 of the peak up for 30 % of the steps, then down to 1/250,000 of it."""
+    min_lr: NonNegative = 0.0
+    """Learning rate at the end of ``schedule: cosine``."""
     milestones: tuple[Count, ...] = (75, 150, 225)
     """Epochs at which ``schedule: steps`` lowers the learning rate."""
     gamma: Annotated[float, Field(gt=0, le=1)] = 0.1
@@ -256,6 +273,16 @@ class TrainingSettings(Section):
             raise ValueError("`milestones` must rise")
         if self.warmup_epochs >= self.epochs:
             raise ValueError("`warmup_epochs` must be fewer than `epochs`; 0 is none")
+        if self.schedule == "one_cycle" and self.warmup_epochs:
+            raise ValueError("`schedule: one_cycle` has its own warm-up: set `warmup_epochs: 0`")
+        if self.min_lr > self.learning_rate:
+            raise ValueError("`min_lr` must not be above `learning_rate`")
+        if self.min_lr and self.schedule != "cosine":
+            raise ValueError("`min_lr` goes with `schedule: cosine`")
+        if self.layer_decay < 1 and self.backbone_lr < 1:
+            raise ValueError("give `layer_decay` or `backbone_lr`, not both")
+        if self.freeze_epochs >= self.epochs:
+            raise ValueError("`freeze_epochs` must be fewer than `epochs`")
         if self.mix_start >= self.epochs:
             raise ValueError("`mix_start` must be fewer than `epochs`: method none never mixes")
         if 0 < self.mix_off_epoch <= self.mix_start:
