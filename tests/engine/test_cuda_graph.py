@@ -152,6 +152,16 @@ def test_a_plain_step_is_captured_once_with_saliency_or_without(tiny: Path) -> N
     assert fake.captures == 3
 
 
+def test_frozen_layers_are_captured_anew(tiny: Path) -> None:
+    parts, fake = parts_for(tiny, "none"), FakeCapturer()
+    engine = GraphEngine(parts.step, fake)
+    (inputs,) = parts.sources["train"].inputs([torch.arange(8)])
+    for index, frozen in enumerate((True, True, False, False)):
+        parts.step.freeze(frozen)
+        engine.run(inputs, False, epoch=1, index=index)
+    assert fake.captures == 2
+
+
 def test_a_replay_leaves_earlier_inputs_alone(tiny: Path) -> None:
     parts = parts_for(tiny, "none")
     engine = GraphEngine(parts.step, FakeCapturer())
@@ -168,7 +178,7 @@ def test_recording_leaves_no_trace(tiny: Path) -> None:
     parts.step.ema.set_step(3)
     before = [t.clone() for t in parts.step.state()]
     (inputs,) = parts.sources["train"].inputs([torch.arange(8)])
-    engine._capture(inputs, (True, 0, True, ()), 1, 0)
+    engine._capture(inputs, (True, 0, True, False, ()), 1, 0)
     for now, then in zip(parts.step.state(), before, strict=True):
         assert torch.equal(now, then)
     parts.step.streams.start(1, 0)
