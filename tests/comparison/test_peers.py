@@ -90,6 +90,7 @@ def test_settings_are_openmixups(experiment: str) -> None:
             20,
         )
         assert (recipe.label_smoothing, recipe.crop_scale) == (0.1, 0.8)
+        assert (recipe.clip_grad_norm, recipe.min_lr, model.drop_path) == (5.0, 1e-6, 0.1)
         assert (recipe.augment, recipe.auto_augment) == ("resized-crop-flip", "randaugment")
         assert (recipe.randaugment_ops, recipe.randaugment_magnitude) == (2, 21)  # 7 of 10
         return
@@ -138,6 +139,8 @@ def test_the_published_accuracy_is_beside_the_recipe_that_has_it(experiment: str
         "data.validation_fraction=0.1",
         "data.std=[0.2470, 0.2435, 0.2616]",
         "model.stem=small",
+        "model.drop_path=0.1",
+        "training.freeze_epochs=1",
     ],
 )
 def test_any_other_setting_has_none(override: str) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from saliencymixplus.comparison.peers import BENCHMARKS, Benchmark
 from saliencymixplus.settings import RunSettings
-from saliencymixplus.settings.schema import Section, TrainingSettings
+from saliencymixplus.settings.schema import ModelSettings, Section, TrainingSettings
 
 CIFAR100, PET = "cifar100", "oxford_pet"
 METHODS = ("none", "cutmix", "saliencymix", "saliencymixplus")
@@ -100,7 +100,7 @@ def published(run: RunSettings) -> Published | None:
     if found is not None and (
         _same_training(_TRAINING[source], run, _INDIFFERENT | {"crop_padding"})
         and _has(run.data, _DATA[source])
-        and run.model.weights is None
+        and _same_model({"name": run.model.name, "stem": run.model.stem}, run)
         and run.model.stem in _STEMS[source]
     ):
         variant = _variant(mix.method, mix.options, {})
@@ -114,8 +114,7 @@ def _peer(benchmark: Benchmark, run: RunSettings) -> Published | None:
     if (
         found is None
         or run.download.source != benchmark.source
-        or run.model.stem != "auto"
-        or not _has(run.model, {"weights": None} | dict(benchmark.model))
+        or not _same_model(benchmark.model, run)
         or not _has(run.data, benchmark.data)
         or not _same_training({**benchmark.training, **found.training}, run, _INDIFFERENT)
     ):
@@ -136,6 +135,10 @@ def _peer(benchmark: Benchmark, run: RunSettings) -> Published | None:
 
 def _has(section: Section, wanted: Mapping[str, Any]) -> bool:
     return all(_same(getattr(section, key), value) for key, value in wanted.items())
+
+
+def _same_model(wanted: Mapping[str, Any], run: RunSettings) -> bool:
+    return run.model == ModelSettings.model_validate(wanted)
 
 
 def _same_training(wanted: Mapping[str, Any], run: RunSettings, ignored: set[str]) -> bool:
