@@ -1,12 +1,22 @@
 """A version becomes the champion only if it is not worse on the same test images."""
 
+import base64
 import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from mlflow import MlflowClient
+from PIL import Image
 
 from saliencymixplus.commands.register import register
 from saliencymixplus.errors import UserError
@@ -66,3 +76,50 @@ def test_a_worse_challenger_stays_one(
     (better / "settings.json").write_text(json.dumps(described))
     with pytest.raises(UserError, match="other data"):
         register(better, promote=True)
+
+
+@pytest.mark.slow
+def test_mlflow_serves_the_champion(room: Any, trained: tuple[Path, Path, Path]) -> None:
+    register(_run(room, trained[0], 0, WRONG), promote=True)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "mlflow", "models", "serve", "--env-manager", "local"]
+    command += ["--model-uri", "models:/tiny@champion", "--host", "127.0.0.1", "--port", str(port)]
+    environment = os.environ | {
+        "MLFLOW_TRACKING_URI": f"sqlite:///{room.database}",
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+    }
+    server = subprocess.Popen(command, env=environment, start_new_session=True)
+
+    def asked(content: dict[str, Any]) -> list[dict[str, Any]]:
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{port}/invocations",
+            json.dumps(content).encode(),
+            {"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return json.load(answer)["predictions"]
+
+    try:
+        for _ in range(200):
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/ping", timeout=5)
+                break
+            except OSError:
+                assert server.poll() is None
+                time.sleep(0.5)
+        file = trained[2] / "0.png"
+        (by_path,) = asked({"dataframe_split": {"columns": ["path"], "data": [[str(file)]]}})
+        assert sorted(by_path["classes"]) == ["both", "left", "right"]
+        text = base64.b64encode(file.read_bytes()).decode()
+        assert asked({"dataframe_records": [{"image": text}]}) == [by_path]
+        with Image.open(file) as picture:
+            assert asked({"inputs": np.asarray(picture).tolist()}) == [by_path]
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            asked({"inputs": [1, 2, 3]})
+        assert refused.value.code == 400
+        assert b"not RGB" in refused.value.read()
+    finally:
+        os.killpg(server.pid, signal.SIGTERM)
+        server.wait(30)
