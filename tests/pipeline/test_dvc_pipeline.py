@@ -54,7 +54,7 @@ def test_everything_is_there(clone):
 def test_git_sees_no_bulky_file(clone):
     tracked = clone.run("git", "ls-files").split("\n")
     heavy = (".safetensors", ".npz", ".npy", ".db", ".html", ".png")
-    ours = ("docs/", "src/")  # pictures of the README, the report's template
+    ours = ("docs/", "src/", ".dvc/")  # pictures of the README, templates of pages
     bulky = [name for name in tracked if name.endswith(heavy) and not name.startswith(ours)]
     assert bulky == []
 
@@ -99,6 +99,9 @@ def test_a_changed_option_reruns_its_recipe(clone):
         assert "evaluate@digits-saliencymixplus" in clone.changed()
     finally:
         clone.params(mix={"saliencymixplus": {"position": None}})
+        clone.run("git", "checkout", "dvc.lock")
+        clone.run("dvc", "checkout", "--force", "train@digits")
+    assert clone.changed() == set()
 
 
 NEW_METHOD = (REPOSITORY / "src/saliencymixplus/mixing/methods/mixup.py").read_text("utf-8")

@@ -1,5 +1,6 @@
 """Batches made on the training device from uint8 arrays: gathered, augmented, normalised."""
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -177,7 +178,14 @@ def _is_object(masks: Tensor) -> Tensor:
 
 
 def _on(array: np.ndarray, rows: Tensor | None, device: torch.device) -> Tensor:
-    """These rows of ``array``, or all, on ``device``; copied in pieces, as they may be many."""
+    """These rows of ``array``, or all, on ``device``; copied in pieces, as they may be many.
+
+    All rows of a mapped file stay where they are for the CPU: trainings side by side share them.
+    """
+    if rows is None and device.type == "cpu" and isinstance(array, np.memmap):
+        with warnings.catch_warnings():  # that the map is read-only: batches are copies of rows
+            warnings.simplefilter("ignore", UserWarning)
+            return torch.from_numpy(array)
     count = len(array) if rows is None else len(rows)
     found = torch.empty((count, *array.shape[1:]), dtype=_dtype(array), device=device)
     for start in range(0, count, _PIECE):
