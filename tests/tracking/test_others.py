@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
+from saliencymixplus.errors import UserError
 from saliencymixplus.files import read_json, write_json
 from saliencymixplus.tracking import record_evaluation
 from saliencymixplus.tracking.sync import sync
@@ -250,6 +251,33 @@ def test_a_disk_that_fails_at_the_end_costs_lines_and_no_traceback(
     room.start(checkpoint=2).epochs(1).finish()
     assert room.epochs() == [1, 2, 3]
     assert room.statuses() == ["FINISHED"]
+
+
+def test_a_published_run_whose_end_could_not_be_written_is_finished(
+    room: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = room.start().epochs(1)
+    training.publish(room.folder / "run")
+    with monkeypatch.context() as patch:
+        patch.setattr("saliencymixplus.tracking.tracker.write_card", _no_space)
+        training.finish(timeout=0)
+    sync(lambda _: None)
+    assert room.statuses() == ["FINISHED"]
+    assert room.waiting() == []
+
+
+def _no_space(*_: Any) -> None:
+    raise UserError("No space left on device")
+
+
+def test_a_file_that_is_still_being_written_is_not_sent(room: Any) -> None:
+    training = room.start().epochs(1)
+    part = training.folder / "artifacts" / ".summary.json.0-1-2.part"
+    part.write_text("{")
+    training.publish(room.folder / "run")
+    assert training.finish()
+    assert "summary.json" in room.artifacts()
+    assert not any(name.endswith(".part") for name in room.artifacts())
 
 
 def test_a_terminal_without_the_letters_stops_nothing(room: Any) -> None:

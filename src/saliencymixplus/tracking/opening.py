@@ -16,6 +16,7 @@ from saliencymixplus.tracking.record import (
     ARTIFACTS,
     CARD,
     RESULTS,
+    closed,
     comparison_card,
     ended,
     keep,
@@ -88,7 +89,7 @@ def retire(folder: Path) -> None:
         card = read_card(folder)
         target = unsent_root() / card.attempt
         target.mkdir(parents=True, exist_ok=True)
-        write_card(target, ended(card, "KILLED") if card.status == "RUNNING" else card)
+        write_card(target, closed(card, folder))
         for path in folder.iterdir():
             if path.name not in ("lock", CARD) and not path.name.endswith((".pt", ".part")):
                 path.replace(target / path.name)

@@ -142,7 +142,7 @@ class Projection:
     def _send_files(self, card: TrackingFile) -> int:
         root, count = self.folder / ARTIFACTS, 0
         for path in sorted(root.rglob("*")):
-            if path.is_file():
+            if path.is_file() and path.suffix != ".part":  # a .part is still being written
                 count += self._send_file(path, str(path.relative_to(root).parent))
         samples = sorted((self.folder / "samples").glob("*.png"))
         with tempfile.TemporaryDirectory() as scratch:

@@ -66,6 +66,17 @@ def ended(card: TrackingFile, status: str, moment: int | None = None) -> Trackin
     return card.model_copy(update={"status": status, "ended": moment or now()})
 
 
+def closed(card: TrackingFile, folder: Path) -> TrackingFile:
+    """The card of a record without a living process: ended, if that process could not end it.
+
+    Its run is finished if its files were published, else killed.
+    """
+    if card.status != "RUNNING":
+        return card
+    published = (folder / ARTIFACTS / "summary.json").is_file()
+    return ended(card, "FINISHED" if published else "KILLED")
+
+
 def comparison_card(experiment: str, created: int) -> TrackingFile:
     """The card of an experiment's comparison: the parent of its runs, which holds the report."""
     return TrackingFile(

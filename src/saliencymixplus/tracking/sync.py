@@ -10,7 +10,7 @@ from saliencymixplus import workspace
 from saliencymixplus.errors import UserError
 from saliencymixplus.tracking.mlflow_store import RunDeletedError, Store
 from saliencymixplus.tracking.projection import Projection
-from saliencymixplus.tracking.record import CARD, LOCK, ended, read_card, set_aside, unsent_root
+from saliencymixplus.tracking.record import CARD, LOCK, closed, read_card, set_aside, unsent_root
 from saliencymixplus.tracking.redact import brief
 
 
@@ -65,9 +65,8 @@ def _send(folder: Path, store: Store, report: Callable[[str], None]) -> None:
         if card.store != store.address.name:
             report(f"{name}: belongs to {card.store}: set MLFLOW_TRACKING_URI to send it there")
             return
-        if card.status == "RUNNING":  # killed: a running process would hold the lock
-            card = ended(card, "KILLED")
-        if sent := Projection(folder, store, report).send(card):
+        # A running process would hold the lock.
+        if sent := Projection(folder, store, report).send(closed(card, folder)):
             report(f"{name}: {sent} metrics and files sent")
     except RunDeletedError:
         report(f"{name}: its MLflow run was deleted; its records are dropped")
