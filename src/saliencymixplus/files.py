@@ -118,9 +118,11 @@ def temporaries(path: Path, kind: str) -> Iterator[tuple[Path, int | None]]:
     """What writers of ``path`` have beside it, with their process number if it is of this machine.
 
     Args:
+        path: its name may be ``*``: whatever is written in its folder.
         kind: ``part``: what is being written; ``old``: what is being replaced.
     """
-    ours = re.compile(rf"\.{re.escape(path.name)}\.([0-9a-f]{{8}})-(\d+)-[0-9a-f]{{8}}\.{kind}")
+    name = ".+" if path.name == "*" else re.escape(path.name)
+    ours = re.compile(rf"\.{name}\.([0-9a-f]{{8}})-(\d+)-[0-9a-f]{{8}}\.{kind}")
     for found in path.parent.iterdir():
         match = ours.fullmatch(found.name)
         if match:

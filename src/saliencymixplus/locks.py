@@ -2,7 +2,7 @@
 
 import errno
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -47,4 +47,5 @@ def locked(
     try:
         yield
     finally:
-        lock.release()
+        with suppress(OSError):  # the lock ends with the process at the latest
+            lock.release()

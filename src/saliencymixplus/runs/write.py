@@ -125,7 +125,9 @@ def _about(name: str, epoch: int, context: TrainingContext) -> dict[str, Any]:
 
 
 def _write_weights(path: Path, state: dict[str, Tensor]) -> None:
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
-    # safetensors refuses tensors that share memory.
-    write_atomically(path, lambda part: save_file({k: t.clone() for k, t in state.items()}, part))
+    # safetensors refuses tensors that share memory, and a disk's errors in its save_file are not
+    # OSErrors.
+    data = save({name: tensor.clone() for name, tensor in state.items()})
+    write_atomically(path, lambda part: part.write_bytes(data))

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from saliencymixplus.errors import UserError
-from saliencymixplus.files import write_json
-from saliencymixplus.folders import whole_directory
+from saliencymixplus.files import sweep, write_json
+from saliencymixplus.folders import whole_directory, writing
 from saliencymixplus.runs.folder import SettingsOnly, TrackingFile, read_record, read_tracking
 from saliencymixplus.settings import RunSettings
 from saliencymixplus.tracking.base import Tracker
@@ -153,6 +153,9 @@ def _record(find: Callable[[], TrackingFile | None], fill: Callable[[Path], None
             )
         card = card.model_copy(update={"store": address.name})
         folder = unsent_root() / f"{card.attempt}-{uuid.uuid4().hex[:8]}"
+        with writing(unsent_root()):
+            unsent_root().mkdir(parents=True, exist_ok=True)
+            sweep(unsent_root() / "*", "part")
         with whole_directory(folder) as part:
             fill(part)
             write_card(part, card)

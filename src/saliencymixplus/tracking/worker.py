@@ -65,7 +65,8 @@ class Worker(threading.Thread):
                 shutil.rmtree(self.folder, ignore_errors=True)
                 self._succeeded(sys.maxsize)
         finally:
-            lock.release()
+            with suppress(OSError):  # the lock ends with the process at the latest
+                lock.release()
 
     def drain(self, timeout: float) -> bool:
         """Wait up to ``timeout`` seconds until all updates are sent; returns whether they are.
