@@ -29,9 +29,18 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-OPERATIONS = (
-    "open read write fsync rename truncate lock mkdir link unlink"  # as in io_faults.c
-).split()
+OPERATIONS = [
+    "open",
+    "read",
+    "write",
+    "fsync",
+    "rename",
+    "truncate",
+    "lock",
+    "mkdir",
+    "link",
+    "unlink",
+]
 ERRORS = {
     "open": (errno.EACCES, errno.EROFS, errno.ENOSPC),
     "read": (errno.EIO,),
@@ -63,13 +72,27 @@ COMMANDS: dict[str, tuple[list[str], str | None]] = {
         "runs/tiny/cutmix/seed0",
     ),
     "evaluate": (
-        ["evaluate", *EXPERIMENT, "--mix-aug", "none", "--prepared", "prepared"]
-        + ["--output", "evaluations/tiny/none"],
+        [
+            "evaluate",
+            *EXPERIMENT,
+            "--mix-aug",
+            "none",
+            "--prepared",
+            "prepared",
+            "--output",
+            "evaluations/tiny/none",
+        ],
         "evaluations/tiny/none",
     ),
     "evaluate RUN": (
-        ["evaluate", "runs/tiny/cutmix/seed0", "--prepared", "prepared"]
-        + ["--output", "evaluations/tiny/cutmix/seed0"],
+        [
+            "evaluate",
+            "runs/tiny/cutmix/seed0",
+            "--prepared",
+            "prepared",
+            "--output",
+            "evaluations/tiny/cutmix/seed0",
+        ],
         "evaluations/tiny/cutmix/seed0",
     ),
     "audit": (["audit", *EXPERIMENT, "--prepared", "prepared"], "audits/tiny"),
@@ -78,8 +101,16 @@ COMMANDS: dict[str, tuple[list[str], str | None]] = {
     "export": (["export", RUN, "--prepared", "prepared", "--output", "net.onnx"], "net.onnx"),
     "predict": (["predict", RUN, "pictures/test", "--sheet", "sheet.png"], "sheet.png"),
     "preview": (
-        ["preview", *EXPERIMENT, "--prepared", "prepared", "--mix-aug", "cutmix"]
-        + ["--output", "preview.png"],
+        [
+            "preview",
+            *EXPERIMENT,
+            "--prepared",
+            "prepared",
+            "--mix-aug",
+            "cutmix",
+            "--output",
+            "preview.png",
+        ],
         "preview.png",
     ),
     "sync": (["sync"], None),
@@ -97,12 +128,16 @@ def main(faults: int, seed: int) -> int:
             first = chance.randint(1, trial.calls[name][operation])
             times = chance.choice([1, FOREVER])
             done[os.strerror(code)] += 1
-            what = f"{name}: {operation} {first} {'on ' if times > 1 else ''}{errno.errorcode[code]}"
+            what = (
+                f"{name}: {operation} {first} {'on ' if times > 1 else ''}{errno.errorcode[code]}"
+            )
             found = trial.inject(name, operation, code, first, times)
             if found:
                 wrong += 1
                 print(f"{what}: {'; '.join(found)}", flush=True)
-    print(f"{done.total()} faults ({', '.join(f'{n} {k}' for k, n in done.items())}): {wrong} wrong")
+    print(
+        f"{done.total()} faults ({', '.join(f'{n} {k}' for k, n in done.items())}): {wrong} wrong"
+    )
     return 1 if wrong else 0
 
 
@@ -115,7 +150,12 @@ class Trial:
         self.results: dict[str, dict[str, bytes]] = {}
         self.injector = ctypes.CDLL(os.environ["LD_PRELOAD"])
         self.injector.fault_count.restype = ctypes.c_long
-        self.injector.fault_arm.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_long, ctypes.c_long]
+        self.injector.fault_arm.argtypes = [
+            ctypes.c_int,
+            ctypes.c_int,
+            ctypes.c_long,
+            ctypes.c_long,
+        ]
 
     def learn(self) -> None:
         """Run every command without a fault."""
@@ -320,12 +360,7 @@ if __name__ == "__main__":
     if not os.environ.get("LD_PRELOAD", "").endswith("io_faults.so"):
         restart_with_injector()
     # In this process, so that the forked ones start with all of it.
-    import matplotlib.pyplot
-    import mlflow.store.tracking.sqlalchemy_store
-    import mlflow.system_metrics.metrics.cpu_monitor
-    import torchvision
 
-    import saliencymixplus.commands.app
     from saliencymixplus.tracking import mlflow_library, tracker  # noqa: F401
 
     mlflow_library.require_mlflow()
