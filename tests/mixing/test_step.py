@@ -139,6 +139,15 @@ def test_untouched_train_mode_uses_the_batchs_statistics() -> None:
     torch.testing.assert_close(found, expected(images))
 
 
+def test_a_published_step_leaves_a_frozen_batch_norm_alone() -> None:
+    model = network().train()
+    model[1].eval()
+    before = {name: value.clone() for name, value in model[1].named_buffers()}
+    run(mixing.create("saliencymixplus-published"), model)
+    for name, value in model[1].named_buffers():
+        assert torch.equal(value, before[name]), name
+
+
 def test_modes_come_back_after_an_error() -> None:
     model = network().train()
     with pytest.raises(RuntimeError), pass_mode(model, "eval", "untouched"):

@@ -145,9 +145,10 @@ def pass_mode(
         others = [m for m in modules if not isinstance(m, _BatchNorm)]
         kept = [(b, b.clone()) for m in others for b in m.buffers(recurse=False)]
     try:
-        for module in modules:
+        whole = not model.training  # else a layer in evaluation mode is frozen, and stays so
+        for module, was in zip(modules, training, strict=True):
             # Not module.train(): a frozen layer that overrides it would not go back to its state.
-            module.training = mode == "train"
+            module.training = mode == "train" and (was or whole)
         for norm in norms:
             norm.track_running_stats = False
         yield
