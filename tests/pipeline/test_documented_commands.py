@@ -131,6 +131,6 @@ def _add_own_pictures(clone: Any, sections: dict[str, Any]) -> None:
         content = zip(names, (encoded(picture, "JPEG") for picture in pictures), strict=True)
         archive.write_bytes(zipped(dict(content)))
         section["download"]["path"] = f"data/{archive.name}"
-        section["training"]["epochs"] = 1
+        section["training"] |= {"epochs": 1, "warmup_epochs": 0}
         clone.params(**{name: section})
     clone.commit()
