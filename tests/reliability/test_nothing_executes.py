@@ -15,10 +15,12 @@ REPOSITORY = Path(__file__).parents[2]
 SOURCES = sorted([*(REPOSITORY / "src" / "saliencymixplus").rglob("*.py"), REPOSITORY / "cli.py"])
 # Where pickle is named at all: the restricted unpickler.
 MAY_IMPORT_PICKLE = {"cifar.py"}
-# The methods of our own package by name; a file that was written a moment before.
+# The methods of our own package by name; a file that was written a moment before; the network of a
+# model that the user has MLflow load.
 MAY_CALL = {
     "registry.py": {"importlib.import_module"},
     "export.py": {"torch.jit.load", "torch.export.load"},
+    "pyfunc.py": {"torch.export.load"},
 }
 FORBIDDEN_MODULES = {
     "dill",

@@ -56,13 +56,6 @@ def test_what_was_written_is_read(run_dir: Path) -> None:
     assert evaluation.predictions().wrong().sum() == 5
 
 
-def test_the_published_runs_are_read() -> None:
-    folders = find_runs([Path(__file__).parents[2] / "runs"])
-    assert len(folders) == 12
-    for folder in folders:
-        assert load_run(folder).summary.epochs == 40
-
-
 def test_runs_of_the_first_version_are_read() -> None:
     run = load_run(Path(__file__).parent / "version_0_1" / "saliencymixplus")
     assert run.versions["saliencymixplus"] == "0.1.0"
