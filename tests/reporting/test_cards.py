@@ -5,8 +5,12 @@ import re
 import subprocess
 import sys
 
+import pytest
+
+from saliencymixplus.reporting import recipe_text
 from saliencymixplus.reporting.cards import best_run, model_card
 from saliencymixplus.reporting.run_data import collect
+from saliencymixplus.settings import TrainingSettings
 from tests.helpers import SIZE
 from tests.reporting.conftest import give_weights, write_reported
 
@@ -68,3 +72,50 @@ def test_names_are_text_in_a_card(tmp_path, monkeypatch):
     card = model_card(run, [run])
     assert "<img" not in card
     assert card.count(r"&lt;img src=x onerror=alert(1)&gt; [x]\(y) \| \`z\`") == 3
+
+
+def test_a_fine_tuned_network_says_so_with_its_recipe(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = write_reported(tmp_path, "cutmix", 0)
+    described = json.loads((folder / "settings.json").read_text())
+    described["settings"]["model"] |= {"weights": "downloads/lite0.safetensors"}
+    described["settings"]["training"] |= {
+        "optimizer": "adamw",
+        "schedule": "cosine",
+        "min_lr": 0.0001,
+        "backbone_lr": 0.1,
+        "label_smoothing": 0.1,
+    }
+    (folder / "settings.json").write_text(json.dumps(described))
+    (run,) = collect([folder])["cutmix"]
+    card = model_card(run, [run])
+    assert "fine-tuned from the weights in lite0.safetensors" in card
+    assert "that file's licence applies" in card
+    assert "- AdamW, weight decay" in card
+    assert "cosine down to 0.0001" in card
+    assert "- label smoothing 0.1\n- backbone at 0.1 of the learning rate\n" in card
+    assert "scratch" not in card
+    assert "SGD" not in card
+
+
+@pytest.mark.parametrize(
+    ("recipe", "optimizer", "schedule"),
+    [
+        ({}, "SGD, Nesterov momentum 0.9, weight decay 0.0005", "×0.1 after epochs 75, 150, 225"),
+        (
+            {"optimizer": "timm/lamb", "betas": (0.9, 0.95), "schedule": "one_cycle"},
+            "lamb (timm), betas 0.9 and 0.95, weight decay 0.0005",
+            "one cycle",
+        ),
+        (
+            {"nesterov": False, "schedule": "cosine", "warmup_epochs": 2.5},
+            "SGD, momentum 0.9, weight decay 0.0005",
+            "cosine, 2.5 epochs of warm-up",
+        ),
+    ],
+)
+def test_a_recipe_in_words(recipe, optimizer, schedule):
+    training = TrainingSettings(**recipe)
+    assert recipe_text.optimizer(training) == optimizer
+    assert recipe_text.schedule(training) == schedule
+    assert recipe_text.further(training) == []

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from saliencymixplus import escape
 from saliencymixplus.comparison.text import FEW_CLASSES
 from saliencymixplus.pictures.style import method_label
+from saliencymixplus.reporting import recipe_text
 from saliencymixplus.reporting.provenance import augmentation
 from saliencymixplus.reporting.run_data import ReportedRun, spread
 from saliencymixplus.runs.folder import DataFacts
 from saliencymixplus.runs.read import Run
+from saliencymixplus.settings import ModelSettings
 from saliencymixplus.tables import Column, Table, Value, mean_sd, number
 
 _ROBUSTNESS = {
@@ -45,6 +47,8 @@ def model_card(chosen: ReportedRun, seeds: Sequence[ReportedRun]) -> str:
     parts = (
         f"# {escape.markdown(title)}",
         _chosen(chosen, seeds),
+        "## Use",
+        _use(run),
         "## Network",
         _network(run),
         "## Data",
@@ -56,6 +60,8 @@ def model_card(chosen: ReportedRun, seeds: Sequence[ReportedRun]) -> str:
         _further(chosen),
         "## Limits",
         _limits(chosen),
+        "## Licence",
+        _licence(run.settings.model),
         "## Loading",
         _loading(run),
     )
@@ -73,13 +79,36 @@ def _chosen(chosen: ReportedRun, seeds: Sequence[ReportedRun]) -> str:
     return f"Seed {chosen.seed}, of {len(seeds)} seeds the one with the lowest validation error."
 
 
+def _use(run: Run) -> str:
+    return (
+        f"Meant for telling apart the {len(run.data.classes)} classes below in pictures like those "
+        "it was trained on, and for comparing training methods. Not meant for decisions about "
+        "people or safety: nothing here measures what that would need. "
+        "`python cli.py predict RUN PICTURES` applies it to new pictures."
+    )
+
+
+def _licence(model: ModelSettings) -> str:
+    if model.weights is None:
+        return (
+            "The weights started at random: they are yours, as far as the licence of the training "
+            "data allows. The code that trained them is under the MIT licence."
+        )
+    source = f"{recipe_text.publisher(model)}'s" if model.weights == "pretrained" else "that file's"
+    return (
+        f"The weights derive from others ({recipe_text.start(model)}): {source} licence applies "
+        "to them, next to that of the training data. Look it up before you pass them on."
+    )
+
+
 def _network(run: Run) -> str:
     height, width = run.input_size
     return (
         f"{escape.markdown(run.settings.model.name)} (stem: {run.settings.model.stem}), "
-        f"{run.summary.parameters:,} parameters, trained from scratch. Input: RGB images of "
-        f"{height} × {width} pixels in [0, 1], minus the mean {_numbers(run.data.mean)}, divided "
-        f"by the standard deviation {_numbers(run.data.std)}. Output: logits of "
+        f"{run.summary.parameters:,} parameters, "
+        f"{escape.markdown(recipe_text.start(run.settings.model))}. Input: RGB images of {height} "
+        f"× {width} pixels in [0, 1], minus the mean {_numbers(run.data.mean)}, divided by the "
+        f"standard deviation {_numbers(run.data.std)}. Output: logits of "
         f"{len(run.data.classes)} classes."
     )
 
@@ -94,11 +123,6 @@ def _data(data: DataFacts) -> str:
 
 def _training(run: Run) -> str:
     training, mix = run.settings.training, run.settings.mix
-    schedule = (
-        f"×{training.gamma} after epochs {', '.join(map(str, training.milestones))}"
-        if training.schedule == "steps"
-        else f"cosine, {training.warmup_epochs:g} epochs of warm-up"
-    )
     mixing = "No mixing."
     if mix.method != "none":
         options = ", ".join(f"{key} {value}" for key, value in mix.flat_options.items())
@@ -106,11 +130,11 @@ def _training(run: Run) -> str:
             f"Mixing: {escape.markdown(method_label(mix.name))} on {training.mix_prob:.0%} of the "
             f"batches{escape.markdown(f' ({options})') if options else ''}."
         )
-    nesterov = "Nesterov " if training.nesterov else ""
+    rate = f"learning rate {training.learning_rate:g} ({recipe_text.schedule(training)})"
     return "\n".join(
         [
-            f"- SGD, {nesterov}momentum {training.momentum}, weight decay "
-            f"{training.weight_decay:g}, learning rate {training.learning_rate:g} ({schedule})",
+            f"- {recipe_text.optimizer(training)}, {rate}",
+            *(f"- {text}" for text in recipe_text.further(training)),
             f"- {training.epochs} epochs, batch {training.batch_size}, seed {run.settings.seed}, "
             f"augmentation: {augmentation(training)}",
             f"- {mixing}",

@@ -8,6 +8,7 @@ import numpy as np
 
 from saliencymixplus import escape
 from saliencymixplus.pictures.style import method_label
+from saliencymixplus.reporting import recipe_text
 from saliencymixplus.reporting.document import Block, Fold
 from saliencymixplus.reporting.run_data import ReportedRun, Runs
 from saliencymixplus.runs.read import Run
@@ -25,10 +26,12 @@ def what_was_run(runs: Runs) -> list[Block]:
         ["Seeds", ", ".join(map(str, sorted({run.settings.seed for run in found})))],
         ["Data", _each(found, _data)],
         ["Network", _each(found, lambda run: run.settings.model.name)],
+        ["Weights", _each(found, lambda run: recipe_text.start(run.settings.model))],
         ["Epochs", _each(found, lambda run: run.settings.training.epochs)],
         ["Batch size", _each(found, lambda run: run.settings.training.batch_size)],
         ["Learning rate", _each(found, _learning_rate)],
-        ["Weight decay", _each(found, lambda run: run.settings.training.weight_decay)],
+        ["Optimizer", _each(found, lambda run: recipe_text.optimizer(run.settings.training))],
+        ["Further", _each(found, _further)],
         ["Augmentation", _each(found, lambda run: augmentation(run.settings.training))],
         ["Mix probability", _each(mixing, lambda run: run.settings.training.mix_prob)],
         ["Hardware", _each(found, lambda run: run.device)],
@@ -98,7 +101,11 @@ def _each(runs: Iterable[Run], value: Callable[[Run], object]) -> str:
 
 def _learning_rate(run: Run) -> str:
     training = run.settings.training
-    return f"{training.learning_rate:g}, schedule: {training.schedule}"
+    return f"{training.learning_rate:g}, {recipe_text.schedule(training)}"
+
+
+def _further(run: Run) -> str | None:
+    return "; ".join(recipe_text.further(run.settings.training)) or None
 
 
 def _data(run: Run) -> str:
