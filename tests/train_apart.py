@@ -25,7 +25,7 @@ from saliencymixplus.settings import RunSettings, RuntimeSettings
 from saliencymixplus.training import hooks, trainer
 
 
-def without_batch_norm(name: str, classes: int, size: Any, stem: str) -> nn.Module:
+def without_batch_norm(name: str, classes: int, size: Any, *more: Any) -> nn.Module:
     """A network whose result for an image does not depend on the others of its batch."""
     return nn.Sequential(
         nn.Conv2d(3, 8, 3, padding=1),
@@ -84,6 +84,12 @@ def kill_at(point: str, number: int) -> None:
     def dies(*arguments: Any, **named: Any) -> None:
         die()
 
+    publish_folder = trainer.ReservedFolder.publish
+
+    def published(place: trainer.ReservedFolder) -> None:
+        publish_folder(place)
+        die()
+
     points: dict[str, tuple[Any, str, Callable[..., None]]] = {
         "step": (hooks.StopOnSignal, "on_step_end", dies),
         "writing": (Path, "write_bytes", half),  # a checkpoint, half of it
@@ -91,7 +97,7 @@ def kill_at(point: str, number: int) -> None:
         "sweeping": (checkpoint, "_sync_folder", dies),  # before the old ones go
         "logging": (hooks, "write_history", dies),
         "publishing": (publish, "_write_weights", dies),
-        "published": (trainer, "_hand_over", dies),
+        "published": (trainer.ReservedFolder, "publish", published),
         "removing": (trainer, "remove_state", dies),
     }
     owner, name, fatal = points[point]

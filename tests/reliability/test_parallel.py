@@ -11,6 +11,7 @@ pytestmark = pytest.mark.slow
 
 def test_four_trainings_at_once(place: Any, same_weights: Any, history: Any) -> None:
     """On a store that does not exist yet, from images that nobody has prepared yet."""
+    place.environment["SALIENCYMIXPLUS_TRACKING_TIMEOUT"] = "120"  # all four end at once
     recipe = ("--mix-aug", "cutmix", "--epochs", 2)
     trainings = [
         place.start(*place.train(*recipe, "--seed", seed, "--output", f"runs/{seed}"))
