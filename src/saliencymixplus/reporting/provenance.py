@@ -31,7 +31,7 @@ def what_was_run(runs: Runs) -> list[Block]:
         ["Batch size", _each(found, lambda run: run.settings.training.batch_size)],
         ["Learning rate", _each(found, _learning_rate)],
         ["Optimizer", _each(found, lambda run: recipe_text.optimizer(run.settings.training))],
-        ["Further", _each(found, _further)],
+        ["Other settings", _each(found, _further)],
         ["Augmentation", _each(found, lambda run: augmentation(run.settings.training))],
         ["Mix probability", _each(mixing, lambda run: run.settings.training.mix_prob)],
         ["Hardware", _each(found, lambda run: run.device)],

@@ -34,7 +34,10 @@ def schedule(training: TrainingSettings) -> str:
         text = f"×{training.gamma} after epochs {', '.join(map(str, training.milestones))}"
     else:
         text = "cosine" + (f" down to {training.min_lr:g}" if training.min_lr else "")
-    return text + (f", {training.warmup_epochs:g} epochs of warm-up" * bool(training.warmup_epochs))
+    if training.warmup_epochs:
+        plural = "" if training.warmup_epochs == 1 else "s"
+        text += f", {training.warmup_epochs:g} epoch{plural} of warm-up"
+    return text
 
 
 def further(training: TrainingSettings) -> list[str]:
