@@ -98,7 +98,7 @@ def kill_at(point: str, number: int) -> None:
         "logging": (hooks, "write_history", dies),
         "publishing": (publish, "_write_weights", dies),
         "published": (trainer.ReservedFolder, "publish", published),
-        "removing": (trainer, "remove_state", dies),
+        "removing": (trainer, "discard", dies),
     }
     owner, name, fatal = points[point]
     nth_call(owner, name, number, fatal)

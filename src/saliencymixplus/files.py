@@ -11,6 +11,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +143,19 @@ def sweep(path: Path, kind: str) -> None:
             shutil.rmtree(left) if left.is_dir() else left.unlink()
         except FileNotFoundError:  # another writer swept it first
             continue
+
+
+def discard(folder: Path) -> None:
+    """Remove a folder that other processes look for, as one change, and what such removals left.
+
+    Removed file by file, it could be found half empty, and a lock file made in it meanwhile would
+    keep it in place. Removal is best effort: a disk that is read-only or full keeps the folder.
+    """
+    going = beside(folder).with_suffix(".old")
+    with suppress(OSError):
+        folder.replace(going)
+        shutil.rmtree(going, ignore_errors=True)
+        sweep(folder.parent / "*", "old")
 
 
 def _machine() -> str:

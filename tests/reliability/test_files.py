@@ -5,14 +5,16 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from saliencymixplus import files
 from saliencymixplus.errors import UserError
-from saliencymixplus.files import write_atomically, write_text
+from saliencymixplus.files import discard, write_atomically, write_text
 from saliencymixplus.folders import whole_directory
 
 # Writes the file or folder argv[1] as argv[2] says, and is killed at argv[3].
@@ -178,3 +180,27 @@ def test_a_disk_that_really_is_full(tmp_path: Path) -> None:
         assert (disk / "file").read_text() == "old"
     finally:
         subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_folder_is_removed_whole_while_others_make_lock_files_in_it(tmp_path: Path) -> None:
+    folder, done = tmp_path / "record", threading.Event()
+
+    def intrude() -> None:
+        while not done.is_set():
+            with suppress(OSError):
+                (folder / "tracking.lock").touch()
+
+    intruder = threading.Thread(target=intrude)
+    intruder.start()
+    try:
+        for _ in range(50):
+            folder.mkdir()
+            for number in range(50):
+                (folder / str(number)).touch()
+            discard(folder)
+            assert not folder.exists()
+    finally:
+        done.set()
+        intruder.join()
+    discard(folder)  # which does not exist
+    assert list(tmp_path.iterdir()) == []

@@ -16,7 +16,7 @@ import pytest
 from mlflow import MlflowClient
 
 from saliencymixplus.errors import UserError
-from saliencymixplus.files import read_json, write_json
+from saliencymixplus.files import discard, read_json, write_json
 from saliencymixplus.tracking import record_evaluation
 from saliencymixplus.tracking.sync import sync
 
@@ -203,6 +203,32 @@ def test_a_damaged_record_of_a_dead_run_stops_nobody(
     assert list(room.state.rglob("tracking.json")) == []
     assert len(list(room.state.rglob("tracking.json.damaged"))) == 2
     assert room.epochs() == [1]
+
+
+def test_a_record_that_its_own_process_removes_meanwhile_is_no_failure(room: Any) -> None:
+    first, second = room.start(seed=0).epochs(1), room.start(seed=1).epochs(1)
+    for training in (first, second):
+        training.crash()
+        assert training.tracker.finish("KILLED", timeout=0) is False
+    removed: list[str] = []
+
+    def report(line: str) -> None:
+        removed.append(line)
+        for training in (first, second):
+            discard(training.folder)
+
+    sync(report)
+    assert len(removed) == 1  # of the first, which was sent before
+    assert list((room.state / "runs").iterdir()) == []
+
+
+def test_a_record_that_is_being_written_is_not_sent_yet(room: Any) -> None:
+    part = room.unsent / ".new.12345678-1-12345678.part"
+    part.mkdir(parents=True)
+    (part / "tracking.json").write_text("half")
+    lines: list[str] = []
+    sync(lines.append)
+    assert lines == ["nothing waits"]
 
 
 def test_a_damaged_history_of_a_dead_run_stops_nobody(room: Any) -> None:

@@ -118,11 +118,6 @@ def locked_state(
         yield path
 
 
-def remove_state(path: Path) -> None:
-    """Remove the state folder of a published run."""
-    shutil.rmtree(path, ignore_errors=True)
-
-
 def _sync_folder(path: Path) -> None:
     """Make new names survive a power failure, where the system can."""
     try:

@@ -1,13 +1,12 @@
 """Recording a training, an evaluation or a report."""
 
-import shutil
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from saliencymixplus.errors import UserError
-from saliencymixplus.files import sweep, write_json
+from saliencymixplus.files import discard, sweep, write_json
 from saliencymixplus.folders import whole_directory, writing
 from saliencymixplus.runs.folder import SettingsOnly, TrackingFile, read_record, read_tracking
 from saliencymixplus.settings import RunSettings
@@ -167,7 +166,7 @@ def _record(find: Callable[[], TrackingFile | None], fill: Callable[[Path], None
 
     tracker = MLflowTracker(Worker(folder, card, address), address)
     if tracker.finish("FINISHED"):
-        shutil.rmtree(folder, ignore_errors=True)
+        discard(folder)
     return tracker.url_hint
 
 

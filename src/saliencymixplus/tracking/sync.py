@@ -1,6 +1,5 @@
 """Sending the records that wait, and ending the runs of killed processes."""
 
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -8,9 +7,18 @@ from filelock import FileLock, Timeout
 
 from saliencymixplus import workspace
 from saliencymixplus.errors import UserError
+from saliencymixplus.files import discard
 from saliencymixplus.tracking.mlflow_store import RunDeletedError, Store
 from saliencymixplus.tracking.projection import Projection
-from saliencymixplus.tracking.record import CARD, LOCK, closed, read_card, set_aside, unsent_root
+from saliencymixplus.tracking.record import (
+    CARD,
+    LOCK,
+    closed,
+    is_recorded,
+    read_card,
+    set_aside,
+    unsent_root,
+)
 from saliencymixplus.tracking.redact import brief
 
 
@@ -49,6 +57,8 @@ def send_all(store: Store, report: Callable[[str], None]) -> list[str]:
         except Timeout:
             report(f"{folder.name}: a running process sends its own records")
         except Exception as error:  # whatever a server, a network or a disk can do
+            if not is_recorded(folder):  # its own process has sent and removed it meanwhile
+                continue
             failures.append(f"MLflow ({store.address}): {brief(error)}")
     return failures
 
@@ -57,7 +67,7 @@ def _send(folder: Path, store: Store, report: Callable[[str], None]) -> None:
     """Send a record that no process holds. What is damaged must not stop the others."""
     if not (folder / CARD).is_file():  # another process sent and removed it meanwhile
         if [path.name for path in folder.iterdir()] == [LOCK]:  # which our lock has made again
-            shutil.rmtree(folder, ignore_errors=True)
+            discard(folder)
         return
     try:
         card = read_card(folder)
@@ -75,12 +85,13 @@ def _send(folder: Path, store: Store, report: Callable[[str], None]) -> None:
         report(f"{error}; set aside as {CARD}.damaged")
         return
     if folder.parent == unsent_root():  # a state folder is needed to resume the run
-        shutil.rmtree(folder)
+        discard(folder)
 
 
 def _records() -> Iterator[Path]:
     """The records, the oldest first: unsent ones, and the state folders of unfinished runs."""
     roots = (unsent_root(), workspace.state_root() / "runs")
-    cards = [card for root in roots for card in root.glob(f"*/{CARD}")]
+    # A name with a leading dot is a folder that is being written or removed.
+    cards = [card for root in roots for card in root.glob(f"[!.]*/{CARD}")]
     cards.sort(key=lambda card: card.stat().st_mtime if card.exists() else 0.0)
     return iter(card.parent for card in cards)

@@ -1,6 +1,5 @@
 """The background thread that keeps a run in MLflow up to date with its record."""
 
-import shutil
 import sys
 import threading
 import time
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from saliencymixplus.files import discard
 from saliencymixplus.runs.folder import TrackingFile
 from saliencymixplus.tracking.mlflow_store import RunDeletedError, Store
 from saliencymixplus.tracking.projection import Projection
@@ -62,7 +62,7 @@ class Worker(threading.Thread):
             if (self.folder / CARD).is_file():
                 self._work()
             else:  # `sync` has sent and deleted it meanwhile
-                shutil.rmtree(self.folder, ignore_errors=True)
+                discard(self.folder)
                 self._succeeded(sys.maxsize)
         finally:
             with suppress(OSError):  # the lock ends with the process at the latest

@@ -17,13 +17,13 @@ from saliencymixplus.engine.digest import code_digest
 from saliencymixplus.engine.distributed import Processes, local_device, processes
 from saliencymixplus.engine.state import unpack
 from saliencymixplus.errors import UserError
+from saliencymixplus.files import discard
 from saliencymixplus.folders import ReservedFolder, reserved, writing
 from saliencymixplus.progress import TrainingProgress, training_progress
 from saliencymixplus.runs.checkpoint import (
     CheckpointStore,
     locked_state,
     read_checkpoint,
-    remove_state,
 )
 from saliencymixplus.runs.history import write_history
 from saliencymixplus.runs.read import load_run
@@ -132,7 +132,7 @@ def finished_summary(output: Path, run: RunSettings, data_digest: str) -> dict[s
         return None
     if state.exists():
         with locked_state(state, keep=True):
-            remove_state(state)
+            discard(state)
     return found.summary.model_dump(exclude_none=True)
 
 
@@ -190,7 +190,7 @@ def _lead(
         progress.close()
         sent = tracker.finish(status)
     if sent:
-        remove_state(folder)
+        discard(folder)
     if tracker.url_hint:
         progress.say(f"see it: {tracker.url_hint}")
     return summary
