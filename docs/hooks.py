@@ -55,11 +55,11 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 def settings() -> str:
     """A table of every section of params.yaml, from the schema that validates it."""
-    from saliencymixplus.settings.load import _Top
-    from saliencymixplus.settings.schema import ExperimentSettings
+    from saliencymixplus.settings import ExperimentSettings
+    from saliencymixplus.settings.top import TopSettings
 
     lines = [
-        *_section_tables("Top level", _Top.model_json_schema(), ""),
+        *_section_tables("Top level", TopSettings.model_json_schema(), ""),
         *_section_tables("An experiment", ExperimentSettings.model_json_schema(), "NAME."),
     ]
     return "\n".join(lines)

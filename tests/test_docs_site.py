@@ -9,7 +9,7 @@ import pytest
 
 from saliencymixplus.commands.app import app
 from saliencymixplus.mixing import METHODS
-from saliencymixplus.settings.schema import TrainingSettings
+from saliencymixplus.settings import TrainingSettings
 from tests.helpers import REPOSITORY
 
 LOADED = re.compile(r"<(?:script|img|iframe)[^>]* src=\"([^\"]+)|<link[^>]* href=\"([^\"]+)")

@@ -21,8 +21,8 @@ from saliencymixplus.datasets.prepared import load_prepared
 from saliencymixplus.errors import UserError
 from saliencymixplus.mixing import create
 from saliencymixplus.pictures.style import method_styles
+from saliencymixplus.settings import MixSettings
 from saliencymixplus.settings.evaluation import AuditSettings
-from saliencymixplus.settings.schema import MixSettings
 from tests.helpers import write_rectangles
 
 SETTINGS = AuditSettings(images=40, batch_size=8, resamples=50, worst=2, epoch_images=8)

@@ -7,7 +7,7 @@ from pydantic import BaseModel
 
 from saliencymixplus.settings import ExperimentSettings
 from saliencymixplus.settings.evaluation import AuditSettings, EvaluationSettings
-from saliencymixplus.settings.load import AblationSettings
+from saliencymixplus.settings.top import AblationSettings
 
 PARAMS = """
 digits:

@@ -6,8 +6,7 @@ import pytest
 
 from saliencymixplus.comparison.peers import BENCHMARKS
 from saliencymixplus.comparison.published import published
-from saliencymixplus.settings import load_params
-from saliencymixplus.settings.schema import DownloadSettings
+from saliencymixplus.settings import DownloadSettings, load_params
 
 PARAMS = load_params(Path(__file__).parents[2] / "params.yaml")
 CIFAR = "openmixup_cifar100"

@@ -10,8 +10,12 @@ from sklearn.datasets import load_digits
 
 from saliencymixplus.datasets.sources.clutter import Clutter
 from saliencymixplus.datasets.sources.digits import ARCHIVE, embedded
-from saliencymixplus.settings import DataSettings, DownloadSettings
-from saliencymixplus.settings.schema import ClutterSettings, ExperimentSettings
+from saliencymixplus.settings import (
+    ClutterSettings,
+    DataSettings,
+    DownloadSettings,
+    ExperimentSettings,
+)
 
 CLUTTER = DownloadSettings(source="clutter")
 # Of the arrays that the settings below give. Only a deliberate change of the pictures may move it.

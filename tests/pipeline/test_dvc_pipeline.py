@@ -127,11 +127,12 @@ NEW_METHOD = (REPOSITORY / "src/saliencymixplus/mixing/methods/mixup.py").read_t
             {"train@digits", "audit@digits"},
         ),
         (
-            "settings/schema.py",
+            "settings/training.py",
             "momentum: Annotated",
             "nothing: int = 0\n    momentum: Annotated",
-            {"train@digits", "prepare@digits"},
+            {"train@digits"},
         ),
+        ("settings/data.py", '"""', '"""More. ', {"prepare@digits"}),
         ("mixing/options.py", '"""', '"""More. ', {"train@digits", "audit@digits"}),
     ],
 )

@@ -15,8 +15,8 @@ from saliencymixplus.comparison.compare import compare
 from saliencymixplus.mixing.boxes import box_mask
 from saliencymixplus.mixing.methods.saliencymixplus import label_weight
 from saliencymixplus.reporting.report import report
+from saliencymixplus.settings import MixSettings
 from saliencymixplus.settings.evaluation import AuditSettings
-from saliencymixplus.settings.schema import MixSettings
 from tests.browser import browser, chromium
 from tests.helpers import write_rectangles
 from tests.reporting.conftest import give_weights, write_reported

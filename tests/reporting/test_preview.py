@@ -10,7 +10,7 @@ from saliencymixplus.mixing import METHODS, resolve_options
 from saliencymixplus.models import create_model
 from saliencymixplus.reporting import preview as module
 from saliencymixplus.reporting.preview import preview
-from saliencymixplus.settings.schema import (
+from saliencymixplus.settings import (
     DataSettings,
     DownloadSettings,
     ExperimentSettings,

@@ -16,9 +16,8 @@ from saliencymixplus.reporting.classes import confusion
 from saliencymixplus.reporting.provenance import augmentation
 from saliencymixplus.reporting.report import report
 from saliencymixplus.reporting.run_data import collect, over_seeds
-from saliencymixplus.settings import TrainingSettings
+from saliencymixplus.settings import MixSettings, TrainingSettings
 from saliencymixplus.settings.evaluation import AuditSettings
-from saliencymixplus.settings.schema import MixSettings
 from tests.helpers import REPOSITORY, write_rectangles
 from tests.reporting.conftest import write_reported
 

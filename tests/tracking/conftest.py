@@ -16,8 +16,13 @@ pytest.importorskip("mlflow")
 from saliencymixplus.epoch_row import EpochRow
 from saliencymixplus.files import write_json
 from saliencymixplus.runs.history import read_history, write_history
-from saliencymixplus.settings import MixSettings, ModelSettings, RunSettings, TrainingSettings
-from saliencymixplus.settings.schema import DownloadSettings
+from saliencymixplus.settings import (
+    DownloadSettings,
+    MixSettings,
+    ModelSettings,
+    RunSettings,
+    TrainingSettings,
+)
 from saliencymixplus.tracking import Tracker, mlflow_library, mlflow_store, open_tracker, stores
 
 

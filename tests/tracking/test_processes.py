@@ -17,7 +17,7 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from tests.tracking.conftest import Training
 from saliencymixplus.settings import MixSettings, ModelSettings, RunSettings
-from saliencymixplus.settings.schema import DownloadSettings
+from saliencymixplus.settings import DownloadSettings
 seed, epochs, seconds = int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])
 run = RunSettings(experiment="digits", download=DownloadSettings(source="digits"),
     model=ModelSettings(name="resnet8"), mix=MixSettings(name="cutmix", method="cutmix"), seed=seed)

@@ -14,7 +14,7 @@ from mlflow import MlflowClient
 
 from saliencymixplus.files import write_json
 from saliencymixplus.runs.read import Run
-from saliencymixplus.settings.schema import DownloadSettings
+from saliencymixplus.settings import DownloadSettings
 from saliencymixplus.tracking import mlflow_model, record_evaluation, record_report
 from saliencymixplus.tracking.describe import parameters
 from saliencymixplus.tracking.mlflow_store import Store

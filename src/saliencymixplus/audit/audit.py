@@ -27,8 +27,8 @@ from saliencymixplus.folders import whole_directory
 from saliencymixplus.mixing import Mixer, create
 from saliencymixplus.pictures.grid import draw_samples
 from saliencymixplus.pictures.style import method_label, save_figure
+from saliencymixplus.settings import MixSettings
 from saliencymixplus.settings.evaluation import AuditSettings
-from saliencymixplus.settings.schema import MixSettings
 
 if TYPE_CHECKING:
     from saliencymixplus.runs.read import Run

@@ -20,8 +20,8 @@ from saliencymixplus.runs.folder import (
     Text,
     read_record,
 )
+from saliencymixplus.settings import MixSettings
 from saliencymixplus.settings.evaluation import AuditSettings
-from saliencymixplus.settings.schema import MixSettings
 
 AGAIN = "run `python cli.py audit` again"
 

@@ -172,7 +172,7 @@ def runtime(**given: Any) -> "RuntimeSettings":
 
     from saliencymixplus.errors import UserError
     from saliencymixplus.settings import RuntimeSettings
-    from saliencymixplus.settings.load import explain
+    from saliencymixplus.settings.faults import explain
 
     try:
         return RuntimeSettings(**given)

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from saliencymixplus.comparison.peers import BENCHMARKS, Benchmark
-from saliencymixplus.settings import RunSettings
-from saliencymixplus.settings.schema import ModelSettings, Section, TrainingSettings
+from saliencymixplus.settings import ModelSettings, RunSettings, TrainingSettings
+from saliencymixplus.settings.section import Section
 
 CIFAR100, PET = "cifar100", "oxford_pet"
 METHODS = ("none", "cutmix", "saliencymix", "saliencymixplus")

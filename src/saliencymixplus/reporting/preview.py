@@ -17,7 +17,7 @@ from saliencymixplus.mixing.methods.saliencymix import SaliencyMixOptions, fine_
 from saliencymixplus.pictures.grid import draw_samples, samples_of
 from saliencymixplus.pictures.style import method_label
 from saliencymixplus.reporting.gallery import Row, draw_gallery
-from saliencymixplus.settings.schema import ExperimentSettings, MixSettings
+from saliencymixplus.settings import ExperimentSettings, MixSettings
 
 MOST = 64  # samples in a picture
 

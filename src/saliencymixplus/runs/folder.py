@@ -14,7 +14,7 @@ from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field,
 from saliencymixplus.errors import UserError, one_line
 from saliencymixplus.files import read_json
 from saliencymixplus.settings import RunSettings
-from saliencymixplus.settings.load import explain
+from saliencymixplus.settings.faults import explain
 from saliencymixplus.settings.names import Name
 
 LARGEST_JSON = 16 * 2**20  # bytes; the names of 50,000 classes are 2 MB

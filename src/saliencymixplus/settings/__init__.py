@@ -1,18 +1,16 @@
 """Settings: read from params.yaml and the command line, validated, frozen, with a digest."""
 
-from saliencymixplus.settings.load import Params, load_params, settings_digest
-from saliencymixplus.settings.schema import (
-    DataSettings,
-    DownloadSettings,
-    ExperimentSettings,
-    MixSettings,
-    ModelSettings,
-    RunSettings,
-    RuntimeSettings,
-    TrainingSettings,
-)
+from saliencymixplus.settings.data import ClutterSettings, DataSettings, DownloadSettings
+from saliencymixplus.settings.digest import settings_digest
+from saliencymixplus.settings.experiment import ExperimentSettings, ModelSettings, RunSettings
+from saliencymixplus.settings.load import load_params
+from saliencymixplus.settings.mix import MixSettings
+from saliencymixplus.settings.params import Params
+from saliencymixplus.settings.runtime import RuntimeSettings
+from saliencymixplus.settings.training import TrainingSettings
 
 __all__ = [
+    "ClutterSettings",
     "DataSettings",
     "DownloadSettings",
     "ExperimentSettings",

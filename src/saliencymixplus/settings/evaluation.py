@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
-from saliencymixplus.settings.schema import Count, Positive, Section, Seed
+from saliencymixplus.settings.section import Count, Positive, Section, Seed
 
 # Accuracy is always measured.
 Part = Literal["calibration", "corruptions", "attacks", "occlusion", "localisation"]

@@ -14,7 +14,8 @@ from saliencymixplus.errors import UserError
 from saliencymixplus.files import write_atomically
 from saliencymixplus.folders import whole_directory
 from saliencymixplus.settings import RunSettings, RuntimeSettings
-from saliencymixplus.settings.load import Params, StudySettings
+from saliencymixplus.settings.params import Params
+from saliencymixplus.settings.top import StudySettings
 from saliencymixplus.study.loop import Epoch, follow
 from saliencymixplus.training.trainer import train
 

@@ -18,8 +18,8 @@ from saliencymixplus.datasets.prepared import load_prepared
 from saliencymixplus.mixing import create
 from saliencymixplus.pictures.style import REFERENCE, figure_grid, finish_axes, method_styles
 from saliencymixplus.runs.read import load_run
+from saliencymixplus.settings import MixSettings
 from saliencymixplus.settings.evaluation import AuditSettings
-from saliencymixplus.settings.schema import MixSettings
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 from saliencymixplus.datasets.manifest import Manifest
 from saliencymixplus.datasets.sources.base import Listing, Piece, Source
 from saliencymixplus.errors import UserError
-from saliencymixplus.settings.schema import ClutterSettings, DataSettings
+from saliencymixplus.settings import ClutterSettings, DataSettings
 
 # Each in a file of its name, with a function open_NAME.
 _LISTED = ("cub200", "flowers102", "food101", "aircraft", "cars", "imagenet", "tiny_imagenet")

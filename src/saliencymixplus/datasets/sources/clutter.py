@@ -15,7 +15,7 @@ import numpy.typing as npt
 from saliencymixplus.datasets.decode import resize
 from saliencymixplus.datasets.sources.base import Listing, Piece
 from saliencymixplus.datasets.sources.digits import INK, read_digits
-from saliencymixplus.settings.schema import ClutterSettings
+from saliencymixplus.settings import ClutterSettings
 
 Bytes = npt.NDArray[np.uint8]
 _GROUND_CELLS = 4  # the ground is this many random colours a side, interpolated

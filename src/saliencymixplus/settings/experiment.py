@@ -1,0 +1,54 @@
+"""An experiment's section of params.yaml, and the settings of one of its runs."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from saliencymixplus.settings.data import DataSettings, DownloadSettings
+from saliencymixplus.settings.mix import MixSettings
+from saliencymixplus.settings.names import Name
+from saliencymixplus.settings.section import Section, Seed
+from saliencymixplus.settings.training import TrainingSettings
+
+
+class ModelSettings(Section):
+    """The network and what its weights start from."""
+
+    name: str = "resnet50"
+    """A network for small images (``resnet8``, ``preact_resnet18``, ``wrn28_10``, …), a torchvision
+    classifier, or ``timm/NAME``. ``python cli.py models`` lists them."""
+    stem: Literal["auto", "small", "standard"] = "auto"
+    """First layers of a torchvision network: ``small`` keeps the resolution of small images;
+    ``auto`` is small up to 64 pixels."""
+    drop_path: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Largest probability of skipping a residual branch (stochastic depth), for networks that
+    have it."""
+    weights: str | None = None
+    """null: random. ``pretrained``: those of torchvision or timm. Otherwise a .safetensors or .pth
+    file of the same network. The head is replaced if the number of classes differs. The weights
+    bring their mean, std and input size unless ``data`` sets its own."""
+
+
+class ExperimentSettings(Section):
+    """One section of params.yaml: a data set, a model and a recipe."""
+
+    download: DownloadSettings
+    data: DataSettings = DataSettings()
+    model: ModelSettings = ModelSettings()
+    training: TrainingSettings = TrainingSettings()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.data.clutter is not None and self.download.source != "clutter":
+            raise ValueError("`data.clutter` goes with `download.source: clutter` only")
+        return self
+
+
+class RunSettings(ExperimentSettings):
+    """Everything that decides a run's weights: equal settings give equal weights on one machine."""
+
+    experiment: Name
+    """Name of its section in params.yaml."""
+    mix: MixSettings
+    seed: Seed = 0
+    """Of every random number of the training."""

@@ -1,0 +1,138 @@
+"""params.yaml, validated: what each experiment, recipe and run resolves to."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from saliencymixplus.errors import UserError, nearest
+from saliencymixplus.settings.experiment import ExperimentSettings, RunSettings
+from saliencymixplus.settings.faults import explain
+from saliencymixplus.settings.mix import MixSettings
+from saliencymixplus.settings.top import AblationSettings, TopSettings
+from saliencymixplus.workspace import project_path
+
+
+@dataclass(frozen=True)
+class Params:
+    """params.yaml with what the command line overrides, validated."""
+
+    path: Path
+    top: TopSettings
+    sections: Mapping[str, ExperimentSettings]
+    # Dotted key to where its value comes from: the file's name, or the option that set it.
+    given: Mapping[str, str] = field(default_factory=dict)
+
+    def origin(self, key: str) -> str:
+        """Where the value of a dotted key, or of the section it is in, comes from."""
+        while key:
+            if key in self.given:
+                return self.given[key]
+            key = key.rpartition(".")[0]
+        return "default"
+
+    def experiment(self, name: str) -> ExperimentSettings:
+        """The section of one experiment; raises ``UserError`` with the nearest name.
+
+        Pretrained weights bring their mean, std and input size, unless the section sets them.
+        """
+        if name not in self.sections:
+            raise UserError(
+                f"{self.path.name} has no experiment {name!r}: {nearest(name, self.sections)}"
+            )
+        section = self.sections[name]
+        return section if section.model.weights is None else _with_preprocessing(section)
+
+    def mix(self, name: str) -> MixSettings:
+        """The mixing recipe ``name``: a section of ``mix:``, a method or one of its presets.
+
+        Raises:
+            UserError: an unknown method, option or value, or a switch that cannot be.
+        """
+        from saliencymixplus.mixing import METHODS, PRESETS, create
+        from saliencymixplus.mixing.options import as_json
+        from saliencymixplus.mixing.registry import plain_name
+
+        if name not in self.top.mix:
+            name = plain_name(name)
+        section = dict(self.top.mix.get(name, {}))
+        method = section.pop("method", name)
+        if "switch" in section:
+            return self._switch(name, section)
+        if plain_name(str(method)) not in {*METHODS, *PRESETS}:
+            hint = nearest(str(method), {*METHODS, *PRESETS, *self.top.mix})
+            raise UserError(f"there is no mixing method {method!r}: {hint}")
+        try:
+            mixer = create(method, **section)
+            return MixSettings(name=name, method=mixer.method, options=as_json(mixer.options))
+        except (TypeError, ValueError) as error:
+            raise UserError(f"{self.path.name}: mix.{name}: {error}") from error
+
+    def _switch(self, name: str, section: Mapping[str, Any]) -> MixSettings:
+        """The recipe ``NAME: {switch: {RECIPE: probability, …}}``."""
+        from saliencymixplus.mixing import Switch
+        from saliencymixplus.mixing.options import as_json
+
+        where, chances = f"{self.path.name}: mix.{name}.switch", section["switch"]
+        if other := sorted(section.keys() - {"switch"}):
+            raise UserError(f"{where}: {other[0]!r} is an option of a member: set it in its recipe")
+        if not isinstance(chances, dict):
+            raise UserError(f"{where}: give probabilities by recipe: {{cutmix: 0.5, mixup: 0.5}}")
+        members: dict[str, dict[str, Any]] = {}
+        for member, probability in chances.items():
+            if "switch" in self.top.mix.get(member, {}):
+                raise UserError(f"{where}: {member!r} is a switch itself: name its members instead")
+            recipe = self.mix(str(member))
+            members[recipe.name] = {
+                "probability": probability,
+                "method": recipe.method,
+                **recipe.options,
+            }
+        try:
+            switch = Switch(members)
+        except ValueError as error:
+            raise UserError(f"{where}: {error}") from error
+        return MixSettings(name=name, method=switch.method, options=as_json(switch.options))
+
+    def ablation(self) -> AblationSettings:
+        """The section ``ablation:``; raises ``UserError`` if there is none."""
+        if self.top.ablation is None:
+            raise UserError(f"{self.path.name} has no section `ablation`")
+        return self.top.ablation
+
+    def run_folders(self, experiment: str, mixes: Sequence[str]) -> list[Path]:
+        """The folders of the pipeline's runs of an experiment: each recipe with each seed."""
+        root = project_path("runs", experiment)
+        return [root / mix / f"seed{seed}" for mix in mixes for seed in self.top.seeds]
+
+    def run(self, experiment: str, mix: str, seed: int) -> RunSettings:
+        """The settings of one training."""
+        section = self.experiment(experiment)
+        try:
+            return RunSettings(
+                experiment=experiment,
+                download=section.download,
+                data=section.data,
+                model=section.model,
+                training=section.training,
+                mix=self.mix(mix),
+                seed=seed,
+            )
+        except ValidationError as error:
+            raise UserError(explain(error, "settings")) from error
+
+
+def _with_preprocessing(section: ExperimentSettings) -> ExperimentSettings:
+    from saliencymixplus.models.weights import preprocessing_of
+
+    known = preprocessing_of(section.model.name)
+    if known is None:
+        return section
+    data: dict[str, Any] = {}
+    if section.data.mean is None:
+        data |= {"mean": known.mean, "std": known.std}
+    if "image_size" not in section.data.model_fields_set:
+        data["image_size"] = known.input_size[0]
+    return section.model_copy(update={"data": section.data.model_copy(update=data)})

@@ -1,0 +1,69 @@
+"""The keys of params.yaml that are not experiments."""
+
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field
+
+from saliencymixplus.settings.evaluation import AuditSettings, EvaluationSettings
+from saliencymixplus.settings.names import Name
+from saliencymixplus.settings.section import Count, Section, Seed
+
+
+def _once(values: tuple[object, ...]) -> tuple[object, ...]:
+    doubles = [value for value in values if values.count(value) > 1]
+    if doubles:
+        raise ValueError(f"{doubles[0]!r} is listed twice")
+    return values
+
+
+Methods = Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_once)]
+Seeds = Annotated[tuple[Seed, ...], Field(min_length=1), AfterValidator(_once)]
+
+
+class AblationSettings(Section):
+    """``ablation:`` in params.yaml, run by ``dvc --cd ablation repro``."""
+
+    experiment: str
+    """Name of an experiment's section."""
+    methods: Methods
+    """Recipes to compare."""
+    seeds: Seeds = (0,)
+    """Each recipe is trained with every seed."""
+
+
+class StudySettings(Section):
+    """``study:`` in params.yaml, run by ``dvc --cd study repro``."""
+
+    experiment: str
+    """Name of the section to start from; its source is ``clutter``."""
+    object_sizes: Annotated[tuple[int, ...], Field(min_length=1), AfterValidator(_once)]
+    """Values of ``clutter.object_size``."""
+    train_digits: Annotated[tuple[int, ...], Field(min_length=1), AfterValidator(_once)]
+    """Values of ``clutter.train_digits``."""
+    images_seen: Count | None = None
+    """Train for about this many images whatever ``train_digits`` is; null: ``training.epochs``."""
+    methods: Methods
+    """Recipes to train in each cell."""
+    seeds: Seeds = (0,)
+    """Each recipe is trained with every seed."""
+
+
+class TopSettings(Section):
+    """The keys of params.yaml that are not experiments."""
+
+    experiments: Annotated[tuple[str, ...], AfterValidator(_once)] = ()
+    """Experiments that ``dvc repro`` runs."""
+    methods: Methods = ("none", "cutmix", "saliencymix", "saliencymixplus")
+    """Methods or recipes that it trains on each."""
+    seeds: Seeds = (0,)
+    """Each method is trained with every seed."""
+    mix: dict[Name, dict[str, Any]] = {}
+    """Options by recipe name; ``method`` names the method unless it is the name itself."""
+    evaluation: EvaluationSettings = EvaluationSettings()
+    """What is measured of each run."""
+    audit: AuditSettings = AuditSettings()
+    """How mixed labels are audited."""
+    ablation: AblationSettings | None = None
+    """Which recipes ``dvc --cd ablation repro`` compares."""
+    study: StudySettings | None = None
+    """Which recipes ``dvc --cd study repro`` compares, on which data."""

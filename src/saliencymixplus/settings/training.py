@@ -1,0 +1,146 @@
+"""The training recipe. Its defaults are the published one.
+
+Uddin et al. 2021 (SaliencyMix) and the SaliencyMix+ code.
+"""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from saliencymixplus.settings.section import (
+    Beta,
+    Count,
+    Fraction,
+    NonNegative,
+    Positive,
+    Section,
+)
+
+
+class TrainingSettings(Section):
+    """The training recipe."""
+
+    epochs: Count = 200
+    """Passes over the training images."""
+    batch_size: Count = 128
+    """Images per step, over all processes."""
+    learning_rate: Positive = 0.1
+    """Peak learning rate."""
+    optimizer: Annotated[str, Field(pattern=r"^(sgd|adamw|timm/\w+)$")] = "sgd"
+    """``sgd``, ``adamw``, or ``timm/NAME``: an optimizer of timm's factory, such as ``timm/lamb``,
+    whose steps are not captured in CUDA graphs."""
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    """Of ``sgd``, and of timm's optimizers that have it."""
+    nesterov: bool = True
+    """Nesterov's momentum, for ``sgd``."""
+    betas: tuple[Beta, Beta] | None = None
+    """Decay rates of the moments of ``adamw`` and its kin. null: the optimizer's own."""
+    eps: Positive | None = None
+    """Added to the denominator by ``adamw`` and its kin. null: the optimizer's own."""
+    weight_decay: NonNegative = 5e-4
+    """L2 penalty of ``sgd``, decoupled weight decay of ``adamw``."""
+    no_decay: Literal["norm_bias"] | None = None
+    """``norm_bias``: no weight decay on biases, norms and other vectors, nor on what timm's network
+    excludes, as in timm. null: on all parameters, as published."""
+    backbone_lr: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Learning rate of all layers but the classification head, as a fraction of
+    ``learning_rate``."""
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Each layer's learning rate as a fraction of the next one's, from the head down. Layers are
+    timm's for its networks, the top-level modules for others."""
+    freeze_epochs: Annotated[int, Field(ge=0)] = 0
+    """Epochs at the start in which the head alone is trained; the other layers keep their weights
+    and batch-norm statistics."""
+    clip_grad_norm: Positive | None = None
+    """Largest L2 norm of all gradients together; larger ones are scaled down. null: any."""
+    loss: Literal["ce", "bce"] = "ce"
+    """``ce``: cross-entropy; ``bce``: binary cross-entropy of each class, as timm's."""
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Of both labels of a mixed image alike, as timm does."""
+    schedule: Literal["steps", "cosine", "one_cycle"] = "steps"
+    """``steps``: times ``gamma`` at each of ``milestones``. ``cosine``: down to ``min_lr``.
+    ``one_cycle``: from 1/25 of the peak up for 30 % of the steps, then down to 1/250,000 of it."""
+    min_lr: NonNegative = 0.0
+    """Learning rate at the end of ``schedule: cosine``."""
+    milestones: tuple[Count, ...] = (75, 150, 225)
+    """Epochs at which ``schedule: steps`` lowers the learning rate."""
+    gamma: Annotated[float, Field(gt=0, le=1)] = 0.1
+    """Factor of each of these steps."""
+    warmup_epochs: NonNegative = 0.0
+    """Linear warm-up from 0 to the full learning rate; fractions of an epoch are allowed."""
+    mix_prob: Fraction = 0.5
+    """Probability that a batch is mixed."""
+    mix_start: Annotated[int, Field(ge=0)] = 0
+    """Epochs without mixing at the start."""
+    mix_off_epoch: Annotated[int, Field(ge=0)] = 0
+    """Last epoch with mixing, as timm's ``--mixup-off-epoch``. 0: mixing never ends."""
+    augment: Literal["none", "flip", "crop", "crop-flip", "resized-crop-flip"] = "flip"
+    """Random crop and flip, before anything else."""
+    crop_padding: Annotated[int, Field(ge=0, le=64)] = 4
+    """Pixels of padding on each side, for ``augment: crop`` and ``crop-flip``."""
+    crop_mode: Literal["constant", "reflect"] = "constant"
+    """What the padding shows: black, or the reflected image."""
+    crop_size: Annotated[int, Field(ge=8, le=1024)] | None = None
+    """Side of the network's input, in pixels. null: as prepared."""
+    crop_scale: Annotated[float, Field(gt=0, le=1)] = 0.08
+    """Smallest fraction of the image's area in a crop, for ``augment: resized-crop-flip``."""
+    auto_augment: (
+        Literal[
+            "randaugment",
+            "trivialaugment",
+            "autoaugment-cifar10",
+            "autoaugment-imagenet",
+            "autoaugment-svhn",
+        ]
+        | None
+    ) = None
+    """Colour and geometric operations after the crop, drawn for each image, as torchvision's."""
+    randaugment_ops: Annotated[int, Field(ge=1, le=14)] = 2
+    """Operations per image, for ``auto_augment: randaugment``."""
+    randaugment_magnitude: Annotated[int, Field(ge=0, le=30)] = 9
+    """Their strength, of 30."""
+    random_erasing: Fraction = 0.0
+    """Probability that a rectangle of an image is erased before mixing, as timm's ``--reprob``."""
+    erasing_mode: Literal["pixel", "const"] = "pixel"
+    """``pixel``: filled with normal noise. ``const``: with the mean colour."""
+    repeated_augmentation: Annotated[int, Field(ge=1, le=100)] = 1
+    """Times that an image occurs in an epoch, augmented differently; the epoch is no longer."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """``auto``: bf16 on a GPU that supports it, fp32 elsewhere."""
+    weight_average: Annotated[float, Field(ge=0, lt=1)] | None = None
+    """Decay of an exponential moving average (EMA) of the weights. null: no average."""
+    sample_epochs: tuple[Annotated[int, Field(ge=0)], ...] = (0, 1)
+    """Epochs after which a grid of mixed samples is logged. 0: before the first one."""
+    weights_epochs: tuple[Count, ...] = ()
+    """Epochs whose weights are kept as well, as ``weights/epoch_0001`` and so on."""
+
+    def mixes_in(self, epoch: int) -> bool:
+        """Whether batches of ``epoch``, counted from 1, may be mixed."""
+        return self.mix_start < epoch <= (self.mix_off_epoch or epoch)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if list(self.milestones) != sorted(set(self.milestones)):
+            raise ValueError("`milestones` must rise")
+        if self.warmup_epochs >= self.epochs:
+            raise ValueError("`warmup_epochs` must be fewer than `epochs`; 0 is none")
+        if self.schedule == "one_cycle" and self.warmup_epochs:
+            raise ValueError("`schedule: one_cycle` has its own warm-up: set `warmup_epochs: 0`")
+        if self.min_lr > self.learning_rate:
+            raise ValueError("`min_lr` must not be above `learning_rate`")
+        if self.min_lr and self.schedule != "cosine":
+            raise ValueError("`min_lr` goes with `schedule: cosine`")
+        if self.layer_decay < 1 and self.backbone_lr < 1:
+            raise ValueError("give `layer_decay` or `backbone_lr`, not both")
+        if self.freeze_epochs >= self.epochs:
+            raise ValueError("`freeze_epochs` must be fewer than `epochs`")
+        if self.mix_start >= self.epochs:
+            raise ValueError("`mix_start` must be fewer than `epochs`: method none never mixes")
+        if 0 < self.mix_off_epoch <= self.mix_start:
+            raise ValueError("`mix_off_epoch` must be above `mix_start`: method none never mixes")
+        if self.optimizer == "sgd":
+            if self.nesterov and self.momentum == 0:
+                raise ValueError("`nesterov` needs a `momentum` above 0")
+            if self.betas is not None or self.eps is not None:
+                raise ValueError("`betas` and `eps` go with another `optimizer`, such as adamw")
+        return self
