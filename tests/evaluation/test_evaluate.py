@@ -169,7 +169,7 @@ def test_other_data_are_refused(trained, tmp_path):
     prepared = write_prepared(tmp_path / "other", {"train": 24, "val": 9, "test": 21}, masks=True)
     meta = json.loads((prepared / "meta.json").read_text())
     (prepared / "meta.json").write_text(json.dumps(meta | {"digest": "1" * 64}))
-    with pytest.raises(UserError, match="trained on other data"):
+    with pytest.raises(UserError, match="was trained on data with digest"):
         evaluate(trained[1], prepared, tmp_path / "out", QUICK, RUNTIME)
     assert not (tmp_path / "out").exists()
 
@@ -181,7 +181,7 @@ def test_weights_that_diverged_are_named(trained, tmp_path):
     state = load_file(copy / "weights/best_test.safetensors")
     state["fc.bias"][0] = torch.nan
     save_file(state, copy / "weights/best_test.safetensors")
-    with pytest.raises(UserError, match="best_test weights give outputs that are not finite"):
+    with pytest.raises(UserError, match="best_test weights produce non-finite outputs"):
         evaluate(copy, prepared, tmp_path / "out", QUICK, RUNTIME)
 
 

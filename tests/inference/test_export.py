@@ -44,6 +44,6 @@ def test_a_file_that_differs_is_not_kept(
         return lambda images: np.full((len(images), 3), 0.9, np.float32)
 
     monkeypatch.setattr(exporting, "_PT2", (lambda *a: a[2].write_bytes(b"file"), wrong))
-    with pytest.raises(UserError, match="other probabilities than the network"):
+    with pytest.raises(UserError, match="probabilities differ from the network's"):
         exporting.export(load_run(folder), "last", "pt2", tmp_path / "network.pt2", pixels)
     assert not list(tmp_path.iterdir())

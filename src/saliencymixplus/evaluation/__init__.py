@@ -1,1 +1,1 @@
-"""Measure one trained run."""
+"""Measure one finished run."""

@@ -10,16 +10,16 @@ from torch.nn import functional as F
 
 
 def ranks(logits: Tensor, labels: Tensor) -> Tensor:
-    """Rank of the true class, (N,) int64, 0 for the first; a top-k prediction is right if < k.
+    """Rank of the true class, (N,) int64, starting at 0: a top-k prediction is correct if rank < k.
 
     Ties go to the lower class index, as in ``argmax``, so that ``ranks == 0`` is
-    ``argmax == labels``. An image with logits that are not finite ranks last: it is wrong.
+    ``argmax == labels``. An image with non-finite logits ranks last and so counts as wrong.
     """
     true = logits.gather(1, labels[:, None])
     above = (logits > true).sum(1)
     index = torch.arange(logits.shape[1], device=logits.device)
     tied_before = ((logits == true) & (index[None] < labels[:, None])).sum(1)
-    # Comparisons with NaN are false, which would count the image as right.
+    # Comparisons with NaN are false, which would count the image as correct.
     broken = ~torch.isfinite(logits).all(1)
     return torch.where(broken, logits.shape[1], above + tied_before)
 
@@ -44,7 +44,7 @@ def errors(logits: Tensor, labels: Tensor) -> dict[str, float]:
 
 
 def per_class(logits: Tensor, labels: Tensor, classes: Sequence[str]) -> list[dict[str, Any]]:
-    """One row per class: test images, errors in percent, and its most frequent confusion."""
+    """One row per class: its test images, errors in percent and most frequent confusion."""
     count = len(classes)
     cells = labels * count + logits.argmax(1)
     confusion = torch.bincount(cells, minlength=count**2).view(count, count).numpy()
@@ -69,7 +69,7 @@ def per_class(logits: Tensor, labels: Tensor, classes: Sequence[str]) -> list[di
 
 
 def confusion_pairs(logits: Tensor, labels: Tensor, classes: Sequence[str]) -> list[dict[str, Any]]:
-    """One row per image, ``actual`` and ``predicted`` class: the input of DVC's confusion plot."""
+    """One row per image with its ``actual`` and ``predicted`` class, for DVC's confusion plot."""
     predicted = logits.argmax(1)
     return [
         {"actual": classes[int(a)], "predicted": classes[int(p)]}

@@ -2,8 +2,8 @@
 
 Goodfellow, Shlens, Szegedy (2015), "Explaining and Harnessing Adversarial Examples", and Madry,
 Makelov, Schmidt, Tsipras, Vladu (2018), "Towards Deep Learning Models Resistant to Adversarial
-Attacks". The attacker knows the model; normalisation is part of the model, so that ε is in units
-of pixels. A network that masks its gradients looks more robust than it is.
+Attacks". These are white-box attacks. Normalisation is part of the model, so ε is in pixel units.
+A network that masks its gradients looks more robust than it is.
 """
 
 from collections.abc import Sequence
@@ -22,21 +22,21 @@ from saliencymixplus.loading.pixels import UNIT
 def _gradient_sign(model: nn.Module, pixels: Tensor, labels: Tensor) -> Tensor:
     with torch.enable_grad():
         inputs = pixels.detach().requires_grad_(True)
-        # Summed: the gradient of an image does not depend on how many others are in the batch.
+        # Sum, not mean: an image's gradient must not depend on the batch size.
         loss = F.cross_entropy(model(inputs), labels, reduction="sum")
         (gradient,) = torch.autograd.grad(loss, inputs)
     return gradient.sign()
 
 
 def fgsm(model: nn.Module, pixels: Tensor, labels: Tensor, epsilon: float) -> Tensor:
-    """One step of size ``epsilon`` up the loss (Goodfellow et al. 2015, section 4).
+    """Take one gradient-sign step of size ``epsilon`` (Goodfellow et al. 2015, section 4).
 
     Args:
         model: maps pixels in [0, 1] to logits.
         pixels: (B, C, H, W) in [0, 1]. labels: (B,) int64.
 
     Returns:
-        (B, C, H, W) in [0, 1], at most ``epsilon`` away from ``pixels`` everywhere.
+        (B, C, H, W) in [0, 1], within ``epsilon`` of ``pixels`` everywhere.
     """
     return (pixels + epsilon * _gradient_sign(model, pixels, labels)).clamp(0, 1)
 
@@ -50,11 +50,13 @@ def pgd(
     steps: int,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """``steps`` steps up the loss from a random point of the ball, projected back after each.
+    """Take ``steps`` gradient-sign steps from a random start, projecting onto the ball after each.
 
-    The step size is 2.5 ε / steps, so that every corner of the ball can be reached from every
-    point (Madry et al. 2018, section 5). Arguments and result as in ``fgsm``; ``generator``, on
-    the CPU so that every device starts from the same point, draws that point.
+    The step size is 2.5 ε / steps, so that any point of the ball can be reached from any other
+    (Madry et al. 2018, section 5). Other arguments and the result are as in ``fgsm``.
+
+    Args:
+        generator: draws the starting point, on the CPU so that it is the same on every device.
     """
     noise = torch.rand(pixels.shape, generator=generator).to(pixels)
     attacked = (pixels + epsilon * (2 * noise - 1)).clamp(0, 1)
@@ -75,14 +77,14 @@ def attack_errors(
     batch_size: int,
     seed: int,
 ) -> list[dict[str, Any]]:
-    """The error under FGSM and PGD of every strength; the untouched images (ε = 0) come first.
+    """Errors under FGSM and PGD at each ε, starting with the clean images (ε = 0).
 
     Args:
         images: (N, H, W, 3) uint8. labels: (N,) int64 on the CPU.
-        epsilons: in 255ths of the pixel range.
+        epsilons: in units of 1/255.
 
     Returns:
-        One row per attack and ε: ``attack``, ``epsilon`` (of [0, 1]), ``epsilon_255``, ``steps``,
+        One row per attack and ε: ``attack``, ``epsilon`` (in [0, 1]), ``epsilon_255``, ``steps``,
         ``images`` and ``top1_error`` in percent.
     """
 

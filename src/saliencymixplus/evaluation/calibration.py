@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 
 def calibration_error(logits: Tensor, labels: Tensor, bins: int) -> float:
-    """Expected calibration error in percent over bins of equal width (Guo et al., eq. 3)."""
+    """Expected calibration error in percent, with equal-width bins (Guo et al., eq. 3)."""
     return 100 * sum(
         row["share"] * abs(row["accuracy"] - row["confidence"])
         for row in reliability(logits, labels, bins)
@@ -21,9 +21,9 @@ def calibration_error(logits: Tensor, labels: Tensor, bins: int) -> float:
 
 
 def reliability(logits: Tensor, labels: Tensor, bins: int) -> list[dict[str, Any]]:
-    """One row per confidence bin: its edges, images, their fraction, mean confidence, accuracy.
+    """One row per confidence bin: edges, number and fraction of images, mean confidence, accuracy.
 
-    All but ``images`` are fractions in [0, 1]. An empty bin has no confidence and no accuracy. A
+    All but ``images`` are in [0, 1]. Confidence and accuracy of an empty bin are None. A
     confidence on an edge belongs to the lower bin.
     """
     confidence, predicted = logits.double().softmax(1).max(1)
@@ -48,10 +48,10 @@ def reliability(logits: Tensor, labels: Tensor, bins: int) -> list[dict[str, Any
 
 
 def fit_temperature(logits: Tensor, labels: Tensor) -> float:
-    """The temperature T > 0 that minimises the NLL of ``logits / T`` on held-out images.
+    """Find the temperature T > 0 that minimises the NLL of ``logits / T`` on held-out images.
 
-    The search is bounded to 0.05 … 20: an optimum beyond means that the held-out images are all
-    right or all wrong, which says nothing about confidence.
+    The search is bounded to [0.05, 20]. An optimum outside it means that nearly all held-out
+    images are correct, or nearly all wrong, which says nothing about confidence.
     """
     from scipy.optimize import minimize_scalar
 

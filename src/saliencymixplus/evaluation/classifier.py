@@ -1,4 +1,4 @@
-"""A classifier of plain pixels, with resizing and normalisation inside."""
+"""A classifier of raw pixels, with resizing and normalisation built in."""
 
 from collections.abc import Callable, Sequence
 
@@ -14,9 +14,9 @@ class PixelClassifier(nn.Module):
     """Maps pixels in [0, 1], at the network's input size, to logits.
 
     Args:
-        model: maps normalised images (B, 3, S, S) to logits (B, K); put in evaluation mode.
-        mean, std: of pixels in [0, 1], per channel.
-        input_size: S, the side of the square the network was trained on.
+        model: maps normalised images (B, 3, S, S) to logits (B, K); is set to evaluation mode.
+        mean, std: per-channel statistics of pixels in [0, 1].
+        input_size: S, the side of the network's square input in pixels.
     """
 
     mean: Tensor
@@ -33,16 +33,17 @@ class PixelClassifier(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the pixels must be."""
+        """The device that input pixels must be on."""
         return self.mean.device
 
     def pixels(self, images: np.ndarray) -> Tensor:
-        """uint8 (B, H, W, 3) to float32 (B, 3, S, S) in [0, 1] on the device."""
-        batch = torch.from_numpy(np.array(images)).to(self.device)  # a copy: the source is mapped
+        """Convert uint8 (B, H, W, 3) to float32 (B, 3, S, S) in [0, 1] on the device."""
+        # A copy, because the images are a read-only memory map.
+        batch = torch.from_numpy(np.array(images)).to(self.device)
         return fit(to_unit(batch), (self.input_size, self.input_size))
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Logits (B, K), float32, of pixels (B, 3, S, S) in [0, 1]."""
+        """Compute logits (B, K), float32, of pixels (B, 3, S, S) in [0, 1]."""
         return self.model(normalize(pixels, self.mean, self.std)).float()
 
 
@@ -52,11 +53,11 @@ def top1_error_under(
     changed: Callable[[slice], Tensor],
     batch_size: int,
 ) -> float:
-    """Top-1 error in percent on changed images: the loop of corruptions, attacks and occlusion.
+    """Top-1 error in percent on modified images: corrupted, attacked or occluded.
 
     Args:
         labels: (N,) int64 on the CPU.
-        changed: from the rows of a batch to its changed pixels, (B, 3, S, S) in [0, 1] on the
+        changed: maps the rows of a batch to its modified pixels, (B, 3, S, S) in [0, 1] on the
             classifier's device; called once per batch, in order, with gradients enabled.
     """
     found = []
@@ -71,7 +72,7 @@ def top1_error_under(
 
 @torch.inference_mode()
 def predict(classifier: PixelClassifier, images: np.ndarray, batch_size: int) -> Tensor:
-    """Logits (N, K), float32 on the CPU, of uint8 images (N, H, W, 3)."""
+    """Compute logits (N, K), float32 on the CPU, of uint8 images (N, H, W, 3)."""
     logits = [
         classifier(classifier.pixels(images[start : start + batch_size]))
         for start in range(0, len(images), batch_size)

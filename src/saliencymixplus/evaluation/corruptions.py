@@ -1,12 +1,11 @@
 """Common corruptions at five severities: noise, blur, weather, digital.
 
 The families are those of Hendrycks and Dietterich (2019), "Benchmarking Neural Network Robustness
-to Common Corruptions and Perturbations"; the implementation is this project's, on the prepared
-images, so that any data set can be measured. Frost is drawn rather than photographed, and glass
-blur is left out. Severities are close to CIFAR-10-C for small images and to ImageNet-C for large
-ones, and interpolated for sizes in between. The mean corruption error is the plain mean over
-corruptions and severities, not relative to AlexNet's: compare these errors among runs of this
-project, not with published -C figures.
+to Common Corruptions and Perturbations". This reimplementation works on the prepared images of
+any data set. Frost is synthetic rather than photographed, and glass blur is left out. Severities
+are close to CIFAR-10-C for small images and to ImageNet-C for large ones, and interpolated in
+between. The mean corruption error is the plain mean over corruptions and severities, not relative
+to AlexNet's. Compare these errors between runs of this project, not with published -C figures.
 """
 
 import math
@@ -32,11 +31,11 @@ from saliencymixplus.evaluation.distortions import (
 from saliencymixplus.loading.pixels import UNIT, to_unit
 
 SEVERITIES = (1, 2, 3, 4, 5)
-# Images are corrupted in groups of this size, so that figures do not depend on the batch size.
+# Images are corrupted in groups of this size, so that results do not depend on the batch size.
 GROUP = 100
 Levels = tuple[float, float, float, float, float]
 Random = np.random.Generator
-_SMALL, _LARGE = 32, 224  # sides in pixels for which levels are given
+_SMALL, _LARGE = 32, 224  # image sides in pixels for which levels are tabulated
 _GREY = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 
@@ -48,7 +47,7 @@ def _level(small: Levels, large: Levels, severity: int, side: int) -> float:
 
 
 def _length(at_224: Levels, severity: int, side: int) -> float:
-    """A length in proportion to the side; not below that for 37 pixels, or it would not be seen."""
+    """A length proportional to the side, but never below that at 37 pixels, to stay visible."""
     return at_224[severity - 1] * max(side / _LARGE, 1 / 6)
 
 
@@ -111,7 +110,7 @@ def _frost(images: Tensor, severity: int, rng: Random) -> Tensor:
     side = _side(images)
     keep = _level((1, 0.98, 0.92, 0.86, 0.78), (1, 0.85, 0.75, 0.68, 0.6), severity, side)
     cover = _level((0.25, 0.35, 0.45, 0.5, 0.6), (0.4, 0.55, 0.65, 0.7, 0.78), severity, side)
-    # Needles: where a rough cloud crosses its middle value; patches: a smooth cloud.
+    # Needles are where a rough random field crosses its median; patches are a smooth field.
     rough = fractal_fields(len(images), side, rng, exponent=1.5, coarsest=6)
     smooth = fractal_fields(len(images), side, rng, exponent=2.0, coarsest=2)
     crystals = (1 - np.abs(2 * rough - 1)) ** 4 * smooth
@@ -134,7 +133,7 @@ def _fog(images: Tensor, severity: int, rng: Random) -> Tensor:
 
 
 def _brightness(images: Tensor, severity: int, rng: Random) -> Tensor:
-    """Raise the V of HSV; hue and saturation stay."""
+    """Increase the V of HSV; hue and saturation stay the same."""
     more = _level((0.05, 0.1, 0.15, 0.2, 0.3), (0.1, 0.2, 0.3, 0.4, 0.5), severity, _side(images))
     value = images.amax(1, keepdim=True)
     raised = (value + more).clamp_max(1)
@@ -196,7 +195,7 @@ CORRUPTIONS: dict[str, tuple[str, Callable[[Tensor, int, Random], Tensor]]] = {
 def corrupt(
     images: np.ndarray, name: str, severity: int, *, seed: int, device: torch.device | str = "cpu"
 ) -> np.ndarray:
-    """The corrupted images, uint8 (N, H, W, 3), H = W; equal arguments give equal images.
+    """Corrupt images; returns uint8 (N, H, W, 3), H = W, deterministic in all arguments.
 
     Args:
         images: uint8 (N, H, W, 3). name: a key of ``CORRUPTIONS``. severity: 1 to 5.
@@ -222,10 +221,10 @@ def corruption_errors(
     batch_size: int,
     seed: int,
 ) -> list[dict[str, Any]]:
-    """The error under every corruption at every severity.
+    """Errors under every corruption at every severity.
 
     Returns:
-        One row each: ``corruption``, ``family``, ``severity``, ``images``, ``top1_error`` in
+        One row each: ``corruption``, ``family``, ``severity``, ``images`` and ``top1_error`` in
         percent.
     """
 

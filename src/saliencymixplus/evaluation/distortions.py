@@ -1,7 +1,7 @@
-"""Building blocks of corruptions for batches of images: blur kernels, random fields, warps.
+"""Building blocks for corrupting batches of images: blur kernels, random fields, warps.
 
-Images are float32 (B, 3, H, W) in [0, 1]. Random numbers come from a numpy generator on the CPU,
-so that the corrupted images are the same on every device.
+Images are float32 (B, 3, H, W) in [0, 1]. Random numbers come from a NumPy generator on the CPU,
+so that corrupted images are the same on every device.
 """
 
 import math
@@ -14,11 +14,11 @@ from torch.nn import functional as F
 
 from saliencymixplus.loading.pixels import to_unit
 
-FINE = 9  # points per pixel and axis when a kernel is drawn
+FINE = 9  # sample points per pixel along each axis when a kernel is rasterised
 
 
 def disc_kernel(radius: float) -> Tensor:
-    """(1, k, k): how much of each pixel a disc of ``radius`` pixels covers, normalised to sum 1."""
+    """A disc of ``radius`` pixels, (1, k, k): each pixel's covered area, normalised to sum 1."""
     reach = math.ceil(radius)
     size = 2 * reach + 1
     steps = (torch.arange(size * FINE, dtype=torch.float64) + 0.5) / FINE - size / 2
@@ -28,7 +28,7 @@ def disc_kernel(radius: float) -> Tensor:
 
 
 def line_kernels(length: float, angles: np.ndarray) -> Tensor:
-    """(B, k, k): a line of ``length`` pixels at each angle (radians), each normalised to sum 1."""
+    """Lines of ``length`` pixels, (B, k, k), at each angle (radians), each normalised to sum 1."""
     reach = math.ceil(length / 2)
     size = 2 * reach + 1
     points = np.linspace(-length / 2, length / 2, max(2, math.ceil(length * FINE)))
@@ -49,7 +49,7 @@ def filtered(images: Tensor, kernels: Tensor) -> Tensor:
     batch, channels, height, width = images.shape
     size = kernels.shape[-1]
     pad = size // 2
-    # A reflection cannot be wider than the image: repeat the edge for larger kernels.
+    # Reflection padding cannot exceed the image: repeat the edge pixels for larger kernels.
     mode = "reflect" if pad < min(height, width) else "replicate"
     padded = F.pad(images, (pad, pad, pad, pad), mode=mode)
     weights = kernels.to(images).expand(batch, size, size).repeat_interleave(channels, 0)[:, None]
@@ -60,9 +60,9 @@ def filtered(images: Tensor, kernels: Tensor) -> Tensor:
 def fractal_fields(
     count: int, side: int, rng: np.random.Generator, *, exponent: float, coarsest: float = 1.0
 ) -> np.ndarray:
-    """(count, side, side) float32 in [0, 1]: random clouds with amplitudes ∝ 1/fᵉˣᵖᵒⁿᵉⁿᵗ.
+    """Random fields (count, side, side), float32 in [0, 1], with amplitudes ∝ 1/fᵉˣᵖᵒⁿᵉⁿᵗ.
 
-    ``coarsest``: the lowest frequency that keeps its full weight, in periods per image.
+    ``coarsest`` is the lowest frequency kept at full weight, in periods per image.
     """
     frequency = np.hypot(np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side)[None]) * side
     weight = 1 / np.maximum(frequency, coarsest) ** exponent
@@ -75,7 +75,7 @@ def fractal_fields(
 
 
 def warped(images: Tensor, shift: Tensor) -> Tensor:
-    """Displace each pixel's source by ``shift``, (B, H, W, 2: x, y) in pixels; borders mirrored."""
+    """Displace each pixel's source by ``shift``, (B, H, W, 2: x, y) in pixels; mirror borders."""
     batch, _, height, width = images.shape
     y, x = torch.meshgrid(
         torch.arange(height, device=images.device, dtype=images.dtype),
@@ -90,7 +90,7 @@ def warped(images: Tensor, shift: Tensor) -> Tensor:
 
 
 def zoomed(images: Tensor, factor: float) -> Tensor:
-    """Enlarge each image by ``factor`` ≥ 1 about its centre and crop it to its size."""
+    """Enlarge each image by ``factor`` ≥ 1 about its centre and crop it to the original size."""
     matrix = torch.tensor([[1 / factor, 0, 0], [0, 1 / factor, 0]], dtype=images.dtype)
     matrices = matrix.to(images.device).expand(len(images), 2, 3)
     grid = F.affine_grid(matrices, list(images.shape), align_corners=False)
@@ -99,7 +99,7 @@ def zoomed(images: Tensor, factor: float) -> Tensor:
 
 def pixelated(images: Tensor, side: int) -> Tensor:
     """Average each image down to ``side`` × ``side`` pixels and enlarge it again."""
-    # torch's "area" gives equal weight to every pixel that a cell touches, even in part.
+    # torch's "area" mode weights all pixels that a cell touches equally, even partly covered ones.
     arrays = images.permute(0, 2, 3, 1).cpu().numpy()
     small = [
         cv2.resize(np.ascontiguousarray(image), (side, side), interpolation=cv2.INTER_AREA)
@@ -110,7 +110,7 @@ def pixelated(images: Tensor, side: int) -> Tensor:
 
 
 def jpeg(images: Tensor, quality: int) -> Tensor:
-    """Compress each image as a JPEG of ``quality`` 1 to 100 and decode it."""
+    """Compress each image as a JPEG of ``quality`` (1 to 100) and decode it."""
     pixels = (images * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
     decoded = []
     for image in pixels:

@@ -1,4 +1,4 @@
-"""Evaluate a finished run: from its folder to the evaluation's folder."""
+"""Evaluate a finished run and write the evaluation folder."""
 
 import csv
 import io
@@ -34,8 +34,8 @@ def evaluate(
 ) -> dict[str, float]:
     """Measure a finished run on the prepared test images and write the results to ``output``.
 
-    The last weights are measured in full. Of the weights of the best validation epoch and of the
-    epoch that is best on the test images, only the errors are recorded, under these names.
+    The last weights get the full evaluation. For the best-validation and best-test weights, only
+    the errors are recorded, prefixed with the name of the weights.
 
     Returns:
         The content of metrics.json: flat names to numbers.
@@ -65,7 +65,7 @@ def _measured(
     report = Report()
 
     classifiers, logits = {}, {}
-    # History.csv has the errors of single epochs.
+    # The errors of single epochs are in history.csv.
     named = [which for which in run.weights if not which.startswith("epoch_")]
     for which in dict.fromkeys(["last", *named]):
         model = run.model(which)
@@ -75,8 +75,8 @@ def _measured(
         logits[which] = predict(classifier, test.images, settings.batch_size)
         if not torch.isfinite(logits[which]).all():
             raise UserError(
-                f"{run.path}: the {which} weights give outputs that are not finite: the training "
-                "diverged; lower training.learning_rate"
+                f"{run.path}: the {which} weights produce non-finite outputs: training diverged; "
+                "lower training.learning_rate"
             )
     subject = Subject(
         classifiers["last"],
@@ -96,7 +96,7 @@ def _measured(
 
 
 def write_report(report: Report, folder: Path) -> None:
-    """Write metrics.json, and a CSV for each table."""
+    """Write metrics.json and one CSV per table."""
     write_json(folder / "metrics.json", report.metrics)
     for name, rows in report.tables.items():
         text = io.StringIO()
@@ -112,8 +112,8 @@ def _check_same_data(run: Run, data: Prepared, run_dir: Path, prepared: Path) ->
     trained_on = run.data.digest
     if trained_on != data.meta.digest:
         raise UserError(
-            f"{run_dir} was trained on other data (digest {trained_on}) than {prepared} holds "
-            f"({data.meta.digest}): give the folder it was trained on, or train again"
+            f"{run_dir} was trained on data with digest {trained_on}, but {prepared} has digest "
+            f"{data.meta.digest}: give the folder it was trained on, or train again"
         )
 
 

@@ -1,4 +1,4 @@
-"""Whether the network looks at the object: class activation maps compared with object masks.
+"""Whether the network attends to the object: class activation maps compared with object masks.
 
 Grad-CAM (Selvaraju et al. 2017, "Grad-CAM", eq. 1 and 2) at the network's last feature map, for
 the true class. If only average pooling and one linear layer follow, it equals the class activation
@@ -21,7 +21,7 @@ from saliencymixplus.evaluation.map_agreement import BACKGROUND, OBJECT, Measure
 def feature_module(classifier: PixelClassifier, pixels: Tensor) -> str | None:
     """Name of the module with the last output (B, C, H, W) with H·W > 1; None if there is none.
 
-    Transformers that work on tokens (ViT) have no such map after their patch embedding.
+    Token-based transformers (ViT) have no such map after the patch embedding.
     """
     last: list[str] = []
     tokens: list[str] = []
@@ -47,7 +47,7 @@ def feature_module(classifier: PixelClassifier, pixels: Tensor) -> str | None:
 def class_activation_maps(
     classifier: PixelClassifier, pixels: Tensor, labels: Tensor, module: str
 ) -> Tensor:
-    """Grad-CAM of class ``labels`` (B,) at ``module``: (B, h, w), non-negative."""
+    """Grad-CAM for the classes ``labels`` (B,) at ``module``: (B, h, w), non-negative."""
     kept: list[Tensor] = []
 
     def keep(_: nn.Module, __: Any, output: Tensor) -> Tensor:
@@ -75,10 +75,10 @@ def localisation_rows(
     threshold: float,
     batch_size: int,
 ) -> tuple[Measures, str]:
-    """``measures`` of every image (N, H, W, 3), and the reason why if there are none."""
+    """``measures`` of every image (N, H, W, 3); if there are none, the reason."""
     module = feature_module(classifier, classifier.pixels(images[:2]))
     if module is None:
-        return {}, "the network has no feature map of more than one pixel before its classifier"
+        return {}, "the network has no feature map larger than one pixel before its classifier"
     if not ((masks == OBJECT).any((1, 2)) & (masks == BACKGROUND).any((1, 2))).any():
         return {}, "no test image has an object mask"
     parts: list[Measures] = []

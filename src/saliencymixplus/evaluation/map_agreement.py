@@ -1,28 +1,29 @@
-"""How well a map of what a network looks at agrees with an object mask."""
+"""How well a saliency or activation map agrees with an object mask."""
 
 import numpy as np
 import torch
 from torch import Tensor
 
-BACKGROUND, OBJECT, UNKNOWN = 0, 1, 2  # values of masks
+BACKGROUND, OBJECT, UNKNOWN = 0, 1, 2  # mask values
 Measures = dict[str, np.ndarray]
 
 
 def measures(maps: Tensor, masks: Tensor, threshold: float) -> Measures:
-    """How well maps agree with masks; each result (B,), NaN if a mask has no object or no rest.
+    """Measure how well maps agree with masks.
 
     Args:
         maps: (B, H, W), non-negative. masks: (B, H, W): 0 background, 1 object, 2 unknown.
         threshold: fraction of the map's maximum above which a pixel counts as object.
 
     Returns:
-        ``mask_share``: the object's fraction of the known pixels: the score of an uninformed map
-        in the next two measures, and the IoU of a map that covers everything;
+        Each (B,), and NaN where a mask has no object or no background:
+        ``mask_share``: the object's fraction of the known pixels, which is also the expected
+        ``energy`` and ``pointing`` of an uninformative map and the IoU of a full one;
         ``energy``: the fraction of the map inside the object (Wang et al. 2020, "Score-CAM");
         ``pointing``: 1 if the map's maximum is inside the object (Zhang et al. 2018);
-        ``iou`` of the thresholded map (Zhou et al. 2016) and the object.
-        Unknown pixels are ignored. A map that is zero everywhere scores as an uninformed one, and
-        has an IoU of 0.
+        ``iou``: of the thresholded map (Zhou et al. 2016) with the object.
+        Unknown pixels are ignored. An all-zero map scores as an uninformative one, with an IoU
+        of 0.
     """
     known = masks != UNKNOWN
     inside = (masks == OBJECT).double()
@@ -31,7 +32,7 @@ def measures(maps: Tensor, masks: Tensor, threshold: float) -> Measures:
     total = seen.sum((1, 2))
     blank = total <= 0
     energy = torch.where(blank, share, (seen * inside).sum((1, 2)) / total.clamp_min(1e-300))
-    # Unknown pixels can't be the maximum.
+    # Unknown pixels cannot be the maximum.
     best = torch.where(known, maps.double(), -1.0).flatten(1)
     at = best.argmax(1, keepdim=True)
     pointing = torch.where(blank, share, inside.flatten(1).gather(1, at)[:, 0])

@@ -1,4 +1,4 @@
-"""The parts of an evaluation: each measures a classifier and adds its results to the report."""
+"""The parts of an evaluation; each measures the classifier and adds its results to the report."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -27,8 +27,8 @@ class Report:
     Attributes:
         metrics: flat names to numbers; errors in percent.
         tables: file stem to rows.
-        skipped: part to the reason why it was not measured.
-        seconds: part to the time that it took.
+        skipped: part to the reason it was skipped.
+        seconds: part to the time it took.
     """
 
     metrics: dict[str, float] = field(default_factory=dict)
@@ -50,7 +50,7 @@ class Subject:
     settings: EvaluationSettings
 
     def sample(self) -> np.ndarray:
-        """Indices of test images for the costly parts: all, or ``settings.images`` at random."""
+        """Test-image indices for the costly parts: all, or a random ``settings.images`` of them."""
         count, wanted = len(self.labels), self.settings.images
         if wanted is None or wanted >= count:
             return np.arange(count)
@@ -59,7 +59,7 @@ class Subject:
 
 
 def measure(subject: Subject, report: Report) -> None:
-    """Measure accuracy and the parts that the settings name; the results go to ``report``."""
+    """Measure accuracy and the parts selected in the settings, and add them to ``report``."""
     parts: dict[str, Callable[[Subject, Report], None]] = {
         "accuracy": _accuracy,
         "calibration": _calibration,
@@ -91,7 +91,7 @@ def _calibration(subject: Subject, report: Report) -> None:
     report.tables["reliability"] = [{"scaling": "none"} | row for row in before]
     if subject.validation is None:
         report.skipped["temperature"] = (
-            "the data have no validation split to fit it on (data.validation_fraction is 0)"
+            "there is no validation split to fit it on (data.validation_fraction is 0)"
         )
         return
     held_out = predict(subject.classifier, subject.validation.images, subject.settings.batch_size)

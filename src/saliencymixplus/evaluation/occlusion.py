@@ -1,8 +1,8 @@
-"""How the error grows as pixels are removed: a square in the centre, or cells anywhere.
+"""How the error grows as pixels are removed: a central square, or random grid cells.
 
 The random kind follows Naseer, Ranasinghe, Khan, Hayat, Khan, Yang (2021), "Intriguing Properties
 of Vision Transformers" (random PatchDrop). Removed pixels get the mean colour of the training
-images, which is zero to the network.
+images, which normalises to zero.
 """
 
 import math
@@ -19,7 +19,7 @@ CELLS = 8  # the random kind removes cells of an 8 × 8 grid
 
 
 def centre_mask(side: int, fraction: float) -> Tensor:
-    """(1, 1, side, side) bool, true on the centred square that covers nearest to ``fraction``."""
+    """Mask (1, 1, side, side), true on the centred square whose area is closest to ``fraction``."""
     square = round(math.sqrt(fraction) * side)
     first = (side - square) // 2
     mask = torch.zeros(1, 1, side, side, dtype=torch.bool)
@@ -28,14 +28,14 @@ def centre_mask(side: int, fraction: float) -> Tensor:
 
 
 def cell_masks(side: int, fraction: float, orders: Tensor) -> Tensor:
-    """(B, 1, side, side) bool, true on the first ``fraction`` of the grid's cells.
+    """Masks (B, 1, side, side), true on the first ``fraction`` of the grid's cells.
 
-    ``orders``, (B, CELLS²), holds a permutation of the cells for each image: a greater fraction
-    removes all that a smaller one did, and more.
+    ``orders``, (B, CELLS²), has a permutation of the cells for each image, so that a larger
+    fraction removes a superset of what a smaller one does.
     """
     removed = torch.zeros(orders.shape, dtype=torch.bool)
     removed.scatter_(1, orders[:, : round(fraction * orders.shape[1])], True)
-    cell = torch.arange(side) * CELLS // side  # which row or column of cells a pixel is in
+    cell = torch.arange(side) * CELLS // side  # the cell row or column of each pixel
     return removed.view(-1, 1, CELLS, CELLS)[:, :, cell][:, :, :, cell]
 
 
@@ -48,15 +48,15 @@ def occlusion_errors(
     batch_size: int,
     seed: int,
 ) -> list[dict[str, Any]]:
-    """The error as pixels are removed, from the untouched image (fraction 0) on.
+    """Errors as pixels are removed, starting with the clean image (fraction 0).
 
     Args:
         images: (N, H, W, 3) uint8. labels: (N,) int64 on the CPU.
-        fractions: of the pixels to remove, in (0, 1).
+        fractions: fractions of the pixels to remove, in (0, 1).
 
     Returns:
         One row per kind (``centre``, ``random``) and fraction: ``kind``, ``share`` (the fraction
-        that was really removed), ``images``, ``top1_error`` in percent.
+        actually removed), ``images`` and ``top1_error`` in percent.
     """
     side = classifier.input_size
     generator = torch.Generator().manual_seed(seed)

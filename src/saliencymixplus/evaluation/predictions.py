@@ -1,4 +1,4 @@
-"""A run's predictions for each test image, stored compactly so that runs can be paired."""
+"""A run's per-image test predictions, stored compactly for paired comparisons between runs."""
 
 import io
 import math
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 HALF_MAX = 65504.0  # the largest float16
 LARGEST = 8 * 2**30  # bytes of all arrays; 50,000 images of 20,000 classes are 2 GB
-# What zipfile and numpy raise on damaged bytes; RuntimeError: encrypted, or of a later version.
+# What zipfile and NumPy raise on damaged files; RuntimeError if encrypted or of a later version.
 _DAMAGED = (
     OSError,
     KeyError,
@@ -41,13 +41,13 @@ _LAYOUT: dict[str, tuple[type[np.generic], int]] = {
 
 @dataclass(frozen=True)
 class Predictions:
-    """Per-image predictions of one run's weights.
+    """Per-image predictions of one run.
 
     Attributes:
         labels: (N,) int32, the true classes.
-        ranks: weights (``last``, ``best_validation``, ``best_test``) to (N,) uint16: how many
-            classes the network ranks before the true one. Exact: errors are computed from it.
-        logits: (N, K) of the last weights, rounded to float16: for calibration and inspection.
+        ranks: weights (``last``, ``best_validation``, ``best_test``) to the rank of the true
+            class, (N,) uint16, starting at 0. Exact: errors are computed from it.
+        logits: (N, K) of the last weights, rounded to float16, for calibration and inspection.
     """
 
     labels: npt.NDArray[np.int32]
@@ -56,7 +56,7 @@ class Predictions:
 
     @classmethod
     def of(cls, logits: "Mapping[str, Tensor]", labels: "Tensor") -> "Predictions":
-        """From float32 logits (N, K) by kind of weights; ``last`` must be among them."""
+        """Build from float32 logits (N, K) by kind of weights, which must include ``last``."""
         from saliencymixplus.evaluation.accuracy import ranks
 
         return cls(
@@ -69,7 +69,7 @@ class Predictions:
         )
 
     def wrong(self, which: str = "last", k: int = 1) -> npt.NDArray[np.bool_]:
-        """(N,) bool: the true class is not among the first ``k``."""
+        """Top-k mistakes, (N,) bool: whether the true class is not among the first ``k``."""
         return self.ranks[which] >= k
 
 
@@ -83,7 +83,7 @@ def save_predictions(predictions: Predictions, path: Path) -> None:
 
 
 def load_predictions(path: Path) -> Predictions:
-    """Read what ``save_predictions`` wrote; sizes are checked before anything is allocated.
+    """Read what ``save_predictions`` wrote, checking sizes before allocating anything.
 
     Raises:
         UserError: the file is missing or damaged.
@@ -100,7 +100,7 @@ def load_predictions(path: Path) -> Predictions:
         if any(found.shape != labels.shape for found in ranks.values()):
             raise ValueError("labels, logits and ranks are not of the same images")
         if labels.min() < 0 or labels.max() >= logits.shape[1]:
-            raise ValueError("a label beyond the classes")
+            raise ValueError("a label is out of range")
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist: run `python cli.py evaluate` first") from error
     except _DAMAGED as error:
@@ -109,24 +109,20 @@ def load_predictions(path: Path) -> Predictions:
 
 
 def _check_sizes(archive: zipfile.ZipFile) -> None:
-    """Refuse arrays of a name, type or size that no evaluation writes.
-
-    Raises:
-        ValueError: there is one.
-    """
+    """Raise ValueError for an array whose name, type or size no evaluation writes."""
     if sum(member.file_size for member in archive.infolist()) > LARGEST:
         raise ValueError(f"it unpacks to more than {LARGEST / 2**30:.0f} GiB")
     for member in archive.infolist():
         match = _MEMBER.fullmatch(member.filename)
         if not match:
-            raise ValueError(f"it holds {member.filename[:80]!r}")
+            raise ValueError(f"unexpected member {member.filename[:80]!r}")
         with archive.open(member) as file:
             version = np.lib.format.read_magic(file)
             if version != (1, 0):
-                raise ValueError(f"{member.filename} has a header of version {version}")
+                raise ValueError(f"{member.filename} has header version {version}")
             shape, _, dtype = np.lib.format.read_array_header_1_0(file)
         kind, dimensions = _LAYOUT[match[1] or match[2]]
         if dtype != kind or len(shape) != dimensions:
-            raise ValueError(f"{member.filename} is {dtype} {shape}")
+            raise ValueError(f"{member.filename} has type {dtype} and shape {shape}")
         if math.prod(shape) * dtype.itemsize > member.file_size:
-            raise ValueError(f"{member.filename} is cut short")
+            raise ValueError(f"{member.filename} is truncated")

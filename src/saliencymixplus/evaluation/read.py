@@ -1,4 +1,4 @@
-"""The one reader of an evaluation's folder: figures, tables, predictions."""
+"""The only reader of evaluation folders: metrics, tables, predictions."""
 
 import csv
 import io
@@ -17,10 +17,10 @@ from saliencymixplus.files import read_limited
 from saliencymixplus.runs.folder import Amount, Count, Digest, Record, Text, read_record
 
 AGAIN = "evaluate the run again"
-RUNS, EVALUATIONS = "runs", "evaluations"  # folders of the pipeline
+RUNS, EVALUATIONS = "runs", "evaluations"  # the pipeline's folders
 BY_HAND = "outputs/evaluations"
 INSIDE = "evaluation"
-LARGEST_TABLE = 256 * 2**20  # bytes; confusion.csv has a line for each test image
+LARGEST_TABLE = 256 * 2**20  # bytes; confusion.csv has one line per test image
 _WORDS = {
     "actual",
     "attack",
@@ -31,20 +31,20 @@ _WORDS = {
     "most_taken_for",
     "predicted",
     "scaling",
-}  # columns that hold words; all others hold numbers
+}  # text columns; all others are numeric
 Cells = Mapping[str, str]  # one line of a table, by column
 MetricName = Annotated[str, Field(pattern=r"^[A-Za-z][\w.-]{0,99}$")]
 
 
 class EvaluatedRun(Record):
-    """Which training was evaluated, on which data."""
+    """The evaluated run and its data."""
 
     digest: Digest
     data: Digest
 
 
 class EvaluationFile(Record):
-    """evaluation.json: how the figures came about."""
+    """evaluation.json: how the metrics were measured."""
 
     run: EvaluatedRun
     device: Text = ""
@@ -61,18 +61,18 @@ class Metrics(RootModel[dict[MetricName, Annotated[float, Field(allow_inf_nan=Fa
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What was measured of one run."""
+    """The evaluation of one run."""
 
     path: Path
     about: EvaluationFile
     metrics: Mapping[str, float]
 
     def predictions(self) -> Predictions:
-        """What the run predicted for each test image; raises as ``load_predictions``."""
+        """The run's per-image predictions. Raises as ``load_predictions``."""
         return load_predictions(self.path / "predictions.npz")
 
     def tables(self) -> dict[str, list[Cells]]:
-        """The lines of every CSV table by its name; a number's cell is a finite number, or empty.
+        """The lines of every CSV table by name; numeric cells are finite numbers or empty.
 
         Raises:
             UserError: a table is damaged.
@@ -94,16 +94,16 @@ def load_evaluation(path: Path) -> Evaluation:
 
 
 def default_output(run_dir: Path) -> Path:
-    """Where ``evaluate`` by hand writes: inside the run, unless the run's folder belongs to DVC.
+    """Where a manual ``evaluate`` writes: inside the run folder, unless that belongs to DVC.
 
-    A file that appears in ``runs/…`` or ``evaluations/…`` makes stages of the pipeline stale: the
-    evaluation of such a run goes to ``outputs/evaluations/…``.
+    A new file in ``runs/…`` or ``evaluations/…`` would make pipeline stages stale, so evaluations
+    of such runs go to ``outputs/evaluations/…``.
     """
     return _beside(run_dir, BY_HAND) or run_dir / INSIDE
 
 
 def evaluation_folder(run_dir: Path) -> Path:
-    """Where a run's evaluation is: the pipeline's if there is one, else the one made by hand."""
+    """Where a run's evaluation is: the pipeline's if it exists, else the manual one."""
     places = [_beside(run_dir, EVALUATIONS), _beside(run_dir, BY_HAND), run_dir / INSIDE]
     known = [place for place in places if place]
     return next((place for place in known if place.is_dir()), known[0])
@@ -113,8 +113,8 @@ def read_table(path: Path) -> list[Cells]:
     """The lines of one CSV table of an evaluation.
 
     Raises:
-        UserError: it cannot be read, a line has too few or too many cells, or a cell of a column
-            of numbers is neither empty nor a finite number.
+        UserError: the file cannot be read, a line has too few or too many cells, or a cell in a
+            numeric column is neither empty nor a finite number.
     """
     try:
         text = read_limited(path, LARGEST_TABLE).decode()
@@ -135,7 +135,7 @@ def read_table(path: Path) -> list[Cells]:
 
 
 def _beside(run_dir: Path, folder: str) -> Path | None:
-    """The place in ``folder`` for a run of a pipeline's ``runs/…``; None for any other run."""
+    """The path in ``folder`` that matches a pipeline run in ``runs/…``; None for any other run."""
     parts = run_dir.parts if RUNS in run_dir.parts else run_dir.absolute().parts
     if RUNS not in parts:
         return None

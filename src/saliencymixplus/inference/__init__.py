@@ -1,1 +1,1 @@
-"""Use a trained network: classes of new pictures, and files that other programs can run."""
+"""Use a trained network: classify new pictures, export it for other programs."""

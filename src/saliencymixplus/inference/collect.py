@@ -1,4 +1,4 @@
-"""Finding the pictures that the user names: files, folders, archives."""
+"""Collect the pictures at the paths a user gives: files, folders, archives."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -13,17 +13,17 @@ _ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".tbz2", ".xz", ".txz")
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture file; ``name`` is its path, below that of its archive if it is in one."""
+    """An encoded picture; ``name`` is its path, prefixed by the archive's if it comes from one."""
 
     name: str
     content: bytes
 
 
 def pictures(paths: Iterable[Path]) -> Iterator[Picture]:
-    """The pictures at ``paths``: files as they are named, those of folders and archives by name.
+    """Yield the pictures at ``paths``; folders and archives are searched by file extension.
 
     Raises:
-        UserError: a path does not exist or cannot be read, or a folder or archive holds none.
+        UserError: a path does not exist or cannot be read, or a folder or archive has no pictures.
     """
     for path in paths:
         if path.is_dir():

@@ -1,4 +1,4 @@
-"""One file with a trained network and its normalisation, for other programs."""
+"""Export a trained network with its normalisation as a single file for other programs."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -16,15 +16,15 @@ from saliencymixplus.runs.read import Run
 from saliencymixplus.serving.program import exported_program
 
 FORMATS = {"onnx": ".onnx", "pt2": ".pt2", "torchscript": ".pt"}
-TOLERANCE = 1e-4  # largest difference of a probability that is still called the same
+TOLERANCE = 1e-4  # largest accepted difference between exported and original probabilities
 
 
 class ExportedClassifier(nn.Module):
-    """Class probabilities (B, K) float32 of RGB pixels (B, 3, H, W), uint8, at the network's size.
+    """Maps RGB pixels (B, 3, H, W) uint8, at the input size, to probabilities (B, K) float32.
 
     Args:
         model: maps normalised images to logits.
-        mean, std: of pixels in [0, 1], per channel.
+        mean, std: per-channel statistics of pixels in [0, 1].
     """
 
     mean: Tensor
@@ -37,7 +37,6 @@ class ExportedClassifier(nn.Module):
         self.register_buffer("std", per_channel(std))
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Probabilities of uint8 pixels."""
         images = normalize(pixels.float() / UNIT, self.mean, self.std)
         return self.model(images).float().softmax(1)
 
@@ -45,18 +44,18 @@ class ExportedClassifier(nn.Module):
 def export(
     run: Run, which: str, form: str, output: Path, pictures: NDArray[np.uint8]
 ) -> dict[str, Any]:
-    """Write the weights ``which`` of ``run`` as one file and compare it with the network.
+    """Export the weights ``which`` of ``run`` and check the file against the original network.
 
     Args:
         form: a key of ``FORMATS``.
-        pictures: (N, 3, H, W), N ≥ 2, real ones at the network's size, to compare on.
+        pictures: (N, 3, H, W), N ≥ 2, real images at the input size for the comparison.
 
     Returns:
-        The file, its format, its input, the classes, and the largest difference of a probability.
+        The file, its format, input and output, the classes, and the largest difference found.
 
     Raises:
-        UserError: the network cannot be exported, or the file gives other probabilities; then no
-            file is left.
+        UserError: the network cannot be exported, or the file's probabilities differ from the
+            network's by more than ``TOLERANCE``. No file is left behind.
     """
     if form not in FORMATS:
         raise UserError(f"--format: {form!r} is not one of {', '.join(FORMATS)}")
@@ -73,13 +72,13 @@ def export(
         try:
             save(network, example[:2], part)
             run_file = load(part)
-            # Other batch sizes than the traced one, too.
+            # Also checks batch sizes other than the traced one.
             found = np.concatenate([run_file(example[:1]), run_file(example[1:])])
         except ImportError as error:
             raise UserError(
                 f"{form} needs {error.name}: pip install 'saliencymixplus[export]'"
             ) from error
-        except Exception as error:  # exporters raise their own kinds for what they cannot trace
+        except Exception as error:  # each exporter has its own exceptions for untraceable models
             raise UserError(
                 f"{run.settings.model.name} cannot be exported as {form} ({one_line(error)}): "
                 "try another --format"
@@ -87,8 +86,8 @@ def export(
         difference = float(np.abs(found - expected).max())
         if not difference <= TOLERANCE:
             raise UserError(
-                f"the {form} file gives other probabilities than the network (by up to "
-                f"{difference:.2g}): it is not kept; try another --format"
+                f"the {form} file's probabilities differ from the network's by up to "
+                f"{difference:.2g}, so it was not kept: try another --format"
             )
 
     write_atomically(output, write)
@@ -109,7 +108,7 @@ Load = Callable[[Path], Callable[[Tensor], NDArray[np.float32]]]
 
 def _save_onnx(network: nn.Module, example: Tensor, path: Path) -> None:
     import onnx
-    import onnxscript  # noqa: F401 - torch names it only after a page of output
+    import onnxscript  # noqa: F401 - torch reports it missing only after a page of output
 
     made = torch.onnx.export(
         exported_program(network, example),

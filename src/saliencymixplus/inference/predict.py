@@ -1,4 +1,4 @@
-"""Classify pictures with a trained run, preprocessed exactly as its test images were."""
+"""Classify pictures with a trained run, preprocessed exactly like its test images."""
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -28,17 +28,17 @@ _AT_ONCE = 64
 
 @dataclass(frozen=True)
 class Prediction:
-    """The classes of one picture, or why it could not be read."""
+    """The classes predicted for one picture, or the reason it could not be read."""
 
     name: str
     classes: tuple[str, ...] = ()  # most probable first
     probabilities: tuple[float, ...] = ()
-    error: str = ""  # why the picture could not be read; then nothing else is there
-    pixels: Pixels | None = None  # as the network saw it, before normalisation (S, S, 3)
-    activation: NDArray[np.float32] | None = None  # Grad-CAM of the first class (S, S)
+    error: str = ""  # why the picture could not be read; the other fields are then empty
+    pixels: Pixels | None = None  # (S, S, 3), the network's input before normalisation
+    activation: NDArray[np.float32] | None = None  # (S, S), Grad-CAM of the top class
 
     def as_json(self) -> dict[str, Any]:
-        """The picture, and either its classes with their probabilities or the error."""
+        """JSON fields: the picture, and either its classes with probabilities or the error."""
         if self.error:
             return {"picture": self.name, "error": self.error}
         ranked = zip(self.classes, self.probabilities, strict=True)
@@ -47,16 +47,17 @@ class Prediction:
 
 
 class Predictor:
-    """The network of a run with its preprocessing.
+    """A run's network with its preprocessing.
 
     Args:
-        run: the finished training.
-        which: which of its weights, such as ``last`` or ``best_validation``.
-        device: where it computes.
+        run: a finished run.
+        which: which of its weights to use, such as ``last`` or ``best_validation``.
+        device: where the network runs.
         activations: also compute Grad-CAM maps (Selvaraju et al. 2017, arXiv:1610.02391).
 
     Raises:
-        UserError: there are no such weights; or maps are asked of a network without feature maps.
+        UserError: the run has no such weights, or ``activations`` is set and the network has no
+            feature maps.
     """
 
     def __init__(
@@ -78,7 +79,7 @@ class Predictor:
                 )
 
     def __call__(self, pictures: Iterable[Picture], top: int) -> Iterator[Prediction]:
-        """Predictions in the order of ``pictures``, each with its ``top`` classes."""
+        """Yield predictions in the order of ``pictures``, each with its ``top`` classes."""
         waiting = iter(pictures)
         with decoding():
             while chunk := list(islice(waiting, _AT_ONCE)):
@@ -90,7 +91,7 @@ class Predictor:
         for place, picture in enumerate(chunk):
             try:
                 read[place] = self._preparation.decoded(picture.content, picture.name)
-            except UserError as error:  # one bad picture must not cost the others
+            except UserError as error:  # one bad picture must not fail the others
                 found[place] = Prediction(picture.name, error=str(error))
         if read:
             found |= self._classified(chunk, read, top)
@@ -104,7 +105,7 @@ class Predictor:
             values, order = ranked(self._classifier(pixels), top)
         maps: list[NDArray[np.float32] | None] = [None] * len(read)
         if self._layer is not None:
-            # Labels and pixels made in inference mode could not take part in a gradient.
+            # Tensors created in inference mode cannot be used in autograd; clones can.
             cams = class_activation_maps(
                 self._classifier, pixels.clone(), order[:, 0].clone(), self._layer
             )
@@ -126,15 +127,15 @@ class Predictor:
 
 
 def least_certain(predictions: Sequence[Prediction], count: int) -> list[Prediction]:
-    """The ``count`` predictions whose first class is least probable, the least certain first."""
+    """The ``count`` predictions with the lowest top-class probability, in ascending order."""
     readable = [found for found in predictions if not found.error]
     return sorted(readable, key=lambda found: found.probabilities[0])[:count]
 
 
 def as_table(predictions: Sequence[Prediction], *, short: bool = False) -> Table:
-    """A row per picture that could be read: its classes with their probabilities in percent.
+    """One row per readable picture: its classes with their probabilities in percent.
 
-    ``short`` leaves out the folder that all have in common.
+    ``short`` strips the pictures' common parent folder.
     """
     readable = [found for found in predictions if not found.error]
     columns = [Column("picture", "left")]
@@ -153,9 +154,9 @@ def as_table(predictions: Sequence[Prediction], *, short: bool = False) -> Table
 
 
 def contact_sheet(predictions: Sequence[Prediction], title: str) -> Pixels:
-    """The predictions as panels with their classes, uint8 (height, width, 3).
+    """Draw the predictions as captioned panels, uint8 (height, width, 3).
 
-    Where a prediction has an activation map, it is drawn over the picture.
+    A prediction's activation map, if any, is drawn over its picture.
     """
     cells, width = [], 1
     for found in predictions:

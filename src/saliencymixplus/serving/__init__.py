@@ -1,1 +1,1 @@
-"""Any image to class names: used by ``predict``, and copied into every MLflow model."""
+"""Classify images in any form: used by ``predict`` and copied into every MLflow model."""

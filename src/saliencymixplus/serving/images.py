@@ -1,4 +1,4 @@
-"""Images in the forms that programs hand over, brought to the size of the prepared data."""
+"""Convert images from the forms that clients send to the size of the prepared data."""
 
 import base64
 import binascii
@@ -20,28 +20,28 @@ _FORMS = "give (H, W, 3) or (3, H, W), or a batch of either"
 
 @dataclass(frozen=True)
 class Preparation:
-    """Brings any image to the form of the prepared data.
+    """Converts any image to the form of the prepared data.
 
     Attributes:
         size: side of the prepared images in pixels.
-        crop: whether other shapes are cropped to the middle square, not squashed.
+        crop: whether non-square images are centre-cropped to a square rather than squashed.
     """
 
     size: int
     crop: bool
 
     def decoded(self, content: bytes, name: str) -> Pixels:
-        """An encoded file as (size, size, 3); ``name`` is for messages. Raises as ``decode``."""
+        """Decode an image file to (size, size, 3); ``name`` is for messages. Raises as ``decode``."""
         return decode(content, name, self.size, crop=self.crop)
 
     def fitted(self, image: Any, name: str) -> Pixels:
-        """An RGB array, (H, W, 3) or (3, H, W), as (size, size, 3).
+        """Resize an RGB array, (H, W, 3) or (3, H, W), to (size, size, 3).
 
-        Integers must lie in [0, 255], floats in [0, 1]; floats are rounded to the nearest of 256
-        levels, as the network saw them in training. (3, H, 3) is read as (H, W, 3).
+        Integers must lie in [0, 255], floats in [0, 1]. Floats are rounded to 8 bits, like the
+        training images. The ambiguous shape (3, H, 3) is read as (H, W, 3).
 
         Raises:
-            UserError: another shape, type or range.
+            UserError: the shape, type or range is not one of these.
         """
         try:
             array = np.asarray(image)
@@ -54,22 +54,22 @@ class Preparation:
         return resize(np.ascontiguousarray(_as_bytes(array, name)), self.size, self.crop)
 
     def read(self, item: Any, name: str) -> Pixels:
-        """An encoded file (bytes) or an array, as (size, size, 3)."""
+        """Convert an encoded file (bytes) or an array to (size, size, 3)."""
         if isinstance(item, bytes):
             return self.decoded(item, name)
         return self.fitted(item, name)
 
 
 def items_in(data: Any) -> list[Any]:
-    """The images of one request: encoded files as bytes, and arrays.
+    """The images in one request, each an encoded file (bytes) or an array.
 
     Args:
-        data: An array or nested list, one image or a batch; a list of arrays of any sizes; or a
-            table (a pandas DataFrame, or a mapping of lists) with one column: ``path`` holds
-            paths of files, ``image`` encoded files as bytes or base64 text, or arrays.
+        data: an array or nested list, one image or a batch; a list of arrays of any sizes; or a
+            table (a pandas DataFrame or a mapping of lists) with one column: ``path`` with file
+            paths, or ``image`` with encoded files (bytes or base64 text) or arrays.
 
     Raises:
-        UserError: it is none of these, or a file cannot be read.
+        UserError: ``data`` is none of these, or a file cannot be read.
     """
     if isinstance(data, Mapping) or hasattr(data, "columns"):
         return _rows(data)
@@ -94,7 +94,7 @@ def _rows(table: Any) -> list[Any]:
     if columns not in (["path"], ["image"]):
         raise UserError(
             f"the columns are {', '.join(map(repr, columns)) or 'missing'}: give one column, "
-            "`path` (paths of files) or `image` (encoded files as bytes or base64 text)"
+            "`path` (file paths) or `image` (encoded files as bytes or base64 text)"
         )
     (column,) = columns
     cells = list(table[column])
@@ -106,7 +106,7 @@ def _rows(table: Any) -> list[Any]:
 
 def _file(cell: Any, name: str) -> bytes:
     if not isinstance(cell, str | Path):
-        raise UserError(f"{name}: {type(cell).__name__} is not the path of a file")
+        raise UserError(f"{name}: expected a file path, not {type(cell).__name__}")
     try:
         return Path(cell).read_bytes()
     except (OSError, ValueError) as error:
@@ -115,7 +115,7 @@ def _file(cell: Any, name: str) -> bytes:
 
 
 def _encoded(cell: Any, name: str) -> Any:
-    """Bytes as they are, base64 text (also as a ``data:`` URI) decoded, arrays as they are."""
+    """Decode base64 text, also in a ``data:`` URI; bytes and arrays are returned unchanged."""
     if isinstance(cell, bytearray | memoryview):
         return bytes(cell)
     if not isinstance(cell, str):
@@ -125,7 +125,7 @@ def _encoded(cell: Any, name: str) -> Any:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:
         raise UserError(
-            f"{name}: the text is not base64; put paths into a column called `path`"
+            f"{name}: the text is not base64; file paths go in a column called `path`"
         ) from error
 
 
@@ -137,7 +137,7 @@ def _as_bytes(array: NDArray[Any], name: str) -> Pixels:
     elif array.dtype.kind == "f":
         low, high = 0, 1
     else:
-        raise UserError(f"{name} has the type {array.dtype}: give integers or floats")
+        raise UserError(f"{name} has type {array.dtype}: give integers or floats")
     least, most = array.min(), array.max()
     if not (low <= least and most <= high):  # also for NaN
         kind = "integers" if high > 1 else "floats"
@@ -147,5 +147,5 @@ def _as_bytes(array: NDArray[Any], name: str) -> Pixels:
 
 
 def names_of(items: Sequence[Any]) -> list[str]:
-    """What messages call each image of a request."""
+    """How messages refer to each image in a request."""
     return ["the image"] if len(items) == 1 else [f"image {row}" for row in range(len(items))]

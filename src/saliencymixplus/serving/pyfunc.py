@@ -1,7 +1,7 @@
 """The entry point of an MLflow model: MLflow imports this module and calls ``_load_pyfunc``.
 
-``tracking/mlflow_model.py`` copies this file, and the few that it imports, into the model. It must
-not import anything else of this project.
+``tracking/mlflow_model.py`` copies this file and the project files it imports into the model, so
+keep those imports few.
 """
 
 import json
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 NETWORK, FACTS = "model.pt2", "preprocessing.json"
-TOP = 5  # classes for each image, unless `params` says otherwise
+TOP = 5  # classes returned per image unless `params` sets `top`
 _AT_ONCE = 64
 
 
 class ServedClassifier:
-    """Class names with probabilities, most probable first, of images in any form.
+    """Predicts class names and probabilities, most probable first, for images in any form.
 
     Args:
         network: maps normalised images (B, 3, S, S) to logits (B, K).
@@ -42,14 +42,14 @@ class ServedClassifier:
         self._mean, self._std = per_channel(facts["mean"]), per_channel(facts["std"])
 
     def predict(self, data: Any, params: dict[str, Any] | None = None) -> "DataFrame":
-        """One row for each image: ``classes`` and ``probabilities``, both lists.
+        """Return one row per image with the columns ``classes`` and ``probabilities``, both lists.
 
         Args:
-            data: as ``items_in`` takes it.
-            params: ``top``, how many classes to name.
+            data: anything ``items_in`` accepts.
+            params: ``top``, the number of classes to return.
 
         Raises:
-            MlflowException: the input is not of images; MLflow's server answers with the message.
+            MlflowException: the input is not images; MLflow's server replies with the message.
         """
         from mlflow.exceptions import MlflowException
         from pandas import DataFrame
@@ -78,13 +78,13 @@ class ServedClassifier:
 
 
 def ranked(logits: Tensor, top: int) -> tuple[Tensor, Tensor]:
-    """Probabilities and class numbers (B, top) of logits (B, K), the most probable first."""
+    """Probabilities and class indices, both (B, top), of logits (B, K), most probable first."""
     values, order = logits.float().softmax(1).topk(min(top, logits.shape[1]), dim=1)
     return values, order
 
 
 def _load_pyfunc(path: str) -> ServedClassifier:
-    """Load what ``tracking/mlflow_model.py`` saved in the folder ``path``."""
+    """Load the model that ``tracking/mlflow_model.py`` saved in the folder ``path``."""
     facts = json.loads((Path(path) / FACTS).read_text(encoding="utf-8"))
     with (Path(path) / NETWORK).open("rb") as file:
         network = torch.export.load(file).module()
