@@ -264,7 +264,7 @@ def test_nothing_to_audit_is_an_empty_result_with_its_reason(rectangles, tmp_pat
     np.save(few / "train_masks.npy", masks)
     for prepared, mix, reason in (
         (bare, "cutmix", "the data have no object masks"),
-        (rectangles, "none", "none of the methods mixes images"),
+        (rectangles, "none", "none of the recipes mixes images"),
         (few, "cutmix", "1 images of the train split"),
     ):
         output = tmp_path / f"{prepared.name}_audit"

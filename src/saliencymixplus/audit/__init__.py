@@ -1,1 +1,1 @@
-"""Label noise: the λ that a method assigns against the objects visible in the mixed image."""
+"""Label noise: the λ a method assigns, compared with the objects visible in the mixed image."""

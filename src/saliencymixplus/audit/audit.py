@@ -1,4 +1,4 @@
-"""The label-noise audit: several mixing recipes on one prepared data set, written to a folder."""
+"""Run the label-noise audit: several mixing recipes on one prepared data set."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -33,7 +33,7 @@ from saliencymixplus.settings.evaluation import AuditSettings
 if TYPE_CHECKING:
     from saliencymixplus.runs.read import Run
 
-NOTHING_WRONG = 0.005  # label errors below this are not drawn (mixup's labels are exact)
+NOTHING_WRONG = 0.005  # no figure if the worst label error is below this (mixup's are zero)
 
 
 def audit(
@@ -45,21 +45,22 @@ def audit(
     *,
     device: torch.device | str = "cpu",
 ) -> dict[str, Any]:
-    """Compare assigned λ with the visible fraction of each object for every recipe of ``mixes``.
+    """Compare each recipe's λ with the visible fractions of the two objects.
 
     Args:
         prepared: folder written by ``prepare``.
-        runs: run folders by recipe. Their last weights give the saliency of methods that need a
-            network, several runs (seeds) in turn. Weights of single epochs that they kept are
-            audited too. A recipe without runs uses the networks of all runs.
+        mixes: the recipes to audit; those that do not mix are skipped.
+        runs: run folders by recipe. Methods that need a network take saliency from the runs' last
+            weights, alternating between runs (seeds). If all of a recipe's runs kept weights of
+            the same epochs, these are audited too. A recipe without runs uses those of all others.
         output: folder for audit.json, audit.csv, audit.md and the figures.
 
     Returns:
         The content of audit.json: ``mixes``, ``differences`` and ``along_training``, numbers only.
-        They are empty if the data have no masks or no method mixes; ``skipped`` says why.
+        All are empty if there is nothing to audit; ``skipped`` then gives the reason.
 
     Raises:
-        UserError: a run is missing or was trained on other data.
+        UserError: a run is missing or was trained on other classes, or input sizes differ.
     """
     start = time.perf_counter()
     data = load_prepared(prepared)
@@ -147,7 +148,7 @@ def audit(
 def _draw(
     folder: Path, found: Findings, records: Mapping[str, Records], worst: Mapping[str, Worst]
 ) -> None:
-    """The audit's plots, and each recipe's worst labels as a grid of samples."""
+    """Draw the plots, and a grid of the worst-labelled samples of each recipe."""
     save_figure(scatter_figure(records, found.estimates), folder / "scatter.png")
     save_figure(errors_figure(found.estimates), folder / "errors.png")
     if found.along_training:
@@ -161,9 +162,9 @@ def _draw(
 
 
 def _nothing_to_audit(split: Split, rows: Indices, mixers: Mapping[str, Mixer]) -> str:
-    """The reason why nothing can be audited; empty if something can."""
+    """The reason that there is nothing to audit, or an empty string."""
     if not mixers:
-        return "none of the methods mixes images"
+        return "none of the recipes mixes images"
     if split.masks is None:
         return "the data have no object masks"
     if len(rows) < 2:
@@ -175,7 +176,7 @@ def _nothing_to_audit(split: Split, rows: Indices, mixers: Mapping[str, Mixer]) 
 
 
 def _write_skipped(output: Path, reason: str) -> dict[str, Any]:
-    """Write an empty result, so that a pipeline on such data still reaches its report."""
+    """Write an empty result, so that a pipeline on such data can still produce its report."""
     result = {"mixes": {}, "differences": {}, "along_training": {}, "skipped": reason}
     with whole_directory(output) as part:
         write_json(part / "audit.json", result)
@@ -197,27 +198,27 @@ def _runs_for(name: str, folders: Sequence[Path], data: Prepared) -> "list[Run]"
 
     if not folders:
         raise UserError(
-            f"auditing {name} needs the saliency of a trained network: train it first, "
-            "or name a run"
+            f"auditing {name} needs the saliency of a trained network: train one first, "
+            "or give a run"
         )
     found = [load_run(folder) for folder in folders]
     for folder, run in zip(folders, found, strict=True):
         if run.data.classes != data.meta.classes:
-            raise UserError(f"{folder} was trained on other classes than {data.path} holds")
+            raise UserError(f"{folder} was trained on classes other than those of {data.path}")
     return found
 
 
 def _input_size(runs: "Sequence[Run]") -> int | None:
-    """Side of the networks' input, at which every recipe is audited; None without networks."""
+    """Input size of the networks, used to audit every recipe; None if there are no networks."""
     sizes = {run.settings.training.crop_size for run in runs}
     if len(sizes) > 1:
         raise UserError(
-            f"the runs were trained on images of several sizes: {sorted(map(str, sizes))}"
+            f"the runs were trained with different crop sizes: {sorted(map(str, sizes))}"
         )
     return sizes.pop() if sizes else None
 
 
 def _saved_epochs(runs: "Sequence[Run]") -> list[int]:
-    """Epochs of which every run kept the weights."""
+    """Epochs for which all runs kept weights."""
     names = set.intersection(*({*run.weights} for run in runs))
     return sorted(int(name.removeprefix("epoch_")) for name in names if name.startswith("epoch_"))

@@ -1,4 +1,4 @@
-"""Figures of the label-noise audit: λ against the truth, label errors, errors along training."""
+"""Figures of the label-noise audit: λ against true λ, label errors, errors during training."""
 
 from collections.abc import Mapping
 
@@ -32,7 +32,7 @@ def scatter_figure(records: Mapping[str, Records], found: Estimates) -> Figure:
         axes.set_visible(False)
     for at, (axes, (name, taken)) in enumerate(zip(cells, records.items(), strict=False)):
         axes.plot((0, 1), (0, 1), color=REFERENCE, linewidth=1, zorder=1)
-        # Many points are drawn fainter, to show their density.
+        # With more points, each is fainter, so that density shows.
         axes.scatter(
             taken.true_lam,
             taken.lam,
@@ -69,9 +69,9 @@ def scatter_figure(records: Mapping[str, Records], found: Estimates) -> Figure:
 
 
 def errors_figure(found: Estimates) -> Figure:
-    """Mean error, bias and empty boxes of every recipe, with 95 % intervals.
+    """Mean error, bias and object-free pasted regions of every recipe, with 95 % intervals.
 
-    The hollow marks are the area label's error on the same mixed images.
+    Hollow markers show the error of the area label on the same mixed images.
     """
     height = 1.25 + 0.42 * len(found)
     fig, grid = figure_grid(1, 3, 10.4, height, sharey=True)
@@ -81,7 +81,7 @@ def errors_figure(found: Estimates) -> Figure:
     _dots(right, found, "no_object")
     middle.axvline(0, color=REFERENCE, linewidth=1, zorder=0)
     for axes in (left, right):
-        # From 0, with room on both sides so that no marker is cut off.
+        # Start at 0, with a margin on both sides so that no marker is cut off.
         furthest = axes.get_xlim()[1]
         axes.set_xlim(-0.03 * furthest, 1.03 * furthest)
     right.xaxis.set_major_formatter(PercentFormatter(1, decimals=None))
@@ -97,10 +97,10 @@ def errors_figure(found: Estimates) -> Figure:
 def epochs_figure(
     epochs: Mapping[str, Mapping[int, Mapping[str, Estimate]]], found: Estimates
 ) -> Figure:
-    """Label error, empty regions and where the maps lie, over the saved epochs.
+    """Label error, object-free pasted regions and saliency on the object, over the saved epochs.
 
-    Recipes without a network are level lines. Dashed in the last panel: the object's area, which
-    a map that knows nothing would have on it.
+    Recipes that need no network are horizontal lines. The dashed line in the last panel is the
+    object's area, the score of an uninformative map.
     """
     fig, grid = figure_grid(1, 3, 11.4, 3.4)
     left, middle, right = grid[0]
@@ -129,7 +129,7 @@ def epochs_figure(
 
 
 def _curve(axes: Axes, style: MethodStyle, values: Mapping[int, Estimate]) -> None:
-    """One recipe's metric over the epochs with its interval."""
+    """Draw one recipe's metric over the epochs, with its interval."""
     at = sorted(values)
     low, high = ([getattr(values[epoch], end) for epoch in at] for end in ("low", "high"))
     axes.fill_between(at, low, high, color=style.colour, alpha=0.18, linewidth=0)
@@ -137,9 +137,9 @@ def _curve(axes: Axes, style: MethodStyle, values: Mapping[int, Estimate]) -> No
 
 
 def _level(axes: Axes, style: MethodStyle, level: float) -> None:
-    """The metric of a recipe that takes no network; its marker at the right edge.
+    """Draw the metric of a recipe that needs no network, with its marker at the right edge.
 
-    Two recipes may share a colour, but then not their marker.
+    The marker distinguishes recipes that share a colour.
     """
     axes.plot(
         (0, 1),

@@ -1,4 +1,4 @@
-"""What an audit found, and its way to audit.json and back."""
+"""The results of an audit, and their conversion to and from audit.json."""
 
 import math
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ from saliencymixplus.settings.evaluation import AuditSettings
 AGAIN = "run `python cli.py audit` again"
 
 COMPARED = ("mean_absolute_error", "bias", "no_object", "pixel_mean_absolute_error")
-BASELINE = "cutmix"  # whose labels are the areas
+BASELINE = "cutmix"  # its labels are the area fractions
 Estimates = Mapping[str, Estimate]  # by metric
 Differences = Mapping[str, Difference]
 
@@ -48,7 +48,7 @@ class Details(Record):
     settings: AuditSettings
     recipes: dict[Text, MixSettings]
     runs: dict[Text, list[Digest]]  # digests, by recipe
-    trained_with: dict[Text, list[Text]]  # recipes of these runs, by recipe
+    trained_with: dict[Text, list[Text]]  # recipes those runs were trained with, by audited recipe
     device: Text
     torch: Text
     seconds: Amount
@@ -60,8 +60,8 @@ class Findings:
 
     Attributes:
         estimates: by recipe, then metric.
-        differences: by ``(recipe, other)``, then metric of ``COMPARED``: recipe minus other.
-        along_training: by recipe, then epoch, then metric; recipes whose runs kept weights.
+        differences: by ``(recipe, other)``, then metric in ``COMPARED``: recipe minus other.
+        along_training: by recipe, then epoch, then metric, for recipes whose runs kept weights.
     """
 
     estimates: Mapping[str, Estimates]
@@ -71,11 +71,11 @@ class Findings:
 
     @property
     def baseline(self) -> str:
-        """The recipe that the others are compared with: CutMix, or else the first."""
+        """The recipe the others are compared with: CutMix if present, else the first."""
         return BASELINE if BASELINE in self.estimates else next(iter(self.estimates))
 
     def to_json(self, samples: Mapping[str, int]) -> dict[str, Any]:
-        """What audit.json holds, numbers only; ``samples`` are counted by recipe."""
+        """The content of audit.json; ``samples`` is the number of mixed samples by recipe."""
         names = list(self.estimates)
         return {
             "mixes": {
@@ -95,7 +95,7 @@ class Findings:
 
 
 def load_findings(folder: Path) -> Findings | str:
-    """Read what ``audit`` wrote to ``folder``; if it audited nothing, the reason.
+    """Read what ``audit`` wrote to ``folder``; if it was skipped, return the reason.
 
     Raises:
         UserError: a file is missing, damaged or of another version.
@@ -131,7 +131,7 @@ def _damaged(folder: Path) -> UserError:
 
 
 def _flat(found: Mapping[str, Estimate]) -> dict[str, float]:
-    """metric, metric_low, metric_high (and metric_p_value); undefined numbers are left out."""
+    """Flatten to metric, metric_low, metric_high (and metric_p_value), omitting NaN."""
     return {
         name if key == "value" else f"{name}_{key}": float(value)
         for name, estimate in found.items()

@@ -1,4 +1,4 @@
-"""Mix annotated images and record, for each result, its label and the visible objects."""
+"""Mix annotated images and record each result's label and visible objects."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,13 +19,13 @@ from saliencymixplus.pictures.grid import Sample, samples_of
 
 @dataclass
 class Worst:
-    """The mixed samples whose labels are furthest from the truth, worst first."""
+    """The ``size`` mixed samples with the largest label errors, worst first."""
 
     size: int
     samples: list[tuple[float, Sample]] = field(default_factory=list)
 
     def add(self, error: float, sample: Sample) -> None:
-        """Keep ``sample`` if its error is among the largest."""
+        """Add ``sample`` and drop the smallest error beyond ``size``."""
         self.samples.append((error, sample))
         self.samples.sort(key=lambda entry: -entry[0])
         del self.samples[self.size :]
@@ -36,10 +36,10 @@ class Worst:
 
 
 def batches(rows: Indices, images: int, batch_size: int, seed: int) -> Iterator[list[int]]:
-    """Yield batches of positions, about ``images`` in total; each pass over ``rows`` is shuffled.
+    """Yield batches of positions, about ``images`` in total, reshuffling ``rows`` on each pass.
 
-    There is at least one batch. No batch has an image twice or a single image, and the batches of
-    a pass differ in size by at most one.
+    There is at least one batch. A batch has at least two images and no duplicates, and batch sizes
+    within a pass differ by at most one.
     """
     generator = np.random.default_rng(seed)
     left = max(images, 2)
@@ -65,11 +65,11 @@ def mix_and_record(
     device: torch.device | str = "cpu",
     worst: Worst | None = None,
 ) -> Records:
-    """Mix about ``images`` of the annotated images ``rows``; one record per mixed image.
+    """Mix about ``images`` annotated images from ``rows``, recording each mixed image.
 
-    The batches depend on ``seed`` alone, so that every mixer sees the same ones. A mixer that
-    needs a network's saliency uses ``models`` in turn, batch by batch. The members of a switch are
-    drawn by their probabilities, as in a training; batches that one leaves unmixed do not count.
+    Batches depend only on ``seed``, so that every mixer gets the same ones. A mixer that needs a
+    network's saliency cycles through ``models``, one per batch. The members of a switch are drawn
+    with their probabilities, as in training; batches that stay unmixed are not recorded.
 
     Raises:
         UserError: stored saliency maps are missing, or no batch was mixed.
@@ -90,19 +90,19 @@ def mix_and_record(
             saliency=saliency,
             masks=batch.masks if mixer.needs_masks else None,
         )
-        if mixed.mask is None:  # by the member `none` of a switch
+        if mixed.mask is None:  # a switch drew its member `none`
             continue
         records = record(mixed, batch, np.asarray(chosen), number)
         parts.append(records)
         if worst is not None:
             _keep_worst(worst, mixed, batch, records, meta)
     if not parts:
-        raise UserError("none of the batches was mixed: raise audit.images")
+        raise UserError("no batch was mixed: raise audit.images")
     return joined(parts)
 
 
 def record(mixed: MixedBatch, batch: LoadedBatch, rows: Indices, number: int = 0) -> Records:
-    """One entry per mixed image; ``rows`` are the positions of the batch in its split."""
+    """Record each mixed image; ``rows`` are the positions of the batch's images in the split."""
     assert batch.masks is not None
     seen = truth(mixed, batch.masks)
     labels = batch.labels.cpu().numpy()

@@ -1,4 +1,4 @@
-"""The audit's record of every mixed sample, as columns, and audit.csv."""
+"""Records of all mixed samples in an audit, stored by column, and audit.csv."""
 
 import csv
 from collections.abc import Mapping, Sequence
@@ -17,23 +17,23 @@ Indices = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Records:
-    """One entry per mixed sample in every column, all of length n."""
+    """Columns with one entry per mixed sample."""
 
-    batch: Indices  # number of the batch it was mixed in
+    batch: Indices  # number of the batch
     image_a: Indices  # position in the split
     image_b: Indices
     label_a: Indices
     label_b: Indices
     lam: Numbers  # assigned to the sample
-    effective_lam: Numbers  # what reaches the gradient: the batch mean where the loss averages λ
+    effective_lam: Numbers  # the λ used in the loss: the batch mean if the loss averages λ
     area_lam: Numbers  # 1 − fraction of pixels taken from b
     visible_a: Numbers  # v_a
     visible_b: Numbers  # v_b
     true_lam: Numbers  # v_a / (v_a + v_b)
-    true_pixel_lam: Numbers  # by object pixels
+    true_pixel_lam: Numbers  # the same, counting object pixels
     region: Numbers  # fraction of pixels taken from b
-    # Of a's saliency map, NaN for methods without: the fraction that lies on a's object, the same
-    # for a map that knows nothing (the object's fraction of the pixels), and whether the peak does.
+    # The fraction of a's saliency map on a's object, the same for an uninformative map (the
+    # object's fraction of the pixels), and whether the peak is on the object; NaN without a map.
     map_on_object: Numbers
     object_area: Numbers
     peak_on_object: Numbers
@@ -43,7 +43,7 @@ class Records:
 
 
 def joined(parts: Sequence[Records]) -> Records:
-    """The rows of several records, in order."""
+    """Concatenate records in order."""
     return Records(
         **{
             spec.name: np.concatenate([getattr(part, spec.name) for part in parts])
@@ -53,7 +53,7 @@ def joined(parts: Sequence[Records]) -> Records:
 
 
 def write_csv(path: Path, records: Mapping[str, Records], files: Sequence[str] = ()) -> None:
-    """One row per mixed sample of every recipe; ``files`` names the images of the split."""
+    """Write one row per mixed sample of every recipe; ``files`` names the split's images."""
     names = [spec.name for spec in fields(Records)]
     first = names.index("image_a")
 

@@ -1,8 +1,9 @@
 """Errors of the assigned λ, with bootstrap intervals and paired differences between recipes.
 
-The bootstrap draws whole batches with replacement, as weights: many methods draw one box per
-batch, whose samples are then not independent. Every recipe mixes the same batches with the same
-weights, which makes differences between recipes paired. All resamples are one matrix product.
+The bootstrap resamples whole batches, because many methods draw one box per batch and samples
+within a batch are then not independent. All recipes mix the same batches and use the same
+resamples, so that differences between recipes are paired. Resamples are weights on batches, and
+one matrix product evaluates them all.
 """
 
 from collections.abc import Mapping
@@ -14,7 +15,7 @@ from saliencymixplus import bootstrap
 from saliencymixplus.audit.records import Numbers, Records
 from saliencymixplus.bootstrap import Difference, Estimate
 
-# Metric: its description in tables.
+# Descriptions of the metrics in tables.
 METRICS = {
     "mean_absolute_error": "mean |λ − λ*|",
     "bias": "mean λ − λ* (above 0: too much for a)",
@@ -36,7 +37,7 @@ METRICS = {
 
 
 def bootstrap_weights(batches: int, resamples: int, seed: int) -> NDArray[np.float64]:
-    """How often each batch is drawn in each resample: ``(resamples, batches)``."""
+    """Number of times each batch is drawn in each resample, (resamples, batches)."""
     generator = np.random.default_rng(seed)
     drawn = generator.integers(0, batches, (resamples, batches))
     drawn += np.arange(resamples)[:, None] * batches
@@ -47,7 +48,7 @@ def bootstrap_weights(batches: int, resamples: int, seed: int) -> NDArray[np.flo
 def resampled(records: Records, weights: NDArray[np.float64]) -> dict[str, Numbers]:
     """Every metric on the data (entry 0) and on every resample: arrays of ``resamples + 1``.
 
-    ``weights (resamples, batches)`` are indexed by ``records.batch``.
+    ``weights``, (resamples, batches), is indexed by ``records.batch``.
     """
     rows = np.concatenate([np.ones((1, len(records))), weights[:, records.batch]])
     errors = records.lam - records.true_lam
@@ -79,7 +80,7 @@ def resampled(records: Records, weights: NDArray[np.float64]) -> dict[str, Numbe
 
 
 def estimates(samples: Mapping[str, Numbers]) -> dict[str, Estimate]:
-    """Every metric of ``resampled`` with its interval."""
+    """Every metric in ``resampled``'s result, with its interval."""
     return {name: bootstrap.estimate(values[0], values[1:]) for name, values in samples.items()}
 
 
@@ -92,7 +93,7 @@ def differences(
 
 
 def _mean(values: Numbers, weights: NDArray[np.float64]) -> Numbers:
-    """Weighted means over the entries that are numbers: ``(n,)``, ``(R, n)`` -> ``(R,)``."""
+    """Weighted means, (R,), of ``values`` (n,) without NaN; ``weights`` are (R, n)."""
     known = np.isfinite(values)
     total = weights @ known.astype(np.float64)
     with np.errstate(invalid="ignore"):
@@ -107,7 +108,7 @@ def _variance(values: Numbers, weights: NDArray[np.float64]) -> Numbers:
 def _correlation(x: Numbers, y: Numbers, weights: NDArray[np.float64]) -> Numbers:
     both = np.isfinite(x) & np.isfinite(y)
     x, y = np.where(both, x, np.nan), np.where(both, y, np.nan)
-    # About the plain means: the products then lose no digits to large offsets.
+    # Centring first keeps precision when the means are large.
     if both.any():
         x, y = x - np.nanmean(x), y - np.nanmean(y)
     mean_x, mean_y = _mean(x, weights), _mean(y, weights)

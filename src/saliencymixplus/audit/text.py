@@ -1,4 +1,4 @@
-"""The label-noise audit in words and tables."""
+"""Text and tables of the label-noise audit."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -39,8 +39,8 @@ _FRACTIONS = {  # shown in percent
     "peak_on_object",
     "object_area",
 }
-_SIGNED = {"bias", "pixel_bias", "area_gap"}  # shown with a plus too
-_BARE = {"area_mean_absolute_error", "correlation", "spread"}  # without interval, for the width
+_SIGNED = {"bias", "pixel_bias", "area_gap"}  # always shown with a sign
+_BARE = {"area_mean_absolute_error", "correlation", "spread"}  # shown without interval, for width
 
 
 def markdown(found: Findings) -> str:
@@ -56,7 +56,7 @@ def markdown(found: Findings) -> str:
 
 
 def report(found: Findings) -> list[Block]:
-    """What was measured, the verdict and all tables, headings at the second level."""
+    """What was measured, the verdict and all tables, with second-level headings."""
     names = sorted(found.estimates, key=lambda n: found.estimates[n]["mean_absolute_error"].value)
     baseline = escape.markdown(method_label(found.baseline))
     blocks: list[Block] = [
@@ -66,15 +66,15 @@ def report(found: Findings) -> list[Block]:
         escape.markdown(verdict(found)),
         "## Labels against the visible fraction of each object",
         metrics_table(found.estimates, _COLUMNS, names),
-        "Label error: mean |λ − λ\\*|. Area label's error: what it would be if the label were the "
+        "Label error: mean |λ − λ\\*|. Area label's error: the same if the label were the "
         "fraction of pixels. Bias: mean λ − λ\\*. No object pasted: pasted regions without any "
-        "object pixel of b. Spread: standard deviation of λ\\*. Read an error beside the spread: "
-        "if λ\\* hardly varies, any sensible label is nearly right, and mixup, which shows all of "
-        "both objects, is right by construction. All intervals are listed under All metrics.",
+        "object pixel of b. Spread: standard deviation of λ\\*. Compare errors with the spread: "
+        "if λ\\* hardly varies, any sensible label is nearly right. Mixup, which shows all of "
+        "both objects, is right by construction. All metrics lists every interval.",
         "## Labels against visible object pixels",
         metrics_table(found.estimates, _PIXEL_COLUMNS, names),
-        "Here λ\\* is a's fraction of all visible object pixels, so that a larger object weighs "
-        "more and a shrunk one (ResizeMix) less.",
+        "Here λ\\* is a's fraction of all visible object pixels, so larger objects count "
+        "more and shrunken ones (ResizeMix) less.",
         *_averaged(found),
     ]
     if len(names) > 1:
@@ -88,16 +88,16 @@ def report(found: Findings) -> list[Block]:
         for name, by_epoch in found.along_training.items():
             blocks += [f"### {escape.markdown(method_label(name))}", _epochs(by_epoch)]
         blocks.append(
-            "Map on the object: the fraction of an image's saliency map that lies on its object; "
-            "peak on the object: the fraction of the maps whose peak does. A map that knows "
-            f"nothing would have {_percent(_object_area(found))} of both there."
+            "Map on the object: the fraction of an image's saliency map that lies on its object. "
+            "Peak on the object: the fraction of maps whose peak does. An uninformative map would "
+            f"score {_percent(_object_area(found))} on both."
         )
     blocks += ["## All metrics", _all(found.estimates, names)]
     return [block for block in blocks if block]
 
 
 def verdict(found: Findings) -> str:
-    """One paragraph: which labels are truer than the baseline's, and by how much."""
+    """One paragraph: which labels are more accurate than the baseline's, and by how much."""
     truer: list[str] = []
     worse: list[str] = []
     alike: list[str] = []
@@ -119,7 +119,7 @@ def verdict(found: Findings) -> str:
 
 
 def summary_table(result: Mapping[str, Any]) -> Table:
-    """The main numbers of audit.json for a terminal, smallest label error first."""
+    """The main numbers in audit.json for a terminal, smallest label error first."""
     columns = [
         Column("Recipe", "left"),
         Column("Label error", parts=ESTIMATE),
@@ -140,7 +140,7 @@ def summary_table(result: Mapping[str, Any]) -> Table:
 def metrics_table(
     found: Mapping[str, Estimates], columns: Mapping[str, str], names: Sequence[str]
 ) -> Table:
-    """Estimates with intervals: a row per recipe, a column per metric."""
+    """Estimates with intervals, one row per recipe and one column per metric."""
     return Table(
         [Column("Recipe", "left"), *(_column(metric, text) for metric, text in columns.items())],
         [
@@ -163,18 +163,18 @@ def _measured(details: Details) -> str:
 
 
 def _repeats(details: Details) -> str:
-    """What the intervals leave out where images are mixed several times."""
+    """The limits of the intervals if images are used several times."""
     images, annotated = details.settings.images, details.annotated_images
     if images <= annotated:
         return ""
     return (
-        f"Every image is used about {images / max(annotated, 1):.1f} times, each time in another "
-        "mix. The intervals cover new mixes of these images; for other images they are too narrow."
+        f"Every image is used about {images / max(annotated, 1):.1f} times, in different mixes. "
+        "The intervals cover new mixes of these images; for other images they are too narrow."
     )
 
 
 def _borrowed(trained_with: Mapping[str, Sequence[str]]) -> str:
-    """The recipes that were audited with networks trained by others."""
+    """The recipes that were audited with networks trained with other recipes."""
     lines = [
         f"{method_label(name)}: {', '.join(map(method_label, others))}"
         for name, others in trained_with.items()
@@ -185,7 +185,7 @@ def _borrowed(trained_with: Mapping[str, Sequence[str]]) -> str:
 
 
 def _averaged(found: Findings) -> list[Block]:
-    """For recipes whose loss averages λ over the batch: the error of that mean."""
+    """The error of the batch's mean λ, for recipes whose loss averages λ over the batch."""
     lines = [
         f"{method_label(name)}: "
         + _estimate(found.estimates[name]["effective_mean_absolute_error"]).text
@@ -196,8 +196,8 @@ def _averaged(found: Findings) -> list[Block]:
         return []
     return [
         "## Labels that reach the gradient",
-        "A loss that averages λ over the batch gives every sample the batch's mean. Label error of "
-        f"that mean: {escape.markdown('; '.join(lines))}.",
+        "A loss that averages λ over the batch gives every sample the batch mean. Its label "
+        f"error: {escape.markdown('; '.join(lines))}.",
     ]
 
 

@@ -34,17 +34,17 @@ def compare(
     """Compare finished, evaluated runs and write the result to ``output``.
 
     Args:
-        run_dirs: run folders, or folders that hold some.
+        run_dirs: run folders, or folders that contain them.
         output: folder for comparison.md, .json, .csv and .tex, metrics/RECIPE.json,
             comparison.png and pareto.png.
-        baseline: the recipe that the others are compared with, by its name in params.yaml. A
-            table that does not have it takes its first recipe and says so.
-        evaluations: run folder to evaluation folder, where it is not ``evaluation_folder``.
-        resamples: draws of the bootstrap.
+        baseline: the recipe the others are compared with, by its name in params.yaml. A table
+            without it uses its first recipe instead and says so.
+        evaluations: run folder to evaluation folder, where it differs from ``evaluation_folder``.
+        resamples: number of bootstrap resamples.
 
     Raises:
-        UserError: runs are missing, unfinished or not evaluated (all are named), the same
-            training is given twice, or no run has the baseline and its name looks misspelt.
+        UserError: runs are missing, unfinished or not evaluated (all are listed), the same run is
+            given twice, or no run uses the baseline and its name looks misspelt.
     """
     runs = find_runs(run_dirs)
     results = load_results(runs, evaluations)
@@ -152,7 +152,7 @@ def _row(
 
 
 def median_of_last(history: Sequence[EpochRow], epochs: int = 10) -> float | None:
-    """The median top-1 error on test of the last ``epochs``; None if there are not so many."""
+    """Median top-1 test error of the last ``epochs`` epochs; None if there are fewer."""
     errors = [row.test_top1_error for row in history[-epochs:]]
     known = [error for error in errors if error is not None]
     return median(known) if len(known) == epochs else None
@@ -175,7 +175,7 @@ def _difference(
 
 
 def _ties(methods: Mapping[str, Sequence[RunResult]], resamples: int) -> list[str]:
-    """The row with the lowest mean error of the last weights, and those not told from it."""
+    """The row with the lowest mean error of the last weights, and those not clearly worse."""
     if len(methods) < 2:
         return []
     means = {
@@ -193,7 +193,7 @@ def _ties(methods: Mapping[str, Sequence[RunResult]], resamples: int) -> list[st
 def _paired(
     name: str, runs: Sequence[RunResult], reference: Sequence[RunResult], notes: list[str]
 ) -> tuple[list[RunResult], list[RunResult]]:
-    """Pair the runs with equal seeds; if no seed is common, in the order of their seeds."""
+    """Pair runs by seed or, if they have no seed in common, in seed order."""
     other = {run.seed: run for run in reference}
     common = [run for run in runs if run.seed in other]
     label = label_of(name, runs[0].mix)

@@ -1,4 +1,4 @@
-"""Finished runs with their evaluations: what a comparison is made of."""
+"""Load finished runs with their evaluations for a comparison."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -12,13 +12,13 @@ from saliencymixplus.evaluation.read import evaluation_folder, load_evaluation
 from saliencymixplus.runs.read import Run, load_run
 from saliencymixplus.settings import RunSettings
 
-# Settings that decide no weight (the origin of the data is part of the data's digest).
+# Settings that do not affect the weights (the data's digest covers where the data come from).
 _INDIFFERENT = ("seed", "download.", "training.sample_epochs", "training.weights_epochs")
 
 
 @dataclass(frozen=True)
 class RunResult:
-    """One training, the metrics of its evaluation, and what it predicted."""
+    """One run with its evaluation metrics and predictions."""
 
     run: Run
     metrics: Mapping[str, float]
@@ -26,7 +26,7 @@ class RunResult:
 
     @property
     def settings(self) -> RunSettings:
-        """All settings of the training."""
+        """All settings of the run."""
         return self.run.settings
 
     @property
@@ -36,17 +36,17 @@ class RunResult:
 
     @property
     def seed(self) -> int:
-        """The training's seed."""
+        """The run's seed."""
         return self.settings.seed
 
     @property
     def recipe(self) -> str:
-        """Equal for runs that differ only in their seed and in what decides no weight."""
+        """A key that is equal for runs with the same decisive settings, whatever their seed."""
         return json.dumps(self.decisive, sort_keys=True)
 
     @property
     def decisive(self) -> dict[str, Any]:
-        """The settings that decide the weights, without the seed, by dotted key."""
+        """The settings that affect the weights, except the seed, by dotted key."""
         flat = _flattened(self.settings.model_dump(mode="json"))
         return {key: value for key, value in flat.items() if not key.startswith(_INDIFFERENT)}
 
@@ -57,11 +57,10 @@ def load_results(
     """Read every run and its evaluation.
 
     Args:
-        evaluations: run folder to evaluation folder, for those that are not where
-            ``evaluation_folder`` says.
+        evaluations: run folder to evaluation folder, where it differs from ``evaluation_folder``.
 
     Raises:
-        UserError: any run is missing, unfinished or not evaluated; the message names them all.
+        UserError: any run is missing, unfinished or not evaluated; the message lists them all.
     """
     results, faults = [], []
     for run_dir in run_dirs:
@@ -94,5 +93,5 @@ def _load(run_dir: Path, folder: Path) -> RunResult:
         raise UserError(f"{run_dir} is not evaluated (no {folder / 'predictions.npz'})")
     evaluation = load_evaluation(folder)
     if evaluation.about.run.digest != run.digest:
-        raise UserError(f"{folder} is the evaluation of another training than {run_dir}")
+        raise UserError(f"{folder} is not an evaluation of {run_dir} but of a different run")
     return RunResult(run, evaluation.metrics, evaluation.predictions())

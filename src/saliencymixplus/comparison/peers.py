@@ -1,4 +1,4 @@
-"""The field's tables: what OpenMixup publishes for recipes that params.yaml has as experiments.
+"""Published benchmark tables: OpenMixup's results for recipes that params.yaml has as experiments.
 
 Top-1 accuracy in percent on the test (or validation) set, the median of the last ten epochs, from
 OpenMixup's model zoo (Li et al. 2022, arXiv:2209.04851; Westlake-AI/openmixup, Model_Zoo_sup.md);
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-TOLERANCE = 1.0  # points; two libraries with one recipe differ by up to two
+TOLERANCE = 1.0  # points; two libraries with the same recipe differ by up to two
 _SOURCE = "OpenMixup's model zoo"
 _OPENMIXUP = {"mean": [0.4914, 0.4822, 0.4465], "std": [0.2023, 0.1994, 0.201]}
 _IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
@@ -18,10 +18,10 @@ _IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
 
 @dataclass(frozen=True)
 class Figure:
-    """A published accuracy, and what differs for this method from the benchmark's settings."""
+    """A published accuracy, and this method's deviations from the benchmark's settings."""
 
     accuracy: float
-    alpha: float | None = None  # of λ's Beta distribution; None: not said
+    alpha: float | None = None  # of λ's Beta distribution; None: not published
     training: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -30,10 +30,10 @@ class Benchmark:
     """One column of a published table.
 
     Attributes:
-        data, model: settings that a run must have, by key of its section.
-        training: likewise, where they differ from the defaults of ``TrainingSettings``.
-        figures: by method.
-        differences: what this project does otherwise whatever the settings.
+        data, model: settings a run must have, by key in their section.
+        training: likewise, only where they differ from the defaults of ``TrainingSettings``.
+        figures: published accuracies by method.
+        differences: what this project does differently, whatever the settings.
     """
 
     source: str
@@ -50,7 +50,7 @@ def _row(
     alphas: tuple[float, ...],
     cutting: Mapping[str, Any] | None = None,
 ) -> dict[str, Figure]:
-    """Figures in the tables' order; ``cutting``: settings of the methods that cut and paste."""
+    """Figures in table order; ``cutting`` are settings of the cut-and-paste methods."""
     methods = ("none", "mixup", "cutmix", "manifold", "saliencymix", "puzzlemix", "automix")
     return {
         method: Figure(
@@ -83,7 +83,7 @@ _CUB = {
     "crop_scale": 0.5,
     "crop_size": 224,
 }
-_CUB_DIFFERENCES = "there, the central 224 of 256 pixels are evaluated, here the whole picture"
+_CUB_DIFFERENCES = "they evaluate the central 224 of 256 pixels, we the whole image"
 _DEIT = {
     "epochs": 200,
     "batch_size": 100,
@@ -168,6 +168,6 @@ BENCHMARKS = (
         {"image_size": 32} | _OPENMIXUP,
         _DEIT,
         {"none": Figure(65.81), "cutmix": Figure(74.12, 2.0), "transmix": Figure(76.17)},
-        differences="there, bicubic interpolation and random strengths of RandAugment",
+        differences="they use bicubic interpolation and random RandAugment magnitudes",
     ),
 )

@@ -19,7 +19,7 @@ from saliencymixplus.pictures.style import (
     method_styles,
 )
 
-# Kind of weights: its offset within a method's row, what it is called, how it is drawn.
+# Kind of weights: its offset within a method's row, its label and its style.
 _KINDS: dict[str, tuple[float, str, dict[str, Any]]] = {
     "last": (-0.2, "last epoch", {"markersize": 8}),
     "best_validation": (0.05, "best validation epoch", {"markersize": 6, "fillstyle": "none"}),
@@ -103,11 +103,11 @@ def _error_legend(comparison: Comparison) -> list[Line2D]:
 
 
 def pareto(comparison: Comparison, step_ms: Mapping[str, float] | None = None) -> Figure:
-    """Top-1 error of the last epoch against the cost of training, with the Pareto front.
+    """Top-1 error of the last epoch against the training cost, with the Pareto front.
 
-    The cost is the passes through the network: they are counted, so that unlike the seconds of a
-    training they do not depend on what else the machine did. ``step_ms``, a benchmark's time of a
-    mean training step by recipe, adds a second panel.
+    The cost is the number of passes through the network which, unlike the training time, does not
+    depend on the load of the machine. ``step_ms``, the mean time of a training step by recipe from
+    a benchmark, adds a second panel.
     """
     tables = comparison.tables
     timed = [table for table in tables if step_ms and any(r.mix in step_ms for r in table.rows)]
@@ -170,7 +170,7 @@ def _pareto_panel(
 
 
 def frontier(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """The points (cost, error) that no other point dominates, in the order of their cost."""
+    """The (cost, error) points that no other point dominates, in order of cost."""
     best: list[tuple[float, float]] = []
     for cost, error in sorted(points):
         if not best or error < best[-1][1]:

@@ -1,10 +1,10 @@
 """Published errors, and whether a run has the settings they were obtained with.
 
-Those of this method are in this file, those of its peers in ``peers``.
+This file has the results of the SaliencyMix+ paper, ``peers`` those of other publications.
 
 "Noise-Minimized Image Mixing Method with Saliency Map in Data Augmentation": top-1 and top-5 error
-in percent on the test set, at the epoch that is best on the test set; one run each, as far as is
-known. They compare with this project's "best on test", not with "last".
+in percent on the test set, at the best test epoch, apparently of one run each. Compare them with
+this project's "best on test", not with "last".
 """
 
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ _ROWS: dict[tuple[str, str], tuple[tuple[float, float], ...]] = {
     (PET, "wide_resnet101_2"): ((34.80, 11.25), (33.80, 11.53), (36.99, 13.60), (33.14, 11.28)),
 }
 
-# What differs from the default of TrainingSettings.
+# Where the published training differs from the defaults of TrainingSettings.
 _TRAINING: dict[str, dict[str, Any]] = {
     CIFAR100: {"epochs": 200, "batch_size": 128, "augment": "flip"},
     PET: {"epochs": 300, "batch_size": 64, "augment": "resized-crop-flip", "crop_size": 224},
@@ -46,8 +46,8 @@ _DATA: dict[str, dict[str, Any]] = {
         "std": [0.229, 0.224, 0.225],
     },
 }
-# The published code's options, quirks included; the methods' defaults are the corrected variants.
-# A method that is left out (AutoMix) has nothing that is the published code in every respect.
+# Options that reproduce the published code with its quirks; defaults are the corrected variants.
+# Methods not listed (AutoMix) have no options that reproduce the published code in every respect.
 _OPTIONS: dict[str, dict[str, Any]] = {
     "none": {},
     "cutmix": {"pairs": "permutation"},
@@ -66,11 +66,11 @@ class Published:
     """A published error in percent.
 
     Attributes:
-        exact: the run mixed as the published code does, quirks included; otherwise it used the
+        exact: the run mixes like the published code, quirks included; otherwise it uses the
             corrected variant of the method with the published training recipe.
-        median: compares with the median of the last ten epochs, not with the best on test.
-        source: who published it, as a note names it.
-        differences: of this project from the publication, whatever the settings.
+        median: the error is a median of the last ten epochs, not the best on test.
+        source: who published it, as shown in notes.
+        differences: how this project differs from the publication, whatever the settings.
     """
 
     top1_error: float
@@ -82,16 +82,16 @@ class Published:
 
 
 def figure(source: str, model: str, method: str) -> tuple[float, float] | None:
-    """Published top-1 and top-5 error; None if nothing was published."""
+    """Published top-1 and top-5 error, or None."""
     row = _ROWS.get((source, model))
     return row[METHODS.index(method)] if row and method in METHODS else None
 
 
 def published(run: RunSettings) -> Published | None:
-    """The published errors for a run, if it was trained as they were.
+    """The published errors that a run reproduces, or None.
 
-    Everything that decides the result must agree: data, split, network, recipe. Seed and precision
-    may differ, as neither was published. Data with another checksum are other data.
+    Everything that affects the result must match: data (by checksum), split, network, recipe. Seed
+    and precision may differ, as neither was published.
     """
     if run.data.validation_fraction or run.download.sha256:
         return None
@@ -109,7 +109,7 @@ def published(run: RunSettings) -> Published | None:
 
 
 def _peer(benchmark: Benchmark, run: RunSettings) -> Published | None:
-    """The benchmark's figure, if the run has its settings."""
+    """The benchmark's figure if the run has its settings, else None."""
     found = benchmark.figures.get(run.mix.method)
     if (
         found is None
@@ -143,7 +143,7 @@ def _same_model(wanted: Mapping[str, Any], run: RunSettings) -> bool:
 
 def _same_training(wanted: Mapping[str, Any], run: RunSettings, ignored: set[str]) -> bool:
     given = run.training.model_dump()
-    if given["crop_size"] == run.data.image_size:  # as prepared, said explicitly
+    if given["crop_size"] == run.data.image_size:  # the default, given explicitly
         given["crop_size"] = None
     ignored = ignored | (_OF_MIXING if run.mix.method == "none" else set())
     every = TrainingSettings.model_validate(wanted).model_dump()
@@ -151,7 +151,7 @@ def _same_training(wanted: Mapping[str, Any], run: RunSettings, ignored: set[str
 
 
 def _variant(method: str, options: Mapping[str, Any], more: Mapping[str, Any]) -> str | None:
-    """``published`` or ``corrected`` if all options are its own with ``more``, or None."""
+    """Whether the options with ``more`` are exactly those of ``published`` or ``corrected``."""
     from saliencymixplus.mixing import resolve_options
 
     for variant, chosen in (("published", _OPTIONS.get(method)), ("corrected", {})):
@@ -161,7 +161,7 @@ def _variant(method: str, options: Mapping[str, Any], more: Mapping[str, Any]) -
 
 
 def _same(value: Any, wanted: Any) -> bool:
-    """Equal, numbers up to rounding: means are written with so many digits."""
+    """Whether values are equal, floats up to rounding: channel means are given to a few digits."""
     if isinstance(wanted, list | tuple):
         return (
             isinstance(value, list | tuple)

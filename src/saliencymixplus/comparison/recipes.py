@@ -1,4 +1,4 @@
-"""Which runs share a table, which are seeds of one recipe, and what the recipe is called."""
+"""Group runs into tables and recipes, and name the recipes."""
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -8,15 +8,15 @@ from saliencymixplus.comparison.load import RunResult
 from saliencymixplus.comparison.published import METHODS
 from saliencymixplus.errors import UserError
 
-# Keys whose value needs no key to be understood.
+# Keys whose values are clear without the key.
 _SPEAKING = ("model.name", "experiment", "mix.method")
 
 
 def groups(results: Sequence[RunResult]) -> list[list[RunResult]]:
-    """One group per table: same experiment, network and test images.
+    """Group runs by table: same experiment, network and test images.
 
-    If no table then has two recipes, nothing could be compared within one, and all runs with the
-    same test images share a table instead: any two runs can be compared.
+    If that leaves no table with two recipes to compare, all runs with the same test images share a
+    table instead.
     """
 
     def split(key: Any) -> list[list[RunResult]]:
@@ -38,7 +38,7 @@ def groups(results: Sequence[RunResult]) -> list[list[RunResult]]:
 
 
 def names_of(recipes: Mapping[str, Sequence[RunResult]]) -> dict[str, str]:
-    """The name of each recipe: that of its mixing, with what differs if several share it."""
+    """Name each recipe after its mix, adding the settings that differ if several share it."""
     found: dict[str, str] = {}
     for recipe, runs in recipes.items():
         mix, mine = runs[0].mix, runs[0].decisive
@@ -60,7 +60,7 @@ def refuse_duplicates(runs: Sequence[RunResult]) -> None:
     for one, two in pairwise(runs):
         if one.seed == two.seed:
             raise UserError(
-                f"{one.run.path} and {two.run.path} are the same training (equal settings and seed "
+                f"{one.run.path} and {two.run.path} are the same run (equal settings and seed "
                 f"{one.seed}): leave one out"
             )
 

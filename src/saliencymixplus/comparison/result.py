@@ -1,4 +1,4 @@
-"""What a comparison found, as it is kept in comparison.json."""
+"""The result of a comparison, as stored in comparison.json."""
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -19,7 +19,7 @@ WEIGHTS = {
 
 @dataclass(frozen=True)
 class Errors:
-    """Errors in percent of one kind of weights; ``difference`` is of top-1, to the baseline."""
+    """Errors in percent with one kind of weights; ``difference`` is top-1 minus the baseline's."""
 
     top1_error: Summary
     top5_error: Summary
@@ -28,7 +28,7 @@ class Errors:
 
 
 def label_of(name: str, mix: str) -> str:
-    """The printed name of a row: the recipe ``mix``'s label, with what ``name`` adds to it."""
+    """A row's printed name: the label of the recipe ``mix`` and whatever ``name`` adds to it."""
     return method_label(mix) + name.removeprefix(mix)
 
 
@@ -36,35 +36,34 @@ def label_of(name: str, mix: str) -> str:
 class ResultRow:
     """A mixing recipe over its seeds."""
 
-    name: str  # the recipe's, with what else differs where two rows share it
+    name: str  # the recipe's name, with the settings that differ if rows share it
     mix: str  # the recipe's name in params.yaml
     seeds: list[int]
     errors: dict[str, Errors]  # by kind of weights, a key of WEIGHTS
-    seconds: Summary  # of training
-    passes: Summary  # forward and backward passes of one batch each, in training
-    metrics: dict[str, Summary]  # every metric that all of the row's evaluations have
+    seconds: Summary  # training time
+    passes: Summary  # forward and backward passes during training, one batch each
+    metrics: dict[str, Summary]  # the metrics present in all of the row's evaluations
     published: Published | None
     runs: list[str]
-    median: Summary | None = None  # of each run's top-1 errors on test in its last ten epochs
+    median: Summary | None = None  # of the top-1 test errors in each run's last ten epochs
 
     def published_beside(self, which: str) -> Published | None:
-        """The published error, if it belongs in the table of the weights ``which``."""
+        """The published error, if it is comparable with the weights ``which``."""
         found = self.published
         return found if found and which == ("last" if found.median else "best_test") else None
 
     @property
     def label(self) -> str:
-        """The name that is printed, e.g. ``SaliencyMix+ (epochs=5)``."""
+        """The printed name, e.g. ``SaliencyMix+ (epochs=5)``."""
         return label_of(self.name, self.mix)
 
 
 @dataclass(frozen=True)
 class ResultTable:
-    """The recipes that were trained on one data set with one network.
+    """The recipes trained on one data set with one network.
 
-    ``ties``: names of the rows whose top-1 error with the last weights does not differ
-    significantly from the lowest, in the order of their means; the lowest is the first. Empty for
-    a single row.
+    ``ties`` names the rows whose top-1 error with the last weights does not differ significantly
+    from the lowest, in ascending order and starting with the lowest. Empty for a single row.
     """
 
     title: str
@@ -80,24 +79,24 @@ class ResultTable:
     notes: list[str] = field(default_factory=list)
 
     def row(self, name: str) -> ResultRow:
-        """The row of that name."""
+        """The row called ``name``."""
         return next(row for row in self.rows if row.name == name)
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """All tables. ``comparison.text`` renders them, ``metrics`` is what `dvc metrics` reads."""
+    """All tables. ``comparison.text`` renders them; `dvc metrics` reads ``metrics``."""
 
     tables: list[ResultTable]
 
     def to_json(self) -> dict[str, Any]:
-        """Everything, as plain values."""
+        """Convert everything to plain values."""
         return asdict(self)
 
     def metrics(self) -> dict[str, dict[str, float]]:
-        """File stem to metrics of a recipe: means over seeds, errors in percent.
+        """Map file stem to a recipe's metrics: means over seeds, errors in percent.
 
-        Each recipe has a file of its own so that `dvc metrics show` prints it as a line.
+        One file per recipe makes `dvc metrics show` print one line per recipe.
         """
         several = len(self.tables) > 1
         found: dict[str, dict[str, float]] = {}

@@ -1,4 +1,4 @@
-"""Statistics over seeds and test images: intervals, and paired differences of errors."""
+"""Statistics over seeds and test images: intervals and paired error differences."""
 
 import math
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ Wrong = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Summary:
-    """One quantity over ``n`` seeds; ``sd``, ``low`` and ``high`` are None for a single seed."""
+    """A quantity over ``n`` seeds; ``sd``, ``low`` and ``high`` are None for a single seed."""
 
     n: int
     mean: float
@@ -43,8 +43,8 @@ class ErrorDifference:
     def weaker_p_value(self) -> float:
         """The larger p-value.
 
-        The bootstrap knows nothing of how training varies with its seed, and the t-test nothing
-        of how few the test images are: a difference has to pass both.
+        The bootstrap ignores the variation between seeds and the t-test ignores the number of
+        test images, so a difference has to pass both.
         """
         return max(self.p_value, self.seeds_p_value or 0.0)
 
@@ -59,7 +59,7 @@ def over_seeds(values: Sequence[float], confidence: float = 0.95) -> Summary:
     from scipy import stats
 
     if not values:
-        raise ValueError("there is nothing to summarise")
+        raise ValueError("no values to summarise")
     array = np.asarray(values, dtype=np.float64)
     n, mean = len(array), float(array.mean())
     if n < 2:
@@ -79,14 +79,14 @@ def paired_bootstrap(
 ) -> ErrorDifference:
     """Compare two methods on the same test images.
 
-    For each image the difference of the errors is averaged over the seeds; then images are drawn
-    with replacement. The interval and the p-value say how much of the difference is due to these
-    test images. They do not cover the randomness of training: ``seeds_p_value`` does.
+    The difference of the errors is averaged over seeds for each image, then images are resampled
+    with replacement. The interval and p-value thus cover the choice of test images but not the
+    randomness of training, which ``seeds_p_value`` covers.
 
     Args:
         method, baseline: one boolean array ``(N,)`` per seed, true where the prediction is wrong;
             entry k of both has the same seed.
-        resamples: bootstrap draws.
+        resamples: number of bootstrap resamples.
 
     Raises:
         ValueError: no seed, or unequal numbers of seeds or of images.
@@ -100,11 +100,11 @@ def paired_bootstrap(
     a, b = np.stack(method).astype(np.int64), np.stack(baseline).astype(np.int64)
     seeds, images = a.shape
     per_image = (a - b).sum(axis=0)
-    # An image enters only by its difference, one of 2·seeds + 1 values: drawing how often each
-    # value occurs (a multinomial) is drawing the images, in a fraction of the time.
+    # Each image contributes one of only 2·seeds + 1 differences. Drawing the count of each value
+    # (a multinomial) is equivalent to drawing images, and much faster.
     values, counts = np.unique(per_image, return_counts=True)
     rng = np.random.default_rng(seed)
-    # Whole numbers as long as they are compared with zero.
+    # Kept as integers, so that the comparison with zero is exact.
     draws = rng.multinomial(images, counts / images, size=resamples) @ values
     found = bootstrap.difference(float(per_image.sum()), draws, confidence)
     per_seed = 100 * (a - b).mean(axis=1)

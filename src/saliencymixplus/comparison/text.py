@@ -1,4 +1,4 @@
-"""A comparison as tables: for Markdown, the terminal, a spreadsheet and a paper."""
+"""Render a comparison as tables: Markdown, terminal, CSV and LaTeX."""
 
 from collections.abc import Iterator
 
@@ -25,7 +25,7 @@ from saliencymixplus.tables import (
     p_cell,
 )
 
-FEW_CLASSES = 10  # up to here a top-5 error says little
+FEW_CLASSES = 10  # with no more classes than this, top-5 error is not informative
 LEGEND = (
     "Errors in percent: mean ± standard deviation over seeds, with the 95 % interval of the mean "
     "(Student's t). Difference: top-1 error minus the baseline's on the same images, in percentage "
@@ -49,7 +49,7 @@ def markdown(comparison: Comparison) -> str:
 
 
 def print_tables(comparison: Comparison, width: int = 100) -> None:
-    """The same for a terminal, at most ``width`` columns wide."""
+    """Print the tables to a terminal, at most ``width`` columns wide."""
     console = Console(highlight=False)
     width = min(width, console.width) if console.is_terminal else width
     console = Console(width=width, highlight=False, markup=False)
@@ -80,7 +80,7 @@ def latex(comparison: Comparison) -> str:
 
 
 def csv_table(comparison: Comparison) -> Table:
-    """Every number of the comparison: a row per table, kind of weights and method."""
+    """Every number in the comparison, one row per table, kind of weights and method."""
     columns = [
         *(Column(name, "left") for name in ("data", "network", "weights", "method", "label")),
         Column("seeds", "left"),
@@ -106,7 +106,7 @@ def csv_table(comparison: Comparison) -> Table:
 
 
 def tables(table: ResultTable) -> Iterator[Table]:
-    """Errors for every kind of weights that the runs have, then the cost; titled."""
+    """Yield titled tables: errors for each kind of weights that the runs have, then the cost."""
     for which in WEIGHTS:
         if (found := errors_table(table, which)) is not None:
             yield found
@@ -114,7 +114,7 @@ def tables(table: ResultTable) -> Iterator[Table]:
 
 
 def errors_table(table: ResultTable, which: str) -> Table | None:
-    """Errors with one kind of weights; None if no run has them."""
+    """Errors with one kind of weights, or None if no run has them."""
     rows = [row for row in table.rows if which in row.errors]
     if not rows:
         return None
@@ -146,7 +146,7 @@ def errors_table(table: ResultTable, which: str) -> Table | None:
 
 
 def cost_table(table: ResultTable) -> Table:
-    """Seconds and passes of training."""
+    """Training time and number of passes."""
     columns = [
         Column("Method", "left"),
         Column("Seeds", "left"),
@@ -161,19 +161,19 @@ def cost_table(table: ResultTable) -> Table:
 
 
 def scope(table: ResultTable) -> str:
-    """``(10,000 test images, NVIDIA H100)``."""
+    """Test images and devices, like ``(10,000 test images, NVIDIA H100)``."""
     devices = f", {', '.join(table.devices)}" if table.devices else ""
     return f"({number(table.test_images, 0)} test images{devices})"
 
 
 def notes(table: ResultTable) -> list[str]:
-    """What a reader of the tables has to know."""
+    """Caveats for readers of the tables."""
     corrected = any(row.published and not row.published.exact for row in table.rows)
     return [*table.notes, *_peers(table), *([CORRECTED] if corrected else [])]
 
 
 def _peers(table: ResultTable) -> list[str]:
-    """How the medians compare with the figures that peers publish as such."""
+    """How the medians compare with figures that others published as medians."""
     notes = []
     found: dict[tuple[str, str], list[str]] = {}
     for row in table.rows:
@@ -240,7 +240,7 @@ def _mean(summary: Summary) -> Cell:
 
 
 def _interval(summary: Summary) -> Cell:
-    """The interval of an error, which is not below zero."""
+    """The interval of an error, cut off at zero."""
     return interval(None if summary.low is None else max(summary.low, 0.0), summary.high)
 
 

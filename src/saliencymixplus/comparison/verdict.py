@@ -1,4 +1,4 @@
-"""A comparison in words that say no more than its tests allow."""
+"""Summarise a comparison in sentences that claim no more than its tests support."""
 
 from collections.abc import Sequence
 
@@ -7,10 +7,10 @@ from saliencymixplus.tables import estimate, mean_sd, number, p_value
 
 
 def verdict(table: ResultTable, which: str = "last") -> str:
-    """What the errors with the weights ``which`` show; empty if there are not two rows with them.
+    """Summarise the errors with the weights ``which``; empty if fewer than two rows have them.
 
-    A method is only called better or worse than the baseline if both tests reject "no difference"
-    at 5 %; methods that do not differ significantly from the lowest mean share the first place.
+    A method is called better or worse than the baseline only if both tests reject "no difference"
+    at 5 %. Methods that do not differ significantly from the lowest mean share first place.
     """
     rows = [row for row in table.rows if which in row.errors]
     if len(rows) < 2:

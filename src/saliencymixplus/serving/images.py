@@ -31,7 +31,7 @@ class Preparation:
     crop: bool
 
     def decoded(self, content: bytes, name: str) -> Pixels:
-        """Decode an image file to (size, size, 3); ``name`` is for messages. Raises as ``decode``."""
+        """Decode an image file to (size, size, 3); errors name ``name``. Raises as ``decode``."""
         return decode(content, name, self.size, crop=self.crop)
 
     def fitted(self, image: Any, name: str) -> Pixels:
