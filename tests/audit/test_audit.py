@@ -147,7 +147,7 @@ def test_a_recipe_without_a_run_takes_the_networks_of_the_others(rectangles, tmp
         "Networks trained with another recipe: plus-area-label: SaliencyMix+."
         in (output / "audit.md").read_text()
     )
-    with pytest.raises(UserError, match="train it first"):
+    with pytest.raises(UserError, match="train one first"):
         audit(rectangles, [other], {"plus-area-label": []}, SETTINGS, tmp_path / "none")
 
 
@@ -281,7 +281,7 @@ def test_refusals_say_what_to_do(rectangles, tmp_path, monkeypatch):
     with pytest.raises(UserError, match="trained network"):
         audit(rectangles, recipes("saliencymixplus"), {}, SETTINGS, output)
     monkeypatch.setattr("saliencymixplus.runs.read.load_run", lambda path: run_of(["cat"]))
-    with pytest.raises(UserError, match="other classes"):
+    with pytest.raises(UserError, match="classes other than"):
         audit(
             rectangles,
             recipes("saliencymixplus"),

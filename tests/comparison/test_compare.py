@@ -174,7 +174,7 @@ def test_an_evaluation_of_another_training_is_refused(runs, tmp_path):
     about = json.loads(path.read_text())
     about["run"]["digest"] = "0123456789abcdef"
     path.write_text(json.dumps(about))
-    with pytest.raises(UserError, match="of another training"):
+    with pytest.raises(UserError, match="a different run"):
         compare([runs], tmp_path / "out")
 
 
@@ -188,7 +188,7 @@ def test_a_damaged_prediction_file_is_named(runs, tmp_path):
 def test_the_same_training_twice_is_refused(tmp_path):
     one = write_run(tmp_path / "a", wrong(1))
     two = write_run(tmp_path / "b", wrong(2))
-    with pytest.raises(UserError, match="the same training"):
+    with pytest.raises(UserError, match="the same run"):
         compare([one, two], tmp_path / "out")
 
 

@@ -81,7 +81,7 @@ def test_an_image_of_three_rows_and_columns_is_height_width_channel() -> None:
         ({"file": ["a.png"]}, "'file': give one column"),
         ({"path": []}, "column `path` is empty"),
         ({"path": ["absent.png"]}, "row 0: cannot read absent.png"),
-        ({"path": [3]}, "int is not the path"),
+        ({"path": [3]}, "expected a file path, not int"),
         ({"image": ["absent.png"]}, "not base64; file paths go in a column called `path`"),
         ({"image": [b"GIF89a"]}, "cannot read image it"),
         ({"image": [[[1, 2], [3]]]}, "is not an array"),
