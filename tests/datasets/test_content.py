@@ -52,6 +52,46 @@ def test_sixteen_bits_are_scaled_by_those_in_use(
     assert prepared.meta.notes == ([note] if bits < 16 else [])
 
 
+@pytest.mark.parametrize("opaque", [4095, 65535])
+def test_opacity_uses_as_many_bits_as_the_colours_or_all(
+    opaque: int, bench: Any, make: Any
+) -> None:
+    pictures = _deep(12, 4, "png")
+    for values in pictures.values():
+        values[..., 3] = opaque
+        values[:4, :, 3] = 0
+    files = {
+        name: cv2.imencode(".png", values[..., [2, 1, 0, 3]])[1].tobytes()
+        for name, values in pictures.items()
+    }
+    of_split = bench.run(bench.own(make.tarred(files))).split("train")
+    for name, image in zip(of_split.files, of_split.images, strict=True):
+        assert (image[:4] == 255).all()
+        np.testing.assert_array_equal(image[4:], pictures[name][4:, :, :3] >> 4)
+
+
+def test_a_16_bit_png_is_scaled_whatever_it_is_called(bench: Any, make: Any) -> None:
+    pictures = _deep(12, 1, "jpg")
+    files = {name: cv2.imencode(".png", values)[1].tobytes() for name, values in pictures.items()}
+    train = bench.run(bench.own(make.tarred(files))).split("train")
+    np.testing.assert_array_equal(train.images[0, ..., 0], pictures[train.files[0]] >> 4)
+
+
+def test_classes_that_became_nearly_black_are_named(bench: Any, make: Any) -> None:
+    """16 bits in one class and 12 in the other; or 12 bits everywhere and a hot pixel."""
+    deep = {name: values * 16 for name, values in _deep(12, 1, "png").items()}
+    for name, values in deep.items():
+        if "/b/" in name:
+            values //= 16
+    hot = _deep(12, 1, "png")
+    for values in hot.values():
+        values[0, 0] = 65535
+    for pictures, names in ((deep, "b"), (hot, "a, b")):
+        files = {name: cv2.imencode(".png", v)[1].tobytes() for name, v in pictures.items()}
+        (note,) = bench.run(bench.own(make.tarred(files))).meta.notes
+        assert f"nearly black (98% of the values are below 17 of 255): {names};" in note
+
+
 def test_32_bit_integers_are_scaled_too(bench: Any, make: Any) -> None:
     files = make.photos()
     values = np.arange(64, dtype=np.int32).reshape(8, 8) * 4
@@ -94,6 +134,7 @@ def test_doubles_and_rare_classes_are_named(bench: Any, make: Any) -> None:
         )
     prepared = bench.run(bench.own(make.tarred(files)))
     assert prepared.meta.notes == [
+        "classes in which each picture has one colour only: dog (train), cat (test), dog (test)",
         "1 picture is in two splits, which makes errors look lower than they are: "
         "train/cat/dog.png (train) = test/dog/again.png (test)",
         "2 pictures are in two classes: train/cat/dog.png = train/dog/1.png, "
@@ -104,8 +145,8 @@ def test_doubles_and_rare_classes_are_named(bench: Any, make: Any) -> None:
 
 
 def test_val_and_test_of_one_colour_say_so(bench: Any, make: Any) -> None:
-    """A class is looked at as a whole: one plain picture in it is no fault."""
-    files = make.photos(train=1, test=1)
+    """A class is looked at as a whole: one plain picture in it is not a fault."""
+    files = {name: make.encoded(100 + i) for i, name in enumerate(make.photos(train=1, test=1))}
     assert bench.run(bench.own(make.tarred(files))).meta.notes == []
     same = {name: make.encoded(3) for name in files}
     with pytest.raises(UserError, match="class 'cat'"):

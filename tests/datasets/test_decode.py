@@ -1,11 +1,13 @@
 """Decoding every kind of picture, against pixels worked out by hand."""
 
 import io
+import zlib
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.TiffImagePlugin import PHOTOMETRIC_INTERPRETATION, ImageFileDirectory_v2
 from torchvision.transforms import functional
 
 from saliencymixplus.datasets.decode import decode, decode_values, resize, resize_values
@@ -92,6 +94,30 @@ def test_a_transparent_grey_or_colour_shows_white() -> None:
     expected[0, 0] = 255
     array = _decode(_bytes(FOUR, transparency=(255, 0, 0)))
     np.testing.assert_array_equal(array, expected)
+
+
+def test_a_transparent_grey_of_16_bits_shows_white() -> None:
+    deep = np.array([[7 << 8, 200 << 8], [200 << 8, 7 << 8]], np.uint16)
+    content = _bytes(deep)
+    at = content.index(b"IDAT") - 4
+    data = b"tRNS" + (7 << 8).to_bytes(2)
+    chunk = (2).to_bytes(4) + data + zlib.crc32(data).to_bytes(4)
+    array = _decode(content[:at] + chunk + content[at:])
+    np.testing.assert_array_equal(array, [[W, [200] * 3], [[200] * 3, W]])
+
+
+@pytest.mark.parametrize("bits", [12, 16])
+def test_a_tiff_in_which_zero_is_white_is_no_negative(bits: int) -> None:
+    tags = ImageFileDirectory_v2()
+    tags[PHOTOMETRIC_INTERPRETATION] = 0
+    deep = np.array([[0, 2**bits - 1]] * 2, np.uint16)
+    array = decode(_bytes(deep, "TIFF", tiffinfo=tags), "x", 2, bits=bits)
+    np.testing.assert_array_equal(array, [[W, K]] * 2)
+
+
+def test_more_bits_than_are_in_use_are_refused() -> None:
+    with pytest.raises(UserError, match="values of 16 bits, more than the 12 that the data use"):
+        decode(_bytes(np.array([[0, 65535]], np.uint16)), "x", 2, bits=12)
 
 
 @pytest.mark.parametrize("form", ["JPEG", "TIFF"])

@@ -63,9 +63,14 @@ def test_what_is_not_understood_is_named() -> None:
     refused(r"class 'dog' is in train/ but not in Valid/", "train", more=["Valid/cat/1.png"])
 
 
-def test_what_is_no_picture_beside_the_splits_is_passed_over() -> None:
-    assert layout("train", "test", more=["notes/a.txt", "LICENSE", "val"]) == layout(
-        "train", "test"
+def test_what_is_no_picture_beside_the_splits_is_left_out_and_said() -> None:
+    plain = layout("train", "test")
+    assert layout("train", "test", more=["LICENSE", "val"]) == plain
+    more = layout("train", "test", more=["notes/a.txt", "holdout/cat/1.jxl"])
+    assert more.pictures == plain.pictures
+    assert more.notes == (
+        "holdout/ holds no pictures and is left out",
+        "notes/ holds no pictures and is left out",
     )
 
 

@@ -15,6 +15,10 @@ from saliencymixplus.datasets.splits import stratified
 from saliencymixplus.errors import UserError
 from saliencymixplus.settings import DataSettings, DownloadSettings
 
+PLAIN = (
+    "classes in which each picture has one colour only: Abyssinian (train), American Bulldog "
+    "(train), Beagle (train), …"
+)
 DIGITS = DownloadSettings(source="digits")
 
 
@@ -126,7 +130,7 @@ def test_pet_in_the_publishers_layout(bench: Any, make: Any) -> None:
     expected[2:6, 2:6], expected[0] = 1, 2
     np.testing.assert_array_equal(train.masks[:6], np.broadcast_to(expected, (6, 8, 8)))
     assert (train.masks[6:] == 2).all()  # no beagle has a trimap
-    assert prepared.meta.notes == []
+    assert prepared.meta.notes == [PLAIN]
 
 
 def test_breeds_without_test_images_are_a_note(bench: Any, make: Any) -> None:
@@ -134,7 +138,7 @@ def test_breeds_without_test_images_are_a_note(bench: Any, make: Any) -> None:
     lists["test"] = [line for line in lists["test"] if "beagle" not in line]
     prepared = bench.run(bench.published("oxford_pet", make.pet(lists)))
     assert len(prepared.meta.classes) == 3
-    assert prepared.meta.notes == ["1 of 3 breeds have no test image: Beagle"]
+    assert prepared.meta.notes == ["1 of 3 breeds have no test image: Beagle", PLAIN]
     assert f"note: {prepared.meta.notes[0]}" in bench.lines
 
 

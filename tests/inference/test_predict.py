@@ -1,11 +1,13 @@
 """Predictions for new pictures: the same as the evaluation's, in every form they are given."""
 
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from saliencymixplus.datasets.prepared import load_prepared
 from saliencymixplus.errors import UserError
@@ -54,6 +56,21 @@ def test_files_folders_and_archives_give_the_same(
     for path, words in {"empty": "holds no pictures", "absent.png": "cannot read"}.items():
         with pytest.raises(UserError, match=words):
             list(pictures([tmp_path / path]))
+
+
+def test_deep_pictures_are_scaled_as_the_training_pictures_were(
+    trained: tuple[Path, Path, Path], tmp_path: Path
+) -> None:
+    folder, _, images = trained
+    run = load_run(folder)
+    grey = np.array(Image.open(images / "0.png").convert("L"))
+    Image.fromarray(grey).save(tmp_path / "8.png")
+    Image.fromarray(grey.astype(np.uint16) << 4).save(tmp_path / "12.png")
+    deep = replace(run, data=run.data.model_copy(update={"bits": 12}))
+    shallow, other = Predictor(deep, "last", CPU)(
+        pictures([tmp_path / "8.png", tmp_path / "12.png"]), top=2
+    )
+    assert shallow.probabilities == other.probabilities
 
 
 def test_a_bad_picture_costs_none_of_the_others(

@@ -105,7 +105,7 @@ class _Names:
             path = "/".join(name.split("/")[:end])
             other = self._known.setdefault(path.casefold(), path)
             if other != path:
-                raise self.refuse(raw, f"differs from {other!r} only in upper and lower case")
+                raise self.refuse(raw, f"is {other!r} to a disk that ignores case (rename one)")
         if not is_folder:
             if not name or name in self._files:
                 raise self.refuse(raw, "occurs twice" if name else "has no name")
@@ -187,8 +187,10 @@ def _from_tar(path: Path, names: _Names) -> Iterator[Member]:
     try:
         archive: Any = tarfile.open(path, tarinfo=_StrictInfo, encoding="utf-8")  # noqa: SIM115
     except tarfile.ReadError as error:
-        text = "is not a zip or tar(.gz/.bz2/.xz) archive, or its beginning is damaged"
-        raise UserError(f"{names.archive} {text}") from error
+        raise UserError(
+            f"{names.archive} is not a zip or tar(.gz/.bz2/.xz) archive, or its beginning is "
+            "damaged: replace it, or pack the pictures as .zip or .tar.gz"
+        ) from error
     with archive:
         while info := archive.next():
             if not (info.isreg() or info.isdir()) or info.issparse():

@@ -14,6 +14,8 @@ Channels = tuple[float, float, float]
 # A class this many times smaller than the largest one is worth a note.
 _RARE = 10
 _SHOWN = 3  # names in a note
+_DARK = 17  # 12 bits that are taken for 16 give 0 to 15; photographs are rarely so dark
+_MOST = 0.98  # of a class's values
 
 
 def check_content(
@@ -31,22 +33,28 @@ def check_content(
         classes: By label.
 
     Returns:
-        Notes: the same picture in two splits or two classes, classes that are rare in train.
+        Notes: classes that are nearly black or whose pictures are all plain in a split, the same
+            picture in two splits or two classes, classes that are rare in train.
 
     Raises:
         UserError: all pixels of all pictures of a class have the same colour.
     """
     low = np.full((len(classes), 3), 255, dtype=np.uint8)
     high = np.zeros((len(classes), 3), dtype=np.uint8)
+    pixels, bright = np.zeros((2, len(classes)), dtype=np.int64)
     first: dict[bytes, tuple[str, int, str]] = {}
+    plain: list[str] = []
     between_splits: list[str] = []
     between_classes: list[str] = []
     for split in (split for split in SPLITS if split in images):
-        pictures = images[split]
-        for row, (picture, label) in enumerate(zip(pictures, labels[split], strict=True)):
-            pixels = picture.reshape(-1, 3)
-            low[label] = np.minimum(low[label], pixels.min(axis=0))
-            high[label] = np.maximum(high[label], pixels.max(axis=0))
+        varied = np.zeros(len(classes), dtype=bool)
+        for row, (picture, label) in enumerate(zip(images[split], labels[split], strict=True)):
+            darkest, brightest = picture.min(axis=(0, 1)), picture.max(axis=(0, 1))
+            low[label] = np.minimum(low[label], darkest)
+            high[label] = np.maximum(high[label], brightest)
+            varied[label] |= (darkest != brightest).any()
+            pixels[label] += picture.size
+            bright[label] += np.count_nonzero(picture >= _DARK)
             name = files[split][row]
             key = hashlib.blake2b(np.ascontiguousarray(picture).data, digest_size=16).digest()
             other = first.setdefault(key, (split, int(label), name))
@@ -54,13 +62,25 @@ def check_content(
                 between_splits.append(f"{other[2]} ({other[0]}) = {name} ({split})")
             if other[1] != label:
                 between_classes.append(f"{other[2]} = {name}")
+        counts = np.bincount(labels[split], minlength=len(classes))
+        plain += [
+            f"{classes[i]} ({split})" for i in np.flatnonzero(~varied & (counts > 1)).tolist()
+        ]
     for name, colour, uniform in zip(classes, low.tolist(), (low == high).all(axis=1), strict=True):
         if uniform:
             raise UserError(
                 f"every pixel of class {name!r} has the same colour {tuple(colour)}: replace its "
                 "pictures"
             )
+    dark = [classes[i] for i in np.flatnonzero(bright < pixels * (1 - _MOST)).tolist()]
     notes = []
+    if dark:
+        notes.append(
+            f"nearly black ({_MOST:.0%} of the values are below {_DARK} of 255): {_some(dark)}; "
+            "pictures of other depths may be mixed, or have single pixels that are too bright"
+        )
+    if plain:
+        notes.append(f"classes in which each picture has one colour only: {_some(plain)}")
     if between_splits:
         notes.append(
             _pairs("in two splits, which makes errors look lower than they are", between_splits)

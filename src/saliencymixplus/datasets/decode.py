@@ -3,12 +3,14 @@
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
+from PIL.TiffImagePlugin import PHOTOMETRIC_INTERPRETATION
 
 from saliencymixplus.datasets.formats import (
     is_deep_colour,
@@ -20,6 +22,8 @@ from saliencymixplus.datasets.formats import (
 from saliencymixplus.errors import UserError
 
 Bytes = npt.NDArray[np.uint8]
+Deep = npt.NDArray[np.uint32]
+ALL_BITS = 16  # of a channel, if a data set or a run says nothing else
 # Pillow's own limit (89 million), above which it suspects a decompression bomb.
 MAX_PIXELS = 89_478_485
 _TOO_LARGE = f"at most {MAX_PIXELS // 1_000_000} million pixels are read, scale it down"
@@ -36,7 +40,9 @@ _TURNS = {
 }
 
 
-def decode(content: bytes, name: str, size: int, *, crop: bool = False, bits: int = 16) -> Bytes:
+def decode(
+    content: bytes, name: str, size: int, *, crop: bool = False, bits: int = ALL_BITS
+) -> Bytes:
     """Decode a picture file to RGB, (size, size, 3).
 
     Turned upright as its EXIF orientation says, transparency laid on white, the first frame of an
@@ -47,8 +53,8 @@ def decode(content: bytes, name: str, size: int, *, crop: bool = False, bits: in
         name: The file's name, for messages.
         size: Side in pixels.
         crop: As in ``resize``.
-        bits: How many bits of a picture with more than 8 bits per channel are in use; the upper
-            8 of them are kept.
+        bits: How many bits per channel are in use in pictures with more than 8; the upper 8 of
+            these are kept.
 
     Raises:
         UserError: the file is empty, truncated, not a picture, or has more than ``MAX_PIXELS``.
@@ -61,7 +67,7 @@ def bits_in_use(content: bytes, name: str) -> int:
     """How many bits the largest value of a picture needs; 0 for the usual 8 bits per channel."""
     with _opened(content, name) as image:
         values = _deep_values(image, content)
-        return 0 if values is None else int(values[..., :3].max()).bit_length()
+        return 0 if values is None else int(values.colours.max()).bit_length()
 
 
 def upright_size(content: bytes, name: str) -> tuple[int, int]:
@@ -156,31 +162,61 @@ def _to_rgb(image: Any, content: bytes, bits: int) -> Image.Image:
     """Any mode to RGB. Transparent pixels show white, as on a page."""
     values = _deep_values(image, content)
     if values is not None:
-        shallow = (values[..., :3] >> max(bits - 8, 0)).astype(np.uint8)
-        if values.shape[-1] == 4:
-            shallow = np.dstack([shallow, (values[..., 3] >> 8).astype(np.uint8)])
-        image = Image.fromarray(shallow.squeeze(-1) if shallow.shape[-1] == 1 else shallow)
+        image = Image.fromarray(values.shallow(bits))
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return image.convert("RGB")
 
 
-def _deep_values(image: Any, content: bytes) -> npt.NDArray[Any] | None:
-    """Values (H, W, 1 or 3 or 4) of a picture with more than 8 bits per channel, else None."""
+@dataclass(frozen=True)
+class _DeepValues:
+    """A picture with more than 8 bits per channel."""
+
+    colours: Deep  # (H, W, 1 or 3)
+    opacity: Deep | None = None  # (H, W), up to 2**16 - 1
+    white_is_zero: bool = False
+
+    def shallow(self, bits: int) -> Bytes:
+        """8-bit values, (H, W), (H, W, 2), (H, W, 3) or (H, W, 4), from those of ``bits`` bits."""
+        if (needed := int(self.colours.max()).bit_length()) > max(bits, 8):
+            raise ValueError(f"values of {needed} bits, more than the {bits} that the data use")
+        values = (self.colours >> max(bits - 8, 0)).astype(np.uint8)
+        if self.white_is_zero:
+            values = 255 - values
+        if self.opacity is None:
+            return values.squeeze(-1) if values.shape[-1] == 1 else values
+        # Programs that use 8 or 12 of the 16 bits use as many of the opacity, or all of them.
+        most = 2**bits - 1
+        depth = bits if self.opacity.max() <= most else 16
+        return np.dstack([values, (self.opacity >> max(depth - 8, 0)).astype(np.uint8)])
+
+
+def _deep_values(image: Any, content: bytes) -> _DeepValues | None:
+    """What a picture with more than 8 bits per channel holds, else None."""
     if image.mode in ("I", "F") or image.mode.startswith("I;"):
         values = np.asarray(image)
         if image.mode == "F":
             raise ValueError("32-bit floating-point numbers: save it with 8 or 16 bits")
         if values.min() < 0:
             raise ValueError("negative numbers: save it with 8 or 16 bits")
-        return values[..., None].astype(np.uint32)
+        values = values.astype(np.uint32)
+        transparent = image.info.get("transparency") if image.format == "PNG" else None
+        opacity = None
+        if transparent is not None:
+            opacity = np.where(values == transparent, 0, 2**16 - 1).astype(np.uint32)
+        is_inverted = image.format == "TIFF" and image.tag_v2.get(PHOTOMETRIC_INTERPRETATION) == 0
+        return _DeepValues(values[..., None], opacity, is_inverted)
     if not is_deep_colour(image, content):
         return None
     # Pillow drops the lower 8 of the 16 bits of a colour picture.
-    import cv2
-
+    try:
+        import cv2
+    except ImportError:  # in an MLflow model's environment
+        raise ValueError("16 bits per channel need OpenCV: save it with 8") from None
     deep = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
     if deep is None or deep.dtype != np.uint16 or deep.shape[2:] not in ((3,), (4,)):
         raise ValueError("16 bits per channel in a form that is not read: save it with 8")
-    return deep[..., [2, 1, 0, 3][: deep.shape[2]]].astype(np.uint32)  # OpenCV: blue first
+    channels: Deep = deep.astype(np.uint32)  # blue first
+    opacity = channels[..., 3] if channels.shape[2] == 4 else None
+    return _DeepValues(channels[..., 2::-1], opacity)

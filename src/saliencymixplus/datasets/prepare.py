@@ -67,6 +67,7 @@ def prepare(
         settings=settings.model_dump(mode="json"),
         has_saliency=True,
         has_masks=listing.has_masks,
+        bits=listing.bits,
         notes=list(listing.notes),
         prepared_with=_versions(),
     )

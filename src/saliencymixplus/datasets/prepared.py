@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
+from saliencymixplus.datasets.decode import ALL_BITS
 from saliencymixplus.errors import UserError, nearest
 from saliencymixplus.files import read_json
 from saliencymixplus.folders import check_folder, check_only
@@ -38,6 +39,7 @@ class Meta(BaseModel):
     settings: dict[str, Any]  # the DataSettings it was prepared with
     has_saliency: bool
     has_masks: bool
+    bits: int = ALL_BITS  # in use per channel, in pictures that have more than 8
     notes: list[str]  # what to know of the data, e.g. classes without test images
     prepared_with: dict[str, str]  # versions
 

@@ -3,6 +3,7 @@
 import io
 import shutil
 import tarfile
+import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -29,11 +30,14 @@ def collect(settings: DownloadSettings, path: Path, destination: Path, report: R
     # Names only: a wrong layout should show before hours of copying and decoding.
     if path.is_dir():
         target = destination / PACKED
-        files, folders = _names(path)
-        layout = read_layout(files, folders, path.resolve().name)
+        inside, folders = _names(path)
+        layout = read_layout(inside, folders, path.resolve().name)
         pictures = [p for of in layout.pictures.values() for names in of.values() for p in names]
         names = sorted([*pictures, *layout.masks])
-        pack({name: path / name for name in names}, target, path.name, report)
+        pack({name: inside[name] for name in names}, target, path.name, report)
+        for note in layout.notes:
+            if note not in read_layout(names, (), "").notes:  # the others come up again in prepare
+                report(f"note: {note}")
     elif path.is_file():
         target = destination / path.name
         report(f"copying {path.name}")
@@ -83,10 +87,17 @@ def _content(path: Path, name: str) -> bytes:
         raise UserError(f"cannot read {name}: {error.strerror or error}") from error
 
 
-def _names(root: Path) -> tuple[list[str], list[str]]:
-    """Names of the files and folders below ``root`` without clutter; no link may lead out of it."""
+def _names(root: Path) -> tuple[dict[str, Path], list[str]]:
+    """The files by name, and the names of the folders, below ``root`` without clutter.
+
+    Names are in Unicode's composed form (NFC), as in archives: macOS decomposes some.
+
+    Raises:
+        UserError: a link leads out of ``root``, to nothing or in a circle, two names differ in
+            their form only, or a name is not UTF-8.
+    """
     home = root.resolve()
-    files: list[str] = []
+    files: dict[str, Path] = {}
     folders: list[str] = []
     pending = [root]
     while pending:
@@ -96,16 +107,25 @@ def _names(root: Path) -> tuple[list[str], list[str]]:
         except OSError as error:
             raise UserError(f"cannot read {folder}: {error.strerror or error}") from error
         for path in found:
-            name = path.relative_to(root).as_posix()
+            name = unicodedata.normalize("NFC", path.relative_to(root).as_posix())
             if not path.exists():
                 raise UserError(f"{name} is a link to nothing: remove it")
             if not path.resolve().is_relative_to(home):
                 raise UserError(f"{name} is a link out of {root}: put the file itself there")
+            if path.is_symlink() and folder.resolve().is_relative_to(path.resolve()):
+                raise UserError(f"{name} is a link to a folder that it is in: remove it")
             try:
                 name.encode()
             except UnicodeEncodeError as error:
                 raise UserError(f"the name {name!r} is not UTF-8: rename it") from error
-            (folders if path.is_dir() else files).append(name)
             if path.is_dir():
+                folders.append(name)
                 pending.append(path)
+            elif name in files:
+                raise UserError(
+                    f"{name} is there twice, once with composed and once with decomposed letters: "
+                    "rename one"
+                )
+            else:
+                files[name] = path
     return files, folders

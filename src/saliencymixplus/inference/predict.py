@@ -66,7 +66,7 @@ class Predictor:
         side = run.input_size[0]
         self.classes: Sequence[str] = run.data.classes
         crop = run.settings.data.crops(run.settings.download.source)
-        self._preparation = Preparation(run.data.image_size[0], crop)
+        self._preparation = Preparation(run.data.image_size[0], crop, run.data.bits)
         model = run.model(which)
         self._classifier = PixelClassifier(model, run.data.mean, run.data.std, side).to(device)
         self._layer: str | None = None

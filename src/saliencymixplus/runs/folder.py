@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
+from saliencymixplus.datasets.decode import ALL_BITS
 from saliencymixplus.errors import UserError, one_line
 from saliencymixplus.files import read_json
 from saliencymixplus.settings import RunSettings
@@ -54,6 +55,7 @@ class DataFacts(Record):
     mean: tuple[Number, Number, Number]
     std: tuple[Amount, Amount, Amount]
     counts: dict[Split, Count]
+    bits: Annotated[int, Field(ge=1, le=32)] = ALL_BITS  # see ``datasets.prepared.Meta``
 
 
 class GitFacts(Record):

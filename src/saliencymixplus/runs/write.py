@@ -96,6 +96,7 @@ def write_settings(path: Path, context: TrainingContext) -> None:
             "mean": list(meta.mean),
             "std": list(meta.std),
             "counts": meta.counts,
+            "bits": meta.bits,
         },
         "versions": versions(),
         "device": device_text(context.device),

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from saliencymixplus.datasets.decode import decode, resize
+from saliencymixplus.datasets.decode import ALL_BITS, decode, resize
 from saliencymixplus.errors import UserError
 from saliencymixplus.loading.pixels import UNIT
 
@@ -25,14 +25,16 @@ class Preparation:
     Attributes:
         size: side of the prepared images in pixels.
         crop: whether non-square images are centre-cropped to a square rather than squashed.
+        bits: in use per channel, in files that have more than 8.
     """
 
     size: int
     crop: bool
+    bits: int = ALL_BITS
 
     def decoded(self, content: bytes, name: str) -> Pixels:
         """Decode an image file to (size, size, 3); errors name ``name``. Raises as ``decode``."""
-        return decode(content, name, self.size, crop=self.crop)
+        return decode(content, name, self.size, crop=self.crop, bits=self.bits)
 
     def fitted(self, image: Any, name: str) -> Pixels:
         """Resize an RGB array, (H, W, 3) or (3, H, W), to (size, size, 3).

@@ -31,13 +31,14 @@ class ServedClassifier:
 
     Args:
         network: maps normalised images (B, 3, S, S) to logits (B, K).
-        facts: ``classes``, ``mean``, ``std``, ``image_size``, ``crop`` and ``input_size`` (S).
+        facts: ``classes``, ``mean``, ``std``, ``image_size``, ``crop``, ``bits`` and
+            ``input_size`` (S).
     """
 
     def __init__(self, network: Callable[[Tensor], Tensor], facts: dict[str, Any]) -> None:
         self._network = network
         self._classes: list[str] = facts["classes"]
-        self._preparation = Preparation(facts["image_size"], facts["crop"])
+        self._preparation = Preparation(facts["image_size"], facts["crop"], facts["bits"])
         self._side: int = facts["input_size"]
         self._mean, self._std = per_channel(facts["mean"]), per_channel(facts["std"])
 

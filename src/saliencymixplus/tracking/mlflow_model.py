@@ -155,6 +155,7 @@ def _facts(run: Run) -> dict[str, Any]:
         "std": list(run.data.std),
         "image_size": run.data.image_size[0],
         "crop": run.settings.data.crops(run.settings.download.source),
+        "bits": run.data.bits,
         "input_size": run.input_size[0],
     }
 

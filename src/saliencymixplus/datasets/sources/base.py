@@ -7,6 +7,8 @@ from typing import Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from saliencymixplus.datasets.decode import ALL_BITS
+
 
 @dataclass(frozen=True)
 class Listing:
@@ -17,6 +19,7 @@ class Listing:
     labels: Mapping[str, npt.NDArray[np.int64]]  # by split, (N,), indices into ``classes``
     has_masks: bool = False
     notes: tuple[str, ...] = ()  # what the user should know of
+    bits: int = ALL_BITS  # in use per channel, in pictures that have more than 8
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from saliencymixplus.datasets.archives import Member, members
 from saliencymixplus.datasets.decode import (
+    ALL_BITS,
     bits_in_use,
     decode,
     decode_values,
@@ -20,8 +21,8 @@ from saliencymixplus.datasets.sources.base import Listing, Piece
 from saliencymixplus.datasets.sources.layout import read_layout
 from saliencymixplus.errors import UserError
 
-# Formats that may have more than 8 bits per channel.
-_MAY_BE_DEEP = (".png", ".tif", ".tiff", ".pgm", ".ppm", ".pnm")
+# The first bytes of formats that may have more than 8 bits per channel: PNG, TIFF, PGM, PPM.
+_MAY_BE_DEEP = (b"\x89PNG", b"II", b"MM", b"P2", b"P3", b"P5", b"P6")
 
 
 class Folder:
@@ -58,17 +59,17 @@ class Folder:
             labels[split] = np.repeat(np.arange(len(counts), dtype=np.int64), counts)
             self._places |= {file: (split, i) for i, file in enumerate(files[split])}
         self._masks = layout.masks
-        self._bits = self._bits_in_use()
+        bits = self._bits_in_use() or ALL_BITS
         notes = list(layout.notes)
-        if 0 < self._bits < 16:
-            notes.append(f"pictures of 16 bits hold values of {self._bits} bits: scaled by these")
+        if bits < ALL_BITS:
+            notes.append(f"pictures of 16 bits hold values of {bits} bits: scaled by these")
         self.listing = Listing(
-            tuple(layout.pictures["train"]), files, labels, bool(layout.masks), tuple(notes)
+            tuple(layout.pictures["train"]), files, labels, bool(layout.masks), tuple(notes), bits
         )
 
     def pieces(self) -> Iterator[Piece]:
         """The pictures in the archive's order, then the masks."""
-        decoded = partial(decode, size=self._size, crop=self._crop, bits=self._bits or 16)
+        decoded = partial(decode, size=self._size, crop=self._crop, bits=self.listing.bits)
         masked, sizes = set(self._masks.values()), {}
         for member in self._pictures():
             content = member.read()
@@ -89,14 +90,9 @@ class Folder:
 
     def _bits_in_use(self) -> int:
         """The largest number of bits that a picture of 16 bits per channel uses; 0: none has."""
-        if not any(name.lower().endswith(_MAY_BE_DEEP) for name in self._places):
-            return 0
-        contents = (
-            (member.read(), member.name)
-            for member in self._pictures()
-            if member.name.lower().endswith(_MAY_BE_DEEP)
-        )
-        found = in_parallel(lambda item: bits_in_use(*item), contents)
+        contents = ((member.read(), member.name) for member in self._pictures())
+        deep = (item for item in contents if item[0].startswith(_MAY_BE_DEEP))
+        found = in_parallel(lambda item: bits_in_use(*item), deep)
         return max((bits for _, bits in found), default=0)
 
     def _mask(

@@ -35,9 +35,10 @@ def read_layout(files: Iterable[str], folders: Iterable[str], name: str) -> Layo
     """Understand SPLIT/CLASS/picture or CLASS/picture, and refuse what fits neither.
 
     One folder around everything is passed over; hidden files, Thumbs.db and the like are ignored,
-    and so is what is not a picture outside the class folders. Where there is only ``val/`` beside
-    ``train/``, it is the test split. Without split folders everything is ``train``. Masks have
-    their pictures' names, but for the extension, in ``masks/`` before SPLIT/CLASS/ or CLASS/.
+    and so is what is not a picture outside the class folders (a note names such folders). Where
+    there is only ``val/`` beside ``train/``, it is the test split. Without split folders everything
+    is ``train``. Masks have their pictures' names, but for the extension, in ``masks/`` before
+    SPLIT/CLASS/ or CLASS/.
 
     Args:
         files: Relative names with "/".
@@ -60,19 +61,21 @@ class _Reader:
         inner = [file.removeprefix(top) for file in files]
         self._folders = [f.removeprefix(top) for f in folders if f != top.rstrip("/")]
         self._masks = [f for f in inner if f.split("/")[0].casefold() == MASKS and f.count("/") > 1]
-        self._files = [file for file in inner if file not in {*self._masks}]
+        masks = {*self._masks}
+        self._files = [file for file in inner if file not in masks]
         self._splits = self._find_splits()
         # What the folder of each split is called here.
         self._titles = {split: f"{top}/" for top, split in self._splits.items()}
+        self._left_out: set[str] = set()
 
     def read(self) -> Layout:
         found = self._sorted_out()
         self._check_classes(found)
-        notes: tuple[str, ...] = ()
+        notes = [f"{top}/ holds no pictures and is left out" for top in sorted(self._left_out)]
         if "test" not in found and "val" in found:
             found["test"] = found.pop("val")
             self._splits = {t: "test" if s == "val" else s for t, s in self._splits.items()}
-            notes = (f"there is no test folder: {self._titles['val']} is the test split",)
+            notes.append(f"there is no test folder: {self._titles['val']} is the test split")
         masks = self._match_masks(found)
         pictures = {
             split: {
@@ -80,7 +83,9 @@ class _Reader:
             }
             for split, classes in found.items()
         }
-        return Layout(pictures, {self._top + m: self._top + p for m, p in masks.items()}, notes)
+        return Layout(
+            pictures, {self._top + m: self._top + p for m, p in masks.items()}, tuple(notes)
+        )
 
     def _find_splits(self) -> dict[str, str]:
         """Top folder -> split; none if the top folders are classes."""
@@ -112,6 +117,7 @@ class _Reader:
             parts = file.split("/")
             inside = len(parts) > 1 and self._is_inside(parts[0])
             if not inside and not _is_picture(file):
+                self._left_out |= {parts[0]} if len(parts) > 1 else set()
                 continue
             self._check_file(file, parts, inside, depth)
             split, name = self._splits.get(parts[0], "train"), parts[depth - 1]
@@ -136,8 +142,8 @@ class _Reader:
             raise self._wrong(f"{file} is not of the form {form}{hint}")
         if not _is_picture(file):
             raise self._wrong(
-                f"{file} does not have the extension of a picture: remove it, or convert it to one "
-                f"of {', '.join(EXTENSIONS)}"
+                f"{file} is not of a kind that is read: remove it, or convert it to PNG (read are "
+                f"{', '.join(EXTENSIONS)})"
             )
 
     def _check_classes(self, found: Classes) -> None:
