@@ -79,7 +79,7 @@ class Clock:
                 function()
             last.record()
             last.synchronize()
-            return first.elapsed_time(last) / repeats
+            return float(first.elapsed_time(last)) / repeats
         began = time.perf_counter()
         for _ in range(repeats):
             function()

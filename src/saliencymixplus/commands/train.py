@@ -1,7 +1,7 @@
 """``train``, and ``sync`` for what MLflow is missing."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -23,12 +23,12 @@ from saliencymixplus.commands.options import (
 )
 
 
-def _recipe(text: str, metavar: str | None = None) -> typer.models.OptionInfo:
+def _recipe(text: str, metavar: str | None = None) -> Any:
     """An option of the recipe: what is not given stays as params.yaml has it."""
     return typer.Option(help=text, metavar=metavar, rich_help_panel=RECIPE, show_default=False)
 
 
-def _how(text: str, *names: str, metavar: str | None = None) -> typer.models.OptionInfo:
+def _how(text: str, *names: str, metavar: str | None = None) -> Any:
     """An option of how to run, which changes no result."""
     return typer.Option(*names, help=text, metavar=metavar, rich_help_panel=RUNTIME)
 

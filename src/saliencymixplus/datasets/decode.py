@@ -158,7 +158,7 @@ def _upright(rgb: Image.Image, stored: Any) -> Image.Image:
     return rgb if turn is None else rgb.transpose(turn)
 
 
-def _to_rgb(image: Any, content: bytes, bits: int) -> Image.Image:
+def _to_rgb(image: Image.Image, content: bytes, bits: int) -> Image.Image:
     """Any mode to RGB. Transparent pixels show white, as on a page."""
     values = _deep_values(image, content)
     if values is not None:

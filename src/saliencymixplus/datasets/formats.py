@@ -64,7 +64,10 @@ def is_deep_colour(image: Any, content: bytes) -> bool:
     """Whether a PNG or TIFF that Pillow opened as 8-bit colour has 16 bits per channel."""
     if image.format == "PNG":
         return content[24:25] == b"\x10"
-    return image.format == "TIFF" and max(image.tag_v2.get(BITSPERSAMPLE, (8,))) > 8
+    if image.format != "TIFF":
+        return False
+    bits: tuple[int, ...] = image.tag_v2.get(BITSPERSAMPLE, (8,))
+    return max(bits) > 8
 
 
 def kind(content: bytes) -> str:
@@ -135,7 +138,8 @@ def _jpeg_segments(content: bytes) -> Iterator[bytes]:
         application = 0xE0 <= marker <= 0xEF or marker == 0xFE
         if marker == 0xDA or not (application or 0xC0 <= marker <= 0xDF):
             break  # the scan, or something unexpected: the rest as it is
-        if not application or keep.get(marker, lambda _: False)(content[at + 4 : at + 2 + length]):
+        kept = keep.get(marker)
+        if not application or (kept and kept(content[at + 4 : at + 2 + length])):
             yield content[at : at + 2 + length]
         at += 2 + length
     yield content[at:]

@@ -31,6 +31,7 @@ def forward_flops(model: nn.Module, batch_size: int, size: tuple[int, int]) -> i
     tensors = [*model.named_parameters(), *model.named_buffers()]
     shapes = {name: tensor.detach().to("meta") for name, tensor in tensors}
     images = torch.empty(batch_size, 3, *size, device="meta")
-    with torch.no_grad(), FlopCounter() as counter:
+    counter = FlopCounter()
+    with torch.no_grad(), counter:
         torch.func.functional_call(model, shapes, (images,))
     return counter.flops

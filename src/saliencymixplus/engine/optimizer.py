@@ -160,7 +160,7 @@ def _timm_optimizer(
         if value is not None:
             chosen[key] = value
     try:
-        return optim.create_optimizer_v2(
+        optimizer: torch.optim.Optimizer = optim.create_optimizer_v2(
             groups,
             name,
             lr=settings.learning_rate,
@@ -168,6 +168,7 @@ def _timm_optimizer(
             momentum=settings.momentum,
             **chosen,
         )
+        return optimizer
     except (ImportError, AssertionError, TypeError, ValueError, RuntimeError) as error:
         raise UserError(f"timm's optimizer {name} cannot be used: {one_line(error)}") from error
 

@@ -13,11 +13,12 @@ from torch.nn import functional as F
 
 def calibration_error(logits: Tensor, labels: Tensor, bins: int) -> float:
     """Expected calibration error in percent, with equal-width bins (Guo et al., eq. 3)."""
-    return 100 * sum(
+    error: float = sum(
         row["share"] * abs(row["accuracy"] - row["confidence"])
         for row in reliability(logits, labels, bins)
         if row["images"]
     )
+    return 100 * error
 
 
 def reliability(logits: Tensor, labels: Tensor, bins: int) -> list[dict[str, Any]]:

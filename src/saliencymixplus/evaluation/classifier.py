@@ -26,7 +26,7 @@ class PixelClassifier(nn.Module):
         self, model: nn.Module, mean: Sequence[float], std: Sequence[float], input_size: int
     ) -> None:
         super().__init__()
-        self.model = model.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.model = model.eval().requires_grad_(False).to(memory_format=torch.channels_last)
         self.input_size = input_size
         self.register_buffer("mean", per_channel(mean))
         self.register_buffer("std", per_channel(std))
@@ -44,7 +44,8 @@ class PixelClassifier(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Compute logits (B, K), float32, of pixels (B, 3, S, S) in [0, 1]."""
-        return self.model(normalize(pixels, self.mean, self.std)).float()
+        logits: Tensor = self.model(normalize(pixels, self.mean, self.std))
+        return logits.float()
 
 
 def top1_error_under(

@@ -71,7 +71,8 @@ def fractal_fields(
     field = np.fft.irfft2(spectrum, s=(side, side))
     low = field.min(axis=(1, 2), keepdims=True)
     high = field.max(axis=(1, 2), keepdims=True)
-    return ((field - low) / np.maximum(high - low, 1e-12)).astype(np.float32)
+    scaled: np.ndarray = (field - low) / np.maximum(high - low, 1e-12)
+    return scaled.astype(np.float32)
 
 
 def warped(images: Tensor, shift: Tensor) -> Tensor:

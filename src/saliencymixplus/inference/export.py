@@ -38,7 +38,8 @@ class ExportedClassifier(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         images = normalize(pixels.float() / UNIT, self.mean, self.std)
-        return self.model(images).float().softmax(1)
+        logits: Tensor = self.model(images)
+        return logits.float().softmax(1)
 
 
 def export(

@@ -88,7 +88,8 @@ class Draws:
 
     def part(self, first: int, last: int) -> "Draws":
         """Those of the images ``first`` to ``last`` (exclusive)."""
-        return _rows_of(self, slice(first, last))
+        rows: Draws = _rows_of(self, slice(first, last))
+        return rows
 
 
 def _rows_of(draws: Any, rows: slice) -> Any:

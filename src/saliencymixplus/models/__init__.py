@@ -107,9 +107,10 @@ def _build(name: str, num_classes: int, height: int, width: int, drop_path: floa
     if drop_path:
         options["stochastic_depth_prob"] = drop_path
     try:
-        return _torchvision_models().get_model(
+        model: nn.Module = _torchvision_models().get_model(
             name, weights=None, num_classes=num_classes, **options
         )
+        return model
     except TypeError as error:
         if drop_path and "stochastic_depth_prob" in str(error):
             raise _no_drop_path(name) from error

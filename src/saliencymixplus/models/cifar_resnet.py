@@ -59,4 +59,5 @@ class CifarResNet(nn.Module):
         """Images (B, 3, H, W) → logits (B, num_classes)."""
         y = F.relu(self.bn1(self.conv1(x)))
         y = self.layer3(self.layer2(self.layer1(y)))
-        return self.fc(y.mean(dim=(2, 3)))
+        logits: Tensor = self.fc(y.mean(dim=(2, 3)))
+        return logits

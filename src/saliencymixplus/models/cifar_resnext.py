@@ -41,4 +41,5 @@ class CifarResNeXt(nn.Module):
         """Images (B, 3, H, W) → logits (B, num_classes)."""
         x = F.relu(self.bn1(self.conv1(x)))
         x = self.layer3(self.layer2(self.layer1(x)))
-        return self.fc(x.mean(dim=(2, 3)))
+        logits: Tensor = self.fc(x.mean(dim=(2, 3)))
+        return logits

@@ -173,7 +173,8 @@ def pretrained_weights(name: str) -> Mapping[str, Tensor]:
             raise UserError(f"nobody publishes weights of {name}: set model.weights to a file")
 
         def fetch() -> Mapping[str, Tensor]:
-            return published.get_state_dict(progress=True, check_hash=True)
+            state: Mapping[str, Tensor] = published.get_state_dict(progress=True, check_hash=True)
+            return state
 
     try:
         return fetch()

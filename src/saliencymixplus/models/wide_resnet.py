@@ -27,7 +27,8 @@ class PreActBlock(nn.Module):
         """(B, inputs, H, W) → (B, outputs, ⌈H/stride⌉, ⌈W/stride⌉)."""
         y = F.relu(self.bn1(x))
         skip = x if self.shortcut is None else self.shortcut(y)
-        return self.conv2(F.relu(self.bn2(self.conv1(y)))) + skip
+        residual: Tensor = self.conv2(F.relu(self.bn2(self.conv1(y))))
+        return residual + skip
 
 
 class PreActResNet(nn.Module):
@@ -73,7 +74,8 @@ class PreActResNet(nn.Module):
             x = getattr(self, f"layer{number}")(x)
         if self.norm is not None:
             x = F.relu(self.norm(x))
-        return self.fc(x.mean(dim=(2, 3)))
+        logits: Tensor = self.fc(x.mean(dim=(2, 3)))
+        return logits
 
 
 def preact_resnet18(num_classes: int) -> PreActResNet:

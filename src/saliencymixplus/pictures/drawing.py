@@ -64,7 +64,8 @@ def heat(pixels: Pixels, saliency: NDArray[np.floating[Any]]) -> Pixels:
     grey = pixels.astype(np.float32).mean(axis=2, keepdims=True)
     glow = _heat_colours()[(fraction[..., 0] * 255).astype(np.int64)]
     weight = 0.2 + 0.8 * np.sqrt(fraction)
-    return np.clip(grey * 0.7 * (1 - weight) + glow * weight, 0, 255).astype(np.uint8)
+    mixed: np.ndarray = grey * 0.7 * (1 - weight) + glow * weight
+    return mixed.clip(0, 255).astype(np.uint8)
 
 
 def draw_box(

@@ -43,7 +43,8 @@ class Worker:
         signal, and ``died``.
         """
         try:
-            return self.pipe.recv()
+            event: tuple[str, Any] = self.pipe.recv()
+            return event
         except (EOFError, OSError):  # the latter if it left something unread
             self.process.join(_PATIENCE)
             code = self.process.exitcode

@@ -86,8 +86,8 @@ class MixBlock(nn.Module):
         query, key = self.query(features_a).flatten(2), self.query(features_b).flatten(2)
         value = self.value(features_b).flatten(2)  # (M, 1, cells of b)
         scores = query.mT @ key / query.shape[1] ** 0.5  # (M, cells of a, cells of b)
-        weight = (scores.softmax(2) @ value.mT)[..., 0].sigmoid()
-        return weight.unflatten(1, (height, width))
+        weight: Tensor = (scores.softmax(2) @ value.mT)[..., 0].sigmoid()
+        return weight.reshape(-1, height, width)
 
 
 def block_for(network: nn.Module, images: Tensor, options: AutoMixOptions) -> nn.Module:

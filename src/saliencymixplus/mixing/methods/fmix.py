@@ -101,13 +101,14 @@ def low_frequency(
     columns = torch.fft.fftfreq(width, **like)[: noise.shape[2]].abs()
     frequency = torch.sqrt(rows[:, None] ** 2 + columns[None, :] ** 2)
     weight = frequency.clamp_min(1.0 / max(height, width)) ** -decay
-    if not two_rows:
+    if two_rows:
+        scaled = noise * weight[:, :, None]
+        # (N, K, 2): cut or filled with zeros to H × (⌊W/2⌋ + 1).
+        spectrum = torch.complex(scaled[:, 0], scaled[:, 1 if height > 1 else 0])
+    else:
         spectrum = torch.view_as_complex(noise.contiguous()) * weight
-        return torch.fft.irfft2(spectrum, s=(height, width))
-    scaled = noise * weight[:, :, None]
-    # (N, K, 2): cut or filled with zeros to H × (⌊W/2⌋ + 1).
-    spectrum = torch.complex(scaled[:, 0], scaled[:, 1 if height > 1 else 0])
-    return torch.fft.irfft2(spectrum, s=(height, width))
+    field: Tensor = torch.fft.irfft2(spectrum, s=(height, width))
+    return field
 
 
 def highest(values: Tensor, count: Tensor) -> Tensor:

@@ -236,7 +236,7 @@ def moved(images: Tensor, source: Tensor) -> Tensor:
     tiles = tiles.permute(0, 2, 4, 1, 3, 5).flatten(1, 2)  # (M, T², C, h, w)
     index = source.clamp_min(0)[:, :, None, None, None].expand_as(tiles)
     tiles = tiles.gather(1, index) * (source >= 0)[:, :, None, None, None]
-    tiles = tiles.unflatten(1, (side, side)).permute(0, 3, 1, 4, 2, 5)
+    tiles = tiles.reshape(size, side, side, channels, *cell).permute(0, 3, 1, 4, 2, 5)
     return tiles.reshape(images.shape)
 
 

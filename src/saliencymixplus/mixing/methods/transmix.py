@@ -111,7 +111,7 @@ def class_attention(attention: Any, tokens: Tensor) -> Tensor:
     query, key, _ = joint.unflatten(2, (3, heads, -1)).permute(2, 0, 3, 1, 4)
     query = query[:, :, :1] if norms[0] is None else norms[0](query[:, :, :1])
     key = key if norms[1] is None else norms[1](key)
-    scores = query @ key.mT / query.shape[-1] ** 0.5
+    scores: Tensor = query @ key.mT / query.shape[-1] ** 0.5
     return scores.softmax(3)[:, :, 0, 1:].mean(1)
 
 
