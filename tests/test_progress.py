@@ -112,3 +112,15 @@ def test_a_terminal_without_unicode_is_no_error(monkeypatch: pytest.MonkeyPatch)
     shown.close()
     assert b"of ?toile" in raw.getvalue()
     assert b"epoch 199/200" in raw.getvalue()
+
+
+def test_a_terminal_that_is_gone_does_not_hide_why_a_training_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bar = EpochBar(3)
+
+    def gone() -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr(bar._bar, "stop", gone)
+    bar.close()

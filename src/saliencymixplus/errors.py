@@ -30,6 +30,15 @@ def one_line(reason: object, longest: int = 200) -> str:
     )
 
 
+def reason_of(error: Exception) -> str:
+    """What to print of an error: one line, with the file that the system refused, if any."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, OSError):
+        return one_line(f"{error.filename or ''}: {error.strerror or error}".lstrip(": "))
+    return f"{type(error).__name__}: {one_line(error)}"
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """A hint after a misspelt ``name``: the nearest known one, or all of them."""
     names = sorted(known)

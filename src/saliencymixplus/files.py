@@ -65,7 +65,7 @@ def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        remove(temporary)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -143,6 +143,15 @@ def sweep(path: Path, kind: str) -> None:
             shutil.rmtree(left) if left.is_dir() else left.unlink()
         except FileNotFoundError:  # another writer swept it first
             continue
+
+
+def remove(path: Path) -> None:
+    """Remove a file that is no longer needed, if the disk allows it.
+
+    For clean-up after an error, which a second error must not hide.
+    """
+    with suppress(OSError):
+        path.unlink(missing_ok=True)
 
 
 def discard(folder: Path) -> None:

@@ -41,14 +41,19 @@ class ReservedFolder:
                 self._publish_beside([self.place.name])
             old = self.part.with_suffix(".old")
             self.place.replace(old)
-            now = _listing(old)
-            added = [name for name, state in now.items() if self._before.get(name) != state]
-            if any(_collide(old / name, self.part / name) for name in added):
-                old.replace(self.place)
-                self._publish_beside(added)
-            for name in added:
-                _copy(old / name, self.part / name)
-            self.part.replace(self.place)
+            try:
+                now = _listing(old)
+                added = [name for name, state in now.items() if self._before.get(name) != state]
+                if any(_collide(old / name, self.part / name) for name in added):
+                    old.replace(self.place)
+                    self._publish_beside(added)
+                for name in added:
+                    _copy(old / name, self.part / name)
+                self.part.replace(self.place)
+            except OSError:
+                with suppress(OSError):
+                    old.replace(self.place)
+                raise
             shutil.rmtree(old, ignore_errors=True)
         if added:
             print(f"{self.path}: {_named(added)}, new there, kept beside the result", flush=True)

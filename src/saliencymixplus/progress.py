@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Literal
 
 from rich.console import Console
@@ -161,7 +161,8 @@ class EpochBar(_Shown):
         self._error = f"error {''.join(_errors(row)[:1])}  "  # the line above has both
 
     def close(self) -> None:
-        self._bar.stop()
+        with suppress(OSError):  # a terminal that is gone must not hide why the training ends
+            self._bar.stop()
 
 
 def training_progress(kind: Kind, epochs: int) -> TrainingProgress:

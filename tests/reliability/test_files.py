@@ -1,5 +1,6 @@
 """Writers that die: what they leave is never trusted, and goes when the next one writes."""
 
+import errno
 import os
 import shutil
 import signal
@@ -13,9 +14,11 @@ from pathlib import Path
 import pytest
 
 from saliencymixplus import files
+from saliencymixplus.datasets.fetch import fetch
 from saliencymixplus.errors import UserError
 from saliencymixplus.files import discard, write_atomically, write_text
 from saliencymixplus.folders import whole_directory
+from saliencymixplus.runs.checkpoint import CheckpointStore
 
 # Writes the file or folder argv[1] as argv[2] says, and is killed at argv[3].
 WRITER = """
@@ -158,6 +161,27 @@ def test_a_full_disk_is_named_and_leaves_the_old_content(
         write_atomically(path, full)
     assert path.read_text() == "old"
     assert beside(path) == []
+
+
+def test_a_clean_up_that_fails_hides_neither_the_error_nor_the_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that turns read-only in the middle of writing."""
+    monkeypatch.setattr(Path, "unlink", lambda *_, **__: refuse(errno.EROFS))
+    with pytest.raises(UserError, match=r"cannot write .*file: No space left on device"):
+        write_atomically(tmp_path / "file", lambda _: refuse(errno.ENOSPC))
+    monkeypatch.setattr("saliencymixplus.datasets.fetch.PAUSES", ())
+    monkeypatch.setattr("urllib.request.OpenerDirector.open", lambda *_, **__: refuse(errno.EIO))
+    with pytest.raises(UserError, match=r"cannot fetch https://example.org/a: .*; try again"):
+        fetch("https://example.org/a", tmp_path / "a", report=lambda _: None)
+    store = CheckpointStore(tmp_path)
+    for epoch in range(4):  # the oldest two should go
+        store.save({"epoch": epoch}, epoch=epoch, step=0)
+    assert store.newest() == 3
+
+
+def refuse(code: int) -> None:
+    raise OSError(code, os.strerror(code))
 
 
 @pytest.mark.skipif(shutil.which("mount") is None or os.geteuid() != 0, reason="needs mount")

@@ -68,6 +68,35 @@ def test_what_appeared_meanwhile_is_kept(
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.parametrize("step", ["list", "copy", "move"])
+def test_a_folder_whose_replacement_fails_is_put_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """The disk fails after the old folder was moved away."""
+    path = fill(tmp_path / "run", **{"settings.json": "old"})
+    usual = Path.replace
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def replace(source: Path, target: Path) -> Path:
+        return full() if source.suffix == ".part" else usual(source, target)  # type: ignore
+
+    def replaced() -> None:
+        with whole_directory(path) as part:
+            fill(part, **{"settings.json": "new"})
+            fill(path, **{"notes.txt": "only copy"})
+            if step == "move":
+                monkeypatch.setattr(Path, "replace", replace)
+            else:
+                monkeypatch.setattr(folders, {"list": "_listing", "copy": "_copy"}[step], full)
+
+    with pytest.raises(UserError, match=r"cannot write .*run: No space left on device"):
+        replaced()
+    assert content(path) == {"settings.json": "old", "notes.txt": "only copy"}
+    assert list(tmp_path.iterdir()) == [path]
+
+
 @pytest.mark.parametrize("existed", [False, True])
 def test_the_start_is_when_the_folder_was_checked(tmp_path: Path, existed: bool) -> None:
     """A command checks it first, works for hours, and only then reserves it."""

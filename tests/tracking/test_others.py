@@ -222,6 +222,51 @@ def test_a_record_that_its_own_process_removes_meanwhile_is_no_failure(room: Any
     assert list((room.state / "runs").iterdir()) == []
 
 
+def test_a_record_that_vanishes_while_sync_looks_for_it_is_no_failure(
+    room: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = room.start().epochs(1)
+    training.crash()
+    card = training.folder / "tracking.json"
+    usual, exists = Path.stat, Path.exists
+
+    def stat(path: Path, **named: Any) -> Any:
+        if path == card:
+            raise FileNotFoundError(errno.ENOENT, "gone", str(path))
+        return usual(path, **named)
+
+    lines: list[str] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "exists", lambda path, **_: path == card or exists(path))
+        patch.setattr(Path, "stat", stat)
+        sync(lines.append)
+    assert lines == ["nothing waits"]
+
+
+def test_a_disk_that_does_not_say_whether_a_record_is_there_costs_one_line(
+    room: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    usual = Path.is_file
+
+    def is_file(path: Path) -> bool:
+        if path.name == "tracking.json":
+            raise OSError(errno.EIO, "Input/output error")
+        return usual(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "is_file", is_file)
+        training = room.start().epochs(1)
+        training.tracker.worker.join(20)
+    training.finish()
+    said = capsys.readouterr().err
+    assert "Traceback" not in said
+    assert "Input/output error" in said
+    assert len(room.waiting()) == 1
+    sync(lambda _: None)
+    assert room.statuses() == ["FINISHED"]
+    assert room.epochs() == [1]
+
+
 def test_a_record_that_is_being_written_is_not_sent_yet(room: Any) -> None:
     part = room.unsent / ".new.12345678-1-12345678.part"
     part.mkdir(parents=True)

@@ -1,5 +1,6 @@
 """Servers that are down, slow or answering errors: training goes on, records arrive later."""
 
+import errno
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -47,6 +48,10 @@ def _answers(status: int, body: bytes = b"out of order") -> Callable[[Any], None
         request.wfile.write(body)
 
     return answer
+
+
+def _read_only(*_: Any) -> None:
+    raise OSError(errno.EROFS, "Read-only file system")
 
 
 def _hangs(request: BaseHTTPRequestHandler) -> None:
@@ -163,6 +168,11 @@ def test_starting_over_keeps_what_the_abandoned_run_has_not_sent(room: Any, tmp_
     room.database.mkdir()
     abandoned = room.start().epochs(2)
     abandoned.crash()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "replace", _read_only)
+        with pytest.raises(UserError, match="cannot write"):  # the folder would be emptied next
+            retire(abandoned.folder)
+    assert list(room.unsent.rglob("tracking.json")) == [], "no record of half the files"
     retire(abandoned.folder)
     assert len(room.waiting()) == 1
     room.database.rmdir()

@@ -1,10 +1,13 @@
 """Many trainings at once: the same runs as one by one, what is kept, failures, signals."""
 
+import errno
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,7 @@ from saliencymixplus.datasets.prepared import load_prepared
 from saliencymixplus.errors import UserError
 from saliencymixplus.runs.read import load_run
 from saliencymixplus.settings import RuntimeSettings
-from saliencymixplus.training import many
+from saliencymixplus.training import apart, many
 from saliencymixplus.training.many import Training, default_jobs, train_all
 from saliencymixplus.training.trainer import state_folder
 from tests.helpers import REPOSITORY, run_settings, same_weights, timeless
@@ -70,6 +73,39 @@ def test_a_failure_does_not_stop_the_others(
         train_all([bad, good], tiny, runtime, jobs=1)
     assert load_run(good.output).weights[0] == "last"
     assert not bad.output.exists()
+
+
+def test_a_disk_that_fails_stops_no_other_training_and_is_no_traceback(
+    tiny: Path,
+    tmp_path: Path,
+    runtime: RuntimeSettings,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """In this process, and in one that trains for another."""
+    bad, good = trainings(tmp_path, "none", "cutmix", epochs=1)
+    usual = many.train
+
+    def train(run: Any, *arguments: Any, **named: Any) -> Any:
+        if run.mix.name == "none":
+            raise OSError(errno.EIO, os.strerror(errno.EIO), "a file")
+        return usual(run, *arguments, **named)
+
+    monkeypatch.setattr(many, "train", train)
+    with pytest.raises(UserError, match=r"1 of 2 .* none, seed 0: a file: Input/output error"):
+        train_all([bad, good], tiny, runtime, jobs=1)
+    assert load_run(good.output).weights[0] == "last"
+
+    monkeypatch.setattr(apart, "train", train)
+    ours, theirs = Pipe()
+    worker = threading.Thread(target=apart._work, args=(theirs, tiny, runtime))
+    worker.start()
+    ours.send((bad.run, bad.output))
+    assert ours.recv() == ("failed", "a file: Input/output error")
+    ours.close()
+    worker.join(30)
+    assert not worker.is_alive()
+    assert "Traceback" not in capsys.readouterr().err
 
 
 def test_as_many_at_once_as_cores_and_memory_allow(

@@ -20,7 +20,7 @@ from saliencymixplus.commands.register import register
 from saliencymixplus.commands.study import study_cell, study_report
 from saliencymixplus.commands.train import sync, train
 from saliencymixplus.commands.train_all import train_all
-from saliencymixplus.errors import UserError, one_line
+from saliencymixplus.errors import UserError, one_line, reason_of
 from saliencymixplus.version import __version__
 
 # Options of the published command line that have another name here.
@@ -105,7 +105,7 @@ def main() -> None:
     except UserError as error:
         code = _fail(str(error), error.exit_code)
     except OSError as error:
-        code = _fail(f"{error.filename or ''}: {error.strerror or error}".lstrip(": "), 1)
+        code = _fail(reason_of(error), 1)
     except (KeyboardInterrupt, typer.Abort):
         code = _fail("interrupted", 130)
     except Exception as error:

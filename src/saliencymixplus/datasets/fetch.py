@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from saliencymixplus.errors import UserError
+from saliencymixplus.files import remove
 from saliencymixplus.progress import Report, progress
 from saliencymixplus.version import __version__
 
@@ -65,7 +66,7 @@ def fetch(url: str, path: Path, *, report: Report) -> None:
             _attempt(url, path, report)
             return
         except (OSError, http.client.HTTPException) as error:
-            path.unlink(missing_ok=True)
+            remove(path)
             reason = _reason(error)
             # Trying again helps against an overload, not against "not found" or a bad redirect.
             final = isinstance(error, urllib.error.HTTPError) and error.code < 500
@@ -76,7 +77,7 @@ def fetch(url: str, path: Path, *, report: Report) -> None:
             report(f"{name}: {reason}; trying again in {pause:.0f} s")
             time.sleep(pause)
         except BaseException:
-            path.unlink(missing_ok=True)
+            remove(path)
             raise
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from saliencymixplus.errors import UserError
-from saliencymixplus.files import write_atomically
+from saliencymixplus.files import remove, write_atomically
 from saliencymixplus.locks import locked
 
 _KEEP = 2
@@ -39,7 +39,7 @@ class CheckpointStore:
         write_atomically(self.path / name, lambda part: part.write_bytes(data))
         _sync_folder(self.path)
         for _, _, old in self._found()[_KEEP:]:
-            old.unlink(missing_ok=True)
+            remove(old)
 
     def load(self, say: Callable[[str], None] = print) -> bytes | None:
         """The newest intact checkpoint, as bytes; None if there is none.
@@ -60,7 +60,7 @@ class CheckpointStore:
                 f"the checkpoint of epoch {epoch}{f', step {step}' if step else ''} is damaged "
                 f"({path.name[:32]}… differs from its digest): removed"
             )
-            path.unlink(missing_ok=True)
+            remove(path)
             damaged = True
         if damaged:
             say("no intact checkpoint is left: the training starts over")

@@ -83,18 +83,24 @@ def open_tracker(
 
 
 def retire(folder: Path) -> None:
-    """Move the record out of a state folder that is about to be emptied, for ``sync`` to end it."""
+    """Move the record out of a state folder that is about to be emptied, for ``sync`` to end it.
+
+    Raises:
+        UserError: it cannot be moved; emptying the folder would lose it.
+    """
     try:
         card = read_card(folder)
-        target = unsent_root() / card.attempt
+    except UserError:  # no record, or a damaged one
+        return
+    target = unsent_root() / card.attempt
+    with writing(target):
+        end = closed(card, folder)
         target.mkdir(parents=True, exist_ok=True)
-        write_card(target, closed(card, folder))
         for path in folder.iterdir():
             if path.name not in ("lock", CARD) and not path.name.endswith((".pt", ".part")):
                 path.replace(target / path.name)
+        write_card(target, end)  # last: with it, the folder is a record that `sync` may send
         (folder / CARD).unlink()
-    except (OSError, UserError):  # no record, or not a whole one
-        return
 
 
 def record_evaluation(

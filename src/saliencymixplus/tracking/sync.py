@@ -1,6 +1,7 @@
 """Sending the records that wait, and ending the runs of killed processes."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -30,7 +31,7 @@ def sync(report: Callable[[str], None] = print) -> None:
     """
     from saliencymixplus.tracking import mlflow_library, stores
 
-    records = list(_records())
+    records = _records()
     if not records:
         report("nothing waits")
         return
@@ -88,10 +89,12 @@ def _send(folder: Path, store: Store, report: Callable[[str], None]) -> None:
         discard(folder)
 
 
-def _records() -> Iterator[Path]:
+def _records() -> list[Path]:
     """The records, the oldest first: unsent ones, and the state folders of unfinished runs."""
     roots = (unsent_root(), workspace.state_root() / "runs")
     # A name with a leading dot is a folder that is being written or removed.
-    cards = [card for root in roots for card in root.glob(f"[!.]*/{CARD}")]
-    cards.sort(key=lambda card: card.stat().st_mtime if card.exists() else 0.0)
-    return iter(card.parent for card in cards)
+    found: list[tuple[float, Path]] = []
+    for card in (card for root in roots for card in root.glob(f"[!.]*/{CARD}")):
+        with suppress(FileNotFoundError):  # its own process has just removed it
+            found.append((card.stat().st_mtime, card.parent))
+    return [folder for _, folder in sorted(found)]

@@ -64,6 +64,8 @@ class Worker(threading.Thread):
             else:  # `sync` has sent and deleted it meanwhile
                 discard(self.folder)
                 self._succeeded(sys.maxsize)
+        except OSError as error:  # the disk does not even say whether the record is there
+            self._failed(f"cannot read {self.folder}: {error.strerror or error}")
         finally:
             with suppress(OSError):  # the lock ends with the process at the latest
                 lock.release()

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from saliencymixplus.epoch_row import EpochRow
-from saliencymixplus.errors import UserError, one_line
+from saliencymixplus.errors import UserError, reason_of
 from saliencymixplus.progress import TrainingProgress
 from saliencymixplus.settings import RunSettings, RuntimeSettings
 from saliencymixplus.training.signals import Interrupted
@@ -99,11 +99,10 @@ def _work(pipe: Connection, prepared: Path, runtime: RuntimeSettings) -> None:
             event = "finished", train(run, prepared, output, runtime, display=_Told(pipe))
         except Interrupted:
             event = "stopped", None
-        except UserError as error:
-            event = "failed", str(error)
         except Exception as error:
-            traceback.print_exc()
-            event = "failed", f"{type(error).__name__}: {one_line(error)}"
+            if not isinstance(error, UserError | OSError):
+                traceback.print_exc()
+            event = "failed", reason_of(error)
         try:
             pipe.send(event)
         except OSError:

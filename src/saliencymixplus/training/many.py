@@ -13,7 +13,7 @@ from saliencymixplus.datasets.prepared import Meta, load_prepared
 from saliencymixplus.engine.build import augmentation_for
 from saliencymixplus.engine.device import choose_device, threads_for, usable_cores
 from saliencymixplus.engine.flops import forward_flops
-from saliencymixplus.errors import UserError
+from saliencymixplus.errors import UserError, reason_of
 from saliencymixplus.loading.loader import free_memory
 from saliencymixplus.mixing import create
 from saliencymixplus.models import create_model
@@ -115,9 +115,9 @@ def _one_by_one(
             train(training.run, prepared, training.output, runtime, [Live(curves)])
         except Interrupted:
             raise
-        except UserError as error:
-            failures[training.name] = str(error)
-            print(f"failed: {error}", flush=True)
+        except (UserError, OSError) as error:
+            failures[training.name] = reason_of(error)
+            print(f"failed: {reason_of(error)}", flush=True)
     return failures
 
 

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -259,7 +259,9 @@ def _saying_what_is_kept(store: CheckpointStore) -> Iterator[None]:
     except Interrupted:
         raise
     except UserError as error:
-        newest = store.newest()
+        newest = None
+        with suppress(OSError):  # the disk that caused the error
+            newest = store.newest()
         if newest is None:
             raise
         raise UserError(f"{error}; the checkpoint of epoch {newest} is kept") from error
