@@ -15,6 +15,7 @@ from saliencymixplus.engine import cuda_graph as graph
 from saliencymixplus.engine.build import assemble
 from saliencymixplus.engine.context import Assembly
 from saliencymixplus.engine.cuda_graph import CudaCapturer, EagerEngine, GraphEngine, capturable
+from saliencymixplus.mixing import combine
 from saliencymixplus.settings import RuntimeSettings
 from saliencymixplus.training.trainer import train
 from tests.helpers import run_settings, same_weights, timeless
@@ -242,7 +243,10 @@ def test_policies_and_erasing_wait_for_nothing(tiny_with_masks: Path, policy: st
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_every_methods_step_waits_for_nothing(tiny_with_masks: Path, method: str) -> None:
+def test_every_methods_step_waits_for_nothing(
+    tiny_with_masks: Path, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    monkeypatch.setattr(combine, "_IN_PARTS", "none")  # as on a GPU
     parts = parts_for(tiny_with_masks, method, weight_average=0.9)
     if not capturable(parts.step.mixer):
         pytest.skip("this variant is run eagerly")

@@ -2,7 +2,8 @@
 
 import torch
 
-from saliencymixplus.mixing.batch import Sources, blend
+from saliencymixplus.mixing.batch import Sources
+from saliencymixplus.mixing.combine import weighted_sum
 from saliencymixplus.mixing.draws import Draw
 from saliencymixplus.mixing.maps import enlarged
 from saliencymixplus.mixing.methods import automix
@@ -18,7 +19,7 @@ def check(case: Case) -> None:
         layer.bias.data = tensor(case, f"{name}_bias")
     perm = tensor(case, "perm_mixer")
     mask = block(features, features[perm])
-    mixed = blend(images, images[perm], enlarged(mask, *images.shape[2:])[:, None])
+    mixed = weighted_sum(images, images[perm], enlarged(mask, *images.shape[2:])[:, None])
     close(mixed, case["mixed_mixer"], "mixed_mixer")
     loss = automix.mask_loss(mask, float(case["lam_mixer"]))
     close(loss, case["mask_loss"], "mask_loss")

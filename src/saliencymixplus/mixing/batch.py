@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from saliencymixplus.mixing.checks import high_precision, logits_of
+from saliencymixplus.mixing.checks import logits_of
 from saliencymixplus.mixing.criterion import CROSS_ENTROPY, Criterion, distribution
 
 Reduction = Literal["per_sample", "batch_mean"]
@@ -189,23 +189,3 @@ def select(images: Tensor, index: Tensor) -> Tensor:
         return images.index_select(0, index)
     # index_select itself would write it channels first.
     return images.permute(0, 2, 3, 1).index_select(0, index).permute(0, 3, 1, 2)
-
-
-def paste(sources: Sources, mask: Tensor) -> Tensor:
-    """The first source with the second one's pixels where the boolean ``mask`` is true."""
-    if memory_format(sources.images) == torch.channels_last:
-        # A mask that is broadcast over the innermost dimension is slow.
-        mask = mask.expand(-1, sources.images.shape[1], -1, -1)
-        mask = mask.contiguous(memory_format=torch.channels_last)
-    return torch.where(mask, sources.b, sources.a)
-
-
-def blend(a: Tensor, b: Tensor, weight: Tensor) -> Tensor:
-    """(1 − weight)·a + weight·b in at least float32, returned in the images' dtype.
-
-    ``b`` is overwritten: on the CPU, new memory for large images takes longer than the arithmetic.
-    """
-    high = high_precision(a.dtype)
-    weight = weight.to(high)
-    mixed = (a.to(high) * (1.0 - weight)).add_(b.to(high).mul_(weight))
-    return mixed.to(a.dtype) if a.dtype.is_floating_point else mixed.round().to(a.dtype)

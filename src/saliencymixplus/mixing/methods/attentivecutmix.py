@@ -23,7 +23,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from saliencymixplus.mixing.batch import Batch, Blend, Sources, paste
+from saliencymixplus.mixing.batch import Batch, Blend, Sources
+from saliencymixplus.mixing.combine import paste
 from saliencymixplus.mixing.draws import Draw
 from saliencymixplus.mixing.features import last_feature_map
 from saliencymixplus.mixing.maps import enlarged

@@ -21,8 +21,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from saliencymixplus.mixing.batch import Batch, Blend, Sources, blend
+from saliencymixplus.mixing.batch import Batch, Blend, Sources
 from saliencymixplus.mixing.checks import logits_of
+from saliencymixplus.mixing.combine import blend, weighted_sum
 from saliencymixplus.mixing.criterion import cross_entropy
 from saliencymixplus.mixing.draws import Draw
 from saliencymixplus.mixing.features import feature_map
@@ -113,7 +114,7 @@ def automix(sources: Sources, draw: Draw, options: AutoMixOptions) -> Blend:
     assert sources.plan is not None
     assert draw.lam0 is not None
     weight = enlarged(near_the_ends(sources.plan, draw.lam0.float()), sources.height, sources.width)
-    return Blend(blend(sources.a, sources.b, weight[:, None]), weight[:, None], lam=draw.lam0)
+    return Blend(blend(sources, weight[:, None]), weight[:, None], lam=draw.lam0)
 
 
 def block_loss(batch: Batch, draw: Draw, options: AutoMixOptions, block: nn.Module) -> Tensor:
@@ -126,7 +127,7 @@ def block_loss(batch: Batch, draw: Draw, options: AutoMixOptions, block: nn.Modu
     features = feature_map(batch.model, images, options.layer).float()
     weight = block(features, features.index_select(0, partners))
     shown = enlarged(weight, *images.shape[2:])[:, None]
-    logits = logits_of(batch.model(blend(images, images.index_select(0, partners), shown)))
+    logits = logits_of(batch.model(weighted_sum(images, images.index_select(0, partners), shown)))
     first = cross_entropy(logits, labels)
     second = cross_entropy(logits, labels.index_select(0, partners))
     return (lam * first + (1.0 - lam) * second + mask_loss(weight, lam)).sum()

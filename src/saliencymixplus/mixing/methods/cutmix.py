@@ -7,8 +7,9 @@ Features", ICCV 2019 (arXiv:1905.04899), section 3.1.
 from dataclasses import dataclass
 from typing import Literal
 
-from saliencymixplus.mixing.batch import Blend, Sources, paste
+from saliencymixplus.mixing.batch import Blend, Sources
 from saliencymixplus.mixing.boxes import BoxSize, box_around, box_mask, box_sides
+from saliencymixplus.mixing.combine import paste
 from saliencymixplus.mixing.draws import Draw
 from saliencymixplus.mixing.method import Method
 from saliencymixplus.mixing.options import Label, MixingOptions, Scope, number
@@ -59,7 +60,7 @@ def cutmix(sources: Sources, draw: Draw, options: CutMixOptions) -> Blend:
         centre = on_object(sources, draw, len(sides))
     boxes = box_around(centre, sides, height, width, options.box_size)
     mask = box_mask(boxes, height, width)
-    return Blend(paste(sources, mask), mask, boxes=boxes)
+    return Blend(paste(sources, mask, boxes), mask, boxes=boxes)
 
 
 METHOD = Method(

@@ -17,7 +17,8 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from saliencymixplus.mixing.batch import Blend, Sources, blend, paste
+from saliencymixplus.mixing.batch import Blend, Sources
+from saliencymixplus.mixing.combine import blend, paste
 from saliencymixplus.mixing.draws import Draw
 from saliencymixplus.mixing.method import Method
 from saliencymixplus.mixing.options import Label, MixingOptions, Scope, number
@@ -84,7 +85,7 @@ def fmix(sources: Sources, draw: Draw, options: FMixOptions) -> Blend:
         return Blend(paste(sources, mask), mask, draw.lam0)
     narrowest = torch.minimum(draw.lam0, 1.0 - draw.lam0).clamp_max(options.max_soft)
     weight = 1.0 - soft_highest(grey, count, (narrowest * (height * width)).long())[:, None]
-    return Blend(blend(sources.a, sources.b, weight), weight, draw.lam0)
+    return Blend(blend(sources, weight), weight, draw.lam0)
 
 
 def low_frequency(

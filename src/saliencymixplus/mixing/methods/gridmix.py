@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import torch
 
-from saliencymixplus.mixing.batch import Blend, Sources, paste
+from saliencymixplus.mixing.batch import Blend, Sources
+from saliencymixplus.mixing.combine import paste
 from saliencymixplus.mixing.draws import Draw
 from saliencymixplus.mixing.method import Method
 from saliencymixplus.mixing.options import Label, MixingOptions, Scope, number

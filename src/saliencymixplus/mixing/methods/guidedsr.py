@@ -20,7 +20,8 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from saliencymixplus.mixing.batch import Batch, Blend, Sources, blend
+from saliencymixplus.mixing.batch import Batch, Blend, Sources
+from saliencymixplus.mixing.combine import blend
 from saliencymixplus.mixing.draws import Draw
 from saliencymixplus.mixing.maps import sum_to_one
 from saliencymixplus.mixing.method import Method
@@ -75,7 +76,7 @@ def guidedsr(sources: Sources, draw: Draw, options: GuidedSROptions) -> Blend:
     first, second = weights[: draw.size], weights.index_select(0, sources.index_b)
     total = first + second
     weight = torch.where(total > 0, second / torch.where(total > 0, total, 1.0), 0.5)[:, None]
-    return Blend(blend(sources.a, sources.b, weight), weight)
+    return Blend(blend(sources, weight), weight)
 
 
 def pair(batch: Batch, saliency: Tensor | None, options: GuidedSROptions) -> Tensor | None:

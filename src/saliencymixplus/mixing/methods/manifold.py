@@ -18,7 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from saliencymixplus.errors import NetworkError
-from saliencymixplus.mixing.batch import Blend, MixedBatch, Sources, blend
+from saliencymixplus.mixing.batch import Blend, MixedBatch, Sources
+from saliencymixplus.mixing.combine import blend
 from saliencymixplus.mixing.draws import Draw
 from saliencymixplus.mixing.method import Method
 from saliencymixplus.mixing.options import MixingOptions, number, text
@@ -57,7 +58,7 @@ def manifold(sources: Sources, draw: Draw, options: ManifoldOptions) -> Blend:
     weights = torch.where(places == drawn, lam, 1.0)  # of the first image, at each place
     at_input = 1.0 - weights[:1].reshape(1, 1, 1, 1)
     mask = at_input.expand(-1, 1, sources.height, sources.width)
-    return Blend(blend(sources.a, sources.b, at_input), mask, lam=lam, aux=weights[1:])
+    return Blend(blend(sources, at_input), mask, lam=lam, aux=weights[1:])
 
 
 def mixed_forward(

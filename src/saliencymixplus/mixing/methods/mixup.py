@@ -6,7 +6,8 @@ section 2: λ ~ Beta(α, α), x̃ = λ·x_a + (1 − λ)·x_b, ỹ = λ·y_a + (
 
 from dataclasses import dataclass
 
-from saliencymixplus.mixing.batch import Blend, Sources, blend
+from saliencymixplus.mixing.batch import Blend, Sources
+from saliencymixplus.mixing.combine import blend
 from saliencymixplus.mixing.draws import Draw
 from saliencymixplus.mixing.method import Method
 from saliencymixplus.mixing.options import MixingOptions, Scope, number
@@ -42,7 +43,7 @@ def mixup(sources: Sources, draw: Draw, options: MixupOptions) -> Blend:
     assert draw.lam0 is not None
     weight = (1.0 - draw.lam0)[:, None, None, None]
     mask = weight.expand(-1, 1, sources.height, sources.width)
-    return Blend(blend(sources.a, sources.b, weight), mask, draw.lam0)
+    return Blend(blend(sources, weight), mask, draw.lam0)
 
 
 METHOD = Method(

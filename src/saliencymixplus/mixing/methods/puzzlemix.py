@@ -22,7 +22,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from saliencymixplus.mixing import graph_cut
-from saliencymixplus.mixing.batch import Blend, Sources, blend
+from saliencymixplus.mixing.batch import Blend, Sources
+from saliencymixplus.mixing.combine import weighted_sum
 from saliencymixplus.mixing.draws import Draw
 from saliencymixplus.mixing.maps import enlarged, scaled_to_peak
 from saliencymixplus.mixing.method import Method
@@ -100,7 +101,7 @@ def puzzlemix(sources: Sources, draw: Draw, options: PuzzleMixOptions) -> Blend:
         a = moved(a, transport(cells[: draw.size], kept))
         b = moved(b, transport(cells.index_select(0, sources.index_b), 1.0 - kept))
     weight = 1.0 - enlarged(share, height, width)[:, None]
-    images = blend(a, b, weight)
+    images = weighted_sum(a, b, weight)
     integer = not sources.a.dtype.is_floating_point
     return Blend((images.round() if integer else images).to(sources.a.dtype), weight)
 

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from saliencymixplus.mixing.batch import Blend, Sources
 from saliencymixplus.mixing.boxes import box_mask
+from saliencymixplus.mixing.combine import eager_on_cpu, parts
 from saliencymixplus.mixing.draws import Draw, scale
 from saliencymixplus.mixing.method import Method
 from saliencymixplus.mixing.options import Label, MixingOptions, number
@@ -90,11 +91,12 @@ def resizemix(sources: Sources, draw: Draw, options: ResizeMixOptions) -> Blend:
         corner = pushed_inside(draw.centre, sides, height, width)
     boxes = torch.cat((corner, corner + sides), dim=1)
     mask = box_mask(boxes, height, width)
-    if options.interpolation == "bilinear":
-        small = resized_into(sources.b, boxes)
+    if options.interpolation == "nearest":
+        images = torch.where(mask, nearest_into(sources.b, corner, tau), sources.a)
+    elif len(boxes) == 1 and eager_on_cpu(sources.images):
+        images = _resized_inside(sources, boxes)
     else:
-        small = nearest_into(sources.b, corner, tau)
-    images = torch.where(mask, small, sources.a)
+        images = torch.where(mask, resized_into(sources.b, boxes), sources.a)
     # Not torch.tensor([…], device=…): copying from the host cannot be captured in a CUDA graph.
     sides_of_b = torch.stack(
         (torch.full_like(boxes[:, 0], height), torch.full_like(boxes[:, 0], width)), dim=1
@@ -134,24 +136,38 @@ def resized_into(images: Tensor, boxes: Tensor) -> Tensor:
 
     The same as ``F.interpolate(image, size=box)`` and pasting, but for all boxes at once.
     """
-    size, _, height, width = images.shape
-    rows = _within(boxes[:, 0], boxes[:, 2], height)  # (N, H)
-    columns = _within(boxes[:, 1], boxes[:, 3], width)  # (N, W)
-    grid = torch.stack(
-        (
-            columns[:, None, :].expand(-1, height, width),
-            rows[:, :, None].expand(-1, height, width),
-        ),
-        dim=3,
-    )
+    return _sampled(images, _places(boxes, *images.shape[2:]))
+
+
+def _resized_inside(sources: Sources, boxes: Tensor) -> Tensor:
+    """The first images with ``resized_into`` of the second ones inside a box (1, 4) of all."""
+    mixed = sources.a.clone()
+    ((top, left, bottom, right),) = boxes.tolist()
+    if bottom > top and right > left:
+        places = _places(boxes, sources.height, sources.width)[:, top:bottom, left:right]
+        for part, b in parts(sources):
+            mixed[part, :, top:bottom, left:right] = _sampled(b, places)
+    return mixed
+
+
+def _sampled(images: Tensor, places: Tensor) -> Tensor:
+    """Images (M, C, H, W) at ``places`` (M or 1, h, w, 2), bilinearly: (M, C, h, w)."""
     resized = F.grid_sample(
         images.float(),
-        grid.expand(size, height, width, 2),
+        places.expand(len(images), -1, -1, -1),
         mode="bilinear",
         padding_mode="border",
         align_corners=False,
     )
     return (resized if images.dtype.is_floating_point else resized.round()).to(images.dtype)
+
+
+def _places(boxes: Tensor, height: int, width: int) -> Tensor:
+    """Where each pixel comes from if the whole image goes to its box: (N, H, W, 2), x before y."""
+    rows = _within(boxes[:, 0], boxes[:, 2], height)  # (N, H)
+    columns = _within(boxes[:, 1], boxes[:, 3], width)  # (N, W)
+    columns, rows = columns[:, None, :], rows[:, :, None]
+    return torch.stack(torch.broadcast_tensors(columns, rows), dim=3)
 
 
 def _within(start: Tensor, end: Tensor, side: int) -> Tensor:

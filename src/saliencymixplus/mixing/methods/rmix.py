@@ -20,7 +20,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from saliencymixplus.mixing.batch import Blend, Sources, blend
+from saliencymixplus.mixing.batch import Blend, Sources
+from saliencymixplus.mixing.combine import blend
 from saliencymixplus.mixing.draws import Draw
 from saliencymixplus.mixing.maps import sum_to_one
 from saliencymixplus.mixing.method import Method
@@ -82,7 +83,7 @@ def rmix(sources: Sources, draw: Draw, options: RMixOptions) -> Blend:
     weight = torch.where(first == second, draw.lam0.float()[:, None, None], first.float())
     spread = weight.repeat_interleave(options.patch, 1).repeat_interleave(options.patch, 2)
     weight_b = 1.0 - spread[:, None, : sources.height, : sources.width]
-    return Blend(blend(sources.a, sources.b, weight_b), weight_b)
+    return Blend(blend(sources, weight_b), weight_b)
 
 
 def patches(saliency: Tensor, side: int) -> Tensor:

@@ -21,7 +21,8 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from saliencymixplus.mixing.batch import Blend, Sources, blend
+from saliencymixplus.mixing.batch import Blend, Sources
+from saliencymixplus.mixing.combine import weighted_sum
 from saliencymixplus.mixing.draws import Draw
 from saliencymixplus.mixing.maps import sum_to_one
 from saliencymixplus.mixing.method import Method
@@ -106,9 +107,8 @@ def sage(sources: Sources, draw: Draw, options: SAGEOptions) -> Blend:
         weight = torch.where(total > 0, weight, torch.where(covered, alpha[:, None], 1.0))
     b, _ = shift(sources.b, best)
     boxes, source_boxes = overlap(best, height, width)
-    return Blend(
-        blend(sources.a, b, 1.0 - weight), 1.0 - weight, boxes=boxes, source_boxes=source_boxes
-    )
+    images = weighted_sum(sources.a, b, 1.0 - weight)
+    return Blend(images, 1.0 - weight, boxes=boxes, source_boxes=source_boxes)
 
 
 def best_offsets(first: Tensor, second: Tensor, offsets: Tensor) -> Tensor:

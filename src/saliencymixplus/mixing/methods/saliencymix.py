@@ -11,8 +11,9 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from saliencymixplus.mixing.batch import Blend, Sources, paste
+from saliencymixplus.mixing.batch import Blend, Sources
 from saliencymixplus.mixing.boxes import BoxSize, box_around, box_mask, box_sides
+from saliencymixplus.mixing.combine import paste
 from saliencymixplus.mixing.draws import Draw
 from saliencymixplus.mixing.method import Method
 from saliencymixplus.mixing.options import Label, MixingOptions, Need, Scope, number
@@ -86,7 +87,7 @@ def saliencymix(sources: Sources, draw: Draw, options: SaliencyMixOptions) -> Bl
         centre = _peak(sources, draw.centre, count, options)
     boxes = box_around(centre, sides, height, width, options.box_size)
     mask = box_mask(boxes, height, width)
-    return Blend(paste(sources, mask), mask, boxes=boxes)
+    return Blend(paste(sources, mask, boxes), mask, boxes=boxes)
 
 
 def _peak(sources: Sources, fallback: Tensor, count: int, options: SaliencyMixOptions) -> Tensor:

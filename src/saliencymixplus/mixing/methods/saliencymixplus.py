@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from saliencymixplus.mixing import positions
-from saliencymixplus.mixing.batch import Blend, Reduction, Sources, paste
+from saliencymixplus.mixing.batch import Blend, Reduction, Sources
 from saliencymixplus.mixing.boxes import BoxSize, box_around, box_mask, box_sides
+from saliencymixplus.mixing.combine import paste
 from saliencymixplus.mixing.draws import Draw
 from saliencymixplus.mixing.maps import Maps, fraction_inside, scaled_to_peak
 from saliencymixplus.mixing.method import Method
@@ -102,7 +103,7 @@ def saliencymixplus(sources: Sources, draw: Draw, options: SaliencyMixPlusOption
         assert maps is not None
         values = above_mean(maps.values) if options.label == "excess" else maps.values
         lam = label_weight(values, sources.index_b, mask)
-    return Blend(paste(sources, inside), mask, lam, boxes=boxes, reduction=options.reduction)
+    return Blend(paste(sources, inside, boxes), mask, lam, boxes=boxes, reduction=options.reduction)
 
 
 def above_mean(values: Tensor) -> Tensor:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from saliencymixplus.mixing.batch import Blend, Sources, blend
+from saliencymixplus.mixing.batch import Blend, Sources
+from saliencymixplus.mixing.combine import blend
 from saliencymixplus.mixing.draws import Draw
 from saliencymixplus.mixing.method import Method
 from saliencymixplus.mixing.options import Label, MixingOptions, Scope, number
@@ -53,7 +54,7 @@ def smoothmix(sources: Sources, draw: Draw, options: SmoothMixOptions) -> Blend:
     rows = _bell(draw.centre[:, 0], sigma, sources.height)
     columns = _bell(draw.centre[:, 1], sigma, sources.width)
     mask = (rows[:, :, None] * columns[:, None, :])[:, None]
-    return Blend(blend(sources.a, sources.b, mask), mask)
+    return Blend(blend(sources, mask), mask)
 
 
 def _bell(centre: Tensor, sigma: Tensor, side: int) -> Tensor:

@@ -16,8 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from saliencymixplus.errors import NetworkError
-from saliencymixplus.mixing.batch import Batch, Blend, MixedBatch, Sources, paste
+from saliencymixplus.mixing.batch import Batch, Blend, MixedBatch, Sources
 from saliencymixplus.mixing.boxes import BoxSize, box_around, box_mask, box_sides
+from saliencymixplus.mixing.combine import paste
 from saliencymixplus.mixing.draws import Draw
 from saliencymixplus.mixing.method import Method
 from saliencymixplus.mixing.options import MixingOptions, Scope, number
@@ -56,7 +57,7 @@ def transmix(sources: Sources, draw: Draw, options: TransMixOptions) -> Blend:
     sides = box_sides(draw.lam0, height, width)
     boxes = box_around(draw.centre, sides, height, width, options.box_size)
     mask = box_mask(boxes, height, width)
-    return Blend(paste(sources, mask), mask, boxes=boxes)
+    return Blend(paste(sources, mask, boxes), mask, boxes=boxes)
 
 
 def reversed_batch(
