@@ -10,17 +10,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from saliencymixplus.mixing import draws
-from saliencymixplus.mixing.batch import Batch, MixedBatch, Sources, memory_format
+from saliencymixplus.mixing.apply import mixed_fields, unmixed
+from saliencymixplus.mixing.batch import Batch, MixedBatch
 from saliencymixplus.mixing.checks import check_map, checked_labels
 from saliencymixplus.mixing.criterion import CROSS_ENTROPY, Criterion
 from saliencymixplus.mixing.draws import Draw
-from saliencymixplus.mixing.method import Method
-from saliencymixplus.mixing.options import MASK_LABELS, Options, as_json
+from saliencymixplus.mixing.options import MASK_LABELS, as_json
 from saliencymixplus.mixing.registry import settle
 from saliencymixplus.mixing.saliency import gradient_saliency, smooth
-from saliencymixplus.mixing.visible_fraction import label_weight
-
-PART = "mixing_part"  # of a network: the module that a method trains along with it
+from saliencymixplus.mixing.trained_part import PART, new_part, part_of
 
 
 class Mixer:
@@ -42,7 +40,7 @@ class Mixer:
         if self.options.label in MASK_LABELS or self.options.position == "object":
             self.needs |= {"masks"}
         self._how: dict[str, Any] | None = None  # arguments of torch.compile; None: not compiled
-        self._mix: Callable[..., dict[str, Any]] = _mix
+        self._mix: Callable[..., dict[str, Any]] = mixed_fields
         self._loss: Callable[[MixedBatch, Tensor, Criterion], Tensor] = MixedBatch.loss
 
     @property
@@ -84,13 +82,7 @@ class Mixer:
         Raises:
             NetworkError: the method does not fit the network.
         """
-        model.add_module(PART, self._new_part(model, images, seed))
-
-    def _new_part(self, model: nn.Module, images: Tensor, seed: int = 0) -> nn.Module:
-        assert self._method.part is not None
-        with torch.random.fork_rng(devices=[]), torch.enable_grad():
-            torch.default_generator.manual_seed(seed)
-            return self._method.part(model, images, self.options)
+        model.add_module(PART, new_part(self._method, self.options, model, images, seed))
 
     def part_loss(
         self, model: nn.Module, network: nn.Module, images: Tensor, labels: Tensor, draw: Draw
@@ -103,7 +95,7 @@ class Mixer:
         Raises:
             ValueError: ``model`` has no such part.
         """
-        part = getattr(model, PART, None)
+        part = part_of(model)
         if part is None:
             raise ValueError(
                 f"{self.method} trains a module along with the network: call mixer.attach(model, "
@@ -125,7 +117,7 @@ class Mixer:
 
     def _compile(self, how: dict[str, Any]) -> None:
         self._how = how
-        self._mix = torch.compile(_mix, **how)
+        self._mix = torch.compile(mixed_fields, **how)
         self._loss = torch.compile(MixedBatch.loss, **how)
 
     def loss(
@@ -166,9 +158,11 @@ class Mixer:
     ) -> Draw:
         """All random numbers of one mixing of ``batch_size`` images, on ``device``."""
         where = torch.device(device if device is not None else "cpu")
-        source: dict[str, Any] = {"generator": generator, "device": where}
+        return self._drawn(batch_size, height, width, {"generator": generator, "device": where})
+
+    def _drawn(self, batch_size: int, height: int, width: int, source: dict[str, Any]) -> Draw:
         if self._method.apply is None:
-            return Draw(torch.arange(batch_size, device=where))
+            return Draw(torch.arange(batch_size, device=source["device"]))
         options = self.options
         fraction = options.saliency_fraction
         index_b = draws.partners(batch_size, options.pairs, fraction=fraction, **source)
@@ -215,19 +209,25 @@ class Mixer:
             ValueError: types or shapes that do not fit, or a missing model, map or mask.
         """
         labels = checked_labels(images, labels)
-        self._check(images, saliency, masks, model)
-        batch_size, _, height, width = images.shape
         if draw is None:
+            batch_size, _, height, width = images.shape
             draw = self.draw(batch_size, height, width, generator=generator, device=images.device)
-        if self._method.apply is None:
-            return _unmixed(images, labels, draw)
+        return self._mixed(Batch(images, labels, model, masks), saliency, draw, differentiable)
+
+    def _mixed(
+        self, batch: Batch, saliency: Tensor | None, draw: Draw, differentiable: bool
+    ) -> MixedBatch:
+        self._check(batch, saliency)
+        images, labels, model = batch.images, batch.labels, batch.model
+        method, options = self._method, self.options
+        if method.apply is None:
+            return unmixed(images, labels, draw)
         if saliency is None and "gradient_saliency" in self.needs:
             assert model is not None
             saliency, _ = gradient_saliency(model, images, labels, **self.saliency_options())
         # Half precision would lose the boxes' arithmetic and the maps' small values.
         flows = differentiable and torch.is_grad_enabled()
         with torch.autocast(images.device.type, enabled=False), torch.no_grad():
-            method, options, batch = self._method, self.options, Batch(images, labels, model, masks)
             if saliency is None and method.maps is not None:
                 saliency = method.maps(batch, options)
             if saliency is not None:
@@ -238,14 +238,17 @@ class Mixer:
             plan = None
             if method.plan is not None:
                 assert model is not None
-                part = getattr(getattr(model, "_orig_mod", model), PART, None)
+                part = part_of(model)
                 if part is None:  # as it is before training
-                    part = self._new_part(model, images)
+                    part = new_part(method, options, model, images, seed=0)
                 plan = method.plan(batch, draw, options, part)
             with torch.set_grad_enabled(flows):
-                found = self._mix(method, options, images, labels, saliency, masks, draw, plan)
-        if saliency is not None and saliency.shape[1:] != (height, width):
-            saliency = F.interpolate(saliency[:, None].float(), (height, width))[:, 0]
+                found = self._mix(
+                    method, options, images, labels, saliency, batch.masks, draw, plan
+                )
+        size = tuple(images.shape[2:])
+        if saliency is not None and saliency.shape[1:] != size:
+            saliency = F.interpolate(saliency[:, None].float(), size)[:, 0]
         return MixedBatch(
             **found,
             index_b=draw.index_b,
@@ -274,13 +277,8 @@ class Mixer:
             "loss": self.options.saliency_loss,
         }
 
-    def _check(
-        self,
-        images: Tensor,
-        saliency: Tensor | None,
-        masks: Tensor | None,
-        model: nn.Module | None,
-    ) -> None:
+    def _check(self, batch: Batch, saliency: Tensor | None) -> None:
+        images, masks, model = batch.images, batch.masks, batch.model
         check_map("saliency", saliency, images, coarse=self.options.coarse_maps)
         check_map("masks", masks, images)
         if self.needs_masks and masks is None:
@@ -303,51 +301,3 @@ class Mixer:
             )
         if self.needs_saliency:
             raise ValueError(f"{self.method} takes stored saliency maps: pass saliency=")
-
-
-def _mix(
-    method: Method,
-    options: Options,
-    images: Tensor,
-    labels: Tensor,
-    saliency: Tensor | None,
-    masks: Tensor | None,
-    draw: Draw,
-    plan: Any,
-) -> dict[str, Any]:
-    """The fields of the mixed batch; nothing in it waits for the device."""
-    assert method.apply is not None
-    height, width = images.shape[2:]
-    sources = Sources(images, draw.index_b, labels, saliency, masks, plan)
-    blend = method.apply(sources, draw, options)
-    mask = blend.mask.float()
-    area_lam = 1.0 - mask.mean((1, 2, 3))
-    lam = area_lam if blend.lam is None else blend.lam.float()
-    fields: dict[str, Any] = {
-        "images": blend.images.contiguous(memory_format=memory_format(images)),
-        "labels_a": labels[: draw.size],
-        "labels_b": labels.index_select(0, draw.index_b),
-        "lam": lam.expand(draw.size).contiguous(),
-        "lam_b": None if blend.lam_b is None else blend.lam_b.float().expand(draw.size),
-        "index_a": torch.arange(draw.size, device=images.device),
-        "area_lam": area_lam.expand(draw.size).contiguous(),
-        "mask": mask.expand(draw.size, 1, height, width),
-        "boxes": _rows(blend.boxes, draw.size),
-        "source_boxes": _rows(blend.source_boxes, draw.size),
-        "aux": blend.aux,
-        "reduction": blend.reduction,
-    }
-    if options.label in MASK_LABELS:
-        assert masks is not None
-        seen = MixedBatch(**fields, index_b=draw.index_b)
-        fields |= {"lam": label_weight(seen, masks, options.label), "lam_b": None}
-    return fields
-
-
-def _rows(boxes: Tensor | None, count: int) -> Tensor | None:
-    return None if boxes is None else boxes.expand(count, 4).contiguous()
-
-
-def _unmixed(images: Tensor, labels: Tensor, draw: Draw) -> MixedBatch:
-    whole = torch.ones(images.shape[0], dtype=torch.float32, device=images.device)
-    return MixedBatch(images, labels, labels, whole, draw.index_b, draw.index_b, whole)

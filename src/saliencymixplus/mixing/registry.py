@@ -61,7 +61,8 @@ from typing import Any
 from saliencymixplus.errors import nearest
 from saliencymixplus.mixing import methods
 from saliencymixplus.mixing.method import Method
-from saliencymixplus.mixing.options import Options, resolve
+from saliencymixplus.mixing.options import Options
+from saliencymixplus.mixing.resolve import resolve
 
 
 def _found() -> dict[str, Method]:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from saliencymixplus.mixing import draws
-from saliencymixplus.mixing.batch import MixedBatch
+from saliencymixplus.mixing.batch import Batch, MixedBatch
 from saliencymixplus.mixing.criterion import CROSS_ENTROPY, Criterion
 from saliencymixplus.mixing.draws import Draw
 from saliencymixplus.mixing.mixer import Mixer
@@ -109,47 +109,17 @@ class Switch(Mixer):
     def choose(self, generator: torch.Generator | None = None) -> int:
         return draws.members(1, self.probabilities, generator=generator)[0]
 
-    def draw(
-        self,
-        batch_size: int,
-        height: int,
-        width: int,
-        *,
-        generator: torch.Generator | None = None,
-        device: torch.device | str | None = None,
-    ) -> Draw:
-        """The member, and all of its random numbers."""
-        chosen = self.choose(generator)
-        drawn = self.members[chosen].draw(
-            batch_size, height, width, generator=generator, device=device
-        )
+    def _drawn(self, batch_size: int, height: int, width: int, source: dict[str, Any]) -> Draw:
+        chosen = self.choose(source["generator"])
+        drawn = self.members[chosen]._drawn(batch_size, height, width, source)
         return replace(drawn, member=chosen)
 
-    def __call__(
-        self,
-        images: Tensor,
-        labels: Tensor,
-        *,
-        generator: torch.Generator | None = None,
-        model: nn.Module | None = None,
-        saliency: Tensor | None = None,
-        masks: Tensor | None = None,
-        draw: Draw | None = None,
-        differentiable: bool = False,
+    def _mixed(
+        self, batch: Batch, saliency: Tensor | None, draw: Draw, differentiable: bool
     ) -> MixedBatch:
-        """Mix a batch by one of the members; ``MixedBatch.member`` says which."""
-        chosen = self.choose(generator) if draw is None else draw.member
-        mixed = self.members[chosen](
-            images,
-            labels,
-            generator=generator,
-            model=model,
-            saliency=self.maps_for(chosen, saliency),
-            masks=masks,
-            draw=draw,
-            differentiable=differentiable,
-        )
-        return replace(mixed, member=chosen)
+        mixer, saliency = self.members[draw.member], self.maps_for(draw.member, saliency)
+        mixed = mixer._mixed(batch, saliency, draw, differentiable)
+        return replace(mixed, member=draw.member)
 
     def maps_for(self, member: int, saliency: Tensor | None) -> Tensor | None:
         return saliency if self.members[member].needs_saliency == self.needs_saliency else None

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from saliencymixplus.mixing.mixer import PART
+from saliencymixplus.mixing.trained_part import PART
 
 
 def without_decay(model: nn.Module) -> set[str]:

@@ -1,0 +1,61 @@
+"""The arithmetic of one mixing, from random numbers to the mixed batch."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from saliencymixplus.mixing.batch import MixedBatch, Sources, memory_format
+from saliencymixplus.mixing.draws import Draw
+from saliencymixplus.mixing.method import Method
+from saliencymixplus.mixing.options import MASK_LABELS, Options
+from saliencymixplus.mixing.visible_fraction import label_weight
+
+
+def mixed_fields(
+    method: Method,
+    options: Options,
+    images: Tensor,
+    labels: Tensor,
+    saliency: Tensor | None,
+    masks: Tensor | None,
+    draw: Draw,
+    plan: Any,
+) -> dict[str, Any]:
+    """The fields of a ``MixedBatch`` but ``index_b``; nothing in it waits for the device."""
+    assert method.apply is not None
+    height, width = images.shape[2:]
+    sources = Sources(images, draw.index_b, labels, saliency, masks, plan)
+    blend = method.apply(sources, draw, options)
+    mask = blend.mask.float()
+    area_lam = 1.0 - mask.mean((1, 2, 3))
+    lam = area_lam if blend.lam is None else blend.lam.float()
+    fields: dict[str, Any] = {
+        "images": blend.images.contiguous(memory_format=memory_format(images)),
+        "labels_a": labels[: draw.size],
+        "labels_b": labels.index_select(0, draw.index_b),
+        "lam": lam.expand(draw.size).contiguous(),
+        "lam_b": None if blend.lam_b is None else blend.lam_b.float().expand(draw.size),
+        "index_a": torch.arange(draw.size, device=images.device),
+        "area_lam": area_lam.expand(draw.size).contiguous(),
+        "mask": mask.expand(draw.size, 1, height, width),
+        "boxes": _rows(blend.boxes, draw.size),
+        "source_boxes": _rows(blend.source_boxes, draw.size),
+        "aux": blend.aux,
+        "reduction": blend.reduction,
+    }
+    if options.label in MASK_LABELS:
+        assert masks is not None
+        seen = MixedBatch(**fields, index_b=draw.index_b)
+        fields |= {"lam": label_weight(seen, masks, options.label), "lam_b": None}
+    return fields
+
+
+def _rows(boxes: Tensor | None, count: int) -> Tensor | None:
+    return None if boxes is None else boxes.expand(count, 4).contiguous()
+
+
+def unmixed(images: Tensor, labels: Tensor, draw: Draw) -> MixedBatch:
+    """The batch as it is, for method none."""
+    whole = torch.ones(images.shape[0], dtype=torch.float32, device=images.device)
+    return MixedBatch(images, labels, labels, whole, draw.index_b, draw.index_b, whole)
