@@ -265,7 +265,10 @@ def test_the_median_of_the_last_ten_epochs(tmp_path, monkeypatch, differences):
     assert cells["last"]["median of last 10 epochs mean"] == "26"
     assert cells["best_test"]["median of last 10 epochs mean"] == ""
     metrics = json.loads((tmp_path / "out" / "metrics" / "mixup.json").read_text())
-    assert metrics["median_of_last_10_top1_error"] == 26.0
+    error = comparison.tables[0].rows[0].errors["last"].top1_error
+    assert metrics["top1_error"] == error.mean
+    assert metrics["half_width_95"] == pytest.approx((error.high - error.low) / 2)
+    assert sorted(metrics) == ["half_width_95", "seconds", "top1_error"]
     assert load_comparison(tmp_path / "out" / "comparison.json") == comparison
 
 

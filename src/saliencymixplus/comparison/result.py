@@ -94,9 +94,10 @@ class Comparison:
         return asdict(self)
 
     def metrics(self) -> dict[str, dict[str, float]]:
-        """Map file stem to a recipe's metrics: means over seeds, errors in percent.
+        """Map file stem to what is compared of a recipe with the weights of the last epoch.
 
-        One file per recipe makes `dvc metrics show` print one line per recipe.
+        ``top1_error`` in percent, the half-width of its 95 % interval over seeds, and ``seconds``
+        of training. One file per recipe makes `dvc metrics show` print one line per recipe.
         """
         several = len(self.tables) > 1
         found: dict[str, dict[str, float]] = {}
@@ -107,7 +108,7 @@ class Comparison:
                 )
                 while stem in found:
                     stem += "_"
-                found[stem] = _flat(row)
+                found[stem] = _compared(row)
         return found
 
 
@@ -127,20 +128,11 @@ def load_comparison(path: Path) -> Comparison:
         ) from error
 
 
-def _flat(row: ResultRow) -> dict[str, float]:
-    metrics: dict[str, float] = {}
-    for which, errors in row.errors.items():
-        prefix = "" if which == "last" else f"{which}_"
-        metrics[f"{prefix}top1_error"] = errors.top1_error.mean
-        if which == "last":
-            metrics["top5_error"] = errors.top5_error.mean
-            if errors.difference is not None:
-                metrics["difference"] = errors.difference.difference
-                metrics["p_value"] = errors.difference.p_value
-    if row.median is not None:
-        metrics["median_of_last_10_top1_error"] = row.median.mean
-    for name in ("nll", "ece", "mean_corruption_error"):
-        if name in row.metrics:
-            metrics[name] = row.metrics[name].mean
+def _compared(row: ResultRow) -> dict[str, float]:
+    """What `dvc exp show` lists: few numbers, as every recipe adds a column for each."""
+    error = row.errors["last"].top1_error
+    metrics = {"top1_error": error.mean}
+    if error.high is not None:
+        metrics["half_width_95"] = error.high - error.mean
     metrics["seconds"] = row.seconds.mean
     return {key: round(value, 6) for key, value in metrics.items()}
