@@ -23,7 +23,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from saliencymixplus.files import write_atomically
-from saliencymixplus.mixing import METHODS
+from saliencymixplus.mixing import METHODS, PRESETS
 from saliencymixplus.pictures import palette
 from saliencymixplus.pictures.fonts import show_texts_as_they_are
 
@@ -75,7 +75,11 @@ def method_styles(names: Iterable[str]) -> dict[str, MethodStyle]:
 
 
 def method_label(name: str) -> str:
-    """The printed name of a recipe, e.g. ``SaliencyMix+`` for ``saliencymixplus``."""
+    """The printed name of a recipe.
+
+    ``SaliencyMix+`` for ``saliencymixplus``, ``SaliencyMix+ (excess)`` for its preset
+    ``saliencymixplus-excess``; any other recipe's is its name in params.yaml.
+    """
     return method_style(name).label
 
 
@@ -88,7 +92,12 @@ def _spare(name: str, code: int) -> MethodStyle:
 
 
 def _label(name: str) -> str:
-    return METHODS[name].label if name in METHODS else name
+    if name in METHODS:
+        return METHODS[name].label
+    preset = PRESETS.get(name)
+    if preset is not None and name.startswith(f"{preset.name}-"):
+        return f"{preset.label} ({name.removeprefix(preset.name)[1:].replace('-', ' ')})"
+    return name
 
 
 def figure(width: float = 6.4, height: float = 4.0) -> tuple[Figure, Axes]:
