@@ -21,6 +21,7 @@ def what_was_run(runs: Runs) -> list[Block]:
     reported = [run for seeds in runs.values() for run in seeds]
     found = [run.run for run in reported]
     mixing = [run for run in found if run.settings.mix.method != "none"]
+    further = _each(found, _further)
     rows: list[list[Value]] = [
         ["Methods", ", ".join(map(method_label, runs))],
         ["Seeds", ", ".join(map(str, sorted({run.settings.seed for run in found})))],
@@ -31,7 +32,7 @@ def what_was_run(runs: Runs) -> list[Block]:
         ["Batch size", _each(found, lambda run: run.settings.training.batch_size)],
         ["Learning rate", _each(found, _learning_rate)],
         ["Optimizer", _each(found, lambda run: recipe_text.optimizer(run.settings.training))],
-        ["Other settings", _each(found, _further)],
+        *([["Other settings", further]] if further != MISSING else []),
         ["Augmentation", _each(found, lambda run: augmentation(run.settings.training))],
         ["Mix probability", _each(mixing, lambda run: run.settings.training.mix_prob)],
         ["Hardware", _each(found, lambda run: run.device)],

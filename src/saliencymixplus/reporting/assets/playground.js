@@ -175,7 +175,7 @@ async function playground(place) {
 
   const choose = (key, label) => {
     const list = element("select");
-    loaded.forEach(({ name }, index) => list.append(element("option", { value: index }, `${index + 1}: ${name}`)));
+    loaded.forEach(({ name }, index) => list.append(element("option", { value: index }, `${name} (image ${index + 1})`)));
     list.value = state[key];
     list.addEventListener("change", () => { state[key] = Number(list.value); redraw(); });
     return element("label", {}, `${label} `, list);
