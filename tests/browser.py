@@ -1,6 +1,7 @@
 """A headless Chromium, driven through its debugging pipe: open a page, run scripts, press, look."""
 
 import base64
+import importlib.util
 import json
 import os
 import shutil
@@ -16,6 +17,14 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
 def chromium() -> str | None:
     """The path of a Chromium on this machine."""
     return next((path for name in NAMES if (path := shutil.which(name))), None)
+
+
+def axe_core() -> str | None:
+    """The source of axe-core, from the extra ``browser``; None if that is not installed."""
+    found = importlib.util.find_spec("axe_playwright_python")
+    if found is None or found.origin is None:
+        return None
+    return Path(found.origin).with_name("axe.min.js").read_text(encoding="utf-8")
 
 
 class Page:
@@ -71,6 +80,16 @@ class Page:
         if "exceptionDetails" in found:
             raise RuntimeError(str(found["exceptionDetails"]))
         return found["result"].get("value")
+
+    def violations(self, axe: str) -> list[str]:
+        """What ``axe``, the source of axe-core, finds wrong: rule, impact and the elements."""
+        self.run(f"{axe}; null")
+        found = self.run(
+            "axe.run(document, {resultTypes: ['violations']}).then((result) => "
+            "result.violations.map((v) => `${v.id} (${v.impact}): `"
+            " + v.nodes.map((n) => n.html.slice(0, 200)).join(', ')))"
+        )
+        return [str(violation) for violation in found]
 
     def mouse(self, kind: str, x: float, y: float) -> None:
         """Press (``mousePressed``), release or move the pointer to a point of the window."""

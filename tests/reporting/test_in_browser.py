@@ -17,7 +17,7 @@ from saliencymixplus.mixing.methods.saliencymixplus import label_weight
 from saliencymixplus.reporting.report import report
 from saliencymixplus.settings import MixSettings
 from saliencymixplus.settings.evaluation import AuditSettings
-from tests.browser import browser, chromium
+from tests.browser import axe_core, browser, chromium
 from tests.helpers import write_rectangles
 from tests.reporting.conftest import give_weights, write_reported
 
@@ -27,7 +27,8 @@ pytestmark = [
 ]
 SIZE = 12
 CLASSES = ["one", "two", "three"]
-# Every visible text whose contrast with what is behind it is below 4.5 (WCAG 2.2, 1.4.3).
+# Every visible text whose contrast with what is behind it is below 4.5 (WCAG 2.2, 1.4.3), also in
+# SVG, whose background axe-core cannot tell.
 FAINT = """
 (() => {
   const number = (text) => (text.match(/[\\d.]+/g) ?? [0, 0, 0, 0]).map(Number);
@@ -55,12 +56,6 @@ FAINT = """
   }
   return found;
 })()
-"""
-NAMELESS = """
-[...document.querySelectorAll("button, select, input, img, meter, svg[role=img], canvas[role=img]")]
-  .filter((e) => !(e.getAttribute("alt") || e.getAttribute("aria-label") || e.textContent.trim()
-                   || e.labels?.length))
-  .map((e) => e.outerHTML.slice(0, 80))
 """
 
 
@@ -113,13 +108,25 @@ def test_everything_is_on_screen_and_can_be_read(chrome, page_path, dark):
         "document.querySelector('h1').style.color = getComputedStyle(document.body).backgroundColor"
     )
     assert [tag for tag, *_ in chrome.run(FAINT)] == ["H1"]
-    assert chrome.run(NAMELESS) == []
     width = chrome.run("document.documentElement.scrollWidth")
     assert width <= 1280
     broken = "[...document.images].filter(i => !i.naturalWidth).length"
     assert chrome.run(broken) == 0
     chrome.open(page_path, width=400, dark=dark)  # a phone
     assert chrome.run("document.documentElement.scrollWidth") <= 400
+
+
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("width", [1280, 400])
+def test_axe_finds_no_barrier(chrome, page_path, dark, width):
+    axe = axe_core()
+    if axe is None:
+        pytest.skip("axe-core is not installed: pip install -e '.[browser]'")
+    chrome.open(page_path, dark=dark, width=width)
+    chrome.run("document.querySelectorAll('details').forEach((part) => { part.open = true; })")
+    assert chrome.violations(axe) == []
+    chrome.run("document.querySelector('main').append(document.createElement('button'))")
+    assert [text.split(" (")[0] for text in chrome.violations(axe)] == ["button-name"]
 
 
 def test_the_policy_refuses_other_scripts_and_the_network(page):
