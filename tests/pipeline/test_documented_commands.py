@@ -121,16 +121,27 @@ def _wait_for_queue(clone: Any) -> None:
 
 
 def _add_own_pictures(clone: Any, sections: dict[str, Any]) -> None:
-    """Add the page's own section, on a few pictures in the place of the user's, for one epoch."""
+    """Add the page's experiments, for one epoch on a few pictures in place of the user's.
+
+    Weights that their publisher would have to send are random instead.
+    """
     rng = np.random.default_rng(0)
-    names = [f"{s}/{c}/{i}.jpg" for s in ("train", "test") for c in ("a", "b") for i in range(20)]
+
+    def picture() -> bytes:
+        return encoded(rng.integers(0, 256, (20, 30, 3), dtype=np.uint8), "JPEG")
+
     for name, section in sections.items():
-        archive = clone.folder / "data" / Path(section["download"]["path"]).name
+        splits = [""] if "test_fraction" in section["data"] else ["train/", "test/"]
+        archive = clone.folder / "data" / f"{name}.zip"
         archive.parent.mkdir(exist_ok=True)
-        pictures = [rng.integers(0, 256, (20, 30, 3), dtype=np.uint8) for _ in names]
-        content = zip(names, (encoded(picture, "JPEG") for picture in pictures), strict=True)
-        archive.write_bytes(zipped(dict(content)))
+        names = [f"{s}{c}/{i}.jpg" for s in splits for c in ("a", "b") for i in range(20)]
+        archive.write_bytes(zipped({path: picture() for path in names}))
         section["download"]["path"] = f"data/{archive.name}"
         section["training"] |= {"epochs": 1, "warmup_epochs": 0}
+        if section["model"].get("weights") == "pretrained":
+            del section["model"]["weights"]
         clone.params(**{name: section})
+    new = clone.folder / "new_photos"
+    new.mkdir(exist_ok=True)
+    (new / "one.jpg").write_bytes(picture())
     clone.commit()

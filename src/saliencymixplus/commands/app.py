@@ -3,6 +3,7 @@
 import io
 import os
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -104,6 +105,7 @@ def main() -> None:
             code = _fail("interrupted", code)
     except UserError as error:
         code = _fail(str(error), error.exit_code)
+        _explain_rewritten_params()
     except OSError as error:
         code = _fail(reason_of(error), 1)
     except (KeyboardInterrupt, typer.Abort):
@@ -115,6 +117,22 @@ def main() -> None:
         message = error.format_message()
         code = _fail(f"{message} (see --help)", 2) if message else 2
     sys.exit(code)
+
+
+def _explain_rewritten_params() -> None:
+    """Say how to undo what a failed `dvc exp run -S` leaves in the workspace's params.yaml."""
+    from saliencymixplus.runs.provenance import committed_text
+
+    folder = Path.cwd()
+    if "DVC_EXP_NAME" not in os.environ or ".dvc/tmp/exps/" in folder.as_posix():
+        return  # no experiment, or one in a temporary copy of the workspace
+    before = committed_text(folder, "params.yaml")
+    if before is not None and before != (folder / "params.yaml").read_text("utf-8").strip():
+        typer.echo(
+            "params.yaml keeps the settings of this experiment; `git checkout params.yaml` "
+            "restores those of the last commit",
+            err=True,
+        )
 
 
 def _fail(message: str, code: int) -> int:

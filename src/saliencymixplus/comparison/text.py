@@ -73,7 +73,7 @@ def latex(comparison: Comparison) -> str:
         found = errors_table(table, "last")
         if found is not None:
             titled = Table(
-                found.columns, found.rows, f"{table.title} {scope(table)}", notes=(LEGEND,)
+                found.columns, found.rows, f"{table.title} ({scope(table)})", notes=(LEGEND,)
             )
             parts.append(titled.latex(label=f"tab:comparison-{number_}"))
     return "\n".join(parts)
@@ -161,9 +161,9 @@ def cost_table(table: ResultTable) -> Table:
 
 
 def scope(table: ResultTable) -> str:
-    """Test images and devices, like ``(10,000 test images, NVIDIA H100)``."""
+    """Test images and devices, like ``10,000 test images, NVIDIA H100``."""
     devices = f", {', '.join(table.devices)}" if table.devices else ""
-    return f"({number(table.test_images, 0)} test images{devices})"
+    return f"{number(table.test_images, 0)} test images{devices}"
 
 
 def notes(table: ResultTable) -> list[str]:
