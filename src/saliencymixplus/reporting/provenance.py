@@ -32,7 +32,7 @@ def what_was_run(runs: Runs) -> list[Block]:
         ["Batch size", _each(found, lambda run: run.settings.training.batch_size)],
         ["Learning rate", _each(found, _learning_rate)],
         ["Optimizer", _each(found, lambda run: recipe_text.optimizer(run.settings.training))],
-        *([["Other settings", further]] if further != MISSING else []),
+        ["Other settings", further],
         ["Augmentation", _each(found, lambda run: augmentation(run.settings.training))],
         ["Mix probability", _each(mixing, lambda run: run.settings.training.mix_prob)],
         ["Hardware", _each(found, lambda run: run.device)],
@@ -40,6 +40,8 @@ def what_was_run(runs: Runs) -> list[Block]:
         ["Commit", _each(found, _commit)],
         ["Date", _dates(reported)],
     ]
+    if further == MISSING:
+        rows = [row for row in rows if row[0] != "Other settings"]
     return ["## What was run", Table([Column("Setting", "left"), Column("Value", "left")], rows)]
 
 
