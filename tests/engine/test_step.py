@@ -39,12 +39,12 @@ def test_totals_go_on_with_an_epoch_and_name_its_first_bad_step() -> None:
     logits, labels = torch.eye(3)[[0, 1, 2, 0]], torch.tensor([0, 1, 2, 1])
     for loss in (1.0, float("inf"), float("nan")):
         metrics.add(Step(torch.tensor(loss), logits, None), labels)
-    assert metrics.bad_step == 1
+    assert metrics.bad_batch == 1
     metrics.reset()
-    assert metrics.bad_step == -1
+    assert metrics.bad_batch == -1
     for _ in range(2):
         metrics.add(Step(torch.tensor(float("nan")), logits, None), labels)
-    assert metrics.bad_step == 0
+    assert metrics.bad_batch == 0
     metrics.reset()
     metrics.add(Step(torch.tensor(2.0), logits, None), labels)
     kept = metrics.sums.clone()
@@ -55,7 +55,7 @@ def test_totals_go_on_with_an_epoch_and_name_its_first_bad_step() -> None:
     assert read.loss == pytest.approx((4 * 2.0 + 2 * 4.0) / 6)
     assert read.clean_top1_error == pytest.approx(100 / 6)
     metrics.add(Step(torch.tensor(float("inf")), logits, None), labels)
-    assert metrics.bad_step == 2
+    assert metrics.bad_batch == 2
 
 
 def test_soft_labels_are_counted_as_the_hard_ones_they_stand_for() -> None:

@@ -53,7 +53,7 @@ def train(
         str | None, _recipe("A network; `models` lists them. timm/NAME: one of timm's.", "NAME")
     ] = None,
     epochs: Annotated[int | None, _recipe("Passes over the training images.")] = None,
-    batch_size: Annotated[int | None, _recipe("Images per step, over all processes.")] = None,
+    batch_size: Annotated[int | None, _recipe("Images per batch, over all processes.")] = None,
     learning_rate: Annotated[float | None, _recipe("Peak learning rate.")] = None,
     mix_prob: Annotated[float | None, _recipe("Fraction of the batches that are mixed.")] = None,
     mix_start: Annotated[

@@ -100,6 +100,7 @@ def assemble(
         batch_size=batch_size,
         ema=ema,
         clip_grad_norm=recipe.clip_grad_norm,
+        accumulate=recipe.accumulate,
         criterion=mixing.Criterion(recipe.loss, recipe.label_smoothing),
         rank=processes.rank,
         world=processes.world,
@@ -187,6 +188,11 @@ def _check(run: RunSettings, meta: Meta, mixer: mixing.Mixer, processes: Process
         raise UserError(
             f"training.batch_size {recipe.batch_size} is larger than the {images} training "
             f"images of {meta.name}: lower it"
+        )
+    if recipe.accumulate * recipe.batch_size > images:
+        raise UserError(
+            f"training.accumulate {recipe.accumulate} × batch_size {recipe.batch_size} is more "
+            f"than the {images} training images of {meta.name}: lower one of them"
         )
     if recipe.batch_size % processes.world:
         raise UserError(

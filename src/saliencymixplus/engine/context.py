@@ -42,8 +42,8 @@ class TrainingState:
     """
 
     epoch: int = 0  # finished epochs
-    step: int = 0  # finished steps of the epoch in progress
-    steps: int = 0  # of the epoch in progress; 0 before it starts
+    step: int = 0  # finished optimizer steps of the epoch in progress
+    steps: int = 0  # optimizer steps of the epoch in progress; 0 before it starts
     seconds: float = 0.0  # spent on the epoch in progress before this process took it up
     sums: Tensor | None = None  # EpochMetrics.sums of the epoch in progress, when it was saved
     history: list[EpochRow] = field(default_factory=list)
@@ -109,7 +109,10 @@ class Hook:
         """Before the first step of an epoch, or of what is left of a resumed one."""
 
     def on_step_end(self, context: TrainingContext, loss: float | None) -> None:
-        """After a step; ``loss``: the epoch's mean so far, None where it is not yet known."""
+        """After a step of the optimizer.
+
+        ``loss``: the epoch's mean so far, None where it is not yet known.
+        """
 
     def on_epoch_end(self, context: TrainingContext, row: EpochRow) -> None:
         """After an epoch was trained and evaluated, and its weights were kept if need be."""

@@ -2,11 +2,14 @@
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
+from torch import Tensor, nn
 
 from saliencymixplus import mixing
+from saliencymixplus.engine.accumulation import WHOLE, Turn
 from saliencymixplus.engine.optimizer import is_capturable
 from saliencymixplus.engine.step import TrainStep
 from saliencymixplus.loading.batches import Inputs
@@ -81,16 +84,28 @@ class EagerEngine:
         use_saliency: bool = True,
         epoch: int,
         index: int,
+        turn: Turn = WHOLE,
     ) -> None:
-        """One step of ``epoch``; ``index`` counts from 0 within it."""
+        """Train on a batch of ``epoch``; ``index`` counts from 0 within it."""
         began, kind = time.perf_counter(), _kind(self.step, inputs, mix, member, use_saliency)
         self.step.streams.start(epoch, index)
-        self.step(inputs, mix, member=member, use_saliency=use_saliency)
+        self.step(inputs, mix, member=member, use_saliency=use_saliency, turn=turn)
         if kind not in self._seen:
             self._seen.add(kind)
             if self.step.compiles(inputs):
                 took = time.perf_counter() - began
                 self.say(f"{_describe(kind, self.step.mixer)}: compiled in {took:.1f} s")
+
+
+@dataclass(frozen=True)
+class Captured:
+    """A captured kind of step."""
+
+    inputs: Inputs  # where a replay reads its batch
+    replay: Callable[[], None]
+    parameters: tuple[
+        nn.Parameter, ...
+    ] = ()  # with ``accumulate``: those that it adds gradients to
 
 
 class GraphEngine:
@@ -99,7 +114,9 @@ class GraphEngine:
 
     A replay reads the addresses that the capture read: inputs are copied there, the learning rate
     and the moving average's decay are device tensors, and the generators are seeded on the host.
-    ``say`` is told how long capturing took.
+    With ``accumulate`` only the gradients of a batch are captured, which all kinds add to the same
+    tensors; the optimizer's step, one in so many batches, is eager. ``say`` is told how long
+    capturing took.
     """
 
     name = "graph"
@@ -107,7 +124,8 @@ class GraphEngine:
     def __init__(self, step: TrainStep, capturer: Capturer, say: Say = _silent) -> None:
         self.step, self.say = step, say
         self.capturer = capturer
-        self._captured: dict[Kind, tuple[Inputs, Callable[[], None]]] = {}
+        self._captured: dict[Kind, Captured] = {}
+        self._gradients: dict[nn.Parameter, Tensor] = {}
 
     def run(
         self,
@@ -118,8 +136,9 @@ class GraphEngine:
         use_saliency: bool = True,
         epoch: int,
         index: int,
+        turn: Turn = WHOLE,
     ) -> None:
-        """One step of ``epoch``; ``index`` counts from 0 within it."""
+        """Train on a batch of ``epoch``; ``index`` counts from 0 within it."""
         kind = _kind(self.step, inputs, mix, member, use_saliency)
         if kind not in self._captured:
             began = time.perf_counter()
@@ -127,34 +146,60 @@ class GraphEngine:
             how = "compiled and captured" if self.step.compiles(inputs) else "captured"
             took = time.perf_counter() - began
             self.say(f"{_describe(kind, self.step.mixer)}: {how} in {took:.1f} s")
-        buffers, replay = self._captured[kind]
-        for buffer, value in zip(buffers, inputs, strict=True):
+        captured = self._captured[kind]
+        for buffer, value in zip(captured.inputs, inputs, strict=True):
             buffer.copy_(value, non_blocking=True)
         self.step.streams.start(epoch, index)
-        replay()
+        if self.step.accumulate == 1:
+            captured.replay()
+            return
+        self.step.begin(turn)
+        self._attach(captured.parameters)
+        captured.replay()
+        if turn.last:
+            self.step.update(turn)
 
-    def _capture(
-        self, inputs: Inputs, kind: Kind, epoch: int, index: int
-    ) -> tuple[Inputs, Callable[[], None]]:
+    def _attach(self, parameters: Sequence[nn.Parameter]) -> None:
+        """Give each parameter without a gradient its own one, zeroed."""
+        new = [parameter for parameter in parameters if parameter.grad is None]
+        if new:
+            torch._foreach_zero_([self._gradients[parameter] for parameter in new])
+        for parameter in new:
+            parameter.grad = self._gradients[parameter]
+
+    def _capture(self, inputs: Inputs, kind: Kind, epoch: int, index: int) -> Captured:
         mix, member, use_saliency, _, _ = kind
         buffers = tuple(t.clone() for t in inputs)
+        step, parameters = self.step, list(self.step.local.parameters())
+        act = step if step.accumulate == 1 else step.add_gradients
 
         def once() -> None:
-            self.step(buffers, mix, member=member, use_saliency=use_saliency)
+            act(buffers, mix, member=member, use_saliency=use_saliency)
 
         # Rehearsals train: what they change is restored afterwards.
-        kept = [t.detach().clone() for t in self.step.state()]
+        kept = [t.detach().clone() for t in step.state()]
+        gradients = [parameter.grad for parameter in parameters]
+        step.optimizer.zero_grad(set_to_none=True)
         for _ in range(_REHEARSALS):
-            self.step.streams.start(epoch, index)
+            step.streams.start(epoch, index)
             self.capturer.rehearse(once)
-        # The gradients of the capture live in the graph's own memory.
-        self.step.optimizer.zero_grad(set_to_none=True)
-        streams = self.step.streams
-        replay = self.capturer.capture(once, [streams.augment, streams.mix])
+        reached: list[nn.Parameter] = []
+        if step.accumulate > 1:
+            for parameter in parameters:
+                if parameter.grad is not None:
+                    reached.append(parameter)
+                    parameter.grad = self._gradients.setdefault(parameter, parameter.grad)
+        else:
+            # The gradients of the capture live in the graph's own memory.
+            step.optimizer.zero_grad(set_to_none=True)
+        replay = self.capturer.capture(once, [step.streams.augment, step.streams.mix])
         with torch.no_grad():
-            for tensor, value in zip(self.step.state(), kept, strict=True):
+            for tensor, value in zip(step.state(), kept, strict=True):
                 tensor.copy_(value)
-        return buffers, replay
+        if step.accumulate > 1:
+            for parameter, gradient in zip(parameters, gradients, strict=True):
+                parameter.grad = gradient
+        return Captured(buffers, replay, tuple(reached))
 
 
 Engine = EagerEngine | GraphEngine

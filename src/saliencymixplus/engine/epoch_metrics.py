@@ -15,7 +15,7 @@ _KEYS = (
     "mixed_wrong",
     "mixed_images",
     "lam",
-    "steps",
+    "batches",
 )
 
 
@@ -31,33 +31,32 @@ class EpochAverages:
 
 
 class EpochMetrics:
-    """Sums of losses, errors and λ over the steps of an epoch.
+    """Sums of losses, errors and λ over the batches of an epoch.
 
     Attributes:
         sums: (8,) float64 (float32 on MPS), in the order of ``_KEYS``.
-        bad_step: scalar, the first step of the epoch (from 0) with a loss that is not finite;
-            −1: none.
+        bad_batch: scalar, the first batch of the epoch (from 0) whose loss is not finite; −1: none.
     """
 
     def __init__(self, device: torch.device) -> None:
         dtype = torch.float32 if device.type == "mps" else torch.float64
         self.sums = torch.zeros(len(_KEYS), dtype=dtype, device=device)
-        self.bad_step = torch.full((), -1.0, dtype=dtype, device=device)
+        self.bad_batch = torch.full((), -1.0, dtype=dtype, device=device)
 
     def reset(self, sums: Tensor | None = None) -> None:
         """Start an epoch, or resume one from its ``sums``."""
         self.sums.zero_()
         if sums is not None:
             self.sums.copy_(sums)
-        self.bad_step.fill_(-1.0)
+        self.bad_batch.fill_(-1.0)
 
     @torch.no_grad()
     def add(self, step: Step, labels: Tensor) -> None:
-        """Count one step, without waiting for the device."""
+        """Count one batch, without waiting for the device."""
         sums, count = dict(zip(_KEYS, self.sums, strict=True)), float(len(step.logits))
         # inf − inf and nan − nan are NaN, which differs from 0.
-        bad = (step.loss - step.loss).ne(0) & (self.bad_step < 0)
-        torch.where(bad, sums["steps"], self.bad_step, out=self.bad_step)
+        bad = (step.loss - step.loss).ne(0) & (self.bad_batch < 0)
+        torch.where(bad, sums["batches"], self.bad_batch, out=self.bad_batch)
         predicted = step.logits.argmax(1)
         sums["loss"].add_(step.loss, alpha=count)
         sums["images"].add_(count)
@@ -69,7 +68,7 @@ class EpochMetrics:
             sums["mixed_wrong"].add_(count - right)
             sums["mixed_images"].add_(count)
             sums["lam"].add_(step.mixed.lam.sum())
-        sums["steps"].add_(1.0)
+        sums["batches"].add_(1.0)
 
     @staticmethod
     def averages(values: Tensor) -> EpochAverages:

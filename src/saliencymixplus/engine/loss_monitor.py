@@ -8,7 +8,7 @@ _EVERY = 20  # steps between two copies from a GPU
 
 
 class LossMonitor:
-    """The mean loss of the epoch so far, and the first step whose loss was not finite.
+    """The mean loss of the epoch so far, and the first batch whose loss was not finite.
 
     On the CPU both are current. On a GPU they are copied in the background and read once they have
     arrived, some steps late.
@@ -27,7 +27,7 @@ class LossMonitor:
         self._event = None
 
     def look(self, index: int) -> tuple[float, int | None] | None:
-        """(mean loss, first bad step or None) after step ``index``; None if not yet known."""
+        """(mean loss, first bad batch or None) after step ``index``; None if not yet known."""
         if not self.asynchronous:
             return _read(self._now())
         found = None
@@ -44,7 +44,7 @@ class LossMonitor:
         return _read(self._now().cpu())
 
     def _now(self) -> torch.Tensor:
-        return torch.stack([*self.metrics.sums[:2], self.metrics.bad_step])
+        return torch.stack([*self.metrics.sums[:2], self.metrics.bad_batch])
 
 
 def _read(values: torch.Tensor) -> tuple[float, int | None]:

@@ -27,19 +27,20 @@ def generator_for(
 
 
 def batches_of_epoch(
-    count: int, batch_size: int, seed: int, epoch: int, repeats: int = 1
+    count: int, batch_size: int, seed: int, epoch: int, repeats: int = 1, processes: int = 1
 ) -> list[Tensor]:
     """The row numbers of each batch of ``epoch``, (B,) int64; the order depends on (seed, epoch).
 
     With ``repeats`` each image comes so many times in a row, until there are ``count``. The last
-    batch holds the remainder. A remainder of one image is dropped: batch normalisation and mixing
-    need two.
+    batch holds the remainder. A remainder of one image is dropped, as batch normalisation and
+    mixing need two; so is one that does not reach all ``processes``.
     """
     order = torch.randperm(count, generator=generator_for(seed, "order", epoch))
     if repeats > 1:
         order = order[: -(-count // repeats)].repeat_interleave(repeats)[:count]
     batches = list(order.split(batch_size))
-    return batches[:-1] if len(batches) > 1 and len(batches[-1]) == 1 else batches
+    too_few = len(batches[-1]) < max(2, processes)
+    return batches[:-1] if len(batches) > 1 and too_few else batches
 
 
 def mix_flags_of_epoch(steps: int, probability: float, seed: int, epoch: int) -> list[bool]:

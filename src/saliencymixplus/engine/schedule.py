@@ -12,7 +12,8 @@ def lr_at(settings: TrainingSettings, step: int, steps_per_epoch: int) -> float:
     ``min_lr`` by ½(1 + cos πt) (Loshchilov and Hutter, SGDR, 2017, without restarts), t running
     from 0 to 1 after the warm-up. ``one_cycle``: as torch's ``OneCycleLR`` (Smith and Topin,
     arXiv:1708.07120) with its defaults; the momentum stays. Warm-up: linear over W steps, from 1/W
-    of the peak at the first step to the peak.
+    of the peak at the first step to the peak at the last; with ``warmup_start_lr`` from that at the
+    first step to the peak at step W, as timm and torch's ``LinearLR``.
     """
     lr = settings.learning_rate
     if settings.schedule == "one_cycle":
@@ -22,7 +23,8 @@ def lr_at(settings: TrainingSettings, step: int, steps_per_epoch: int) -> float:
         passed = sum(step >= m * steps_per_epoch for m in settings.milestones)
         lr *= settings.gamma**passed
     if step < warmup:
-        return lr * (step + 1) / warmup
+        start = settings.warmup_start_lr
+        return lr * (step + 1) / warmup if start is None else start + (lr - start) * step / warmup
     if settings.schedule == "cosine":
         t = (step - warmup) / max(1, settings.epochs * steps_per_epoch - warmup)
         lr = settings.min_lr + (lr - settings.min_lr) * (0.5 * (1.0 + math.cos(math.pi * t)))

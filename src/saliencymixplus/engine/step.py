@@ -1,7 +1,7 @@
 """One training step: augmentation, batch, mixing, forward, backward, optimizer, metrics."""
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from saliencymixplus import mixing
+from saliencymixplus.engine.accumulation import WHOLE, Turn
 from saliencymixplus.engine.ema import EMA
 from saliencymixplus.engine.epoch_metrics import EpochMetrics
 from saliencymixplus.engine.optimizer import state_tensors
@@ -67,6 +68,7 @@ class TrainStep:
             pieces, as compiling them for it once more would take longer than the step.
         ema: moving average of the weights; None: there is none.
         clip_grad_norm: largest L2 norm of all gradients together; None: any.
+        accumulate: batches per step of the optimizer.
         rank, world: this process among all; each takes its part of every batch.
     """
 
@@ -82,20 +84,51 @@ class TrainStep:
     ema: EMA | None = None
     criterion: mixing.Criterion = mixing.Criterion()  # noqa: RUF009
     clip_grad_norm: float | None = None
+    accumulate: int = 1
     rank: int = 0
     world: int = 1
     frozen: bool = False  # only the head is trained; see ``freeze``
 
     def __call__(
-        self, inputs: Inputs, mix: bool, *, member: int = 0, use_saliency: bool = True
+        self,
+        inputs: Inputs,
+        mix: bool,
+        *,
+        member: int = 0,
+        use_saliency: bool = True,
+        turn: Turn = WHOLE,
     ) -> None:
-        """Train on one batch.
+        """Train on one batch; the arguments are those of ``add_gradients``."""
+        self.begin(turn)
+        self.add_gradients(inputs, mix, member=member, use_saliency=use_saliency, last=turn.last)
+        if turn.last:
+            self.update(turn)
+
+    def begin(self, turn: Turn) -> None:
+        """Drop the gradients of the step before, or scale those of this step so far."""
+        if turn.first:
+            self.optimizer.zero_grad(set_to_none=True)
+        elif turn.rescale != 1.0:
+            torch._foreach_mul_(self._gradients(), turn.rescale)
+
+    def add_gradients(
+        self,
+        inputs: Inputs,
+        mix: bool,
+        *,
+        member: int = 0,
+        use_saliency: bool = True,
+        last: bool = True,
+    ) -> None:
+        """Add the gradients of one batch to ``.grad``, and count it.
 
         Args:
             inputs: what ``BatchSource.inputs`` yielded for the batch: B row numbers or raw images.
             mix: mix the batch; otherwise it is trained on as it is.
             member: which of ``mixer.members`` mixes it.
             use_saliency: False: mix without the saliency pass, for ``saliency_every``.
+            last: of the batches of a step, after which several processes average what ``.grad``
+                then holds.
         """
         pieces = self.compiled if self.compiled and self.compiles(inputs) else self.plain
         count, mixer = len(inputs[0]), pieces.mixer.members[member]
@@ -111,28 +144,42 @@ class TrainStep:
         batch = pieces.assemble(inputs, draws)
 
         # Saliency pass, mixing, forward, loss, backward; leaves gradients in `.grad`.
-        self.optimizer.zero_grad(set_to_none=True)
-        result = mixing.backward(
-            pieces.model,
-            mixer,
-            batch.images,
-            batch.labels,
-            generator=self.streams.mix,
-            saliency=batch.saliency if mixer.needs_saliency else None,
-            masks=batch.masks if mixer.needs_masks else None,
-            mix=mix,
-            use_saliency=use_saliency,
-            saliency_model=pieces.saliency_model,
-            autocast=self.autocast,
-            criterion=self.criterion,
-        )
+        with nullcontext() if last else self._no_sync():
+            result = mixing.backward(
+                pieces.model,
+                mixer,
+                batch.images,
+                batch.labels,
+                generator=self.streams.mix,
+                saliency=batch.saliency if mixer.needs_saliency else None,
+                masks=batch.masks if mixer.needs_masks else None,
+                mix=mix,
+                use_saliency=use_saliency,
+                saliency_model=pieces.saliency_model,
+                autocast=self.autocast,
+                criterion=self.criterion,
+            )
+        pieces.count(result, batch.labels)
 
+    def update(self, turn: Turn) -> None:
+        """Average the gradients over the images of the step and change the weights."""
+        if turn.weight != 1.0:
+            torch._foreach_mul_(self._gradients(), turn.weight)
         if self.clip_grad_norm is not None:
             nn.utils.clip_grad_norm_(self.local.parameters(), self.clip_grad_norm)
         self.optimizer.step()
         if self.ema:
             self.ema.update()
-        pieces.count(result, batch.labels)
+
+    def _gradients(self) -> list[Tensor]:
+        return [p.grad for p in self.local.parameters() if p.grad is not None]
+
+    def _no_sync(self) -> AbstractContextManager[None]:
+        """Keep the gradients of the backward pass to this process."""
+        model = self.plain.model
+        if isinstance(model, nn.parallel.DistributedDataParallel):
+            return model.no_sync()
+        return nullcontext()
 
     def freeze(self, frozen: bool) -> None:
         """Keep all layers but the head as they are, batch-norm statistics included, or train them.
@@ -168,5 +215,5 @@ class TrainStep:
             *state_tensors(self.optimizer),
             *averaged,
             self.metrics.sums,
-            self.metrics.bad_step,
+            self.metrics.bad_batch,
         ]

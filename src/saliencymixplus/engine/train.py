@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 
 from saliencymixplus import mixing
+from saliencymixplus.engine.accumulation import turns
 from saliencymixplus.engine.context import Hook, TrainingContext
 from saliencymixplus.engine.epoch_metrics import EpochMetrics
 from saliencymixplus.engine.evaluate_split import evaluate_split
@@ -47,7 +48,8 @@ def train_one_epoch(context: TrainingContext, hooks: Sequence[Hook] = ()) -> Epo
     epoch = state.epoch + 1
 
     images, repeats = context.meta.counts["train"], recipe.repeated_augmentation
-    batches = batches_of_epoch(images, recipe.batch_size, seed, epoch, repeats)
+    world = context.processes.world
+    batches = batches_of_epoch(images, recipe.batch_size, seed, epoch, repeats, world)
     mixers = step.mixer.members
     members = members_of_epoch(len(batches), step.mixer.probabilities, seed, epoch)
     mix_prob = recipe.mix_prob if recipe.mixes_in(epoch) else 0.0
@@ -59,19 +61,24 @@ def train_one_epoch(context: TrainingContext, hooks: Sequence[Hook] = ()) -> Epo
     ]
     every = [mixer.options.saliency_every for mixer in mixers]
     saliency_flags = saliency_flags_of_epoch(mix_flags, members, every)
+    rows = [context.processes.part(batch) for batch in batches]
+    places = turns([len(part) for part in rows], recipe.accumulate)
+    steps = sum(turn.last for turn in places)
     step.freeze(epoch <= recipe.freeze_epochs)
-    state.start_epoch(len(batches))
+    state.start_epoch(steps)
     step.metrics.reset(state.sums)
     monitor.start()
     for hook in hooks:
         hook.on_epoch_start(context)
 
-    rows = [context.processes.part(batch) for batch in batches[state.step :]]
-    for index, inputs in enumerate(step.source.inputs(rows), start=state.step):
-        total = (epoch - 1) * len(batches) + index
-        set_lr(step.optimizer, lr_at(recipe, total, len(batches)))
-        if step.ema:
-            step.ema.set_step(total)
+    done = state.step * recipe.accumulate
+    for index, inputs in enumerate(step.source.inputs(rows[done:]), start=done):
+        turn = places[index]
+        if turn.first:
+            total = (epoch - 1) * steps + state.step
+            set_lr(step.optimizer, lr_at(recipe, total, steps))
+            if step.ema:
+                step.ema.set_step(total)
         engine.run(
             inputs,
             mix_flags[index],
@@ -79,10 +86,13 @@ def train_one_epoch(context: TrainingContext, hooks: Sequence[Hook] = ()) -> Epo
             use_saliency=saliency_flags[index],
             epoch=epoch,
             index=index,
+            turn=turn,
         )
-        state.step = index + 1
-        loss, bad_step = monitor.look(index) or (None, None)
-        _require_finite(context, bad_step)
+        if not turn.last:
+            continue
+        state.step += 1
+        loss, bad_batch = monitor.look(state.step - 1) or (None, None)
+        _require_finite(context, bad_batch)
         for hook in hooks:
             hook.on_step_end(context, loss)
     _require_finite(context, monitor.wait()[1])
@@ -140,12 +150,13 @@ def _evaluated(context: TrainingContext, passes: float) -> EpochRow:
     )
 
 
-def _require_finite(context: TrainingContext, bad_step: int | None) -> None:
-    if bad_step is None:
+def _require_finite(context: TrainingContext, bad_batch: int | None) -> None:
+    if bad_batch is None:
         return
     recipe, epoch, steps = context.run.training, context.state.epoch + 1, context.state.steps
-    lr = lr_at(recipe, (epoch - 1) * steps + bad_step, steps)
+    step = bad_batch // recipe.accumulate
+    lr = lr_at(recipe, (epoch - 1) * steps + step, steps)
     raise UserError(
-        f"the loss is not finite in epoch {epoch}, step {bad_step + 1} of {steps} "
+        f"the loss is not finite in epoch {epoch}, step {step + 1} of {steps} "
         f"(learning rate {lr:g}): lower training.learning_rate or add warm-up"
     )

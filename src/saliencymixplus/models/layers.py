@@ -1,5 +1,6 @@
 """What recipes treat apart in a network: its head, its depth, and what takes no weight decay."""
 
+import re
 from collections.abc import Iterator
 from importlib import import_module
 from typing import Any
@@ -44,7 +45,8 @@ def lr_scales(model: nn.Module, backbone_lr: float, layer_decay: float) -> dict[
     Args:
         backbone_lr: that of every parameter but the head's.
         layer_decay: each layer's as a fraction of the next one's: timm's layers for its networks
-            (``timm.optim.param_groups_layer_decay``), top-level modules for others.
+            (``timm.optim.param_groups_layer_decay``), the same for torchvision's ViT, Swin and
+            ConvNeXt, top-level modules for others.
     """
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     if backbone_lr < 1:
@@ -61,16 +63,21 @@ def lr_scales(model: nn.Module, backbone_lr: float, layer_decay: float) -> dict[
             for p in group["params"]
             if not names[id(p)].startswith(f"{PART}.")
         }
-    layers = [
-        (name, module)
-        for name, module in model.named_children()
-        if name != PART and _any(module.parameters())
-    ]
-    return {
-        f"{name}.{key}": layer_decay ** (len(layers) - 1 - depth)
-        for depth, (name, module) in enumerate(layers)
-        for key, _ in module.named_parameters()
-    }
+    depths = _depths(model)
+    top = max(depths.values())
+    return {name: layer_decay ** (top - depth) for name, depth in depths.items()}
+
+
+def _depths(model: nn.Module) -> dict[str, int]:
+    """The layer of each parameter by name, counted from the input."""
+    names = [name for name, _ in model.named_parameters() if not name.startswith(f"{PART}.")]
+    blocks = re.search(r"torchvision.*(ConvNeXt|SwinTransformer|VisionTransformer)", repr(type(model)))
+    layers = {name: _block(name) if blocks else name.split(".")[0] for name in names}
+    if blocks:
+        order = sorted(set(layers.values()))
+    else:
+        order = list(dict.fromkeys(layers.values()))
+    return {name: order.index(layer) for name, layer in layers.items()}
 
 
 def _any(items: Iterator[object]) -> bool:

@@ -23,7 +23,10 @@ class TrainingSettings(Section):
     epochs: Count = 200
     """Passes over the training images."""
     batch_size: Count = 128
-    """Images per step, over all processes."""
+    """Images per batch, over all processes."""
+    accumulate: Annotated[int, Field(ge=1, le=10_000)] = 1
+    """Batches per step of the optimizer, which gets the mean of their gradients (gradient
+    accumulation). Mixing and batch norm stay within a batch; ``learning_rate`` is not changed."""
     learning_rate: Positive = 0.1
     """Peak learning rate."""
     optimizer: Annotated[str, Field(pattern=r"^(sgd|adamw|timm/\w+)$")] = "sgd"
@@ -46,8 +49,9 @@ class TrainingSettings(Section):
     """Learning rate of all layers but the classification head, as a fraction of
     ``learning_rate``."""
     layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Each layer's learning rate as a fraction of the next one's, from the head down. Layers are
-    timm's for its networks, the top-level modules for others."""
+    """Each layer's learning rate as a fraction of the next one's, from the head down. A layer is
+    what timm groups in its networks, a block in torchvision's ViT, Swin and ConvNeXt, and a
+    top-level module in others."""
     freeze_epochs: Annotated[int, Field(ge=0)] = 0
     """Epochs at the start in which the head alone is trained; the other layers keep their weights
     and batch-norm statistics."""
@@ -67,7 +71,10 @@ class TrainingSettings(Section):
     gamma: Annotated[float, Field(gt=0, le=1)] = 0.1
     """Factor of each of these steps."""
     warmup_epochs: NonNegative = 0.0
-    """Linear warm-up from 0 to the full learning rate; fractions of an epoch are allowed."""
+    """Linear warm-up to the full learning rate; fractions of an epoch are allowed."""
+    warmup_start_lr: NonNegative | None = None
+    """Learning rate of the first step of the warm-up, as timm's ``--warmup-lr``. null: that of the
+    last one, divided by the number of its steps."""
     mix_prob: Fraction = 0.5
     """Probability that a batch is mixed."""
     mix_start: Annotated[int, Field(ge=0)] = 0
@@ -124,6 +131,10 @@ class TrainingSettings(Section):
             raise ValueError("`milestones` must rise")
         if self.warmup_epochs >= self.epochs:
             raise ValueError("`warmup_epochs` must be fewer than `epochs`; 0 is none")
+        if self.warmup_start_lr is not None and not self.warmup_epochs:
+            raise ValueError("`warmup_start_lr` needs `warmup_epochs` above 0")
+        if self.warmup_start_lr is not None and self.warmup_start_lr > self.learning_rate:
+            raise ValueError("`warmup_start_lr` must not be above `learning_rate`")
         if self.schedule == "one_cycle" and self.warmup_epochs:
             raise ValueError("`schedule: one_cycle` has its own warm-up: set `warmup_epochs: 0`")
         if self.min_lr > self.learning_rate:

@@ -29,8 +29,9 @@ class Display(Hook):
         self.progress.begin(state.epoch + 1, state.steps, state.step)
 
     def on_step_end(self, context: TrainingContext, loss: float | None) -> None:
-        state = context.state
-        images_per_second = state.step * context.run.training.batch_size / state.elapsed
+        state, recipe = context.state, context.run.training
+        images = state.step * recipe.accumulate * recipe.batch_size
+        images_per_second = images / state.elapsed
         self.progress.step(state.step, loss, None if loss is None else images_per_second)
 
     def on_epoch_end(self, context: TrainingContext, row: EpochRow) -> None:

@@ -1,0 +1,42 @@
+"""Gradient accumulation: several batches for one step of the optimizer."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Turn:
+    """The place of a batch among those of one optimizer step.
+
+    Each batch i contributes the gradient gᵢ of its mean loss over nᵢ images, and the optimizer gets
+    Σ nᵢ·gᵢ / Σ nᵢ, as from one large batch. Until then ``.grad`` holds Σ nᵢ·gᵢ / n, where n is the
+    size of the latest batch, so that every backward pass adds its gradient as it is.
+    """
+
+    first: bool = True
+    last: bool = True
+    rescale: float = 1.0  # images of the batch before / of this one; ``.grad`` is multiplied by it
+    weight: float = 1.0  # images of this batch / of all so far
+
+
+WHOLE = Turn()  # a batch that is a step of its own
+
+
+def turns(sizes: Sequence[int], accumulate: int) -> list[Turn]:
+    """The turn of each batch of an epoch, by the number of images in it.
+
+    Every ``accumulate`` batches make a step, the last ones of the epoch also if they are fewer.
+    """
+    found = []
+    for index, size in enumerate(sizes):
+        start = index - index % accumulate
+        before = sizes[start:index]
+        found.append(
+            Turn(
+                first=not before,
+                last=index + 1 in (start + accumulate, len(sizes)),
+                rescale=before[-1] / size if before else 1.0,
+                weight=size / (sum(before) + size),
+            )
+        )
+    return found
