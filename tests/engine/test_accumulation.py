@@ -29,7 +29,7 @@ CPU = torch.device("cpu")
 
 def step_of(tiny: Path, method: str, **more: Any) -> TrainStep:
     run = run_settings(method, batch_size=8, **more)
-    return build.assemble(run, load_prepared(tiny), RuntimeSettings(device="cpu"), CPU, str).step
+    return build.assemble(run, load_prepared(tiny), RuntimeSettings(), CPU, say=str).step
 
 
 def test_the_last_group_of_an_epoch_may_be_smaller() -> None:

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torchvision.models import ConvNeXt, VisionTransformer, get_model
+from torchvision.models.convnext import CNBlockConfig
 
 from saliencymixplus.datasets.prepared import load_prepared
 from saliencymixplus.engine.build import assemble
@@ -91,9 +93,81 @@ def test_layers_of_other_networks_are_their_top_level_modules() -> None:
     }
 
 
-@pytest.mark.parametrize("method", ["none", "saliencymixplus", "automix"])
-def test_frozen_layers_stay_and_the_rest_learns(tiny: Path, method: str) -> None:
-    step = step_of(tiny, method)
+def test_blocks_of_torchvisions_networks_are_layers() -> None:
+    vit = VisionTransformer(32, 16, 2, 2, 8, 16, num_classes=3)
+    found = lr_scales(vit, 1.0, 0.5)
+    expected = {
+        "class_token": 0.125,
+        "conv_proj.weight": 0.125,
+        "encoder.pos_embedding": 0.125,
+        "encoder.layers.encoder_layer_0.mlp.0.weight": 0.25,
+        "encoder.layers.encoder_layer_1.ln_1.bias": 0.5,
+        "encoder.ln.weight": 0.5,
+        "heads.head.weight": 1.0,
+    }
+    assert {name: found[name] for name in expected} == expected
+    convnext = ConvNeXt([CNBlockConfig(8, 16, 2), CNBlockConfig(16, None, 1)], num_classes=3)
+    found = lr_scales(convnext, 1.0, 0.5)
+    expected = {
+        "features.0.0.weight": 0.0625,
+        "features.1.0.layer_scale": 0.125,
+        "features.1.1.block.0.weight": 0.25,
+        "features.2.1.weight": 0.5,
+        "features.3.0.block.0.weight": 0.5,
+        "classifier.0.weight": 1.0,
+        "classifier.2.bias": 1.0,
+    }
+    assert {name: found[name] for name in expected} == expected
+    assert found.keys() == dict(convnext.named_parameters()).keys()
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        ("vit_b_16", "vit_base_patch16_224"),
+        ("convnext_tiny", "convnext_tiny"),
+        ("swin_t", "swin_tiny_patch4_window7_224"),
+    ],
+)
+def test_torchvisions_layers_are_those_of_timm(ours: str, theirs: str) -> None:
+    timm = pytest.importorskip("timm")
+    with torch.device("meta"):
+        models = (get_model(ours, num_classes=10), timm.create_model(theirs, num_classes=10))
+    sizes = []
+    for model in models:
+        scales = lr_scales(model, 1.0, 0.7)
+        found = dict.fromkeys(sorted(scales.values()), 0)
+        for name, parameter in model.named_parameters():
+            found[scales[name]] += parameter.numel()
+        sizes.append(found)
+    assert sizes[0] == sizes[1]
+    assert len(sizes[0]) in (14, 20)
+
+
+_TRAIN_MODE = {"saliency_mode": "train", "batch_norm": "updated"}
+
+
+@pytest.mark.parametrize(
+    ("method", "recipe"),
+    [
+        ("none", {}),
+        ("saliencymixplus", {}),
+        ("automix", {}),
+        # The saliency pass in training mode: the only one, beside the clean one, of the average.
+        ("saliencymixplus", {"options": _TRAIN_MODE | {"clean_gradient": 1.0}}),
+        ("saliencymixplus", {"options": _TRAIN_MODE, "loss": "bce"}),
+        ("saliencymixplus", {"options": _TRAIN_MODE | {"saliency_resolution": 0.5}}),
+        (
+            "saliencymixplus",
+            {"options": _TRAIN_MODE | {"saliency_weights": "average"}, "weight_average": 0.9},
+        ),
+        ("saliencymixplus", {"options": _TRAIN_MODE, "accumulate": 2}),
+    ],
+)
+def test_frozen_layers_stay_and_the_rest_learns(
+    tiny: Path, method: str, recipe: dict[str, Any]
+) -> None:
+    step = step_of(tiny, method, **recipe)
     before = copy.deepcopy(step.local.state_dict())
     step.freeze(True)
     take(step, 2, mix=method != "none")
@@ -155,6 +229,8 @@ def test_drop_path_reaches_the_network_or_is_refused() -> None:
     ("recipe", "message"),
     [
         ({"schedule": "one_cycle", "warmup_epochs": 1}, "its own warm-up"),
+        ({"warmup_start_lr": 0.01}, "needs `warmup_epochs`"),
+        ({"warmup_start_lr": 0.2, "warmup_epochs": 1}, "not be above `learning_rate`"),
         ({"min_lr": 0.01}, "goes with `schedule: cosine`"),
         ({"min_lr": 0.2, "schedule": "cosine"}, "not be above `learning_rate`"),
         ({"layer_decay": 0.5, "backbone_lr": 0.5}, "not both"),

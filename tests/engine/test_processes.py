@@ -53,8 +53,9 @@ def close(first: Path, second: Path) -> None:
 
 
 @pytest.mark.slow
-def test_two_processes_give_the_curve_of_one(tiny: Path, tmp_path: Path) -> None:
-    run = run_settings("none", precision="fp32")
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_two_processes_give_the_curve_of_one(tiny: Path, tmp_path: Path, accumulate: int) -> None:
+    run = run_settings("none", precision="fp32", accumulate=accumulate)
     launch(ALONE, tiny, tmp_path / "one", run)
     said = launch(TWO, tiny, tmp_path / "two", run)
     assert said.count("epoch 3/3") == 1, "one process talks"

@@ -78,3 +78,28 @@ def test_one_cycle_as_torch(epochs: int, steps: int) -> None:
     ours = [lr_at(settings, i, steps) for i in range(total)]
     torchs = OneCycleLR(sgd(), 0.1, total_steps=total, cycle_momentum=False)
     assert ours == pytest.approx(follow(torchs, total)[:total], abs=1e-12)
+
+
+def test_warm_up_from_a_rate_as_torch_and_timm() -> None:
+    settings = TrainingSettings(
+        epochs=6, schedule="cosine", warmup_epochs=2, learning_rate=0.1, warmup_start_lr=0.02
+    )
+    total, warmup = 6 * STEPS, 2 * STEPS
+    optimizer = sgd()
+    torchs = SequentialLR(
+        optimizer,
+        [LinearLR(optimizer, 0.2, 1.0, warmup), CosineAnnealingLR(optimizer, total - warmup)],
+        [warmup],
+    )
+    ours = [lr_at(settings, i, STEPS) for i in range(total)]
+    assert ours == pytest.approx(follow(torchs, total), abs=1e-12)
+    scheduler = pytest.importorskip("timm.scheduler")
+    theirs = scheduler.CosineLRScheduler(
+        sgd(),
+        t_initial=total - warmup,
+        warmup_t=warmup,
+        warmup_lr_init=0.02,
+        warmup_prefix=True,
+        t_in_epochs=False,
+    )
+    assert ours == pytest.approx([theirs._get_lr(step)[0] for step in range(total)])

@@ -1,5 +1,6 @@
 """What recipes treat apart in a network: its head, its depth, and what takes no weight decay."""
 
+import math
 import re
 from collections.abc import Iterator
 from importlib import import_module
@@ -69,15 +70,35 @@ def lr_scales(model: nn.Module, backbone_lr: float, layer_decay: float) -> dict[
 
 
 def _depths(model: nn.Module) -> dict[str, int]:
-    """The layer of each parameter by name, counted from the input."""
-    names = [name for name, _ in model.named_parameters() if not name.startswith(f"{PART}.")]
-    blocks = re.search(r"torchvision.*(ConvNeXt|SwinTransformer|VisionTransformer)", repr(type(model)))
-    layers = {name: _block(name) if blocks else name.split(".")[0] for name in names}
-    if blocks:
-        order = sorted(set(layers.values()))
-    else:
-        order = list(dict.fromkeys(layers.values()))
-    return {name: order.index(layer) for name, layer in layers.items()}
+    """The layer of each parameter by its name, counted from the input."""
+    names = [name for name, _ in model.named_parameters() if name.split(".")[0] != PART]
+    kind = type(model)
+    if kind.__module__.startswith("torchvision.") and kind.__name__ in _WITH_BLOCKS:
+        places = {name: _block(name) for name in names}
+        order = sorted({*places.values()} - {_NORM})
+        # As in timm's networks, the norm after the last block belongs to that block.
+        return {n: len(order) - 2 if p == _NORM else order.index(p) for n, p in places.items()}
+    modules = list(dict.fromkeys(name.split(".")[0] for name in names))
+    return {name: modules.index(name.split(".")[0]) for name in names}
+
+
+_WITH_BLOCKS = ("ConvNeXt", "SwinTransformer", "VisionTransformer")
+_STEM, _NORM, _HEAD = (0.0, 0), (math.inf, 0), (math.inf, 1)
+
+
+def _block(name: str) -> tuple[float, int]:
+    """The stage and block of a parameter of torchvision's networks ``_WITH_BLOCKS``.
+
+    What shrinks the image between two stages belongs to the first block after it, as in timm.
+    """
+    if found := re.match(r"encoder\.layers\.encoder_layer_(\d+)\.", name):
+        return 1.0, int(found[1])
+    if found := re.match(r"features\.([1-9]\d*)\.(?:(\d+)\.)?", name):
+        stage = int(found[1])
+        return (float(stage), int(found[2])) if stage % 2 else (stage + 1.0, 0)
+    if name.startswith(("encoder.ln.", "norm.")):
+        return _NORM
+    return _HEAD if name.startswith(("classifier.", "head.", "heads.")) else _STEM
 
 
 def _any(items: Iterator[object]) -> bool:

@@ -4,6 +4,7 @@ from saliencymixplus.settings import ModelSettings, TrainingSettings
 
 # Further settings, said where they differ from their defaults.
 _FURTHER = {
+    "accumulate": "gradients of {} batches for each step",
     "no_decay": "no weight decay on norms and biases",
     "loss": "binary cross-entropy",
     "label_smoothing": "label smoothing {:g}",
@@ -37,6 +38,8 @@ def schedule(training: TrainingSettings) -> str:
     if training.warmup_epochs:
         plural = "" if training.warmup_epochs == 1 else "s"
         text += f", {training.warmup_epochs:g} epoch{plural} of warm-up"
+        if training.warmup_start_lr is not None:
+            text += f" from {training.warmup_start_lr:g}"
     return text
 
 

@@ -25,10 +25,11 @@ def plan(
     """
     check(run, runtime, output)
     training = run.training
+    group = f", {training.accumulate} for each step" if training.accumulate > 1 else ""
     lines = {
         "method": f"{run.mix.name} ({run.mix.method}), in {100 * training.mix_prob:g}% of batches",
         "seed": str(run.seed),
-        "epochs": f"{training.epochs}, batches of {training.batch_size}",
+        "epochs": f"{training.epochs}, batches of {training.batch_size}{group}",
         "device": str(choose_device(runtime.device)),
         "tracker": runtime.tracker,
     }

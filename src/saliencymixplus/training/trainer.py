@@ -238,6 +238,8 @@ def _memory_errors(run: RunSettings, device: torch.device, group: Processes) -> 
         size = run.training.batch_size
         smaller = 1 << (size - 1).bit_length() - 1
         advice = f"training.batch_size {smaller}" if smaller >= 2 * group.world else ""
+        if advice and 2 * smaller == size:  # the same steps in less memory
+            advice += f" with training.accumulate {2 * run.training.accumulate}"
         raise UserError(
             f"out of memory on {device} with batch size {size}: "
             f"try {advice or 'a smaller network or smaller images'}"
