@@ -15,7 +15,7 @@ test: lint
 	"$(BIN)/python" -m pytest --doctest-modules src/saliencymixplus/mixing
 
 test-slow: $(VENV)/installed
-	"$(BIN)/python" -m pytest -m slow
+	OMP_NUM_THREADS=1 "$(BIN)/python" -m pytest -m slow -n auto --maxprocesses 4 --dist loadfile
 
 lint: $(VENV)/installed
 	"$(BIN)/ruff" check .
