@@ -29,7 +29,7 @@ Corruption = Literal[
 class EvaluationSettings(Section):
     """``evaluation:`` in params.yaml, shared by all experiments."""
 
-    batch_size: Count = 256
+    batch_size: Count = 128
     """Images per forward pass."""
     parts: tuple[Part, ...] = get_args(Part)
     """What is measured besides accuracy."""
