@@ -116,7 +116,7 @@ CASES = [
     (["evaluate", "params.yaml"], "params.yaml"),
     (["evaluate", "."], "."),
     (["evaluate"], "RUN"),
-    (["evaluate", "a", "b"], "b"),
+    (["evaluate", "nowhere", "b"], "nowhere"),
     (["evaluate", ".", "--output"], "--output"),
     (["evaluate", ".", "--prepared"], "--prepared"),
     (["evaluate", ".", "--device"], "--device"),

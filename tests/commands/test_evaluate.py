@@ -1,6 +1,7 @@
 """Evaluating run folders that come from somebody else."""
 
 import json
+import shutil
 
 from saliencymixplus.datasets import cache
 
@@ -30,3 +31,15 @@ def test_an_experiment_that_params_lack_needs_its_data(cli, copied, tmp_path):
     outcome = cli("evaluate", copied.run, "--output", tmp_path / "out", "--tracker", "none")
     assert outcome.code != 0
     assert "--prepared" in outcome.err
+
+
+def test_every_run_below_a_folder_is_evaluated_in_one_process(cli, refused, copied, tmp_path):
+    runs = [tmp_path / "mine" / "cutmix" / name for name in ("seed0", "seed1")]
+    for run in runs:
+        shutil.copytree(copied.run, run, ignore=shutil.ignore_patterns("evaluation"))
+    few = ("--prepared", copied.prepared, "--tracker", "none", "--set", "evaluation.parts=[]")
+    outcome = cli("evaluate", tmp_path / "mine", *few, "--json")
+    assert outcome.code == 0, outcome.err
+    assert list(json.loads(outcome.out)) == [str(run) for run in runs]
+    assert all((run / "evaluation" / "evaluation.json").is_file() for run in runs)
+    refused("evaluate", tmp_path / "mine", *few, "--output", tmp_path / "out", culprit="--output")

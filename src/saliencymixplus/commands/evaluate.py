@@ -32,9 +32,13 @@ HEADLINES = ("top1_error", "top5_error", "nll", "ece", "mean_corruption_error")
 
 
 def evaluate(
-    run: Annotated[
-        Path | None,
-        typer.Argument(metavar="RUN", help="A run's folder; or give --mix-aug."),
+    runs: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="RUN",
+            help="Run folders, or folders that contain runs; or give --mix-aug.",
+            show_default=False,
+        ),
     ] = None,
     experiment: Experiment = DEFAULT_EXPERIMENT,
     mix_aug: Annotated[
@@ -47,7 +51,7 @@ def evaluate(
         Path | None,
         typer.Option(
             help="Default: RUN/evaluation; for the pipeline's runs, below outputs/evaluations/. "
-            "With --mix-aug: OUTPUT/seed0 and so on."
+            "With --mix-aug: OUTPUT/seed0 and so on. Not with several runs."
         ),
     ] = None,
     prepared: Prepared = None,
@@ -59,21 +63,26 @@ def evaluate(
 ) -> None:
     """Measure trained runs: accuracy, calibration, robustness, localisation."""
     loaded = load(params, set_)
-    if (run is None) == (mix_aug is None):
+    if bool(runs) == (mix_aug is not None):
         raise UserError("give either a RUN or, with --mix-aug, a method whose runs are evaluated")
-    runs = [run] if run else loaded.run_folders(experiment, [loaded.mix(mix_aug or "").name])
     how = runtime(device=device, tracker=tracker)
 
     from saliencymixplus.evaluation.evaluate import evaluate as measure
     from saliencymixplus.evaluation.read import default_output
-    from saliencymixplus.runs.read import load_run
+    from saliencymixplus.runs.read import find_runs, load_run
 
+    if runs:
+        folders = find_runs(runs)
+    else:
+        folders = loaded.run_folders(experiment, [loaded.mix(mix_aug or "").name])
+    if runs and output and len(folders) > 1:
+        raise UserError(f"--output takes the evaluation of one run, but there are {len(folders)}")
     found: dict[str, dict[str, float]] = {}
     with only_json(as_json) as show:
-        for each in runs:
+        for each in folders:
             trained = load_run(each).settings
             folder = output or default_output(each)
-            if run is None and output:
+            if output and not runs:
                 folder = output / each.name
             check_folder(folder, "evaluation.json")
             data = prepared or _data_of(trained, loaded)
@@ -83,7 +92,7 @@ def evaluate(
                 if name in metrics:
                     typer.echo(f"{name:<22}{metrics[name]:8.3f}")
             typer.echo(f"evaluation: {folder}")
-        show(found if run is None else metrics)
+        show(metrics if runs and len(folders) == 1 else found)
 
 
 def _data_of(trained: "RunSettings", params: "Params") -> Path:
