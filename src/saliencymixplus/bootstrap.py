@@ -30,7 +30,7 @@ class Difference(Estimate):
     p_value: float
 
 
-def estimate(value: float, draws: Draws, confidence: float = 0.95) -> Estimate:
+def percentile_interval(value: float, draws: Draws, confidence: float = 0.95) -> Estimate:
     """The percentile interval of ``draws (R,)``; draws that are not finite are left out."""
     known = draws[np.isfinite(draws)]
     if not np.isfinite(value) or not len(known):
@@ -45,7 +45,7 @@ def difference(value: float, draws: Draws, confidence: float = 0.95) -> Differen
     A draw of zero counts on both sides, and one draw is added to either: no p-value is exactly 0.
     """
     known = draws[np.isfinite(draws)]
-    found = estimate(value, draws, confidence)
+    found = percentile_interval(value, draws, confidence)
     tail = min(int((known <= 0).sum()), int((known >= 0).sum())) + 1
     p = min(1.0, 2 * tail / (len(known) + 1)) if len(known) else np.nan
     return Difference(found.value, found.low, found.high, p)

@@ -15,7 +15,7 @@ from saliencymixplus.audit.audit import audit
 from saliencymixplus.audit.figures import epochs_figure, errors_figure
 from saliencymixplus.audit.findings import load_findings
 from saliencymixplus.audit.measure import batches, mix_and_record, record
-from saliencymixplus.audit.text import markdown, metrics_table
+from saliencymixplus.audit.text import audit_markdown, estimates_table
 from saliencymixplus.bootstrap import Estimate
 from saliencymixplus.datasets.prepared import load_prepared
 from saliencymixplus.errors import UserError
@@ -171,12 +171,12 @@ def test_numbers_are_printed_with_true_signs_and_zeros_without():
     estimates = {
         name: Estimate(-0.0342, -0.05, -0.0001) for name in ("bias", "area_mean_absolute_error")
     }
-    cells = metrics_table(
+    cells = estimates_table(
         {"cutmix": estimates}, {"bias": "Bias", "area_mean_absolute_error": "Area"}, ["cutmix"]
     )
     assert cells.markdown().splitlines()[-1] == "| CutMix | −0.034 [−0.050, 0.000] | −0.034 |"
     estimates = {"bias": Estimate(0.1, 0.05, np.nan), "spread": Estimate(np.nan, 0, 0)}
-    cells = metrics_table({"cutmix": estimates}, {"bias": "Bias", "spread": "Spread"}, ["cutmix"])
+    cells = estimates_table({"cutmix": estimates}, {"bias": "Bias", "spread": "Spread"}, ["cutmix"])
     assert cells.markdown().splitlines()[-1] == "| CutMix | +0.100 [+0.050, –] | – |"
 
 
@@ -305,7 +305,7 @@ def test_findings_are_read_as_they_were_written(rectangles, tmp_path, trained):
     output = tmp_path / "audit"
     mixes = recipes("mixup", "cutmix", "saliencymixplus")
     audit(rectangles, mixes, {"saliencymixplus": [tmp_path]}, SETTINGS, output)
-    assert markdown(load_findings(output)) == (output / "audit.md").read_text()
+    assert audit_markdown(load_findings(output)) == (output / "audit.md").read_text()
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from torch import nn
 
 from saliencymixplus.bench.clock import Clock, Timing, matmul_peak
 from saliencymixplus.bench.settings import BenchSettings, settings_for
-from saliencymixplus.bench.steps import bench, measure
+from saliencymixplus.bench.steps import bench, measure_steps
 from saliencymixplus.bench.table import table
 from saliencymixplus.engine.cuda_graph import EagerEngine, GraphEngine
 from saliencymixplus.engine.flops import FlopCounter, forward_flops
@@ -257,7 +257,7 @@ def test_time_is_the_mean_over_steps_with_and_without_a_pass(
 
     monkeypatch.setattr(EagerEngine, "run", run)
     cpu, every = torch.device("cpu"), recipe("saliencymixplus", saliency_every=4)
-    found, _ = measure(SMALL, every, Told(cpu), cpu, torch.float32, str, lambda: None)
+    found, _ = measure_steps(SMALL, every, Told(cpu), cpu, torch.float32, str, lambda: None)
     assert use_saliency == [True, False, True, False]  # the first steps, then those measured
     assert found["ms"] == pytest.approx(10 / 4 + 6 * 3 / 4)
     assert found["ratio_to_plain"] == pytest.approx(2 / 4 + 1.2 * 3 / 4)

@@ -13,7 +13,7 @@ from saliencymixplus.comparison.plots import frontier
 from saliencymixplus.comparison.published import Published
 from saliencymixplus.comparison.result import Comparison, load_comparison
 from saliencymixplus.comparison.statistics import paired_bootstrap
-from saliencymixplus.comparison.text import markdown, notes, print_tables
+from saliencymixplus.comparison.text import comparison_markdown, notes, print_tables
 from saliencymixplus.errors import UserError
 from tests.helpers import write_run
 
@@ -92,7 +92,7 @@ def test_published_figures_stand_beside_best_on_test(runs, tmp_path, capsys):
     ties = [names[name] for name in table.ties]
     changed = replace(table, rows=rows, baseline=names[table.baseline], ties=ties)
     comparison = Comparison([changed])
-    text = markdown(comparison)
+    text = comparison_markdown(comparison)
     best = text[text.index("### Best on test") :]
     assert "24.95/7.00 |" in best
     assert "24.95/7.00† |" in best

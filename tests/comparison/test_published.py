@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from saliencymixplus.comparison.published import METHODS, figure, published
+from saliencymixplus.comparison.published import METHODS, published, published_errors
 from saliencymixplus.settings import load_params
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
@@ -15,18 +15,18 @@ def settings(experiment, mix, *overrides, seed=0):
 
 
 def test_figures_as_published():
-    assert figure("cifar100", "resnet50", "saliencymixplus") == (24.95, 7.00)
-    assert figure("cifar100", "wide_resnet101_2", "none") == (27.42, 7.68)
-    assert figure("oxford_pet", "resnet101", "cutmix") == (35.24, 12.43)
-    assert figure("cifar10", "resnet50", "none") is None
-    assert figure("cifar100", "resnet50", "mixup") is None
+    assert published_errors("cifar100", "resnet50", "saliencymixplus") == (24.95, 7.00)
+    assert published_errors("cifar100", "wide_resnet101_2", "none") == (27.42, 7.68)
+    assert published_errors("oxford_pet", "resnet101", "cutmix") == (35.24, 12.43)
+    assert published_errors("cifar10", "resnet50", "none") is None
+    assert published_errors("cifar100", "resnet50", "mixup") is None
 
 
 @pytest.mark.parametrize("experiment", ["cifar100", "oxford_pet"])
 @pytest.mark.parametrize("method", METHODS)
 def test_the_experiments_of_params_yaml_are_the_published(experiment, method):
     found = published(settings(experiment, method))
-    assert (found.top1_error, found.top5_error) == figure(experiment, "resnet50", method)
+    assert (found.top1_error, found.top5_error) == published_errors(experiment, "resnet50", method)
     assert found.exact == (method == "none")  # the default variants are the corrected ones
 
 

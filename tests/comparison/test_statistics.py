@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from saliencymixplus.comparison.statistics import over_seeds, paired_bootstrap
+from saliencymixplus.comparison.statistics import paired_bootstrap, summarise_seeds
 
 
 def test_interval_is_scipys():
     values = [24.1, 25.3, 24.8, 26.0]
-    found = over_seeds(values)
+    found = summarise_seeds(values)
     low, high = stats.t.interval(0.95, 3, loc=np.mean(values), scale=stats.sem(values))
     assert (found.n, found.mean) == (4, pytest.approx(25.05))
     assert found.sd == pytest.approx(np.std(values, ddof=1))
@@ -19,7 +19,7 @@ def test_interval_is_scipys():
 
 
 def test_one_seed_has_no_interval():
-    found = over_seeds([3.0])
+    found = summarise_seeds([3.0])
     assert (found.mean, found.sd, found.low, found.high) == (3.0, None, None, None)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from saliencymixplus.comparison.compare import compare
 from saliencymixplus.comparison.result import load_comparison
-from saliencymixplus.comparison.text import csv_table, latex, markdown
+from saliencymixplus.comparison.text import comparison_latex, comparison_markdown, csv_table
 from saliencymixplus.comparison.verdict import verdict
 from saliencymixplus.errors import UserError
 from tests.helpers import write_run
@@ -90,10 +90,10 @@ def test_csv_and_latex_hold_the_same_numbers(compared, tmp_path):
     assert float(cutmix["difference"]) == pytest.approx(-15)
     assert cutmix["seeds"] == "0, 1, 2"
     paper = (tmp_path / "out/comparison.tex").read_text()
-    assert paper == latex(compared)
+    assert paper == comparison_latex(compared)
     assert r"CutMix & 10.50 $\pm$ 0.50 & {[}" in paper
     assert paper.count(r"\toprule") == 1
 
 
 def test_top_5_errors_are_left_out_for_few_classes(compared):
-    assert "Top-5" not in markdown(compared)
+    assert "Top-5" not in comparison_markdown(compared)

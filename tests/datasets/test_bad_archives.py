@@ -174,7 +174,7 @@ def _without_utf8_flag(path: Path, encoding: str) -> list[str]:
         at = content.index(signature) + offset
         content = content[:at] + b"\0\0" + content[at + 2 :]
     path.write_bytes(content)
-    return [member.name for member in archives.members(path)]
+    return [member.name for member in archives.iter_members(path)]
 
 
 def test_zip_names_are_utf8_without_the_flag_too(tmp_path: Path) -> None:

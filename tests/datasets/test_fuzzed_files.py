@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from saliencymixplus.datasets.archives import members
+from saliencymixplus.datasets.archives import iter_members
 from saliencymixplus.datasets.decode import decode, decoding
 from saliencymixplus.errors import UserError
 
@@ -56,7 +56,7 @@ def test_damaged_archives(kind: str, make: Any, tmp_path: Path, changes: list, k
     path = tmp_path / "odd.bin"
     path.write_bytes(content)
     try:
-        read = {member.name: member.read() for member in members(path) if not member.is_folder}
+        read = {member.name: member.read() for member in iter_members(path) if not member.is_folder}
     except UserError as error:
         _one_line(error, "odd.bin")
     else:
@@ -83,7 +83,7 @@ def test_odd_headers_of_a_tar(tmp_path: Path, headers: dict[str, str]) -> None:
         info.size, info.pax_headers = 600, headers
         archive.addfile(info, io.BytesIO(b"1\n" * 300))
     try:
-        for member in members(path):
+        for member in iter_members(path):
             assert not Path(member.name).is_absolute()
             assert ".." not in member.name.split("/")
             member.read()

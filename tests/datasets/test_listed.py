@@ -194,11 +194,11 @@ BROKEN = {
 def test_broken_lists_are_named(case: str, bench: Any) -> None:
     name, content, what = BROKEN[case]
     archives, _ = cub200()
-    from saliencymixplus.datasets.archives import members
+    from saliencymixplus.datasets.archives import iter_members
 
     path = bench.folder / "it.tgz"
     path.write_bytes(archives["CUB_200_2011.tgz"])
-    files = {m.name: m.read() for m in members(path)}
+    files = {m.name: m.read() for m in iter_members(path)}
     files[f"CUB_200_2011/{name}"] = content
     files = {k: v for k, v in files.items() if v is not None}
     settings = bench.published("cub200", {"CUB_200_2011.tgz": tarred(files)})

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from saliencymixplus.datasets.sources.pet_lists import BREEDS, Row, parse_list, title
+from saliencymixplus.datasets.sources.pet_lists import BREEDS, PetEntry, parse_list, title
 from saliencymixplus.errors import UserError
 
 _CATS = {breed for breed in BREEDS if breed[0].isupper()}
@@ -21,7 +21,7 @@ def test_titles_are_torchvisions() -> None:
 
 def test_comments_and_blank_lines_are_left_out() -> None:
     text = "#Image CLASS-ID SPECIES BREED ID\n\nAbyssinian_1 1 1 1\r\n  beagle_7 5 2 4  \n"
-    assert parse_list(text, "x") == [Row("Abyssinian_1", 0), Row("beagle_7", 4)]
+    assert parse_list(text, "x") == [PetEntry("Abyssinian_1", 0), PetEntry("beagle_7", 4)]
 
 
 row = st.tuples(st.integers(0, 36), st.integers(0, 10**6))
@@ -30,7 +30,7 @@ row = st.tuples(st.integers(0, 36), st.integers(0, 10**6))
 @given(st.lists(row, min_size=1, unique=True))
 def test_every_true_list_is_read_back(rows: list[tuple[int, int]]) -> None:
     lines = [f"{BREEDS[b]}_{i} {b + 1} {1 if BREEDS[b] in _CATS else 2} 1" for b, i in rows]
-    assert parse_list("\n".join(lines), "x") == [Row(f"{BREEDS[b]}_{i}", b) for b, i in rows]
+    assert parse_list("\n".join(lines), "x") == [PetEntry(f"{BREEDS[b]}_{i}", b) for b, i in rows]
 
 
 field = st.one_of(

@@ -8,7 +8,7 @@ from torchmetrics.functional.classification import multiclass_calibration_error
 from saliencymixplus.evaluation.calibration import (
     calibration_error,
     fit_temperature,
-    reliability,
+    reliability_bins,
 )
 
 
@@ -57,7 +57,7 @@ def test_two_images_by_hand():
 
 def test_reliability_holds_the_same_error(batch):
     logits, labels = batch
-    rows = reliability(2 * logits, labels, 15)
+    rows = reliability_bins(2 * logits, labels, 15)
     gap = sum(
         row["share"] * abs(row["confidence"] - row["accuracy"]) for row in rows if row["images"]
     )
@@ -67,7 +67,7 @@ def test_reliability_holds_the_same_error(batch):
 
 
 def test_empty_bins_have_no_figures(batch):
-    row = reliability(*batch, 15)[0]  # the best of five classes has at least a fifth
+    row = reliability_bins(*batch, 15)[0]  # the best of five classes has at least a fifth
     assert row["images"] == 0
     assert row["confidence"] is None
     assert row["accuracy"] is None

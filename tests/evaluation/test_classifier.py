@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torchvision.transforms.v2 import functional as tv
 
-from saliencymixplus.evaluation.classifier import PixelClassifier, predict
+from saliencymixplus.evaluation.classifier import PixelClassifier, predict_logits
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -13,7 +13,7 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 def test_pixels_are_normalised_and_resized_as_torchvision_does():
     images = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
     classifier = PixelClassifier(nn.Flatten(), MEAN, STD, 28)
-    found = predict(classifier, images, batch_size=2).view(3, 3, 28, 28)
+    found = predict_logits(classifier, images, batch_size=2).view(3, 3, 28, 28)
     pixels = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
     expected = tv.normalize(tv.resize(pixels, [28, 28], antialias=True), list(MEAN), list(STD))
     assert torch.allclose(found, expected, atol=1e-4)
@@ -30,6 +30,6 @@ def test_the_network_is_evaluated_not_trained():
     images = np.random.default_rng(0).integers(0, 256, (4, 4, 4, 3), np.uint8)
     before = model[1].running_mean.clone()
     classifier = PixelClassifier(model.train(), MEAN, STD, 4)
-    one, two = predict(classifier, images, 4), predict(classifier, images, 1)
+    one, two = predict_logits(classifier, images, 4), predict_logits(classifier, images, 1)
     assert torch.allclose(one, two, atol=1e-6)
     assert torch.equal(model[1].running_mean, before)

@@ -8,7 +8,7 @@ import torch
 from sklearn.datasets import load_sample_image
 
 from saliencymixplus.evaluation.accuracy import errors
-from saliencymixplus.evaluation.classifier import predict
+from saliencymixplus.evaluation.classifier import predict_logits
 from saliencymixplus.evaluation.corruptions import (
     CORRUPTIONS,
     GROUP,
@@ -132,6 +132,6 @@ def test_rows_are_the_errors_of_the_corrupted_images(classifier):
     assert [(row["corruption"], row["severity"]) for row in rows] == [
         (name, severity) for name in ("contrast", "jpeg") for severity in SEVERITIES
     ]
-    logits = predict(classifier, corrupt(images, "jpeg", 5, seed=0), 30)
+    logits = predict_logits(classifier, corrupt(images, "jpeg", 5, seed=0), 30)
     assert rows[-1]["top1_error"] == pytest.approx(errors(logits, labels)["top1_error"])
     assert rows[-1]["family"] == "digital"

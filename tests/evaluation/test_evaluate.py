@@ -12,8 +12,8 @@ from safetensors.torch import load_file, save_file
 from saliencymixplus.errors import UserError
 from saliencymixplus.evaluation import calibration
 from saliencymixplus.evaluation import evaluate as suite
-from saliencymixplus.evaluation.classifier import PixelClassifier, predict
-from saliencymixplus.evaluation.evaluate import evaluate, write_report
+from saliencymixplus.evaluation.classifier import PixelClassifier, predict_logits
+from saliencymixplus.evaluation.evaluate import evaluate, write_evaluation
 from saliencymixplus.evaluation.measures import Report
 from saliencymixplus.evaluation.predictions import load_predictions
 from saliencymixplus.evaluation.read import default_output, read_table
@@ -123,7 +123,7 @@ def test_temperature_is_fitted_on_validation_data(trained, evaluated):
     prepared, run = trained
     model = load_run(run).model("last")
     classifier = PixelClassifier(model, (0.4,) * 3, (0.25,) * 3, 8)
-    logits = predict(classifier, np.load(prepared / "val_images.npy"), 4)
+    logits = predict_logits(classifier, np.load(prepared / "val_images.npy"), 4)
     labels = torch.from_numpy(np.load(prepared / "val_labels.npy"))
     assert evaluated[1]["temperature"] == pytest.approx(
         calibration.fit_temperature(logits, labels), rel=1e-3
@@ -212,7 +212,7 @@ def test_evaluating_by_hand_leaves_the_pipelines_folders_alone(tmp_path):
 def test_class_names_are_no_formulas_in_csv(tmp_path):
     names = ["=cmd|' /C calc'!A1", "-1.5", "+x", "'=y", "plain"]
     tables = {"per_class": [{"class": name, "top1_error": -0.5} for name in names]}
-    write_report(Report(tables=tables), tmp_path)
+    write_evaluation(Report(tables=tables), tmp_path)
     lines = (tmp_path / "per_class.csv").read_text().splitlines()[1:]
     assert [line[0] for line in lines] == ["'", "-", "'", "'", "p"]
     assert [line["class"] for line in read_table(tmp_path / "per_class.csv")] == names

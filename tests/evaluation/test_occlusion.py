@@ -6,7 +6,7 @@ import torch
 from sklearn.metrics import auc
 
 from saliencymixplus.evaluation.accuracy import errors
-from saliencymixplus.evaluation.classifier import predict
+from saliencymixplus.evaluation.classifier import predict_logits
 from saliencymixplus.evaluation.occlusion import (
     CELLS,
     cell_masks,
@@ -44,7 +44,7 @@ def test_rows_begin_with_the_clean_error_and_state_what_was_removed(classifier):
     images = np.random.default_rng(0).integers(0, 256, (12, 8, 8, 3), np.uint8)
     labels = torch.arange(12) % 3
     rows = occlusion_errors(classifier, images, labels, fractions=(0.5, 0.2), batch_size=5, seed=0)
-    clean = errors(predict(classifier, images, 12), labels)["top1_error"]
+    clean = errors(predict_logits(classifier, images, 12), labels)["top1_error"]
     for kind in ("centre", "random"):
         curve = [row for row in rows if row["kind"] == kind]
         assert [row["share"] for row in curve] == sorted(row["share"] for row in curve)

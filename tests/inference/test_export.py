@@ -8,7 +8,7 @@ import torch
 
 from saliencymixplus.datasets.prepared import load_prepared
 from saliencymixplus.errors import UserError
-from saliencymixplus.evaluation.classifier import PixelClassifier, predict
+from saliencymixplus.evaluation.classifier import PixelClassifier, predict_logits
 from saliencymixplus.inference import export as exporting
 from saliencymixplus.runs.read import load_run
 
@@ -29,7 +29,7 @@ def test_a_file_gives_the_evaluations_probabilities(
     assert [path.name for path in tmp_path.iterdir()] == [file.name]
     load = {"onnx": exporting._ONNX, "pt2": exporting._PT2, "torchscript": exporting._SCRIPT}
     classifier = PixelClassifier(run.model("last"), run.data.mean, run.data.std, 8)
-    expected = predict(classifier, split.images[:5], 5).softmax(1)
+    expected = predict_logits(classifier, split.images[:5], 5).softmax(1)
     found = load[form][1](file)(torch.from_numpy(pixels[:5]))
     np.testing.assert_allclose(found, expected.numpy(), atol=1e-5)
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from saliencymixplus.datasets.prepared import load_prepared
 from saliencymixplus.errors import UserError
-from saliencymixplus.evaluation.classifier import PixelClassifier, predict
+from saliencymixplus.evaluation.classifier import PixelClassifier, predict_logits
 from saliencymixplus.inference.collect import pictures
 from saliencymixplus.inference.predict import (
     Predictor,
@@ -30,7 +30,7 @@ def test_probabilities_are_those_of_the_evaluation(trained: tuple[Path, Path, Pa
     found = list(Predictor(run, "last", CPU)(pictures([images]), top=2))
     side = run.input_size[0]
     classifier = PixelClassifier(run.model("last"), data.meta.mean, data.meta.std, side)
-    expected = predict(classifier, data.split("test").images[:10], 10).softmax(1)
+    expected = predict_logits(classifier, data.split("test").images[:10], 10).softmax(1)
     for row, prediction in enumerate(found):
         values, order = expected[row].topk(2)
         assert prediction.name.endswith(f"{row}.png")

@@ -12,7 +12,15 @@ from torchvision.transforms.v2 import functional as tv
 
 from saliencymixplus.datasets.prepared import OBJECT, UNKNOWN, load_prepared
 from saliencymixplus.loading import batches
-from saliencymixplus.loading.augment import RATIO, SCALE, Augmentation, Boxes, gather, resize, whole
+from saliencymixplus.loading.augment import (
+    RATIO,
+    SCALE,
+    Augmentation,
+    Boxes,
+    gather,
+    resize_boxes,
+    whole,
+)
 from saliencymixplus.loading.batches import BatchSource, DeviceData, ShardData
 from saliencymixplus.loading.erasing import Erasing
 from saliencymixplus.loading.loader import HostData, _Rows, open_sources
@@ -60,7 +68,7 @@ def test_reflected_padding_as_torchs() -> None:
 @pytest.mark.parametrize("box", [(0, 0, 40, 40), (3, 7, 30, 21), (10, 2, 9, 14), (39, 39, 1, 1)])
 def test_resized_crop_as_torchvision(box: tuple[int, int, int, int], flip: bool) -> None:
     images = torch.rand(2, 3, 40, 40)
-    found = resize(images, boxes_of((*box, flip), (0, 0, 40, 40, False)), (24, 20))
+    found = resize_boxes(images, boxes_of((*box, flip), (0, 0, 40, 40, False)), (24, 20))
     expected = tv.resized_crop(images[:1], *box, size=[24, 20], antialias=True)
     expected = tv.horizontal_flip(expected) if flip else expected
     torch.testing.assert_close(found[:1], expected, atol=2e-5, rtol=0)
@@ -315,7 +323,7 @@ def test_data_that_do_not_fit_stay_on_the_host(tiny: Path, monkeypatch: pytest.M
 
 def test_whole_images_are_left_as_they_are() -> None:
     images = torch.rand(2, 3, 5, 7)
-    torch.testing.assert_close(resize(images, whole(2, (5, 7), CPU), (5, 7)), images)
+    torch.testing.assert_close(resize_boxes(images, whole(2, (5, 7), CPU), (5, 7)), images)
 
 
 @pytest.mark.parametrize("place", ["device", "host"])

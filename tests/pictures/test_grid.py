@@ -12,11 +12,11 @@ from saliencymixplus.pictures import grid
 from saliencymixplus.pictures.drawing import (
     COLOUR_B,
     draw_box,
-    fit,
     font,
     heat,
     panel_size,
     scaled,
+    wrap_text,
 )
 from saliencymixplus.pictures.grid import draw_samples, samples_of
 
@@ -164,6 +164,6 @@ def test_heat_is_brightest_at_the_peak():
 
 def test_text_fits_its_room():
     for text in ("cat", "american pit bull terrier", "x" * 80, "a b " * 30):
-        lines = fit(text, 128, 12)
+        lines = wrap_text(text, 128, 12)
         assert 1 <= len(lines) <= 2
         assert all(font(12).getlength(line) <= 128 for line in lines)

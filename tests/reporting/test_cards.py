@@ -9,7 +9,7 @@ import pytest
 
 from saliencymixplus.reporting import recipe_text
 from saliencymixplus.reporting.cards import best_run, model_card
-from saliencymixplus.reporting.run_data import collect
+from saliencymixplus.reporting.run_data import collect_runs
 from saliencymixplus.settings import TrainingSettings
 from tests.helpers import SIZE
 from tests.reporting.conftest import give_weights, write_reported
@@ -21,7 +21,7 @@ def test_the_card_is_of_the_run_that_validation_chose(tmp_path, monkeypatch):
         write_reported(tmp_path, "cutmix", seed, validation=error)
         for seed, error in ((0, 5.0), (1, 3.0), (2, 4.0))
     ]
-    seeds = collect(folders)["cutmix"]
+    seeds = collect_runs(folders)["cutmix"]
     assert best_run(seeds).seed == 1
     card = model_card(best_run(seeds), seeds)
     assert "Seed 1, of 3 seeds the one with the lowest validation error" in card
@@ -34,7 +34,7 @@ def test_the_card_is_of_the_run_that_validation_chose(tmp_path, monkeypatch):
 def test_without_validation_the_card_is_not_chosen_by_test_error(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     folders = [write_reported(tmp_path, "cutmix", seed, validation=None) for seed in (1, 0)]
-    seeds = collect(folders)["cutmix"]
+    seeds = collect_runs(folders)["cutmix"]
     assert best_run(seeds).seed == 0
     card = model_card(best_run(seeds), seeds)
     assert "there is no validation split to choose by" in card
@@ -44,7 +44,7 @@ def test_without_validation_the_card_is_not_chosen_by_test_error(tmp_path, monke
 def test_a_run_with_a_large_validation_error_has_one(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     folders = [write_reported(tmp_path, "cutmix", s, validation=100.0) for s in (0, 1)]
-    seeds = collect(folders)["cutmix"]
+    seeds = collect_runs(folders)["cutmix"]
     assert "lowest validation error" in model_card(best_run(seeds), seeds)
 
 
@@ -52,7 +52,7 @@ def test_the_snippet_runs_as_it_stands(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     folder = write_reported(tmp_path, "cutmix", 0).relative_to(tmp_path)
     give_weights(folder, size=SIZE, classes=10)
-    (run,) = collect([folder])["cutmix"]
+    (run,) = collect_runs([folder])["cutmix"]
     (snippet,) = re.findall(r"```python\n(.*?)```", model_card(run, [run]), flags=re.DOTALL)
     done = subprocess.run(
         [sys.executable, "-c", snippet], capture_output=True, text=True, check=False, timeout=120
@@ -68,7 +68,7 @@ def test_names_are_text_in_a_card(tmp_path, monkeypatch):
     described = json.loads((folder / "settings.json").read_text())
     described["data"]["classes"][0] = evil
     (folder / "settings.json").write_text(json.dumps(described))
-    (run,) = collect([folder])["cutmix"]
+    (run,) = collect_runs([folder])["cutmix"]
     card = model_card(run, [run])
     assert "<img" not in card
     assert card.count(r"&lt;img src=x onerror=alert(1)&gt; [x]\(y) \| \`z\`") == 3
@@ -87,7 +87,7 @@ def test_a_fine_tuned_network_says_so_with_its_recipe(tmp_path, monkeypatch):
         "label_smoothing": 0.1,
     }
     (folder / "settings.json").write_text(json.dumps(described))
-    (run,) = collect([folder])["cutmix"]
+    (run,) = collect_runs([folder])["cutmix"]
     card = model_card(run, [run])
     assert "fine-tuned from the weights in lite0.safetensors" in card
     assert "that file's licence applies" in card

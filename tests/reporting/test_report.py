@@ -15,7 +15,7 @@ from saliencymixplus.reporting import charts, curves, sections
 from saliencymixplus.reporting.classes import confusion
 from saliencymixplus.reporting.provenance import augmentation
 from saliencymixplus.reporting.report import report
-from saliencymixplus.reporting.run_data import collect, over_seeds
+from saliencymixplus.reporting.run_data import collect_runs, over_seeds
 from saliencymixplus.settings import MixSettings, TrainingSettings
 from saliencymixplus.settings.evaluation import AuditSettings
 from tests.helpers import REPOSITORY, write_rectangles
@@ -177,14 +177,14 @@ def test_top_5_errors_are_shown_for_more_than_ten_classes(tmp_path, monkeypatch)
 
 
 def test_means_over_seeds(runs):
-    found = collect(runs)
+    found = collect_runs(runs)
     assert list(found) == ["none", "cutmix"]  # in the registry's order
     spreads = over_seeds(found["cutmix"], "attacks", ["attack", "epsilon_255"], "top1_error")
     assert spreads[("fgsm", "4")] == pytest.approx((40.5, np.std([40, 41], ddof=1)))
 
 
 def test_charts_show_the_means(runs):
-    found = collect(runs)
+    found = collect_runs(runs)
     figure = charts.draw(curves.learning(found))
     error = figure.axes[0].lines[0]
     assert error.get_xdata().tolist() == [1, 2, 3]
@@ -197,7 +197,7 @@ def test_charts_show_the_means(runs):
 
 
 def test_the_page_draws_the_same_points(runs):
-    found = charts.to_json(curves.learning(collect(runs)))
+    found = charts.to_json(curves.learning(collect_runs(runs)))
     assert json.loads(json.dumps(found)) == found
     line = found["panels"][0]["lines"][1]
     assert line["method"] == "cutmix"
@@ -208,7 +208,7 @@ def test_the_page_draws_the_same_points(runs):
 
 
 def test_reliability_pools_images_and_leaves_out_small_bins(runs):
-    (panel,) = curves.reliability(collect(runs))
+    (panel,) = curves.reliability(collect_runs(runs))
     ((confidence, (accuracy, error)),) = panel.lines["cutmix"]
     right = (40 * 0.5 + 20 * 0.8) / 60
     assert (confidence, accuracy) == pytest.approx((0.85, right))
@@ -216,7 +216,7 @@ def test_reliability_pools_images_and_leaves_out_small_bins(runs):
 
 
 def test_confusions_are_summed_over_seeds(runs, tmp_path):
-    counts = confusion(collect(runs)["cutmix"])
+    counts = confusion(collect_runs(runs)["cutmix"])
     assert counts == {("class 0", "class 0"): 16, ("class 0", "class 1"): 5}
     text = text_of(report(runs, tmp_path / "reports"))
     assert "| class 0 | class 1 | 5 | 5 |" in text

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from saliencymixplus.settings import load_params
-from saliencymixplus.training.resolve import resolve
+from saliencymixplus.training.resolve import write_resolved
 
 TEXT = """
 mix:
@@ -19,7 +19,7 @@ digits:
 def resolved(folder: Path, *overrides: str) -> dict[str, Any]:
     path = folder / "params.yaml"
     path.write_text(TEXT, encoding="utf-8")
-    resolve(load_params(path, overrides), ["digits"], ["both"], folder / "resolved")
+    write_resolved(load_params(path, overrides), ["digits"], ["both"], folder / "resolved")
     found: dict[str, Any] = json.loads((folder / "resolved/recipes/both.json").read_text())
     return found
 

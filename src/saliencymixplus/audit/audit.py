@@ -19,7 +19,7 @@ from saliencymixplus.audit.statistics import (
     estimates,
     resampled,
 )
-from saliencymixplus.audit.text import markdown
+from saliencymixplus.audit.text import audit_markdown
 from saliencymixplus.datasets.prepared import Prepared, Split, load_prepared
 from saliencymixplus.errors import UserError
 from saliencymixplus.files import write_json, write_text
@@ -141,7 +141,7 @@ def audit(
         write_csv(part / "audit.csv", records, split.files)
         _draw(part, found, records, worst)
         write_json(part / "details.json", found.details.model_dump(mode="json"))
-        write_text(part / "audit.md", markdown(found))
+        write_text(part / "audit.md", audit_markdown(found))
     return result
 
 

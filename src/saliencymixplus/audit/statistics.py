@@ -81,7 +81,10 @@ def resampled(records: Records, weights: NDArray[np.float64]) -> dict[str, Numbe
 
 def estimates(samples: Mapping[str, Numbers]) -> dict[str, Estimate]:
     """Every metric in ``resampled``'s result, with its interval."""
-    return {name: bootstrap.estimate(values[0], values[1:]) for name, values in samples.items()}
+    return {
+        name: bootstrap.percentile_interval(values[0], values[1:])
+        for name, values in samples.items()
+    }
 
 
 def differences(

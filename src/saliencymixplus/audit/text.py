@@ -43,19 +43,19 @@ _SIGNED = {"bias", "pixel_bias", "area_gap"}  # always shown with a sign
 _BARE = {"area_mean_absolute_error", "correlation", "spread"}  # shown without interval, for width
 
 
-def markdown(found: Findings) -> str:
+def audit_markdown(found: Findings) -> str:
     """The page audit.md."""
     blocks = [f"# Label-noise audit: {escape.markdown(found.details.data.name)}"]
     return (
         "\n\n".join(
             block if isinstance(block, str) else block.markdown()
-            for block in [*blocks, *report(found)]
+            for block in [*blocks, *report_blocks(found)]
         )
         + "\n"
     )
 
 
-def report(found: Findings) -> list[Block]:
+def report_blocks(found: Findings) -> list[Block]:
     """What was measured, the verdict and all tables, with second-level headings."""
     names = sorted(found.estimates, key=lambda n: found.estimates[n]["mean_absolute_error"].value)
     baseline = escape.markdown(method_label(found.baseline))
@@ -63,16 +63,16 @@ def report(found: Findings) -> list[Block]:
         _measured(found.details),
         _repeats(found.details),
         _borrowed(found.details.trained_with),
-        escape.markdown(verdict(found)),
+        escape.markdown(audit_verdict(found)),
         "## Labels against the visible fraction of each object",
-        metrics_table(found.estimates, _COLUMNS, names),
+        estimates_table(found.estimates, _COLUMNS, names),
         "Label error: mean |λ − λ\\*|. Area label's error: the same if the label were the "
         "fraction of pixels. Bias: mean λ − λ\\*. No object pasted: pasted regions without any "
         "object pixel of b. Spread: standard deviation of λ\\*. Compare errors with the spread: "
         "if λ\\* hardly varies, any sensible label is nearly right. Mixup, which shows all of "
         "both objects, is right by construction. All metrics lists every interval.",
         "## Labels against visible object pixels",
-        metrics_table(found.estimates, _PIXEL_COLUMNS, names),
+        estimates_table(found.estimates, _PIXEL_COLUMNS, names),
         "Here λ\\* is a's fraction of all visible object pixels, so larger objects count "
         "more and shrunken ones (ResizeMix) less.",
         *_averaged(found),
@@ -96,7 +96,7 @@ def report(found: Findings) -> list[Block]:
     return [block for block in blocks if block]
 
 
-def verdict(found: Findings) -> str:
+def audit_verdict(found: Findings) -> str:
     """One paragraph: which labels are more accurate than the baseline's, and by how much."""
     truer: list[str] = []
     worse: list[str] = []
@@ -137,7 +137,7 @@ def summary_table(result: Mapping[str, Any]) -> Table:
     return Table(columns, rows, "Label error with its 95 % interval")
 
 
-def metrics_table(
+def estimates_table(
     found: Mapping[str, Estimates], columns: Mapping[str, str], names: Sequence[str]
 ) -> Table:
     """Estimates with intervals, one row per recipe and one column per metric."""

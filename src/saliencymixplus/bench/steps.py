@@ -67,7 +67,9 @@ def bench(settings: BenchSettings, say: Callable[[str], None] = print) -> dict[s
                 for mix in mixes:
                     advance(1)
                     try:
-                        found, run = measure(settings, mix, clock, device, dtype, say, plain_step)
+                        found, run = measure_steps(
+                            settings, mix, clock, device, dtype, say, plain_step
+                        )
                     except NetworkError as error:
                         if len(mixes) == 1:
                             raise
@@ -106,7 +108,7 @@ def bench(settings: BenchSettings, say: Callable[[str], None] = print) -> dict[s
     }
 
 
-def measure(
+def measure_steps(
     settings: BenchSettings,
     mix: MixSettings,
     clock: Clock,

@@ -66,14 +66,14 @@ def resolve(
 ) -> None:
     """Write the resolved settings of the pipeline's trainings, for DVC to compare."""
     from saliencymixplus.errors import UserError
-    from saliencymixplus.training.resolve import resolve
+    from saliencymixplus.training.resolve import write_resolved
 
     found = load(params, set_)
     top = found.top
     if of is None:
-        resolve(found, top.experiments, top.methods, output)
+        write_resolved(found, top.experiments, top.methods, output)
         return
     sections = {"ablation": top.ablation, "study": top.study}
     if (section := sections.get(of)) is None:
         raise UserError(f"{params} has no section {of!r} that compares recipes (ablation, study)")
-    resolve(found, [section.experiment], section.methods, output)
+    write_resolved(found, [section.experiment], section.methods, output)

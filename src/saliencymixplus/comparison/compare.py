@@ -6,7 +6,7 @@ from statistics import median
 
 from saliencymixplus.comparison.load import RunResult, load_results
 from saliencymixplus.comparison.published import published
-from saliencymixplus.comparison.recipes import groups, names_of, order, refuse_duplicates
+from saliencymixplus.comparison.recipes import groups, order, recipe_names, refuse_duplicates
 from saliencymixplus.comparison.result import (
     WEIGHTS,
     Comparison,
@@ -15,7 +15,7 @@ from saliencymixplus.comparison.result import (
     ResultTable,
     label_of,
 )
-from saliencymixplus.comparison.statistics import ErrorDifference, over_seeds, paired_bootstrap
+from saliencymixplus.comparison.statistics import ErrorDifference, paired_bootstrap, summarise_seeds
 from saliencymixplus.epoch_row import EpochRow
 from saliencymixplus.errors import UserError, nearest
 from saliencymixplus.files import write_json, write_text
@@ -54,12 +54,12 @@ def compare(
     comparison = Comparison([_table(group, baseline, resamples) for group in groups(results)])
 
     from saliencymixplus.comparison.plots import error_bars, pareto
-    from saliencymixplus.comparison.text import csv_table, latex, markdown
+    from saliencymixplus.comparison.text import comparison_latex, comparison_markdown, csv_table
     from saliencymixplus.pictures.style import save_figure
 
-    write_text(output / "comparison.md", markdown(comparison))
+    write_text(output / "comparison.md", comparison_markdown(comparison))
     write_text(output / "comparison.csv", csv_table(comparison).csv())
-    write_text(output / "comparison.tex", latex(comparison))
+    write_text(output / "comparison.tex", comparison_latex(comparison))
     write_json(output / "comparison.json", comparison.to_json())
     with whole_directory(output / "metrics") as folder:
         for name, figures in comparison.metrics().items():
@@ -73,7 +73,7 @@ def _table(group: Sequence[RunResult], baseline: str, resamples: int) -> ResultT
     recipes: dict[str, list[RunResult]] = {}
     for result in group:
         recipes.setdefault(result.recipe, []).append(result)
-    names = names_of(recipes)
+    names = recipe_names(recipes)
     methods = {
         names[recipe]: sorted(runs, key=lambda r: r.seed) for recipe, runs in recipes.items()
     }
@@ -134,7 +134,7 @@ def _row(
         difference = None
         if reference and all(which in run.predictions.ranks for run in reference):
             difference = _difference(name, which, runs, reference, resamples, notes)
-        errors[which] = Errors(over_seeds(top1), over_seeds(top5), difference, top1)
+        errors[which] = Errors(summarise_seeds(top1), summarise_seeds(top5), difference, top1)
     medians = [m for run in runs if (m := median_of_last(run.run.history)) is not None]
     keys = [key for key in runs[0].metrics if all(key in run.metrics for run in runs)]
     return ResultRow(
@@ -142,12 +142,12 @@ def _row(
         mix=runs[0].mix,
         seeds=[run.seed for run in runs],
         errors=errors,
-        seconds=over_seeds([run.run.summary.seconds for run in runs]),
-        passes=over_seeds([run.run.summary.forward_backward_passes for run in runs]),
-        metrics={key: over_seeds([run.metrics[key] for run in runs]) for key in keys},
+        seconds=summarise_seeds([run.run.summary.seconds for run in runs]),
+        passes=summarise_seeds([run.run.summary.forward_backward_passes for run in runs]),
+        metrics={key: summarise_seeds([run.metrics[key] for run in runs]) for key in keys},
         published=published(runs[0].settings),
         runs=[run.run.path.as_posix() for run in runs],
-        median=over_seeds(medians) if len(medians) == len(runs) else None,
+        median=summarise_seeds(medians) if len(medians) == len(runs) else None,
     )
 
 

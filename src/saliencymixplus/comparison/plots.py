@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from saliencymixplus.comparison.result import Comparison, ResultTable
-from saliencymixplus.comparison.statistics import Summary
+from saliencymixplus.comparison.statistics import SeedSummary
 from saliencymixplus.pictures.style import (
     REFERENCE,
     TEXT,
@@ -71,7 +71,9 @@ def _error_panel(axes: Axes, table: ResultTable) -> None:
     finish_axes(axes, x="Top-1 error (%)", title=table.title, grid="x")
 
 
-def _bar(axes: Axes, summary: Summary, y: float, style: MethodStyle, look: dict[str, Any]) -> None:
+def _bar(
+    axes: Axes, summary: SeedSummary, y: float, style: MethodStyle, look: dict[str, Any]
+) -> None:
     bounds = None
     if summary.low is not None and summary.high is not None:
         low = max(summary.low, 0.0)

@@ -81,7 +81,7 @@ class Published:
     differences: str = ""
 
 
-def figure(source: str, model: str, method: str) -> tuple[float, float] | None:
+def published_errors(source: str, model: str, method: str) -> tuple[float, float] | None:
     """Published top-1 and top-5 error, or None."""
     row = _ROWS.get((source, model))
     return row[METHODS.index(method)] if row and method in METHODS else None
@@ -96,7 +96,7 @@ def published(run: RunSettings) -> Published | None:
     if run.data.validation_fraction or run.download.sha256:
         return None
     source, mix = run.download.source, run.mix
-    found = figure(source, run.model.name, mix.method)
+    found = published_errors(source, run.model.name, mix.method)
     if found is not None and (
         _same_training(_TRAINING[source], run, _INDIFFERENT | {"crop_padding"})
         and _has(run.data, _DATA[source])

@@ -37,7 +37,7 @@ def groups(results: Sequence[RunResult]) -> list[list[RunResult]]:
     return split(test_set)
 
 
-def names_of(recipes: Mapping[str, Sequence[RunResult]]) -> dict[str, str]:
+def recipe_names(recipes: Mapping[str, Sequence[RunResult]]) -> dict[str, str]:
     """Name each recipe after its mix, adding the settings that differ if several share it."""
     found: dict[str, str] = {}
     for recipe, runs in recipes.items():

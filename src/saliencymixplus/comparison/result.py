@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from saliencymixplus.comparison.published import Published
-from saliencymixplus.comparison.statistics import ErrorDifference, Summary
+from saliencymixplus.comparison.statistics import ErrorDifference, SeedSummary
 from saliencymixplus.errors import UserError
 from saliencymixplus.files import file_name, read_json
 from saliencymixplus.pictures.style import method_label
@@ -21,8 +21,8 @@ WEIGHTS = {
 class Errors:
     """Errors in percent with one kind of weights; ``difference`` is top-1 minus the baseline's."""
 
-    top1_error: Summary
-    top5_error: Summary
+    top1_error: SeedSummary
+    top5_error: SeedSummary
     difference: ErrorDifference | None
     per_seed_top1_error: list[float]
 
@@ -40,12 +40,12 @@ class ResultRow:
     mix: str  # the recipe's name in params.yaml
     seeds: list[int]
     errors: dict[str, Errors]  # by kind of weights, a key of WEIGHTS
-    seconds: Summary  # training time
-    passes: Summary  # forward and backward passes during training, one batch each
-    metrics: dict[str, Summary]  # the metrics present in all of the row's evaluations
+    seconds: SeedSummary  # training time
+    passes: SeedSummary  # forward and backward passes during training, one batch each
+    metrics: dict[str, SeedSummary]  # the metrics present in all of the row's evaluations
     published: Published | None
     runs: list[str]
-    median: Summary | None = None  # of the top-1 test errors in each run's last ten epochs
+    median: SeedSummary | None = None  # of the top-1 test errors in each run's last ten epochs
 
     def published_beside(self, which: str) -> Published | None:
         """The published error, if it is comparable with the weights ``which``."""

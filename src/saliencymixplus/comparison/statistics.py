@@ -13,7 +13,7 @@ Wrong = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Summary:
+class SeedSummary:
     """A quantity over ``n`` seeds; ``sd``, ``low`` and ``high`` are None for a single seed."""
 
     n: int
@@ -54,7 +54,7 @@ class ErrorDifference:
         return self.weaker_p_value < 0.05
 
 
-def over_seeds(values: Sequence[float], confidence: float = 0.95) -> Summary:
+def summarise_seeds(values: Sequence[float], confidence: float = 0.95) -> SeedSummary:
     """Mean, sample standard deviation (n − 1) and Student's t interval of the mean."""
     from scipy import stats
 
@@ -63,10 +63,10 @@ def over_seeds(values: Sequence[float], confidence: float = 0.95) -> Summary:
     array = np.asarray(values, dtype=np.float64)
     n, mean = len(array), float(array.mean())
     if n < 2:
-        return Summary(n, mean, None, None, None)
+        return SeedSummary(n, mean, None, None, None)
     sd = float(array.std(ddof=1))
     half = float(stats.t.ppf((1 + confidence) / 2, n - 1)) * sd / math.sqrt(n)
-    return Summary(n, mean, sd, mean - half, mean + half)
+    return SeedSummary(n, mean, sd, mean - half, mean + half)
 
 
 def paired_bootstrap(

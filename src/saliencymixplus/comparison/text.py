@@ -8,7 +8,7 @@ from saliencymixplus import escape
 from saliencymixplus.comparison.peers import TOLERANCE
 from saliencymixplus.comparison.published import Published
 from saliencymixplus.comparison.result import WEIGHTS, Comparison, Errors, ResultRow, ResultTable
-from saliencymixplus.comparison.statistics import Summary
+from saliencymixplus.comparison.statistics import SeedSummary
 from saliencymixplus.comparison.verdict import verdict
 from saliencymixplus.tables import (
     ESTIMATE,
@@ -36,7 +36,7 @@ LEGEND = (
 CORRECTED = "† the published training recipe with the corrected variant of the method"
 
 
-def markdown(comparison: Comparison) -> str:
+def comparison_markdown(comparison: Comparison) -> str:
     """The page comparison.md."""
     parts = ["# Comparison"]
     for table in comparison.tables:
@@ -66,7 +66,7 @@ def print_tables(comparison: Comparison, width: int = 100) -> None:
     console.print(LEGEND, style="dim")
 
 
-def latex(comparison: Comparison) -> str:
+def comparison_latex(comparison: Comparison) -> str:
     """One booktabs table per data set and network: the errors of the last epoch."""
     parts = ["% Needs \\usepackage{booktabs}.\n"]
     for number_, table in enumerate(comparison.tables, start=1):
@@ -235,11 +235,11 @@ def _seeds(row: ResultRow) -> str:
     return ", ".join(map(str, row.seeds))
 
 
-def _mean(summary: Summary) -> Cell:
+def _mean(summary: SeedSummary) -> Cell:
     return mean_sd(summary.mean, summary.sd)
 
 
-def _interval(summary: Summary) -> Cell:
+def _interval(summary: SeedSummary) -> Cell:
     """The interval of an error, cut off at zero."""
     return interval(None if summary.low is None else max(summary.low, 0.0), summary.high)
 

@@ -46,7 +46,7 @@ class Member:
     read: Callable[[], bytes]
 
 
-def members(path: Path, name: str = "", *, largest: int | None = None) -> Iterator[Member]:
+def iter_members(path: Path, name: str = "", *, largest: int | None = None) -> Iterator[Member]:
     """Iterate over an archive (zip, tar, tar.gz, tar.bz2, tar.xz; recognised by its content).
 
     Args:

@@ -17,7 +17,7 @@ from saliencymixplus.datasets.formats import (
     kind,
     pixels_only,
     readable_formats,
-    register,
+    register_decoders,
 )
 from saliencymixplus.errors import UserError
 
@@ -105,7 +105,7 @@ def resize_values(values: Bytes, size: int, crop: bool = False) -> Bytes:
 @contextmanager
 def decoding() -> Iterator[None]:
     """Let threads call ``decode``: registers the decoders and silences Pillow's warnings."""
-    register()
+    register_decoders()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="PIL")
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)

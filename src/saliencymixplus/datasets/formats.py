@@ -145,7 +145,7 @@ def _jpeg_segments(content: bytes) -> Iterator[bytes]:
     yield content[at:]
 
 
-def register() -> None:
+def register_decoders() -> None:
     """Register all decoders now: threads would race for it."""
     Image.init()
     readable_formats()

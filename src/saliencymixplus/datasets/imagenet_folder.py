@@ -7,7 +7,7 @@ from pathlib import Path
 from saliencymixplus.datasets.archives import is_clutter
 from saliencymixplus.datasets.formats import EXTENSIONS
 from saliencymixplus.datasets.manifest import Entry, Manifest, check_archive
-from saliencymixplus.datasets.user_images import PACKED, pack
+from saliencymixplus.datasets.user_images import PACKED, write_tar
 from saliencymixplus.errors import UserError
 from saliencymixplus.progress import Report
 from saliencymixplus.settings import DownloadSettings
@@ -42,7 +42,7 @@ def collect(settings: DownloadSettings, path: Path, destination: Path, report: R
     pictures |= _validation(top / "val", path / _SOLUTION, codes)
     names = {NAMES: path / NAMES} if (path / NAMES).is_file() else {}
     target = destination / PACKED
-    pack({**names, **pictures}, target, "imagenet", report)
+    write_tar({**names, **pictures}, target, "imagenet", report)
     sha256 = check_archive(settings, target, PACKED)
     entry = Entry(PACKED, sha256, target.stat().st_size, "the user's folder of ILSVRC2012")
     return Manifest("imagenet", "imagenet", (entry,))

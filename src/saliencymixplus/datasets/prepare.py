@@ -11,7 +11,14 @@ from saliencymixplus.datasets.content import channel_statistics, check_content
 from saliencymixplus.datasets.decode import decoding
 from saliencymixplus.datasets.manifest import verified
 from saliencymixplus.datasets.parallel import chunks, in_parallel
-from saliencymixplus.datasets.prepared import META, UNKNOWN, Meta, arrays_digest, content_of, layout
+from saliencymixplus.datasets.prepared import (
+    META,
+    UNKNOWN,
+    Meta,
+    arrays_digest,
+    counts_text,
+    layout,
+)
 from saliencymixplus.datasets.sources import Listing, Piece, Source, open_source
 from saliencymixplus.datasets.splits import stratified
 from saliencymixplus.errors import UserError
@@ -94,7 +101,7 @@ def prepare(
         meta = draft.model_copy(update=final)
         write_json(part / META, meta.model_dump(mode="json"))
     report(
-        f"prepared {meta.name}: {content_of(counts)} images of {len(meta.classes)} classes at "
+        f"prepared {meta.name}: {counts_text(counts)} images of {len(meta.classes)} classes at "
         f"{size}×{size}, digest {meta.digest[:16]}"
     )
 

@@ -209,6 +209,6 @@ def _damaged(path: Path, what: str) -> UserError:
     return UserError(f"{path} is damaged ({what}): run `prepare` again")
 
 
-def content_of(counts: Mapping[str, int]) -> str:
+def counts_text(counts: Mapping[str, int]) -> str:
     """ "1221 train, 216 val, 360 test", for messages."""
     return ", ".join(f"{counts[split]} {split}" for split in SPLITS if split in counts)

@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 
-from saliencymixplus.datasets.archives import is_clutter, members
+from saliencymixplus.datasets.archives import is_clutter, iter_members
 from saliencymixplus.datasets.manifest import Entry, Manifest, check_archive
 from saliencymixplus.datasets.sources.layout import read_layout
 from saliencymixplus.errors import UserError
@@ -34,7 +34,7 @@ def collect(settings: DownloadSettings, path: Path, destination: Path, report: R
         layout = read_layout(inside, folders, path.resolve().name)
         pictures = [p for of in layout.pictures.values() for names in of.values() for p in names]
         names = sorted([*pictures, *layout.masks])
-        pack({name: inside[name] for name in names}, target, path.name, report)
+        write_tar({name: inside[name] for name in names}, target, path.name, report)
         for note in layout.notes:
             if note not in read_layout(names, (), "").notes:  # the others come up again in prepare
                 report(f"note: {note}")
@@ -48,7 +48,7 @@ def collect(settings: DownloadSettings, path: Path, destination: Path, report: R
     else:
         raise UserError(f"download.path: {path} does not exist")
     sha256 = check_archive(settings, target, path.name)
-    found = [*members(target, path.name)]
+    found = [*iter_members(target, path.name)]
     files = [member.name for member in found if not member.is_folder]
     folders = [member.name for member in found if member.is_folder]
     read_layout(files, folders, path.resolve().name)
@@ -64,7 +64,7 @@ def _title(path: Path) -> str:
     return name
 
 
-def pack(files: Mapping[str, Path], target: Path, title: str, report: Report) -> None:
+def write_tar(files: Mapping[str, Path], target: Path, title: str, report: Report) -> None:
     """Write ``files`` (by their names in the archive) to a tar whose bytes depend on them only."""
     with (
         tarfile.open(target, "w", format=tarfile.PAX_FORMAT) as archive,

@@ -15,7 +15,7 @@ from saliencymixplus.engine.epoch_metrics import EpochMetrics
 from saliencymixplus.engine.optimizer import state_tensors
 from saliencymixplus.engine.randomness import Streams
 from saliencymixplus.loading.augment import Draws
-from saliencymixplus.loading.batches import Batch, BatchSource, Inputs
+from saliencymixplus.loading.batches import BatchSource, Inputs, LoadedBatch
 from saliencymixplus.models.layers import backbone
 
 
@@ -33,7 +33,7 @@ class Pieces:
     model: nn.Module
     saliency_model: nn.Module
     mixer: mixing.Mixer
-    assemble: Callable[[Inputs, Draws], Batch]
+    assemble: Callable[[Inputs, Draws], LoadedBatch]
     count: Callable[[mixing.Step, Tensor], None]
 
     def compiled(self, **how: Any) -> "Pieces":

@@ -27,7 +27,7 @@ from saliencymixplus.errors import UserError
 _SPLITS = {"val": "validation", "test": "test"}  # and the prefix of their columns
 
 
-def train(context: TrainingContext, hooks: Sequence[Hook] = ()) -> None:
+def train_epochs(context: TrainingContext, hooks: Sequence[Hook] = ()) -> None:
     """Train the epochs that are left.
 
     Raises:

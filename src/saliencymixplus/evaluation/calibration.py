@@ -15,13 +15,13 @@ def calibration_error(logits: Tensor, labels: Tensor, bins: int) -> float:
     """Expected calibration error in percent, with equal-width bins (Guo et al., eq. 3)."""
     error: float = sum(
         row["share"] * abs(row["accuracy"] - row["confidence"])
-        for row in reliability(logits, labels, bins)
+        for row in reliability_bins(logits, labels, bins)
         if row["images"]
     )
     return 100 * error
 
 
-def reliability(logits: Tensor, labels: Tensor, bins: int) -> list[dict[str, Any]]:
+def reliability_bins(logits: Tensor, labels: Tensor, bins: int) -> list[dict[str, Any]]:
     """One row per confidence bin: edges, number and fraction of images, mean confidence, accuracy.
 
     All but ``images`` are in [0, 1]. Confidence and accuracy of an empty bin are None. A

@@ -72,7 +72,7 @@ def top1_error_under(
 
 
 @torch.inference_mode()
-def predict(classifier: PixelClassifier, images: np.ndarray, batch_size: int) -> Tensor:
+def predict_logits(classifier: PixelClassifier, images: np.ndarray, batch_size: int) -> Tensor:
     """Compute logits (N, K), float32 on the CPU, of uint8 images (N, H, W, 3)."""
     logits = [
         classifier(classifier.pixels(images[start : start + batch_size]))

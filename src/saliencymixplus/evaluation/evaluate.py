@@ -14,7 +14,7 @@ from saliencymixplus.datasets.prepared import Prepared, load_prepared
 from saliencymixplus.engine.device import choose_device, device_settings
 from saliencymixplus.errors import UserError
 from saliencymixplus.evaluation import accuracy
-from saliencymixplus.evaluation.classifier import PixelClassifier, predict
+from saliencymixplus.evaluation.classifier import PixelClassifier, predict_logits
 from saliencymixplus.evaluation.measures import Report, Subject, measure
 from saliencymixplus.evaluation.predictions import Predictions, save_predictions
 from saliencymixplus.files import write_json, write_text
@@ -50,7 +50,7 @@ def evaluate(
     with device_settings(device, deterministic=runtime.deterministic):
         report, predictions = _measured(run, data, settings, device)
     with whole_directory(output) as part:
-        write_report(report, part)
+        write_evaluation(report, part)
         save_predictions(predictions, part / "predictions.npz")
         write_json(part / "evaluation.json", _provenance(run, data, settings, device, report))
     record_evaluation(run_dir, output, report.metrics, runtime.tracker)
@@ -72,7 +72,7 @@ def _measured(
         side = run.input_size[0]
         classifier = PixelClassifier(model, data.meta.mean, data.meta.std, side).to(device)
         classifiers[which] = classifier
-        logits[which] = predict(classifier, test.images, settings.batch_size)
+        logits[which] = predict_logits(classifier, test.images, settings.batch_size)
         if not torch.isfinite(logits[which]).all():
             raise UserError(
                 f"{run.path}: the {which} weights produce non-finite outputs: training diverged; "
@@ -95,7 +95,7 @@ def _measured(
     return report, Predictions.of(logits, labels)
 
 
-def write_report(report: Report, folder: Path) -> None:
+def write_evaluation(report: Report, folder: Path) -> None:
     """Write metrics.json and one CSV per table."""
     write_json(folder / "metrics.json", report.metrics)
     for name, rows in report.tables.items():

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from saliencymixplus.datasets.prepared import Split
 from saliencymixplus.evaluation import accuracy, attacks, calibration, occlusion
-from saliencymixplus.evaluation.classifier import PixelClassifier, predict
+from saliencymixplus.evaluation.classifier import PixelClassifier, predict_logits
 from saliencymixplus.evaluation.corruptions import corruption_errors
 from saliencymixplus.evaluation.localisation import localisation_per_class, localisation_rows
 from saliencymixplus.progress import progress
@@ -87,21 +87,23 @@ def _accuracy(subject: Subject, report: Report) -> None:
 def _calibration(subject: Subject, report: Report) -> None:
     logits, labels, bins = subject.logits, subject.labels, subject.settings.calibration_bins
     report.metrics["ece"] = calibration.calibration_error(logits, labels, bins)
-    before = calibration.reliability(logits, labels, bins)
+    before = calibration.reliability_bins(logits, labels, bins)
     report.tables["reliability"] = [{"scaling": "none"} | row for row in before]
     if subject.validation is None:
         report.skipped["temperature"] = (
             "there is no validation split to fit it on (data.validation_fraction is 0)"
         )
         return
-    held_out = predict(subject.classifier, subject.validation.images, subject.settings.batch_size)
+    held_out = predict_logits(
+        subject.classifier, subject.validation.images, subject.settings.batch_size
+    )
     held_out_labels = torch.from_numpy(np.array(subject.validation.labels))
     temperature = calibration.fit_temperature(held_out, held_out_labels)
     scaled = logits / temperature
     report.metrics["temperature"] = temperature
     report.metrics["ece_scaled"] = calibration.calibration_error(scaled, labels, bins)
     report.metrics["nll_scaled"] = accuracy.errors(scaled, labels)["nll"]
-    after = calibration.reliability(scaled, labels, bins)
+    after = calibration.reliability_bins(scaled, labels, bins)
     report.tables["reliability"] += [{"scaling": "temperature"} | row for row in after]
 
 

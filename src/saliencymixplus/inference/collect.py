@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from saliencymixplus.datasets.archives import is_clutter, members
+from saliencymixplus.datasets.archives import is_clutter, iter_members
 from saliencymixplus.datasets.formats import EXTENSIONS
 from saliencymixplus.errors import UserError
 
@@ -12,14 +12,14 @@ _ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".tbz2", ".xz", ".txz")
 
 
 @dataclass(frozen=True)
-class Picture:
+class EncodedPicture:
     """An encoded picture; ``name`` is its path, prefixed by the archive's if it comes from one."""
 
     name: str
     content: bytes
 
 
-def pictures(paths: Iterable[Path]) -> Iterator[Picture]:
+def pictures(paths: Iterable[Path]) -> Iterator[EncodedPicture]:
     """Yield the pictures at ``paths``; folders and archives are searched by file extension.
 
     Raises:
@@ -37,18 +37,18 @@ def pictures(paths: Iterable[Path]) -> Iterator[Picture]:
             if not below:
                 raise UserError(f"{path} holds no pictures ({', '.join(EXTENSIONS)})")
             for file in below:
-                yield Picture(str(file), _read(file))
+                yield EncodedPicture(str(file), _read(file))
         elif path.suffix.lower() in _ARCHIVES and path.is_file():
             count = 0
-            for member in members(path):
+            for member in iter_members(path):
                 named = PurePath(member.name)
                 if not member.is_folder and _is_picture(named) and not is_clutter(member.name):
                     count += 1
-                    yield Picture(f"{path}/{member.name}", member.read())
+                    yield EncodedPicture(f"{path}/{member.name}", member.read())
             if not count:
                 raise UserError(f"{path} holds no pictures ({', '.join(EXTENSIONS)})")
         else:
-            yield Picture(str(path), _read(path))
+            yield EncodedPicture(str(path), _read(path))
 
 
 def _is_picture(path: PurePath) -> bool:

@@ -14,9 +14,9 @@ from saliencymixplus.datasets.decode import decoding
 from saliencymixplus.errors import UserError
 from saliencymixplus.evaluation.classifier import PixelClassifier
 from saliencymixplus.evaluation.localisation import class_activation_maps, feature_module
-from saliencymixplus.inference.collect import Picture
+from saliencymixplus.inference.collect import EncodedPicture
 from saliencymixplus.pictures.drawing import GREY, INK, heat, panel_size, scaled
-from saliencymixplus.pictures.layout import Cell, CellRow, draw_rows, fitting, wrapped
+from saliencymixplus.pictures.layout import CaptionedPanel, CellRow, draw_rows, fitting, wrapped
 from saliencymixplus.runs.read import Run
 from saliencymixplus.serving.images import Preparation
 from saliencymixplus.serving.pyfunc import ranked
@@ -78,14 +78,14 @@ class Predictor:
                     f"{run.settings.model.name} has no feature maps to draw: leave out --cam"
                 )
 
-    def __call__(self, pictures: Iterable[Picture], top: int) -> Iterator[Prediction]:
+    def __call__(self, pictures: Iterable[EncodedPicture], top: int) -> Iterator[Prediction]:
         """Yield predictions in the order of ``pictures``, each with its ``top`` classes."""
         waiting = iter(pictures)
         with decoding():
             while chunk := list(islice(waiting, _AT_ONCE)):
                 yield from self._predicted(chunk, top)
 
-    def _predicted(self, chunk: list[Picture], top: int) -> list[Prediction]:
+    def _predicted(self, chunk: list[EncodedPicture], top: int) -> list[Prediction]:
         read: dict[int, Pixels] = {}
         found: dict[int, Prediction] = {}
         for place, picture in enumerate(chunk):
@@ -98,7 +98,7 @@ class Predictor:
         return [found[place] for place in range(len(chunk))]
 
     def _classified(
-        self, chunk: list[Picture], read: dict[int, Pixels], top: int
+        self, chunk: list[EncodedPicture], read: dict[int, Pixels], top: int
     ) -> dict[int, Prediction]:
         pixels = self._classifier.pixels(np.stack(list(read.values())))
         with torch.inference_mode():
@@ -167,7 +167,7 @@ def contact_sheet(predictions: Sequence[Prediction], title: str) -> Pixels:
         text = f"{found.classes[0]} {found.probabilities[0]:.0%}"
         name = found.name.replace("\\", "/").rsplit("/", 1)[-1]
         captions = [*wrapped(text, INK, size[1], lines=1), *wrapped(name, GREY, size[1], lines=1)]
-        cells.append(Cell(scaled(panel, size), captions))
+        cells.append(CaptionedPanel(scaled(panel, size), captions))
     columns = min(8, fitting(width))
     rows = [CellRow(cells[i : i + columns]) for i in range(0, len(cells), columns)]
     return draw_rows(rows, title=title)

@@ -130,7 +130,7 @@ def gather(
     return taken * (inside[..., None] if pixels.ndim == 4 else inside)
 
 
-def resize(pixels: Tensor, boxes: Boxes, output: tuple[int, int]) -> Tensor:
+def resize_boxes(pixels: Tensor, boxes: Boxes, output: tuple[int, int]) -> Tensor:
     """Resize each box of float ``pixels`` (B, C, H, W) to ``output``: (B, C, *output).
 
     Bilinear with antialiasing, as torchvision's ``resize``: two matrix products with the triangle

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from saliencymixplus.datasets.prepared import OBJECT, Split
-from saliencymixplus.loading.augment import Augmentation, Draws, gather, resize, whole
+from saliencymixplus.loading.augment import Augmentation, Draws, gather, resize_boxes, whole
 from saliencymixplus.loading.erasing import erase, inside
 from saliencymixplus.loading.pixels import UNIT, ByteNormalization
 
@@ -17,7 +17,7 @@ Inputs = tuple[Tensor, ...]
 _PIECE = 8192  # images that go to the device at once
 
 
-class Batch(NamedTuple):
+class LoadedBatch(NamedTuple):
     """What a step trains on; maps and masks move with the images, 0 where they are erased."""
 
     images: Tensor  # (B, 3, H, W) float32, normalised, channels last
@@ -62,11 +62,11 @@ class BatchSource:
         """What ``assemble`` takes for each of ``batches``, row numbers (B,) int64 on the CPU."""
         raise NotImplementedError
 
-    def assemble(self, inputs: Inputs, draws: Draws | None = None) -> Batch:
+    def assemble(self, inputs: Inputs, draws: Draws | None = None) -> LoadedBatch:
         """The batch, augmented by ``draws``; None: whole images, resized to the input size."""
         raise NotImplementedError
 
-    def _batch(self, held: Mapping[str, Tensor], rows: Tensor, draws: Draws | None) -> Batch:
+    def _batch(self, held: Mapping[str, Tensor], rows: Tensor, draws: Draws | None) -> LoadedBatch:
         """The batch of ``rows`` (B,) of the tensors ``held``, which have the keys of ``arrays``."""
         how = self.augmentation
         resized = how.resized if draws is not None else how.output != how.size
@@ -78,7 +78,7 @@ class BatchSource:
                 return read(gather(pixels, rows, boxes, how.output, reflect=how.reflect))
             chosen = read(pixels.index_select(0, rows))
             channels = chosen.permute(0, 3, 1, 2) if chosen.ndim == 4 else chosen[:, None]
-            found = resize(channels, boxes, how.output)
+            found = resize_boxes(channels, boxes, how.output)
             return found.permute(0, 2, 3, 1) if chosen.ndim == 4 else found[:, 0]
 
         images = cut(held["images"]).permute(0, 3, 1, 2)
@@ -96,7 +96,7 @@ class BatchSource:
             hidden = inside(draws.erased, how.output)
             saliency = None if saliency is None else saliency.masked_fill(hidden, 0.0)
             masks = None if masks is None else masks.masked_fill(hidden, 0.0)
-        return Batch(
+        return LoadedBatch(
             images.contiguous(memory_format=torch.channels_last),
             held["labels"].index_select(0, rows),
             None if saliency is None else saliency / UNIT,
@@ -134,7 +134,7 @@ class DeviceData(BatchSource):
         for part in rows.split([len(batch) for batch in batches]):
             yield (part,)
 
-    def assemble(self, inputs: Inputs, draws: Draws | None = None) -> Batch:
+    def assemble(self, inputs: Inputs, draws: Draws | None = None) -> LoadedBatch:
         (rows,) = inputs
         return self._batch(self._held, rows, draws)
 

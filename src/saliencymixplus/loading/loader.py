@@ -15,10 +15,10 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from saliencymixplus.datasets.prepared import Prepared, Split
 from saliencymixplus.loading.augment import Augmentation, Draws
 from saliencymixplus.loading.batches import (
-    Batch,
     BatchSource,
     DeviceData,
     Inputs,
+    LoadedBatch,
     ShardData,
     arrays_of,
 )
@@ -96,7 +96,7 @@ class HostData(BatchSource):
                 yield ahead.popleft()
         yield from ahead
 
-    def assemble(self, inputs: Inputs, draws: Draws | None = None) -> Batch:
+    def assemble(self, inputs: Inputs, draws: Draws | None = None) -> LoadedBatch:
         rows = torch.arange(len(inputs[0]), device=self.device)
         return self._batch(dict(zip(self.arrays, inputs, strict=True)), rows, draws)
 

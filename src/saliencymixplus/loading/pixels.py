@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from saliencymixplus.loading.augment import resize, whole
+from saliencymixplus.loading.augment import resize_boxes, whole
 
 UNIT = 255.0  # the largest uint8 pixel
 
@@ -25,7 +25,7 @@ def fit(images: Tensor, size: tuple[int, int]) -> Tensor:
     height, width = images.shape[-2:]
     if (height, width) == size:
         return images
-    return resize(images, whole(len(images), (height, width), images.device), size)
+    return resize_boxes(images, whole(len(images), (height, width), images.device), size)
 
 
 def per_channel(values: Sequence[float], device: torch.device | str = "cpu") -> Tensor:

@@ -9,7 +9,7 @@ from saliencymixplus.mixing.batch import MixedBatch, Sources, memory_format
 from saliencymixplus.mixing.draws import Draw
 from saliencymixplus.mixing.method import Method
 from saliencymixplus.mixing.options import MASK_LABELS, Options
-from saliencymixplus.mixing.visible_fraction import label_weight
+from saliencymixplus.mixing.visible_fraction import mask_label_weight
 
 
 def mixed_fields(
@@ -47,7 +47,7 @@ def mixed_fields(
     if options.label in MASK_LABELS:
         assert masks is not None
         seen = MixedBatch(**fields, index_b=draw.index_b)
-        fields |= {"lam": label_weight(seen, masks, options.label), "lam_b": None}
+        fields |= {"lam": mask_label_weight(seen, masks, options.label), "lam_b": None}
     return fields
 
 

@@ -83,7 +83,7 @@ def truth(mixed: MixedBatch, masks: Tensor, dtype: torch.dtype = torch.float64) 
     )
 
 
-def label_weight(mixed: MixedBatch, masks: Tensor, label: str) -> Tensor:
+def mask_label_weight(mixed: MixedBatch, masks: Tensor, label: str) -> Tensor:
     """Weight λ* of the first label, (M,) float32, by what ``masks`` say is visible.
 
     Args:

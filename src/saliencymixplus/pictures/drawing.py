@@ -121,7 +121,7 @@ def draw_outline(
     return result
 
 
-def fit(text: str, width: int, size: int, lines: int = 2) -> list[str]:
+def wrap_text(text: str, width: int, size: int, lines: int = 2) -> list[str]:
     """Wrap ``text`` into at most ``lines`` lines of ``width`` pixels; the last ends in … if cut."""
     face = font(size, text=text)
     result: list[str] = []

@@ -23,7 +23,14 @@ from saliencymixplus.pictures.drawing import (
     scaled,
 )
 from saliencymixplus.pictures.fonts import shown_name
-from saliencymixplus.pictures.layout import Cell, CellRow, Words, draw_rows, fitting, wrapped
+from saliencymixplus.pictures.layout import (
+    CaptionedPanel,
+    CellRow,
+    Words,
+    draw_rows,
+    fitting,
+    wrapped,
+)
 
 Box = tuple[int, int, int, int]
 
@@ -169,7 +176,7 @@ def sample_panels(sample: Sample, size: tuple[int, int], maps: bool) -> list[Pix
     return [a, heat_a, b, heat_b, result]
 
 
-def _block(sample: Sample, size: tuple[int, int], maps: bool) -> list[Cell]:
+def _block(sample: Sample, size: tuple[int, int], maps: bool) -> list[CaptionedPanel]:
     """The panels of one sample with their captions."""
     span = 2 if maps else 1
     name_a, name_b = (
@@ -182,7 +189,7 @@ def _block(sample: Sample, size: tuple[int, int], maps: bool) -> list[Cell]:
     if maps:
         captions = [name_a, [], name_b, [], weight_captions(sample)]
     panels = sample_panels(sample, size, maps)
-    return [Cell(panel, words) for panel, words in zip(panels, captions, strict=True)]
+    return [CaptionedPanel(panel, words) for panel, words in zip(panels, captions, strict=True)]
 
 
 def _pixels(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Pixels:

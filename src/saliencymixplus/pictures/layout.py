@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw
 
-from saliencymixplus.pictures.drawing import GREY, INK, Pixels, fit
+from saliencymixplus.pictures.drawing import GREY, INK, Pixels, wrap_text
 from saliencymixplus.pictures.fonts import font
 
 WIDTH = 1400  # pixels; no picture is wider
@@ -27,7 +27,7 @@ class Words:
 
 
 @dataclass(frozen=True)
-class Cell:
+class CaptionedPanel:
     """A panel with lines of text below it."""
 
     panel: Pixels
@@ -38,7 +38,7 @@ class Cell:
 class CellRow:
     """Cells side by side, with lines of text left of them; ``apart`` from the row above."""
 
-    cells: Sequence[Cell]
+    cells: Sequence[CaptionedPanel]
     label: Sequence[Words] = ()
     apart: bool = False
 
@@ -60,7 +60,7 @@ def wrapped(
 ) -> list[Words]:
     """``text`` in at most ``lines`` lines that fit below ``span`` panels."""
     room = pitch(panel_width) * span - GAP
-    return [Words(line, colour) for line in fit(text, room, TEXT, lines)]
+    return [Words(line, colour) for line in wrap_text(text, room, TEXT, lines)]
 
 
 def draw_rows(

@@ -137,9 +137,9 @@ def _draw_panel(axes: Axes, panel: Panel, styles: Mapping[str, MethodStyle]) -> 
 
 def _highest(panel: Panel) -> float:
     """A little above the highest point; 1 if all are 0."""
-    return 1.05 * highest(panel.lines.values()) or 1.0
+    return 1.05 * upper_end(panel.lines.values()) or 1.0
 
 
-def highest(lines: Iterable[Points]) -> float:
+def upper_end(lines: Iterable[Points]) -> float:
     """The upper end of the highest band; 0 without points."""
     return max((y + (d or 0.0) for line in lines for _, (y, d) in line), default=0.0)

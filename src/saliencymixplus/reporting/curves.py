@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from saliencymixplus.reporting.charts import Chart, Panel, Points, Spread, highest
+from saliencymixplus.reporting.charts import Chart, Panel, Points, Spread, upper_end
 from saliencymixplus.reporting.run_data import ReportedRun, Runs, over_seeds, spread
 
 FEWEST = 10  # images that a bin of the reliability diagram needs to be drawn
@@ -107,7 +107,7 @@ def _by_kind(
             panels.setdefault(kind, {})[mix] = _numeric(
                 {key[1:]: value for key, value in found.items() if kind_of(key[0]) == kind}
             )
-    high = 1.05 * highest(line for lines in panels.values() for line in lines.values()) or None
+    high = 1.05 * upper_end(line for lines in panels.values() for line in lines.values()) or None
     return [
         Panel(titles.get(kind, kind), x, ERROR, lines, x_percent=percent, y_high=high)
         for kind, lines in panels.items()
@@ -126,7 +126,7 @@ def _history(runs: Sequence[ReportedRun], column: str) -> Points:
 
 def _late_high(lines: Mapping[str, Points]) -> float | None:
     """The upper end of an axis that shows all but the first quarter of the epochs whole."""
-    return 1.15 * highest(points[len(points) // 4 :] for points in lines.values()) or None
+    return 1.15 * upper_end(points[len(points) // 4 :] for points in lines.values()) or None
 
 
 def _numeric(found: Mapping[tuple[str, ...], Spread]) -> Points:

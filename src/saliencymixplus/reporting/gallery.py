@@ -5,15 +5,23 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from saliencymixplus.pictures.drawing import COLOUR_A, COLOUR_B, GREY, Pixels, fit, panel_size
+from saliencymixplus.pictures.drawing import COLOUR_A, COLOUR_B, GREY, Pixels, panel_size, wrap_text
 from saliencymixplus.pictures.grid import Sample, sample_panels, weight_captions
-from saliencymixplus.pictures.layout import TEXT, Cell, CellRow, Words, draw_rows, fitting, wrapped
+from saliencymixplus.pictures.layout import (
+    TEXT,
+    CaptionedPanel,
+    CellRow,
+    Words,
+    draw_rows,
+    fitting,
+    wrapped,
+)
 
 _LABEL = 128  # pixels for the methods' names
 
 
 @dataclass(frozen=True)
-class Row:
+class GalleryRow:
     """Samples of one method; sample i of every row has the same sources, as far as there are."""
 
     name: str
@@ -21,7 +29,7 @@ class Row:
     samples: list[Sample]
 
 
-def draw_gallery(rows: Sequence[Row], *, note: str = "") -> Pixels:
+def draw_gallery(rows: Sequence[GalleryRow], *, note: str = "") -> Pixels:
     """The sources of every pair on top, then each method's mixed images; wide ones are folded.
 
     Returns:
@@ -39,25 +47,25 @@ def draw_gallery(rows: Sequence[Row], *, note: str = "") -> Pixels:
 
 
 def _band(
-    rows: Sequence[Row], pairs: Sequence[Sample], which: slice, size: tuple[int, int]
+    rows: Sequence[GalleryRow], pairs: Sequence[Sample], which: slice, size: tuple[int, int]
 ) -> list[CellRow]:
     """The rows for some of the pairs."""
-    sources: list[list[Cell]] = [[], []]
+    sources: list[list[CaptionedPanel]] = [[], []]
     for sample in pairs[which]:
         a, b, _ = sample_panels(sample, size, maps=False)
-        sources[0].append(Cell(a, wrapped(sample.name_a, COLOUR_A, size[1], lines=1)))
-        sources[1].append(Cell(b, wrapped(sample.name_b, COLOUR_B, size[1], lines=1)))
+        sources[0].append(CaptionedPanel(a, wrapped(sample.name_a, COLOUR_A, size[1], lines=1)))
+        sources[1].append(CaptionedPanel(b, wrapped(sample.name_b, COLOUR_B, size[1], lines=1)))
     drawn = [
         CellRow(cells, [Words(f"image {name}", GREY)], apart=name == "a" and which.start > 0)
         for name, cells in zip("ab", sources, strict=True)
     ]
     for row in rows:
-        lines = fit(row.title, _LABEL - 8, TEXT, lines=3)
+        lines = wrap_text(row.title, _LABEL - 8, TEXT, lines=3)
         label = [Words(line, bold=i == 0) for i, line in enumerate(lines)]
         if _chooses(row, pairs):
             label.append(Words("chooses its own b", GREY))
         cells = [
-            Cell(sample_panels(sample, size, maps=False)[2], weight_captions(sample))
+            CaptionedPanel(sample_panels(sample, size, maps=False)[2], weight_captions(sample))
             for sample in row.samples[: len(pairs)][which]
         ]
         if cells:
@@ -65,7 +73,7 @@ def _band(
     return drawn
 
 
-def _chooses(row: Row, pairs: Sequence[Sample]) -> bool:
+def _chooses(row: GalleryRow, pairs: Sequence[Sample]) -> bool:
     """Whether the method mixes with other partners than the ones it was given."""
     return any(
         (sample.a != sample.mixed).any() and not np.array_equal(sample.b, pair.b)
@@ -73,7 +81,7 @@ def _chooses(row: Row, pairs: Sequence[Sample]) -> bool:
     )
 
 
-def _sources(rows: Sequence[Row], count: int) -> list[Sample]:
+def _sources(rows: Sequence[GalleryRow], count: int) -> list[Sample]:
     """One sample per pair, without marks, from a row that mixes: plain training has no pairs."""
     best = max(
         rows,

@@ -16,7 +16,7 @@ from saliencymixplus.mixing import MixedBatch, create, gradient_saliency
 from saliencymixplus.mixing.methods.saliencymix import SaliencyMixOptions, fine_grained_of_floats
 from saliencymixplus.pictures.grid import draw_samples, samples_of
 from saliencymixplus.pictures.style import method_label
-from saliencymixplus.reporting.gallery import Row, draw_gallery
+from saliencymixplus.reporting.gallery import GalleryRow, draw_gallery
 from saliencymixplus.settings import ExperimentSettings, MixSettings
 
 MOST = 64  # samples in a picture
@@ -87,7 +87,7 @@ def preview(
         maps, note = _unused_maps(batch, model)
     masks = batch.masks if outlines else None
     described = [
-        Row(
+        GalleryRow(
             recipe.name,
             _title(recipe) if recipe is mix else f"{method_label(mix.name)}: {_title(recipe)}",
             samples_of(

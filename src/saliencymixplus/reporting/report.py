@@ -19,7 +19,7 @@ from saliencymixplus.reporting.page import html_page
 from saliencymixplus.reporting.pipeline_plots import write_pipeline_plots
 from saliencymixplus.reporting.playground import playground_section
 from saliencymixplus.reporting.provenance import provenance, what_was_run
-from saliencymixplus.reporting.run_data import collect
+from saliencymixplus.reporting.run_data import collect_runs
 
 CARDS = "model_cards"
 BENCH = "bench.json"
@@ -50,7 +50,7 @@ def report(
     Raises:
         UserError: none of the runs exists, or a file cannot be read.
     """
-    runs = collect(folders)
+    runs = collect_runs(folders)
     if not runs:
         raise UserError("nothing to report: none of the runs is there, train first")
     experiment = next(iter(runs.values()))[0].run.settings.experiment

@@ -36,7 +36,7 @@ class ReportedRun:
 Runs = Mapping[str, Sequence[ReportedRun]]  # by recipe, each by seed
 
 
-def collect(folders: Sequence[Path]) -> dict[str, list[ReportedRun]]:
+def collect_runs(folders: Sequence[Path]) -> dict[str, list[ReportedRun]]:
     """The finished runs among ``folders`` with their evaluations, by recipe and seed.
 
     Raises:

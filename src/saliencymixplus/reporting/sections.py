@@ -52,7 +52,7 @@ def in_short(
         if text := verdict(table):
             lines.append(f"{table.title}: {text}" if len(tables) > 1 else text)
     if isinstance(audited, Findings):
-        lines.append(f"Labels: {audit_text.verdict(audited)}")
+        lines.append(f"Labels: {audit_text.audit_verdict(audited)}")
     blocks: list[Block] = ["## In short"]
     if lines:
         blocks.append("\n".join(f"- {escape.markdown(line)}" for line in lines))
@@ -156,7 +156,7 @@ def audit_section(
         ]
     if isinstance(audited, str):
         return [title, f"The labels were not audited: {escape.markdown(audited)}."]
-    found = audit_text.report(audited)
+    found = audit_text.report_blocks(audited)
     tables = next(i for i, block in enumerate(found) if _is_heading(block))
     plots = {
         "errors": "Label errors with 95 % intervals.",

@@ -148,6 +148,6 @@ def _as_bytes(array: NDArray[Any], name: str) -> Pixels:
     return scaled.astype(np.uint8)
 
 
-def names_of(items: Sequence[Any]) -> list[str]:
+def image_names(items: Sequence[Any]) -> list[str]:
     """How messages refer to each image in a request."""
     return ["the image"] if len(items) == 1 else [f"image {row}" for row in range(len(items))]

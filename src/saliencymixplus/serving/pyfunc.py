@@ -16,7 +16,7 @@ from torch import Tensor
 from saliencymixplus.datasets.decode import decoding
 from saliencymixplus.errors import UserError
 from saliencymixplus.loading.pixels import fit, normalize, per_channel, to_unit
-from saliencymixplus.serving.images import Preparation, items_in, names_of
+from saliencymixplus.serving.images import Preparation, image_names, items_in
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -61,7 +61,7 @@ class ServedClassifier:
                 raise UserError(f"top is {top}: give at least 1")
             with decoding():
                 items = items_in(data)
-                named = zip(items, names_of(items), strict=True)
+                named = zip(items, image_names(items), strict=True)
                 pixels = [self._preparation.read(item, name) for item, name in named]
         except UserError as error:
             raise MlflowException.invalid_parameter_value(str(error)) from error

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from saliencymixplus.bootstrap import Estimate
-from saliencymixplus.comparison.statistics import Summary, over_seeds
+from saliencymixplus.comparison.statistics import SeedSummary, summarise_seeds
 from saliencymixplus.files import write_text
 from saliencymixplus.pictures import style
 from saliencymixplus.pictures.style import (
@@ -30,7 +30,7 @@ from saliencymixplus.study.results import (
 from saliencymixplus.tables import Cell, Column, Table, Value, estimate, number
 
 PLAIN = "none"
-Quantity = Callable[[Sequence[Row]], Summary | None]
+Quantity = Callable[[Sequence[Row]], SeedSummary | None]
 
 
 def write_report(rows: list[Row], epochs: list[Epoch], folder: Path) -> str:
@@ -174,24 +174,24 @@ def _gap(rows: Sequence[Row], recipes: Mapping[str, Sequence[Row]]) -> Value:
     gaps = [row.top1_error - plain[row.seed] for row in rows if row.seed in plain]
     if rows[0].method == PLAIN or not gaps:
         return None
-    return _cell(over_seeds(gaps), signed=True)
+    return _cell(summarise_seeds(gaps), signed=True)
 
 
-def _cell(found: Summary, *, signed: bool = False) -> Cell:
+def _cell(found: SeedSummary, *, signed: bool = False) -> Cell:
     """The mean with its interval, or alone for a single seed."""
     if found.low is None or found.high is None:
         return Cell(number(found.mean, 1, signed=signed), (found.mean,))
     return estimate(found.mean, found.low, found.high, 1, signed=signed)
 
 
-def _error(rows: Sequence[Row]) -> Summary:
-    return over_seeds([row.top1_error for row in rows])
+def _error(rows: Sequence[Row]) -> SeedSummary:
+    return summarise_seeds([row.top1_error for row in rows])
 
 
-def _half(found: Summary) -> float:
+def _half(found: SeedSummary) -> float:
     """Half of the interval's width, 0 without one."""
     return 0.0 if found.high is None else found.high - found.mean
 
 
-def _audited(value: float | None, scale: float = 1.0) -> Summary | None:
-    return None if value is None else Summary(1, value * scale, None, None, None)
+def _audited(value: float | None, scale: float = 1.0) -> SeedSummary | None:
+    return None if value is None else SeedSummary(1, value * scale, None, None, None)

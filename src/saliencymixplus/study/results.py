@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
-from saliencymixplus.bootstrap import Estimate, estimate
+from saliencymixplus.bootstrap import Estimate, percentile_interval
 from saliencymixplus.errors import UserError
 from saliencymixplus.study.cell import LOOP, ROWS, Entry, Row
 from saliencymixplus.study.loop import Epoch
@@ -114,7 +114,7 @@ def regression(cells: Errors) -> Regression | None:
     with np.errstate(invalid="ignore"):
         r2 = float(np.corrcoef(values[:, 0], values[:, 2])[0, 1] ** 2)
     slope, label, background = (
-        estimate(float(value), sampled[:, i]) for i, value in enumerate(found)
+        percentile_interval(float(value), sampled[:, i]) for i, value in enumerate(found)
     )
     return Regression(points, slope, label, background, r2)
 

@@ -20,7 +20,7 @@ from saliencymixplus.training.trainer import train
 _PATIENCE = 10.0  # seconds until a process that should end is killed
 
 
-class Worker:
+class TrainingProcess:
     """The process, as the one that started it sees it."""
 
     def __init__(self, prepared: Path, runtime: RuntimeSettings) -> None:

@@ -11,7 +11,7 @@ from saliencymixplus.progress import TrainingProgress
 from saliencymixplus.runs.checkpoint import CheckpointStore
 from saliencymixplus.runs.history import write_history
 from saliencymixplus.tracking import Tracker
-from saliencymixplus.training.samples import draw_samples
+from saliencymixplus.training.samples import save_samples
 from saliencymixplus.training.signals import Interrupted, Signals
 
 # At most this fraction of the time goes into checkpoints, and none is older than this, in seconds.
@@ -38,7 +38,7 @@ class Display(Hook):
         self.progress.end(row)
 
 
-class Records(Hook):
+class HistoryWriter(Hook):
     """Writes history.csv into the state folder, then tells the tracker."""
 
     def __init__(self, folder: Path, tracker: Tracker) -> None:
@@ -65,7 +65,7 @@ class Samples(Hook):
     def _draw(self, context: TrainingContext) -> None:
         epoch = context.state.epoch
         if epoch in context.run.training.sample_epochs:
-            draw_samples(context, self.folder)
+            save_samples(context, self.folder)
             self.tracker.update()
 
 

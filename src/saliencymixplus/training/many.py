@@ -20,7 +20,7 @@ from saliencymixplus.models import create_model
 from saliencymixplus.progress import clock, progress
 from saliencymixplus.runs.read import load_run
 from saliencymixplus.settings import RunSettings, RuntimeSettings
-from saliencymixplus.training.apart import Worker
+from saliencymixplus.training.apart import TrainingProcess
 from saliencymixplus.training.launch import check
 from saliencymixplus.training.live import Live, LiveCurves
 from saliencymixplus.training.signals import Interrupted, watched_signals
@@ -135,7 +135,7 @@ class _Pool:
         self.trainings, self.prepared, self.runtime, self.jobs = trainings, prepared, runtime, jobs
         self.curves = curves
         self.queue = deque(trainings)
-        self.busy: dict[Connection, tuple[Worker, Training]] = {}
+        self.busy: dict[Connection, tuple[TrainingProcess, Training]] = {}
         self.failures: dict[str, str] = {}
         self.ended = 0
         self._said: set[str] = set()
@@ -151,7 +151,7 @@ class _Pool:
         try:
             with watched_signals() as signals, progress("training", epochs, unit="epochs") as told:
                 for _ in range(self.jobs):
-                    self._start(Worker(self.prepared, self.runtime))
+                    self._start(TrainingProcess(self.prepared, self.runtime))
                 forwarded = False
                 while self.busy:
                     if signals.received and not forwarded:
@@ -172,7 +172,7 @@ class _Pool:
             )
         return self.failures
 
-    def _start(self, worker: Worker) -> None:
+    def _start(self, worker: TrainingProcess) -> None:
         """Give the worker the next training, or let it end."""
         if not self.queue:
             worker.end()
@@ -193,7 +193,7 @@ class _Pool:
             self._end(training, kind, content)
             del self.busy[pipe]
             if kind == "died" and self.queue:
-                worker = Worker(self.prepared, self.runtime)
+                worker = TrainingProcess(self.prepared, self.runtime)
             self._start(worker)
 
     def _say(self, training: Training, text: str) -> None:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from saliencymixplus.datasets.cache import find_prepared
-from saliencymixplus.datasets.prepared import content_of, load_prepared
+from saliencymixplus.datasets.prepared import counts_text, load_prepared
 from saliencymixplus.engine.device import choose_device
 from saliencymixplus.models import create_model, parameter_count
 from saliencymixplus.settings import RunSettings, RuntimeSettings, settings_digest
@@ -47,7 +47,7 @@ def plan(
     elif (folder / "settings.json").is_file():
         state = "a finished run is there"
     return lines | {
-        "data": f"{found}: {content_of(meta.counts)}",
+        "data": f"{found}: {counts_text(meta.counts)}",
         "model": f"{run.model.name}, {parameter_count(network):,} parameters",
         "settings": f"digest {digest}",
         "output": f"{folder}: {state}",

@@ -13,7 +13,7 @@ from saliencymixplus.files import write_json
 from saliencymixplus.settings import Params
 
 
-def resolve(
+def write_resolved(
     params: Params, experiments: Sequence[str], recipes: Sequence[str], output: Path
 ) -> None:
     """Write ``recipes/NAME.json`` and ``experiments/NAME.json`` below ``output``.

@@ -15,7 +15,7 @@ from saliencymixplus.files import write_atomically
 _IMAGES, _SHOWN = 16, 8
 
 
-def draw_samples(context: TrainingContext, folder: Path) -> None:
+def save_samples(context: TrainingContext, folder: Path) -> None:
     """Draw mixed training images as ``folder``/samples/epoch_0001.png.
 
     The images are whole and upright, and images and random numbers are the same after every epoch

@@ -30,7 +30,13 @@ from saliencymixplus.runs.read import load_run
 from saliencymixplus.runs.write import write_run, write_settings
 from saliencymixplus.settings import RunSettings, RuntimeSettings, settings_digest
 from saliencymixplus.tracking import Status, is_recorded, open_tracker, retire
-from saliencymixplus.training.hooks import Checkpoints, Display, Records, Samples, StopOnSignal
+from saliencymixplus.training.hooks import (
+    Checkpoints,
+    Display,
+    HistoryWriter,
+    Samples,
+    StopOnSignal,
+)
 from saliencymixplus.training.signals import Interrupted, Signals, watched_signals
 from saliencymixplus.workspace import checkout_root, repository_root, state_root
 
@@ -171,12 +177,12 @@ def _lead(
         ours = [
             StopOnSignal(signals, checkpoints),
             Display(progress),
-            Records(folder, tracker),
+            HistoryWriter(folder, tracker),
             Samples(folder, tracker),
             checkpoints,
         ]
         with _saying_what_is_kept(store):
-            engine.train(context, [*hooks, *ours])
+            engine.train_epochs(context, [*hooks, *ours])
         with writing(place.path):
             summary = write_run(place.part, context, folder, tracker.reference)
         place.publish()
@@ -199,7 +205,7 @@ def _lead(
 def _follow(context: TrainingContext, signals: Signals, hooks: Sequence[Hook]) -> dict[str, Any]:
     """The other ranks: train, and write nothing."""
     _resume(context, None, Path())
-    engine.train(context, [*hooks, StopOnSignal(signals, None)])
+    engine.train_epochs(context, [*hooks, StopOnSignal(signals, None)])
     return {}
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from saliencymixplus.datasets.publishers import AIRCRAFT
-from saliencymixplus.datasets.sources.listed import Listed, Row, read_table
+from saliencymixplus.datasets.sources.listed import Listed, ListedPicture, read_lists
 from saliencymixplus.errors import UserError
 
 _TOP = "fgvc-aircraft-2013b/data"
@@ -13,11 +13,11 @@ def open_aircraft(folder: Path, *, size: int, crop: bool) -> Listed:
     """trainval is train, as papers have it: 6,667 training and 3,333 test images."""
     archive = folder / AIRCRAFT.name
     lists = {"train": "images_variant_trainval", "test": "images_variant_test"}
-    tables = read_table(archive, *(f"{_TOP}/{name}.txt" for name in lists.values()))
+    tables = read_lists(archive, *(f"{_TOP}/{name}.txt" for name in lists.values()))
     variants = sorted({variant for table in tables for _, variant in table})
     label_of = {variant: label for label, variant in enumerate(variants)}
     rows = [
-        Row(f"{_TOP}/images/{image}.jpg", split, label_of[variant])
+        ListedPicture(f"{_TOP}/images/{image}.jpg", split, label_of[variant])
         for split, table in zip(lists, tables, strict=True)
         for image, variant in table
     ]

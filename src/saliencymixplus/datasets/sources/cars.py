@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from saliencymixplus.datasets.sources.listed import Listed, Row, read_members
+from saliencymixplus.datasets.sources.listed import Listed, ListedPicture, read_members
 from saliencymixplus.errors import UserError
 
 
@@ -19,7 +19,7 @@ def open_cars(folder: Path, *, size: int, crop: bool) -> Listed:
     meta, train = read_members(devkit, "devkit/cars_meta.mat", "devkit/cars_train_annos.mat")
     test = (folder / "cars_test_annos_withlabels.mat").read_bytes()
     rows = [
-        Row(f"cars_{split}/{annotation['fname']}", split, int(annotation["class"]) - 1)
+        ListedPicture(f"cars_{split}/{annotation['fname']}", split, int(annotation["class"]) - 1)
         for split, content in (("train", train), ("test", test))
         for annotation in _structure(content, "annotations", split)
     ]

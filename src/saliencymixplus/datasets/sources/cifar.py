@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from saliencymixplus.datasets.archives import members
+from saliencymixplus.datasets.archives import iter_members
 from saliencymixplus.datasets.decode import resize
 from saliencymixplus.datasets.sources.base import Listing, Piece
 from saliencymixplus.errors import UserError
@@ -68,7 +68,7 @@ class Cifar:
 
     def _read(self, folder: str, wanted: set[str]) -> dict[str, bytes]:
         found = {}
-        for member in members(self._archive):
+        for member in iter_members(self._archive):
             parent, _, name = member.name.rpartition("/")
             if parent == folder and name in wanted and not member.is_folder:
                 found[name] = member.read()

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from saliencymixplus.datasets.publishers import CUB
-from saliencymixplus.datasets.sources.listed import Listed, Row, number, read_table
+from saliencymixplus.datasets.sources.listed import Listed, ListedPicture, read_lists, whole_number
 
 _TOP = "CUB_200_2011"
 
@@ -12,11 +12,11 @@ def open_cub200(folder: Path, *, size: int, crop: bool) -> Listed:
     """The official split: 5,994 training and 5,794 test images."""
     archive = folder / CUB.name
     names = ("images", "image_class_labels", "train_test_split", "classes")
-    images, labels, splits, classes = read_table(archive, *(f"{_TOP}/{n}.txt" for n in names))
-    label_of = {image: number(label, archive) - 1 for image, label in labels}
+    images, labels, splits, classes = read_lists(archive, *(f"{_TOP}/{n}.txt" for n in names))
+    label_of = {image: whole_number(label, archive) - 1 for image, label in labels}
     is_training = dict(splits)
     rows = [
-        Row(
+        ListedPicture(
             f"{_TOP}/images/{file}",
             "train" if is_training.get(image) == "1" else "test",
             label_of.get(image, -1),

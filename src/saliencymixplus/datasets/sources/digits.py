@@ -21,7 +21,7 @@ _TEST_FRACTION, _TEST_SEED = 0.2, 0
 INK = 64
 
 
-class Table(NamedTuple):
+class DigitsFile(NamedTuple):
     """What the file holds, with the split."""
 
     glyphs: npt.NDArray[np.uint8]  # (1797, 8, 8), 0 background to 255 ink
@@ -36,7 +36,7 @@ def embedded() -> bytes:
     return (files("sklearn.datasets.data") / ARCHIVE).read_bytes()
 
 
-def read_digits(folder: Path) -> Table:
+def read_digits(folder: Path) -> DigitsFile:
     """Read ``folder/digits.csv.gz``, split into train and test (a fixed, stratified 20 %).
 
     Raises:
@@ -54,7 +54,7 @@ def read_digits(folder: Path) -> Table:
     glyphs = np.rint(table[:, :64] * (255 / 16)).astype(np.uint8).reshape(-1, 8, 8)
     labels = table[:, 64].astype(np.int64)
     train, test = stratified(labels, _TEST_FRACTION, _TEST_SEED)
-    return Table(glyphs, labels, {"train": train, "test": test})
+    return DigitsFile(glyphs, labels, {"train": train, "test": test})
 
 
 class Digits:

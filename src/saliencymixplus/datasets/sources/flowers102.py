@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from saliencymixplus.datasets.sources.listed import Listed, Row
+from saliencymixplus.datasets.sources.listed import Listed, ListedPicture
 from saliencymixplus.errors import UserError
 
 _SPLITS = {"train": "trnid", "val": "valid", "test": "tstid"}
@@ -17,7 +17,7 @@ def open_flowers102(folder: Path, *, size: int, crop: bool) -> Listed:
 
     labels = _matrix(folder / "imagelabels.mat", "labels")
     rows = [
-        Row(f"jpg/image_{image:05d}.jpg", split, int(labels[image - 1]) - 1)
+        ListedPicture(f"jpg/image_{image:05d}.jpg", split, int(labels[image - 1]) - 1)
         for split, key in _SPLITS.items()
         for image in _matrix(folder / "setid.mat", key).tolist()
     ]

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from saliencymixplus.datasets.archives import Member, members
+from saliencymixplus.datasets.archives import Member, iter_members
 from saliencymixplus.datasets.decode import (
     ALL_BITS,
     bits_in_use,
@@ -47,7 +47,7 @@ class Folder:
         """
         self._archive, self._size, self._crop = archive, size, crop
         names: dict[bool, list[str]] = {True: [], False: []}
-        for member in members(archive):
+        for member in iter_members(archive):
             names[member.is_folder].append(member.name)
         layout = read_layout(names[False], names[True], archive.name)
         self._places: dict[str, tuple[str, int]] = {}
@@ -80,13 +80,13 @@ class Folder:
             )
         if not self._masks:
             return
-        for member in members(self._archive):
+        for member in iter_members(self._archive):
             if picture := self._masks.get(member.name):
                 make = partial(self._mask, member.read(), member.name, picture, sizes[picture])
                 yield Piece(*self._places[picture], "masks", make)
 
     def _pictures(self) -> Iterator[Member]:
-        return (member for member in members(self._archive) if member.name in self._places)
+        return (member for member in iter_members(self._archive) if member.name in self._places)
 
     def _bits_in_use(self) -> int:
         """The largest number of bits that a picture of 16 bits per channel uses; 0: none has."""

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from saliencymixplus.datasets.sources.listed import Listed, Row, read_table
+from saliencymixplus.datasets.sources.listed import Listed, ListedPicture, read_lists
 from saliencymixplus.errors import UserError
 
 
@@ -10,7 +10,7 @@ def open_food101(folder: Path, *, size: int, crop: bool) -> Listed:
     """The official split: 750 training and 250 test images of each of 101 dishes."""
     archive = folder / "food-101.tar.gz"
     names = ("classes", "train", "test")
-    classes, *lists = read_table(archive, *(f"food-101/meta/{n}.txt" for n in names), columns=1)
+    classes, *lists = read_lists(archive, *(f"food-101/meta/{n}.txt" for n in names), columns=1)
     label_of = {name: label for label, (name,) in enumerate(classes)}
     rows = []
     for split, listed in zip(names[1:], lists, strict=True):
@@ -18,6 +18,6 @@ def open_food101(folder: Path, *, size: int, crop: bool) -> Listed:
             dish = image.partition("/")[0]
             if dish not in label_of:
                 raise UserError(f"{archive.name}: {image} of {split}.txt is of an unknown class")
-            rows.append(Row(f"food-101/images/{image}.jpg", split, label_of[dish]))
+            rows.append(ListedPicture(f"food-101/images/{image}.jpg", split, label_of[dish]))
     titles = [name.replace("_", " ") for (name,) in classes]
     return Listed([archive], rows, titles, size=size, crop=crop)

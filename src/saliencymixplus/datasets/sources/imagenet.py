@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from saliencymixplus.datasets.archives import members
+from saliencymixplus.datasets.archives import iter_members
 from saliencymixplus.datasets.imagenet_folder import NAMES
-from saliencymixplus.datasets.sources.listed import Listed, Row, read_table
+from saliencymixplus.datasets.sources.listed import Listed, ListedPicture, read_lists
 from saliencymixplus.datasets.user_images import PACKED
 
 
@@ -17,14 +17,14 @@ def open_imagenet(folder: Path, *, size: int, crop: bool) -> Listed:
     archive = folder / PACKED
     pictures: list[tuple[str, str, str]] = []  # split, code, name in the archive
     named = False
-    for member in members(archive):
+    for member in iter_members(archive):
         parts = member.name.split("/")
         if len(parts) == 3 and parts[0] in ("train", "val"):
             pictures.append(("train" if parts[0] == "train" else "test", parts[1], member.name))
         named = named or member.name == NAMES
     codes = sorted({code for _, code, _ in pictures})
     label_of = {code: label for label, code in enumerate(codes)}
-    names = dict(read_table(archive, NAMES)[0]) if named else {}
-    rows = [Row(name, split, label_of[code]) for split, code, name in sorted(pictures)]
+    names = dict(read_lists(archive, NAMES)[0]) if named else {}
+    rows = [ListedPicture(name, split, label_of[code]) for split, code, name in sorted(pictures)]
     classes = [names.get(code, code).partition(",")[0] for code in codes]
     return Listed([archive], rows, classes, size=size, crop=crop)

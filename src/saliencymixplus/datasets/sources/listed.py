@@ -7,13 +7,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from saliencymixplus.datasets.archives import members
+from saliencymixplus.datasets.archives import iter_members
 from saliencymixplus.datasets.decode import decode
 from saliencymixplus.datasets.sources.base import Listing, Piece
 from saliencymixplus.errors import UserError
 
 
-class Row(NamedTuple):
+class ListedPicture(NamedTuple):
     """One picture."""
 
     member: str  # its name in the archive
@@ -27,7 +27,7 @@ class Listed:
     def __init__(
         self,
         archives: Sequence[Path],
-        rows: Iterable[Row],
+        rows: Iterable[ListedPicture],
         classes: Sequence[str],
         *,
         size: int,
@@ -77,7 +77,7 @@ class Listed:
     def pieces(self) -> Iterator[Piece]:
         """The pictures in their archives' order."""
         for archive in self._archives:
-            for member in members(archive):
+            for member in iter_members(archive):
                 if place := self._places.get(member.name):
                     content = member.read()
                     make = partial(decode, content, member.name, self._size, crop=self._crop)
@@ -91,7 +91,7 @@ def read_members(archive: Path, *names: str) -> list[bytes]:
         UserError: one of them is missing.
     """
     found: dict[str, bytes] = {}
-    for member in members(archive):
+    for member in iter_members(archive):
         if member.name in names:
             found[member.name] = member.read()
             if len(found) == len(names):
@@ -102,7 +102,7 @@ def read_members(archive: Path, *names: str) -> list[bytes]:
     return [found[name] for name in names]
 
 
-def read_table(archive: Path, *names: str, columns: int = 2) -> list[list[list[str]]]:
+def read_lists(archive: Path, *names: str, columns: int = 2) -> list[list[list[str]]]:
     """Lists of the form "KEY VALUE" per line, the last column with spaces, for each member.
 
     Raises:
@@ -122,7 +122,7 @@ def read_table(archive: Path, *names: str, columns: int = 2) -> list[list[list[s
     return tables
 
 
-def number(text: str, archive: Path) -> int:
+def whole_number(text: str, archive: Path) -> int:
     """A whole number of a list, or ``UserError``."""
     if not (text.isascii() and text.isdecimal()):
         raise UserError(f"{archive.name}: {text!r} is not a whole number")

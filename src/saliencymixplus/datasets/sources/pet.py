@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from saliencymixplus.datasets.archives import is_clutter, members
+from saliencymixplus.datasets.archives import is_clutter, iter_members
 from saliencymixplus.datasets.decode import decode, decode_values, resize_values
 from saliencymixplus.datasets.prepared import BACKGROUND, OBJECT, UNKNOWN
 from saliencymixplus.datasets.sources.base import Listing, Piece
-from saliencymixplus.datasets.sources.pet_lists import Row, parse_list, title
+from saliencymixplus.datasets.sources.pet_lists import PetEntry, parse_list, title
 from saliencymixplus.errors import UserError
 
 _LISTS = {"train": "annotations/trainval.txt", "test": "annotations/test.txt"}
@@ -36,7 +36,7 @@ class Pet:
         self._size, self._crop = size, crop
         texts: dict[str, str] = {}
         trimaps: set[str] = set()
-        for member in members(self._annotations):
+        for member in iter_members(self._annotations):
             if member.name in _LISTS.values():
                 try:
                     texts[member.name] = member.read().decode("utf-8")
@@ -44,7 +44,7 @@ class Pet:
                     raise UserError(f"{member.name} is not UTF-8 text: {error}") from error
             elif stem := _stem(member.name, "annotations/trimaps", ".png"):
                 trimaps.add(stem)
-        rows: dict[str, list[Row]] = {}
+        rows: dict[str, list[PetEntry]] = {}
         for split, name in _LISTS.items():
             if name not in texts:
                 raise UserError(f"{self._annotations.name} lacks {name}")
@@ -58,14 +58,14 @@ class Pet:
 
     def pieces(self) -> Iterator[Piece]:
         """The images in their archive's order, then the trimaps in theirs."""
-        for member in members(self._images):
+        for member in iter_members(self._images):
             place = self._places.get(_stem(member.name, "images", ".jpg"))
             if place:
                 make = partial(decode, member.read(), member.name, self._size, crop=self._crop)
                 yield Piece(*place, "images", make)
         if not self.listing.has_masks:
             return
-        for member in members(self._annotations):
+        for member in iter_members(self._annotations):
             place = self._places.get(_stem(member.name, "annotations/trimaps", ".png"))
             if place:
                 make = partial(_mask, member.read(), member.name, self._size, self._crop)
@@ -87,7 +87,7 @@ def _mask(content: bytes, name: str, size: int, crop: bool) -> npt.NDArray[np.ui
     return resize_values(values, size, crop)
 
 
-def _listing(rows: dict[str, list[Row]], has_masks: bool) -> Listing:
+def _listing(rows: dict[str, list[PetEntry]], has_masks: bool) -> Listing:
     breeds = {split: {row.breed for row in listed} for split, listed in rows.items()}
     for breed in sorted(breeds["test"] - breeds["train"]):
         raise UserError(

@@ -17,7 +17,7 @@ BREEDS = (
 
 
 @dataclass(frozen=True)
-class Row:
+class PetEntry:
     """One image of a list."""
 
     image: str  # without folder and extension
@@ -29,7 +29,7 @@ def title(breed: int) -> str:
     return " ".join(part.title() for part in BREEDS[breed].split("_"))
 
 
-def parse_list(text: str, name: str) -> list[Row]:
+def parse_list(text: str, name: str) -> list[PetEntry]:
     """Read one list file.
 
     Args:
@@ -43,7 +43,7 @@ def parse_list(text: str, name: str) -> list[Row]:
         UserError: a line lacks columns, a number is malformed or out of range, a breed is unknown
             or contradicts its class number, an image is listed twice, or there is no image.
     """
-    rows: dict[str, Row] = {}
+    rows: dict[str, PetEntry] = {}
     for number, line in enumerate(text.splitlines(), start=1):
         fields = line.split()
         if not fields or fields[0].startswith("#"):
@@ -71,7 +71,7 @@ def parse_list(text: str, name: str) -> list[Row]:
             raise UserError(f"{where}: SPECIES {numbers[1]} is neither 1 (cat) nor 2 (dog)")
         if image in rows:
             raise UserError(f"{where}: {image} is listed twice")
-        rows[image] = Row(image, breed)
+        rows[image] = PetEntry(image, breed)
     if not rows:
         raise UserError(f"{name} does not list any image")
     return list(rows.values())

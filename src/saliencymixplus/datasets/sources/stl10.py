@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from saliencymixplus.datasets.archives import members
+from saliencymixplus.datasets.archives import iter_members
 from saliencymixplus.datasets.decode import resize
 from saliencymixplus.datasets.sources.base import Listing, Piece
 from saliencymixplus.errors import UserError
@@ -26,7 +26,7 @@ class Stl10:
         archive, self._size = folder / STL10.filename, size
         wanted = {f"{split}_{kind}.bin" for split in ("train", "test") for kind in "Xy"}
         found: dict[str, bytes] = {}
-        for member in members(archive, largest=_UNLABELLED):
+        for member in iter_members(archive, largest=_UNLABELLED):
             parent, _, name = member.name.rpartition("/")
             if parent == STL10.base_folder and name in wanted | {STL10.class_names_file}:
                 found[name] = member.read()

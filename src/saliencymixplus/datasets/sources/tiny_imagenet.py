@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from saliencymixplus.datasets.archives import members
+from saliencymixplus.datasets.archives import iter_members
 from saliencymixplus.datasets.publishers import TINY_IMAGENET
-from saliencymixplus.datasets.sources.listed import Listed, Row, read_table
+from saliencymixplus.datasets.sources.listed import Listed, ListedPicture, read_lists
 from saliencymixplus.errors import UserError
 
 _TOP = "tiny-imagenet-200"
@@ -16,19 +16,19 @@ def open_tiny_imagenet(folder: Path, *, size: int, crop: bool) -> Listed:
     The labels of the publisher's own test images are not public.
     """
     archive = folder / TINY_IMAGENET.name
-    words, validation = read_table(archive, f"{_TOP}/words.txt", f"{_TOP}/val/val_annotations.txt")
-    ((*codes,),) = (read_table(archive, f"{_TOP}/wnids.txt", columns=1),)
+    words, validation = read_lists(archive, f"{_TOP}/words.txt", f"{_TOP}/val/val_annotations.txt")
+    ((*codes,),) = (read_lists(archive, f"{_TOP}/wnids.txt", columns=1),)
     label_of = {code: label for label, (code,) in enumerate(codes[0])}
     names = dict(words)
     rows = []
-    for member in members(archive):
+    for member in iter_members(archive):
         parts = member.name.split("/")
         if parts[:2] == [_TOP, "train"] and len(parts) == 5 and parts[2] in label_of:
-            rows.append(Row(member.name, "train", label_of[parts[2]]))
+            rows.append(ListedPicture(member.name, "train", label_of[parts[2]]))
     for image, rest in validation:
         code = rest.split()[0]
         if code not in label_of:
             raise UserError(f"{archive.name}: {image} of val is of the unknown class {code}")
-        rows.append(Row(f"{_TOP}/val/images/{image}", "test", label_of[code]))
+        rows.append(ListedPicture(f"{_TOP}/val/images/{image}", "test", label_of[code]))
     classes = [names.get(code, code).partition(",")[0] for code in label_of]
     return Listed([archive], sorted(rows), classes, size=size, crop=crop)

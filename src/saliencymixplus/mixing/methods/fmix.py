@@ -81,7 +81,7 @@ def fmix(sources: Sources, draw: Draw, options: FMixOptions) -> Blend:
     count = draw.lam0 * (height * width)
     count = torch.where(draw.uniform[:, 0] < 0.5, count.floor(), count.ceil()).long()
     if options.max_soft == 0:
-        mask = ~highest(grey, count)[:, None]
+        mask = ~top_pixels(grey, count)[:, None]
         return Blend(paste(sources, mask), mask, draw.lam0)
     narrowest = torch.minimum(draw.lam0, 1.0 - draw.lam0).clamp_max(options.max_soft)
     weight = 1.0 - soft_highest(grey, count, (narrowest * (height * width)).long())[:, None]
@@ -112,7 +112,7 @@ def low_frequency(
     return field
 
 
-def highest(values: Tensor, count: Tensor) -> Tensor:
+def top_pixels(values: Tensor, count: Tensor) -> Tensor:
     """True at the ``count[n]`` highest of each map (N, H, W)."""
     flat = values.flatten(1)
     ordered = flat.sort(dim=1, descending=True).values
@@ -122,7 +122,7 @@ def highest(values: Tensor, count: Tensor) -> Tensor:
 
 
 def soft_highest(values: Tensor, count: Tensor, soft: Tensor) -> Tensor:
-    """Like ``highest``, but falling linearly to 0 over the ranks count − soft … count + soft.
+    """Like ``top_pixels``, but falling linearly to 0 over the ranks count − soft … count + soft.
 
     Args:
         values: (N, H, W); count and soft: (N,) int64.
