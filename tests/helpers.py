@@ -113,7 +113,7 @@ class Pooling(nn.Module):
 def maps_for(mixer: Mixer, saliency: Tensor) -> dict[str, Any]:
     """What a mixer takes besides images and labels: maps (B, H, W), and masks made of them."""
     found: dict[str, Any] = {}
-    if METHODS[mixer.method].plan is not None:
+    if METHODS[mixer.method].part is not None:
         found["model"] = Pooling()
     elif mixer.needs_saliency or mixer.needs_model or METHODS[mixer.method].maps is not None:
         found["saliency"] = saliency

@@ -33,6 +33,19 @@ def test_train_error_weighs_both_labels_by_lambda() -> None:
     assert read.mean_lam == pytest.approx(mixed.lam.mean().item())
 
 
+@pytest.mark.parametrize("soft", [False, True])
+def test_train_error_weighs_the_labels_of_many_images(soft: bool) -> None:
+    mixer, labels = create("comixup"), torch.tensor([0, 1, 2, 0])
+    given = torch.eye(3)[labels] if soft else labels
+    mixed = mixer(torch.rand(4, 3, 8, 8), given, saliency=torch.rand(4, 8, 8) ** 9)
+    metrics = EpochMetrics(torch.device("cpu"))
+    logits = torch.eye(3)[[2, 0, 0, 1]]
+    metrics.add(Step(torch.tensor(2.0), logits, mixed), given)
+    right = mixed.soft_labels(3).gather(1, logits.argmax(1, keepdim=True)).mean().item()
+    error = EpochMetrics.averages(metrics.sums).mixed_top1_error
+    assert error == pytest.approx(100 * (1 - right), abs=1e-4)
+
+
 def test_totals_go_on_with_an_epoch_and_name_its_first_bad_step() -> None:
     metrics = EpochMetrics(torch.device("cpu"))
     assert EpochMetrics.averages(metrics.sums) == EpochAverages(0.0, None, None, None, 0)

@@ -82,6 +82,12 @@ def test_pixels_labels_and_shares(method: str, options: Any, size: Any, seed: in
         assert (mixed.images.flatten(1).amin(1) >= both.amin(1).clamp_max(0) - 1e-5).all()
         assert (mixed.images.flatten(1).amax(1) <= both.amax(1).clamp_min(0) + 1e-5).all()
         return
+    if mixed.weights is not None:  # of more than two images
+        torch.testing.assert_close(mixed.weights.sum(1), torch.ones(count))
+        assert (mixed.images.amax((0, 2, 3)) <= images.amax((0, 2, 3)) + 1e-5).all()
+        only_a = (mixed.mask_a == 1).expand_as(a)
+        torch.testing.assert_close(mixed.images[only_a], a[only_a], atol=1e-5, rtol=0)
+        return
     cut = ((mixed.mask == 0) | (mixed.mask == 1)).all()
     if mixed.source_boxes is not None:  # b was moved or resized
         outside = (mixed.mask == 0).expand_as(a)
@@ -131,7 +137,7 @@ def test_permuting_the_batch_permutes_the_result(
     first_decides = getattr(mixer.options, "box", "") == "batch" or (
         getattr(mixer.options, "area", "") == "first"
     )
-    if mixer.options.pairs in ("half", "greedy") or first_decides:
+    if mixer.options.pairs in ("half", "greedy") or first_decides or method == "comixup":
         # Who is paired, or which image decides for all, depends on the order by definition.
         return
     images, labels, saliency = inputs(size, seed)
@@ -224,14 +230,15 @@ def test_dtype_layout_and_range_are_kept(
 def test_bytes_and_soft_labels(method: str, options: Any) -> None:
     images = torch.randint(0, 256, (5, 3, 12, 16), dtype=torch.uint8)
     labels = torch.eye(5)
-    if mixing.METHODS[method].plan is not None:
+    if mixing.METHODS[method].part is not None:
         with pytest.raises(ValueError, match="give floats"):
             mix(method, options, images, labels, torch.rand(5, 12, 16))
         return
     mixed = mix(method, options, images, labels, torch.rand(5, 12, 16))
     assert mixed.images.dtype == torch.uint8
     soft = mixed.soft_labels(5)
-    torch.testing.assert_close(soft.sum(1), mixed.lam + mixed.weight_b)
+    total = mixed.lam + mixed.weight_b if mixed.weights is None else torch.ones(5)
+    torch.testing.assert_close(soft.sum(1), total)
     hard = mix(method, options, images, labels.argmax(1), torch.rand(5, 12, 16))
     assert hard.soft_labels(5).shape == soft.shape
     logits = torch.randn(len(soft), 5)

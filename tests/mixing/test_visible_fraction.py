@@ -131,6 +131,7 @@ def test_every_method_against_a_loop_over_pixels(method):
     mixed = mixer(images, torch.arange(count) % 3, generator=generator, **needed)
     seen = truth(mixed, masks)
     weights = mixed.mask[:, 0].tolist()
+    weights_a = (1 - mixed.mask if mixed.mask_a is None else mixed.mask_a)[:, 0].tolist()
     for i in range(len(mixed.images)):
         a, b = int(mixed.index_a[i]), int(mixed.index_b[i])
         visible_a = visible_b = whole_a = whole_b = 0.0
@@ -138,7 +139,7 @@ def test_every_method_against_a_loop_over_pixels(method):
             for c in range(size):
                 if masks[a, r, c] == 1:
                     whole_a += 1
-                    visible_a += 1 - weights[i][r][c]
+                    visible_a += weights_a[i][r][c]
                 if masks[b, r, c] == 1:
                     whole_b += 1
                     visible_b += weight_of(mixed, weights[i], i, r, c)

@@ -3,37 +3,82 @@
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
-from saliencymixplus.mixing import comixup
+from saliencymixplus import mixing
+from saliencymixplus.mixing.methods import _joint
 from saliencymixplus.mixing.methods.puzzlemix import pooled
 from tests.peers.common import Case, close, equal, tensor
 
 
 def check(case: Case) -> None:
     images, labels, saliency = (tensor(case, name) for name in ("images", "labels", "saliency"))
-    cells = pooled(saliency, int(case["grid"]))
+    count, part, grid = len(images), int(case["part"]), int(case["grid"])
+    cells = pooled(saliency, grid)
     close(cells, case["pooled"], "pooled")
-    distance = comixup.salient_distance(saliency)
-    equal(distance, case["place_distance"], "place_distance")
-    part, mixed, target = int(case["part"]), [], []
+    distance = torch.zeros(count, count)
+    if "place_distance" in case:  # without it the distances are left out
+        distance = _joint.salient_distance(saliency[None])[0]
+        equal(distance, case["place_distance"], "place_distance")
+    mixed, target = [], []
     one_hot = F.one_hot(labels, 10).float()
-    for number, start in enumerate(range(0, len(images), part)):
-        rows = slice(start, start + part)
+    noise = torch.zeros(count, 4 + grid * grid)
+    for number, start in enumerate(range(0, count, part)):
+        rows = slice(start, min(start + part, count))
         suffix = "" if "z" in case else f"_{number}"
-        shares = tensor(case, f"z{suffix}")
-        costs = comixup.input_costs(cells[rows], tensor(case, f"prior{suffix}"))
+        shares, prior = tensor(case, f"z{suffix}")[None], tensor(case, f"prior{suffix}")[None]
+        init = tensor(case, f"init{suffix}").long()[None]
+        costs = _joint.input_costs(cells[None, rows], prior)
         for name, thresholded in (("objective", False), ("objective_thres", True)):
             recorded = np.atleast_1d(case[name])[number]
-            found = comixup.objective(shares, costs, thresholded=thresholded)
+            found = _joint.objective(shares, costs, thresholded=thresholded)
             close(found, recorded, name, rtol=1e-5)
-        mixed.append(comixup.mix(images[rows], shares))
-        target.append(comixup.label_shares(shares) @ one_hot[rows])
-        # Another solver gives another solution: ours must reach an objective like the recorded.
-        close_by = comixup.affinity(distance[rows, rows], float(case["omega"]))
-        solved = comixup.solve(costs, close_by, tensor(case, f"init{suffix}").long())
-        ours = float(comixup.objective(solved, costs, thresholded=True))
-        theirs = float(np.atleast_1d(case["objective_thres"])[number])
-        assert ours <= theirs + 0.1 * abs(theirs), f"objective {ours}, recorded {theirs}"
-        assert torch.allclose(solved.sum(3), torch.ones(())), "each cell is shared out whole"
+        mixed.append(_joint.mix(images[None, rows], shares)[0])
+        target.append(_joint.label_shares(shares)[0] @ one_hot[rows])
+        closeness = _joint.affinity(distance[None, rows, rows], float(case["omega"]))
+        check_objective(costs, closeness, init, shares)
+        noise[rows] = numbers(prior, init)
     close(torch.cat(mixed), case["mixed"], "mixed")
     close(torch.cat(target), case["target"], "target")
+    check_recipe(case, noise)
+
+
+def check_objective(costs: Tensor, closeness: Tensor, init: Tensor, recorded: Tensor) -> None:
+    """Another solver gives another solution: ours must reach an objective like the recorded."""
+    solved = _joint.solve(costs, closeness, init)
+    ours, theirs = (
+        float(_joint.objective(shares, costs, thresholded=True)) for shares in (solved, recorded)
+    )
+    size = max(abs(theirs), abs(float((recorded * costs.permute(0, 2, 3, 1)[:, None]).sum())))
+    assert ours <= theirs + 0.1 * size, f"objective {ours}, recorded {theirs}"
+    assert torch.allclose(solved.sum(4), torch.ones(())), "each cell is shared out whole"
+
+
+def numbers(prior: Tensor, init: Tensor) -> Tensor:
+    """The normal numbers of a draw that give the prior (1, N) and the start (1, N, n, n)."""
+    first = torch.zeros(prior.shape[1], 4)
+    first[:, 0] = prior[0].sqrt()
+    chance = (init[0].flatten(1) + 0.5) / init.shape[1]
+    return torch.cat((first, torch.special.ndtri(chance)), dim=1)
+
+
+def check_recipe(case: Case, noise: Tensor) -> None:
+    """The recipe solves the recorded problem, and mixes images and labels by its solution."""
+    images, labels, saliency = (tensor(case, name) for name in ("images", "labels", "saliency"))
+    count, part, grid = len(images), int(case["part"]), int(case["grid"])
+    mixer = mixing.create("comixup", grid=grid, part=part, omega=float(case["omega"]))
+    draw = mixing.Draw(torch.arange(count), noise=noise)
+    mixed = mixer(images, labels, saliency=saliency, draw=draw)
+    assert mixed.weights is not None
+    cells = pooled(saliency, grid)
+    for number, start in enumerate(range(0, count, part)):
+        rows = slice(start, min(start + part, count))
+        suffix = "" if "z" in case else f"_{number}"
+        costs = _joint.input_costs(cells[None, rows], tensor(case, f"prior{suffix}")[None])
+        distance = _joint.salient_distance(saliency[None, rows])
+        closeness = _joint.affinity(distance, float(case["omega"]))
+        shares = _joint.solve(costs, closeness, tensor(case, f"init{suffix}").long()[None])
+        close(mixed.images[rows], _joint.mix(images[None, rows], shares)[0].numpy(), "recipe")
+        weights = _joint.label_shares(shares)[0]
+        close(mixed.weights[rows, rows], weights.numpy(), "label weights")
+    assert torch.equal(mixed.weights.sum(1).round(decimals=5), torch.ones(count))

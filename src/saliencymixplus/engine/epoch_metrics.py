@@ -85,7 +85,13 @@ class EpochMetrics:
 
 
 def _credit(mixed: MixedBatch, predicted: Tensor) -> Tensor:
-    """(M,): λ if the first label was predicted, 1 − λ if the second, 1 if both are the same."""
+    """(M,): λ if the first label was predicted, 1 − λ if the second, 1 if both are the same; of
+    labels of more than two images the predicted class's weight."""
+    if mixed.weights is not None:
+        assert mixed.labels is not None
+        if mixed.labels.ndim == 2:
+            return (mixed.weights @ mixed.labels).gather(1, predicted[:, None])[:, 0]
+        return torch.where(mixed.labels == predicted[:, None], mixed.weights, 0.0).sum(1)
     return _weight_if_hit(mixed.labels_a, predicted, mixed.lam) + _weight_if_hit(
         mixed.labels_b, predicted, mixed.weight_b
     )

@@ -22,23 +22,31 @@ def mixed_fields(
     draw: Draw,
     plan: Any,
 ) -> dict[str, Any]:
-    """The fields of a ``MixedBatch`` but ``index_b``; nothing in it waits for the device."""
+    """The fields of a ``MixedBatch`` but its maps; nothing in it waits for the device."""
     assert method.apply is not None
     height, width = images.shape[2:]
     sources = Sources(images, draw.index_b, labels, saliency, masks, plan)
     blend = method.apply(sources, draw, options)
     mask = blend.mask.float()
-    area_lam = 1.0 - mask.mean((1, 2, 3))
+    index_a, index_b = blend.index_a, blend.index_b
+    first = labels[: draw.size] if index_a is None else labels.index_select(0, index_a)
+    index_a = torch.arange(draw.size, device=images.device) if index_a is None else index_a
+    index_b = draw.index_b if index_b is None else index_b
+    area_lam = 1.0 - mask.mean((1, 2, 3)) if blend.mask_a is None else blend.mask_a.mean((1, 2, 3))
     lam = area_lam if blend.lam is None else blend.lam.float()
     fields: dict[str, Any] = {
         "images": blend.images.contiguous(memory_format=memory_format(images)),
-        "labels_a": labels[: draw.size],
-        "labels_b": labels.index_select(0, draw.index_b),
+        "labels_a": first,
+        "labels_b": labels.index_select(0, index_b),
         "lam": lam.expand(draw.size).contiguous(),
         "lam_b": None if blend.lam_b is None else blend.lam_b.float().expand(draw.size),
-        "index_a": torch.arange(draw.size, device=images.device),
+        "weights": blend.weights,
+        "labels": None if blend.weights is None else labels,
+        "index_a": index_a,
+        "index_b": index_b,
         "area_lam": area_lam.expand(draw.size).contiguous(),
         "mask": mask.expand(draw.size, 1, height, width),
+        "mask_a": blend.mask_a,
         "boxes": _rows(blend.boxes, draw.size),
         "source_boxes": _rows(blend.source_boxes, draw.size),
         "aux": blend.aux,
@@ -46,7 +54,7 @@ def mixed_fields(
     }
     if options.label in MASK_LABELS:
         assert masks is not None
-        seen = MixedBatch(**fields, index_b=draw.index_b)
+        seen = MixedBatch(**fields)
         fields |= {"lam": mask_label_weight(seen, masks, options.label), "lam_b": None}
     return fields
 

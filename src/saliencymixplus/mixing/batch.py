@@ -22,6 +22,7 @@ class Batch:
     labels: Tensor  # (B,) integers or (B, K) float
     model: nn.Module | None = None
     masks: Tensor | None = None  # (B, H, W)
+    saliency: Tensor | None = None  # (B, H, W), for the hook ``plan``
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,11 @@ class Blend:
     mask: Tensor  # (M or 1, 1, H, W): weight of the second source at each pixel
     lam: Tensor | None = None  # (M or 1,): weight of the first label; None: 1 − mean of ``mask``
     lam_b: Tensor | None = None  # (M or 1,): weight of the second label; None: 1 − λ
+    # The next four where an image may hold more than two of the batch:
+    weights: Tensor | None = None  # (M, B): weight of each image's label
+    mask_a: Tensor | None = None  # (M, 1, H, W): weight of the first source; None: 1 − ``mask``
+    index_a: Tensor | None = None  # (M,): the two sources that show most; None: the drawn pairs
+    index_b: Tensor | None = None
     boxes: Tensor | None = None  # (M or 1, 4)
     source_boxes: Tensor | None = None  # (M or 1, 4)
     aux: Tensor | None = None  # for the method's ``forward``
@@ -74,6 +80,9 @@ class MixedBatch:
 
     ``boxes`` are (M, 4) ``r0, c0, r1, c1`` in pixels, half open, in the first source; the second
     source is cut at the same place unless ``source_boxes`` says otherwise.
+
+    An image may hold more than two of the batch (Co-Mixup). ``weights`` then has the weights of all
+    labels, and the first and the second source are the two that show most.
     """
 
     images: Tensor  # (M, C, H, W), dtype and memory format of the input
@@ -84,7 +93,10 @@ class MixedBatch:
     index_b: Tensor
     area_lam: Tensor  # (M,) float32: 1 − fraction of the pixels taken from the second source
     lam_b: Tensor | None = None  # (M,) float32: weight of the second label; None: 1 − λ
+    weights: Tensor | None = None  # (M, B) float32: weight of each of ``labels``; None: λ and λ_b
+    labels: Tensor | None = None  # (B,) integers or (B, K) float, where there are ``weights``
     mask: Tensor | None = None  # (M, 1, H, W) float32: weight of the second source at each pixel
+    mask_a: Tensor | None = None  # the same of the first source; None: 1 − ``mask``
     boxes: Tensor | None = None
     source_boxes: Tensor | None = None
     saliency: Tensor | None = None  # (B, H, W): the maps used, of the whole input batch
@@ -106,8 +118,8 @@ class MixedBatch:
     def losses(self, logits: Any, criterion: Criterion | None = None) -> Tensor:
         """λᵢ·L(zᵢ, aᵢ) + (1 − λᵢ)·L(zᵢ, bᵢ) for logits (M, K), unreduced: (M,).
 
-        ``lam_b``, where there is one, takes the place of 1 − λ. L is the cross-entropy unless
-        ``criterion`` says otherwise.
+        ``lam_b``, where there is one, takes the place of 1 − λ, and ``weights`` that of both. L is
+        the cross-entropy unless ``criterion`` says otherwise.
         """
         self._warn()
         return self._losses(logits, criterion or CROSS_ENTROPY)
@@ -125,8 +137,11 @@ class MixedBatch:
         return (self.lam * first.mean() + self.weight_b * second.mean()).mean()
 
     def soft_labels(self, num_classes: int) -> Tensor:
-        """Labels (M, K) float32: λ on the first class, 1 − λ (or ``lam_b``) on the second."""
+        """Labels (M, K) float32: λ on the first class, 1 − λ (or ``lam_b``) on the second, or
+        ``weights`` on the classes of all."""
         self._warn()
+        if self.weights is not None:
+            return self._weighted(num_classes)
         first = distribution(self.labels_a, num_classes, self.lam.dtype)
         second = distribution(self.labels_b, num_classes, self.lam.dtype)
         return self.lam[:, None] * first + self.weight_b[:, None] * second
@@ -144,7 +159,19 @@ class MixedBatch:
         moved = {name: change(v) for name, v in values.items() if isinstance(v, Tensor)}
         return replace(self, **moved)
 
+    def _weighted(self, num_classes: int) -> Tensor:
+        assert self.weights is not None
+        assert self.labels is not None
+        if self.labels.ndim == 2:
+            return self.weights @ self.labels.to(self.weights.dtype)
+        # One-hot labels, but without reading them on the host.
+        found = self.weights.new_zeros(len(self.weights), num_classes)
+        return found.scatter_add(1, self.labels.expand_as(self.weights), self.weights)
+
     def _losses(self, logits: Any, criterion: Criterion) -> Tensor:
+        if self.weights is not None:
+            logits = logits_of(logits)
+            return criterion(logits, self._weighted(logits.shape[1]), reduction="none")
         first, second = self._both_losses(logits, criterion)
         return self.lam * first + self.weight_b * second
 

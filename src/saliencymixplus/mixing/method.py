@@ -33,8 +33,9 @@ class Method:
     part: Callable[[nn.Module, Tensor, Any], nn.Module] | None = None
     # Its loss, a scalar. The batch's model is the one that looks at the images.
     part_loss: Callable[[Batch, Draw, Any, nn.Module], Tensor] | None = None
-    # ``Sources.plan``: what takes the network or the trained part, outside torch.compile.
-    plan: Callable[[Batch, Draw, Any, nn.Module], Any] | None = None
+    # ``Sources.plan``: what takes the network, the trained part (None without ``part``) or too many
+    # small steps to compile. Not compiled.
+    plan: Callable[[Batch, Draw, Any, Any], Any] | None = None
     # (options, H, W) → shape of the standard normal numbers drawn per sample.
     noise: Callable[[Any, int, int], tuple[int, ...]] | None = None
     # The mixed forward pass where it is more than model(mixed.images): it may mix activations or

@@ -237,11 +237,13 @@ class Mixer:
                 draw = draw if partners is None else replace(draw, index_b=partners)
             plan = None
             if method.plan is not None:
-                assert model is not None
-                part = part_of(model)
-                if part is None:  # as it is before training
-                    part = new_part(method, options, model, images, seed=0)
-                plan = method.plan(batch, draw, options, part)
+                part = None
+                if method.part is not None:
+                    assert model is not None
+                    part = part_of(model)
+                    if part is None:  # as it is before training
+                        part = new_part(method, options, model, images, seed=0)
+                plan = method.plan(replace(batch, saliency=saliency), draw, options, part)
             with torch.set_grad_enabled(flows):
                 found = self._mix(
                     method, options, images, labels, saliency, batch.masks, draw, plan
@@ -251,7 +253,6 @@ class Mixer:
             saliency = F.interpolate(saliency[:, None].float(), size)[:, 0]
         return MixedBatch(
             **found,
-            index_b=draw.index_b,
             saliency=saliency,
             clean_gradient=options.clean_gradient,
         )
@@ -283,7 +284,7 @@ class Mixer:
         check_map("masks", masks, images)
         if self.needs_masks and masks is None:
             raise ValueError(f"{self.method} takes object masks: pass masks=")
-        if self._method.plan is not None:
+        if self._method.part is not None:
             if model is None:
                 raise ValueError(f"{self.method} asks the network where to mix: pass model=")
             if not images.is_floating_point():

@@ -39,7 +39,9 @@ users set it. Methods that take the network's gradient saliency derive from
 of the whole batch of B (index them by ``sources.index_b`` for the second image; the first is image
 i itself). It returns the mixed images, the second image's weight at each pixel, and where they
 differ from the pixel fraction the label weights: ``lam`` of the first label and, if the two need
-not sum to 1, ``lam_b`` of the second. It must neither wait for the device nor branch on tensors,
+not sum to 1, ``lam_b`` of the second. If an image may hold more than two, ``weights`` has the
+weights of all labels, and ``index_a``, ``index_b``, ``mask_a`` and ``mask`` describe the two that
+show most. It must neither wait for the device nor branch on tensors,
 so that a step can be compiled and captured in a CUDA graph. It must give finite results for maps
 that are zero or not finite: steps without a saliency pass hand zeros.
 

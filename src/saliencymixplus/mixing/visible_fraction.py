@@ -68,7 +68,8 @@ def truth(mixed: MixedBatch, masks: Tensor, dtype: torch.dtype = torch.float64) 
     objects = (masks == OBJECT).to(dtype)
     a, b = (objects.index_select(0, index) for index in (mixed.index_a, mixed.index_b))
     whole_a, whole_b = a.sum((1, 2)), b.sum((1, 2))
-    pixels_a = (a * (1 - weight_b)).sum((1, 2))
+    weight_a = 1 - weight_b if mixed.mask_a is None else mixed.mask_a[:, 0].to(dtype)
+    pixels_a = (a * weight_a).sum((1, 2))
     if mixed.source_boxes is None:
         pixels_b = (b * weight_b).sum((1, 2))
         shown_b = pixels_b

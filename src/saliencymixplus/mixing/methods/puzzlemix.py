@@ -88,7 +88,7 @@ def puzzlemix(sources: Sources, draw: Draw, options: PuzzleMixOptions) -> Blend:
     grid = options.grid or _GRIDS[int(draw.uniform[0, 0] * len(_GRIDS))]
     grid = math.gcd(grid, height, width)
     maps = scaled_to_peak(sources.saliency).values
-    cells = _usable(pooled(maps, grid))
+    cells = usable(pooled(maps, grid))
     cells_a, cells_b = cells[: draw.size], cells.index_select(0, sources.index_b)
     a, b = sources.a.float(), sources.b.float()
     costs = whole_costs(*mask_costs(a, b, cells_a, cells_b, options.pixel_std), draw.lam0)
@@ -96,7 +96,7 @@ def puzzlemix(sources: Sources, draw: Draw, options: PuzzleMixOptions) -> Blend:
     share = 1.0 - label.float() / 2  # z of each cell
     if options.transport == "on":
         side = transport_side(height, width, grid, options.transport_size)
-        cells = _usable(pooled(maps, side))
+        cells = usable(pooled(maps, side))
         kept = enlarged(share, side, side)
         a = moved(a, transport(cells[: draw.size], kept))
         b = moved(b, transport(cells.index_select(0, sources.index_b), 1.0 - kept))
@@ -106,7 +106,7 @@ def puzzlemix(sources: Sources, draw: Draw, options: PuzzleMixOptions) -> Blend:
     return Blend((images.round() if integer else images).to(sources.a.dtype), weight)
 
 
-def _usable(cells: Tensor) -> Tensor:
+def usable(cells: Tensor) -> Tensor:
     """Cells (B, n, n), uniform where a map was zero or not finite."""
     usable = cells.isfinite().all(2).all(1)[:, None, None]
     return torch.where(usable, cells, 1.0 / cells.shape[1] ** 2)
