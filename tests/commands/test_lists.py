@@ -98,7 +98,7 @@ def test_a_dry_run_trains_nothing_and_refuses_what_training_would(cli, tmp_path,
     assert "1221 train" in outcome.out
     assert "a new run" in outcome.out
     done = cli("train", "--dry-run", "--output", ready.run, *small)
-    assert "a finished run is there" in done.out
+    assert "already has a finished run" in done.out
     assert sorted(tmp_path.rglob("*")) == before
     refused = cli("train", "--dry-run", "--model", "resnet51", *small)
     assert refused.code != 0

@@ -91,7 +91,7 @@ def test_a_changed_option_reruns_its_recipe(clone):
     before = {path: path.read_bytes() for path in (runs / "none/seed0").rglob("*.*")}
     try:
         assert clone.changed() == {"train@digits", "audit@digits"}
-        assert "1 of 2 runs are finished and kept" in clone.run("dvc", "repro", "train")
+        assert "1 of 2 runs are already finished" in clone.run("dvc", "repro", "train")
         settings = json.loads((runs / "saliencymixplus/seed0/settings.json").read_text())
         assert settings["settings"]["mix"]["options"]["position"] == "mass"
         assert {path: path.read_bytes() for path in before} == before

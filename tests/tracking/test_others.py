@@ -240,7 +240,7 @@ def test_a_record_that_vanishes_while_sync_looks_for_it_is_no_failure(
         patch.setattr(Path, "exists", lambda path, **_: path == card or exists(path))
         patch.setattr(Path, "stat", stat)
         sync(lines.append)
-    assert lines == ["nothing waits"]
+    assert lines == ["nothing to send"]
 
 
 def test_a_disk_that_does_not_say_whether_a_record_is_there_costs_one_line(
@@ -273,7 +273,7 @@ def test_a_record_that_is_being_written_is_not_sent_yet(room: Any) -> None:
     (part / "tracking.json").write_text("half")
     lines: list[str] = []
     sync(lines.append)
-    assert lines == ["nothing waits"]
+    assert lines == ["nothing to send"]
 
 
 def test_a_damaged_history_of_a_dead_run_stops_nobody(room: Any) -> None:

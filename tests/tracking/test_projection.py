@@ -234,7 +234,7 @@ def test_a_refused_metric_does_not_hold_up_the_others(
     (tmp_path / "evaluation").mkdir()
     record_evaluation(run, tmp_path / "evaluation", {"a bad name?*": 1.0, "top1_error": 2.0})
     assert _run(room).data.metrics["results/test_top1"] == 2.0
-    assert "MLflow refuses results/a bad name?*" in capsys.readouterr().err
+    assert "MLflow rejected results/a bad name?*" in capsys.readouterr().err
     assert room.waiting() == []
 
 

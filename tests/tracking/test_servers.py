@@ -102,7 +102,7 @@ def test_sync_says_what_still_waits(room: Any, monkeypatch: pytest.MonkeyPatch) 
         training = room.start()
         training.finish(timeout=0.1)
         training.crash()
-        with pytest.raises(UserError, match=r"1 run still waits: MLflow \(http://127"):
+        with pytest.raises(UserError, match=r"1 run was not sent: MLflow \(http://127"):
             sync(report=lambda text: None)
         assert len(room.waiting()) == 1
 
@@ -127,7 +127,7 @@ def test_what_waited_for_the_store_is_sent_by_sync_with_its_times(
     sync(report=lines.append)
     assert [line.partition(":")[0] for line in lines] == ["digits · cutmix · seed 0"] * 2
     sync(report=lines.append)
-    assert lines[-1] == "nothing waits"
+    assert lines[-1] == "nothing to send"
     rows = room.query("SELECT step, timestamp FROM metrics WHERE key = 'loss/train'")
     assert rows == [(1, training.rows[0].time_ms)]
     assert room.statuses() == ["FINISHED"]

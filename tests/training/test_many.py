@@ -44,7 +44,7 @@ def test_finished_runs_are_kept_and_the_rest_is_trained(
     train_all(wanted, tiny, runtime, jobs=1, live=tmp_path / "live.csv")
     rows = (tmp_path / "live.csv").read_text().splitlines()
     assert [row.split(",")[1] for row in rows] == ["method", "No mixing", "CutMix"]
-    assert "1 of 2 runs are finished and kept" in capsys.readouterr().out
+    assert "1 of 2 runs are already finished" in capsys.readouterr().out
     assert (wanted[0].output / "history.csv").stat().st_mtime_ns == before
     assert load_run(wanted[1].output).settings.mix.name == "cutmix"
 
@@ -53,7 +53,7 @@ def test_finished_runs_are_kept_and_the_rest_is_trained(
     left.mkdir(parents=True)
     (left / "history.csv").write_text("")
     train_all(wanted, tiny, runtime)
-    assert "2 of 2 runs are finished and kept" in capsys.readouterr().out
+    assert "2 of 2 runs are already finished" in capsys.readouterr().out
     assert not left.exists()
 
     # Other code is another run, even where the settings are the same.
@@ -145,7 +145,7 @@ def test_two_at_once_give_the_runs_of_one_by_one(
     assert len((tmp_path / "live.csv").read_text().splitlines()) == 1 + 4 * 2
     said = capsys.readouterr().out
     assert "training 5 runs, 2 at once" in said
-    assert all(f"{training.name}: error test " in said for training in both)
+    assert all(f"{training.name}: test error " in said for training in both)
     assert "(5 of 5)" in said
     assert len(list((state / "runs").iterdir())) == 1, "of the one that failed"
 

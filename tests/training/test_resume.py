@@ -215,7 +215,7 @@ def test_a_damaged_checkpoint_is_said_and_the_one_before_used(
     train(run_settings(), tiny, tmp_path / "run", lines)
     said = capsys.readouterr().out
     assert "the checkpoint of epoch 2, step 2 is damaged" in said
-    assert re.search(r"the checkpoint before it, of epoch \d, is used", said)
+    assert re.search(r"using the previous checkpoint, of epoch \d", said)
     assert same_weights(tmp_path / "whole", tmp_path / "run")
     assert timeless(tmp_path / "whole") == timeless(tmp_path / "run")
 
@@ -234,7 +234,7 @@ def test_when_no_checkpoint_is_whole_the_training_starts_over(tmp_path: Path) ->
     for file in files:
         damaged(file, "flip")
     assert store.load(said.append) is None
-    assert said[-1] == "no intact checkpoint is left: the training starts over"
+    assert said[-1] == "no intact checkpoint left: training starts over"
     assert store.load(said.append) is None
 
 

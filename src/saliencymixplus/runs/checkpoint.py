@@ -1,4 +1,4 @@
-"""The resume state of an unfinished run: written atomically, verified by digest, locked."""
+"""Checkpoints of an unfinished run: written atomically, verified by digest, locked."""
 
 import hashlib
 import io
@@ -21,16 +21,16 @@ _NAME = re.compile(r"epoch(\d{5})-step(\d{7})-([0-9a-f]{64})\.pt")
 
 
 class CheckpointStore:
-    """The last two checkpoints of a run, in the folder ``path``, with their digests as names."""
+    """The last two checkpoints of a run, in the folder ``path``, named after their digests."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def save(self, content: dict[str, Any], *, epoch: int, step: int) -> None:
-        """Keep ``content`` (tensors, numbers, text, lists, dicts) as the newest checkpoint.
+        """Save ``content`` (tensors, numbers, text, lists, dicts) as the newest checkpoint.
 
         Raises:
-            UserError: the disk is full or the folder read-only; earlier ones are untouched.
+            UserError: the disk is full or the folder read-only; earlier checkpoints are intact.
         """
         buffer = io.BytesIO()
         torch.save(content, buffer)
@@ -42,10 +42,7 @@ class CheckpointStore:
             remove(old)
 
     def load(self, say: Callable[[str], None] = print) -> bytes | None:
-        """The newest intact checkpoint, as bytes; None if there is none.
-
-        Damaged ones are removed, which ``say`` is told.
-        """
+        """The newest intact checkpoint as bytes, or None. Damaged ones are removed and reported."""
         damaged = False
         for epoch, step, path in self._found():
             try:
@@ -54,7 +51,7 @@ class CheckpointStore:
                 raise UserError(f"cannot read {path}: {error.strerror or error}") from error
             if hashlib.sha256(data).hexdigest() == path.stem.rpartition("-")[2]:
                 if damaged:
-                    say(f"the checkpoint before it, of epoch {epoch}, is used")
+                    say(f"using the previous checkpoint, of epoch {epoch}")
                 return data
             say(
                 f"the checkpoint of epoch {epoch}{f', step {step}' if step else ''} is damaged "
@@ -63,16 +60,16 @@ class CheckpointStore:
             remove(path)
             damaged = True
         if damaged:
-            say("no intact checkpoint is left: the training starts over")
+            say("no intact checkpoint left: training starts over")
         return None
 
     def newest(self) -> int | None:
-        """The finished epochs of the newest checkpoint; None if there is none."""
+        """The number of finished epochs in the newest checkpoint, or None."""
         found = self._found()
         return found[0][0] if found else None
 
     def _found(self) -> list[tuple[int, int, Path]]:
-        """Epoch, step and file of every checkpoint, the newest first."""
+        """Epoch, step and file of every checkpoint, newest first."""
         if not self.path.is_dir():
             return []
         matches = [(_NAME.fullmatch(file.name), file) for file in self.path.iterdir()]
@@ -81,10 +78,10 @@ class CheckpointStore:
 
 
 def read_checkpoint(data: bytes) -> dict[str, Any]:
-    """Read tensors (to the CPU), numbers and text; refuses all else, so that no code can run.
+    """Read tensors (to the CPU), numbers and text, and nothing else, so that no code can run.
 
     Raises:
-        UserError: it holds something else or is damaged.
+        UserError: the checkpoint has other content or is damaged.
     """
     try:
         content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
@@ -92,9 +89,9 @@ def read_checkpoint(data: bytes) -> dict[str, Any]:
             raise TypeError(type(content).__name__)
     except MemoryError:
         raise  # not the checkpoint's fault
-    except Exception as error:  # arbitrary bytes may raise nearly anything
+    except Exception as error:  # arbitrary bytes can raise almost anything
         raise UserError(
-            "a checkpoint holds something other than numbers and was not written by this program: "
+            "a checkpoint has something other than numbers and was not written by this program: "
             "start over with --no-resume"
         ) from error
     return content
@@ -104,10 +101,10 @@ def read_checkpoint(data: bytes) -> dict[str, Any]:
 def locked_state(
     path: Path, *, keep: bool, before_emptying: Callable[[Path], None] = lambda _: None
 ) -> Iterator[Path]:
-    """The run's state folder, for this process alone; ``keep`` False empties it first.
+    """Lock the run's state folder for this process, emptying it first unless ``keep``.
 
     Raises:
-        UserError: another process trains this run, or the folder cannot be written to or locked.
+        UserError: another process is training this run, or the folder cannot be written or locked.
     """
     with locked(path / "lock", "another process is training this run with the same settings"):
         if not keep:
@@ -119,7 +116,7 @@ def locked_state(
 
 
 def _sync_folder(path: Path) -> None:
-    """Make new names survive a power failure, where the system can."""
+    """Flush new directory entries to disk, where the system supports it."""
     try:
         handle = os.open(path, os.O_RDONLY)
     except OSError:

@@ -1,8 +1,8 @@
-"""What the files of a run folder may hold, checked where they enter.
+"""Schemas for the files in a run folder.
 
-People share run folders, so that every file in one is input: nothing in it is used before it has
-passed the models below, names become paths only after ``settings.names`` has allowed them, and
-sizes are bounded before anything is parsed or allocated.
+People share run folders, so every file in one is untrusted input: nothing is used before the
+models below have validated it, names become paths only if ``settings.names`` allows them, and
+sizes are limited before anything is parsed or allocated.
 """
 
 import re
@@ -19,12 +19,12 @@ from saliencymixplus.settings.faults import explain
 from saliencymixplus.settings.names import Name
 
 LARGEST_JSON = 16 * 2**20  # bytes; the names of 50,000 classes are 2 MB
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # a terminal obeys these
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # terminals act on these
 
 
 def _printable(text: str) -> str:
     if _CONTROL.search(text):
-        raise ValueError("it has control characters")
+        raise ValueError("contains control characters")
     return text
 
 
@@ -40,7 +40,7 @@ Split = Literal["train", "val", "test"]
 
 
 class Record(BaseModel):
-    """One JSON file, or a part of one; keys that later versions add are ignored."""
+    """A JSON file or part of one; unknown keys, such as those of later versions, are ignored."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -51,7 +51,7 @@ class DataFacts(Record):
     digest: Digest
     name: Text
     classes: Annotated[list[Annotated[str, Field(max_length=1000)]], Field(max_length=50_000)]
-    image_size: tuple[Side, Side]  # (H, W) as prepared
+    image_size: tuple[Side, Side]  # (H, W) of the prepared images
     mean: tuple[Number, Number, Number]
     std: tuple[Amount, Amount, Amount]
     counts: dict[Split, Count]
@@ -59,14 +59,14 @@ class DataFacts(Record):
 
 
 class GitFacts(Record):
-    """The code that trained it; empty outside a repository."""
+    """The commit a run was trained with; empty outside a repository."""
 
     commit: Text | None = None
     dirty: Text | None = None
 
 
 class SettingsOnly(Record):
-    """What settings.json also has in the state folder of a training."""
+    """The part of settings.json that unfinished runs have, too."""
 
     settings: RunSettings
 
@@ -85,7 +85,7 @@ class RunFile(SettingsOnly):
 class EpochErrors(Record):
     """Errors after one epoch in percent; ``top1_error`` and ``top5_error`` are on the test split.
 
-    Validation errors are None where the data have no validation split.
+    Validation errors are None if there is no validation split.
     """
 
     epoch: Epoch
@@ -96,7 +96,7 @@ class EpochErrors(Record):
 
 
 class Summary(Record):
-    """summary.json: the end figures of a training."""
+    """summary.json: the final metrics of a run."""
 
     last: EpochErrors
     best_validation: EpochErrors | None = None
@@ -110,11 +110,11 @@ class Summary(Record):
 
 
 class TrackingFile(Record):
-    """tracking.json: which MLflow run a folder belongs to.
+    """tracking.json: the MLflow run that a folder belongs to.
 
-    ``attempt`` identifies the run in every store, as a tag. ``store``, which version 0.1.0 called
-    ``uri``, says where the run was recorded: the user's configuration alone decides what is
-    connected to. Times are in milliseconds since 1970.
+    ``attempt`` is a tag that identifies the run in any store. ``store``, called ``uri`` in version
+    0.1.0, names the store it was recorded in, but connections go only to the store that the user
+    configured. Times are in milliseconds since 1970.
     """
 
     attempt: Name
@@ -136,8 +136,8 @@ def read_record(path: Path, model: type[Model], remedy: str = "train again") -> 
     """Read and validate one JSON file of a run or evaluation folder.
 
     Raises:
-        UserError: it is missing, not JSON, too large, or not what ``model`` describes; the line
-            ends with ``remedy``.
+        UserError: the file is missing, too large, not JSON, or does not match ``model``; the
+            message ends with ``remedy``.
     """
     content: Any = read_json(path, LARGEST_JSON)
     try:
@@ -151,7 +151,7 @@ def read_tracking(run_dir: Path) -> TrackingFile | None:
     """Read tracking.json; None if the run was not recorded (``--tracker none``).
 
     Raises:
-        UserError: as ``read_record``.
+        UserError: the file is damaged.
     """
     path = run_dir / "tracking.json"
     if read_json(path, LARGEST_JSON) == {"tracker": "none"}:

@@ -18,14 +18,13 @@ _ROWS = TypeAdapter(list[EpochRow])
 
 
 def write_history(path: Path, rows: Sequence[EpochRow], *, times: bool = False) -> None:
-    """Write the rows atomically; a figure that an epoch does not have is an empty cell.
+    """Write the rows atomically; missing values are empty cells.
 
-    The columns of a split that the data do not have are left out.
+    Columns of a split that the data do not have are omitted.
 
     Args:
-        times: also write ``time_ms``, when each epoch ended. The history.csv in a run's state
-            folder has it: tracking sends every row with its own time, so that a row that is sent
-            again is recognised.
+        times: also write ``time_ms``, the end time of each epoch, as in a run's state folder.
+            Tracking sends every row with that time, so that a repeated row is recognised.
     """
     columns = [*COLUMNS, "time_ms"] if times else [*COLUMNS]
     for split in ("validation", "test"):
@@ -40,7 +39,7 @@ def write_history(path: Path, rows: Sequence[EpochRow], *, times: bool = False) 
 
 
 def read_history(path: Path) -> list[EpochRow]:
-    """The rows of a history.csv, with or without ``time_ms``.
+    """Read a history.csv, with or without ``time_ms``.
 
     Raises:
         UserError: the file is missing, too large, or not a table of these columns.
@@ -58,7 +57,7 @@ def read_history(path: Path) -> list[EpochRow]:
         raise UserError(f"cannot read {path}: {one_line(error)}") from error
     for row in rows:
         if not all(math.isfinite(value) for value in astuple(row) if value is not None):
-            raise UserError(f"cannot read {path}: a figure of epoch {row.epoch} is not finite")
+            raise UserError(f"cannot read {path}: a value in epoch {row.epoch} is not finite")
     return rows
 
 

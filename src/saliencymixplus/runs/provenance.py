@@ -1,4 +1,4 @@
-"""Where a result comes from: the commit, the versions of the libraries, the device."""
+"""The provenance of a result: commit, library versions, device."""
 
 import platform
 import subprocess
@@ -10,14 +10,14 @@ import torch
 
 import saliencymixplus
 
-# What decides a result. What the pipeline itself rewrites (tables, data.dvc) does not count.
+# Files that affect results, without those that the pipeline itself rewrites (tables, data.dvc).
 _SOURCES = ("src", "cli.py", "params.yaml", "dvc.yaml", "pyproject.toml")
 
 
 def git_state(folder: Path) -> dict[str, str]:
     """``commit``, ``dirty`` (true, false or unknown) and ``branch`` of the repository.
 
-    Empty where there is no git or no repository; no ``branch`` while none is checked out.
+    Empty without git or a repository; there is no ``branch`` if none is checked out.
     """
     commit = _git(folder, "rev-parse", "HEAD")
     if not commit:
@@ -34,12 +34,12 @@ def git_state(folder: Path) -> dict[str, str]:
 
 
 def committed_text(folder: Path, name: str) -> str | None:
-    """A file below ``folder`` as it was last committed; None if it never was."""
+    """The last committed text of a file below ``folder``; None if it was never committed."""
     return _git(folder, "show", f"HEAD:./{name}")
 
 
 def versions() -> dict[str, str]:
-    """Versions of this package, Python, and the libraries that compute a result."""
+    """Versions of this package, Python and the libraries that results depend on."""
     return {
         "saliencymixplus": saliencymixplus.__version__,
         "python": platform.python_version(),
@@ -50,7 +50,7 @@ def versions() -> dict[str, str]:
 
 
 def device_text(device: torch.device) -> str:
-    """For example ``cuda (NVIDIA H100 80GB HBM3)`` or ``cpu (x86_64)``."""
+    """The device with its model, e.g. ``cuda (NVIDIA H100 80GB HBM3)`` or ``cpu (x86_64)``."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
     return f"{device.type} ({name})"
 

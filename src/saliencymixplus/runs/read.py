@@ -1,4 +1,4 @@
-"""The one reader of a finished run's folder: settings, history, summary, weights."""
+"""The only reader of finished run folders: settings, history, summary, weights."""
 
 import re
 from collections.abc import Sequence
@@ -22,12 +22,12 @@ _EPOCH = re.compile(r"epoch_\d{4,7}")
 
 @dataclass(frozen=True)
 class Run:
-    """A finished training: everything in its folder but the weights, which ``model`` reads."""
+    """A finished run: everything in its folder except the weights, which ``model`` reads."""
 
     path: Path
     settings: RunSettings
     digest: str
-    code: str | None  # a digest of the sources that trained it; None: by version 0.1.0
+    code: str | None  # digest of the training code; None for runs of version 0.1.0
     data: DataFacts
     history: list[EpochRow]
     summary: Summary
@@ -43,7 +43,7 @@ class Run:
 
     @property
     def weights(self) -> list[str]:
-        """Names of the weights there are: ``last``, ``best_…``, then ``epoch_0001`` and so on."""
+        """Names of the available weights: ``last``, ``best_…``, then ``epoch_0001`` and so on."""
         kept = {path.stem for path in (self.path / "weights").glob("*.safetensors")}
         epochs = sorted(name for name in kept if _EPOCH.fullmatch(name))
         return [*(which for which in WEIGHTS if which in kept), *epochs]
@@ -52,7 +52,7 @@ class Run:
         """The trained network on the CPU, in evaluation mode.
 
         Raises:
-            UserError: there are no such weights, or they are damaged or of another network.
+            UserError: the weights do not exist, are damaged or belong to a different network.
         """
         from safetensors import SafetensorError
         from safetensors.torch import load_file
@@ -78,8 +78,8 @@ def load_run(path: Path) -> Run:
     """Read and validate the folder that ``train`` wrote.
 
     Raises:
-        UserError: it is missing, unfinished, damaged, or anything in it is not what a training
-            writes; the line names the file.
+        UserError: the run is missing, unfinished or damaged, or has content that no training
+            writes; the message names the file.
     """
     if not path.exists():
         raise UserError(f"{path} does not exist: train it first")
@@ -93,8 +93,8 @@ def load_run(path: Path) -> Run:
     promised = described.settings.training.epochs
     if not promised == summary.epochs == len(epochs) or epochs != list(range(1, promised + 1)):
         raise UserError(
-            f"{path / 'history.csv'} does not have every epoch once, as many as settings.json and "
-            "summary.json say: train again"
+            f"{path / 'history.csv'} must have each epoch exactly once, up to the number in "
+            "settings.json and summary.json: train again"
         )
     return Run(
         path=path,
@@ -111,9 +111,9 @@ def load_run(path: Path) -> Run:
 
 
 def find_runs(paths: Sequence[Path]) -> list[Path]:
-    """The run folders among and below ``paths``, sorted; a path that holds none stays, to be named.
+    """The run folders among and below ``paths``, sorted, plus any path that contains none.
 
-    Folders whose name begins with a dot are half-written.
+    Folders with a leading dot are incomplete and skipped.
     """
     found: list[Path] = []
     for path in paths:

@@ -1,4 +1,4 @@
-"""Writing a finished run's folder."""
+"""Write the folder of a finished run."""
 
 import shutil
 from pathlib import Path
@@ -21,7 +21,7 @@ from saliencymixplus.workspace import checkout_root
 def write_run(
     output: Path, context: TrainingContext, folder: Path, tracking: dict[str, Any]
 ) -> dict[str, Any]:
-    """Write a finished training into the empty folder ``output`` and return its summary.
+    """Write a finished run to the empty folder ``output`` and return its summary.
 
     Args:
         folder: the run's state folder; settings.json and samples/ are copied from it.
@@ -50,7 +50,7 @@ def write_run(
 
 
 def summarise(state: TrainingState, parameters: int, meta: Meta) -> dict[str, Any]:
-    """The content of summary.json: numbers only, as ``dvc metrics`` wants them."""
+    """The content of summary.json: numbers only, as ``dvc metrics`` requires."""
     rows = state.history
     epochs = {"last": state.epoch, **state.best}
     speeds = [row.images_per_second for row in rows]
@@ -78,10 +78,10 @@ def _errors(row: EpochRow) -> dict[str, float]:
 
 
 def write_settings(path: Path, context: TrainingContext) -> None:
-    """Write settings.json: all settings, the data, and where the result comes from.
+    """Write settings.json: all settings, the data and the provenance.
 
-    A training writes it into its state folder before the first step, so that tracking has it from
-    the start; publishing copies it.
+    It is written to the state folder before the first step, so that tracking has it from the
+    start, and copied when the run is published.
     """
     meta, git = context.meta, git_state(checkout_root())
     content = {
@@ -106,7 +106,7 @@ def write_settings(path: Path, context: TrainingContext) -> None:
 
 
 def _about(name: str, epoch: int, context: TrainingContext) -> dict[str, Any]:
-    """What one needs to use the weights without the rest of the run."""
+    """The metadata needed to use the weights without the rest of the run."""
     run, meta = context.run, context.meta
     return {
         "weights": name,

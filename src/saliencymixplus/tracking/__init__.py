@@ -1,4 +1,4 @@
-"""MLflow as a projection of run folders: files first, sent from a background thread."""
+"""Record runs in MLflow: files are written first and uploaded by a background thread."""
 
 from saliencymixplus.tracking.base import Status, Tracker
 from saliencymixplus.tracking.opening import open_tracker, record_evaluation, record_report, retire

@@ -1,4 +1,4 @@
-"""What a training tells its tracker, and the tracker that records nothing."""
+"""The tracker interface, and a tracker that records nothing."""
 
 from pathlib import Path
 from typing import Any, Literal
@@ -7,13 +7,13 @@ Status = Literal["FINISHED", "FAILED", "KILLED"]
 
 
 class Tracker:
-    """Records nothing: what ``--tracker none`` gives. ``MLflowTracker`` overrides every method.
+    """Records nothing, for ``--tracker none``; ``MLflowTracker`` overrides every method.
 
-    Only ``finish`` waits for a store, and for a bounded time.
+    No method but ``finish`` waits for a store, and that only for a bounded time.
     """
 
     def update(self) -> None:
-        """Note that history.csv or samples/ in the run's state folder has changed."""
+        """Signal that history.csv or samples/ in the run's state folder has changed."""
 
     def publish(self, output: Path) -> None:
         """Record the files of the finished run folder ``output``."""
@@ -22,10 +22,10 @@ class Tracker:
         """Record the weights of the finished run folder ``output`` as MLflow models."""
 
     def finish(self, status: Status, timeout: float | None = None) -> bool:
-        """End the run and wait up to ``timeout`` seconds for everything to be sent.
+        """End the run and wait until everything is sent, for up to ``timeout`` seconds.
 
-        Default: 30 seconds, or ``SALIENCYMIXPLUS_TRACKING_TIMEOUT``. Returns whether the state
-        folder may be deleted: what is not sent yet has been moved out of it, for ``sync``.
+        The default is 30 seconds or ``SALIENCYMIXPLUS_TRACKING_TIMEOUT``. Returns whether the
+        state folder may be deleted: unsent records have then been moved out of it for ``sync``.
         """
         return True
 

@@ -1,4 +1,4 @@
-"""Which settings of a run differ from its experiment's own: what sets two runs apart."""
+"""The settings of a run that differ from those committed for its experiment."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,11 +13,11 @@ _SECTIONS = ("data", "model", "training")
 
 
 def changed_settings(run: RunSettings) -> dict[str, Any]:
-    """The settings of ``run`` that params.yaml, as last committed, has otherwise.
+    """The settings of ``run`` that differ from the last committed params.yaml, by name.
 
-    That covers the command line as well as ``dvc exp run -S``, which rewrites params.yaml.
-    Settings of the mixing recipe are called ``mix.NAME``, of the network's section ``model.NAME``.
-    Empty if the experiment or the recipe has never been committed.
+    Comparing with the commit covers both the command line and ``dvc exp run -S``, which rewrites
+    params.yaml. Settings of the mixing recipe are called ``mix.NAME``, those of the network
+    ``model.NAME``. Empty if the experiment or recipe has never been committed.
     """
     usual = _committed(run)
     if usual is None:
@@ -46,5 +46,5 @@ def _committed(run: RunSettings) -> RunSettings | None:
         copy.write_text(text, encoding="utf-8")
         try:
             return load_params(copy).run(run.experiment, run.mix.name, run.seed)
-        except UserError:  # of another version, or without this experiment or recipe
+        except UserError:  # written by another version, or without this experiment or recipe
             return None

@@ -1,4 +1,4 @@
-"""What MLflow shows of a run: its name, parameters, tags, data set, metrics and description."""
+"""What MLflow shows for a run: name, parameters, tags, data set, metrics and description."""
 
 import json
 import os
@@ -16,10 +16,10 @@ from saliencymixplus.settings import RunSettings
 from saliencymixplus.tracking.redact import redact, redact_all
 
 DATASET_FIELDS = ("name", "digest", "source_type", "source", "profile")
-SAMPLES = "samples/mixed"  # the series of images
+SAMPLES = "samples/mixed"  # the image series
 
-# MLflow shows the groups of metrics in alphabetical order: errors and losses come first, and what
-# the test images themselves selected last.
+# MLflow sorts metric groups alphabetically. These names put errors and losses first, and metrics
+# selected on the test images last.
 METRICS = {
     "test_top1_error": "error/test_top1",
     "test_top5_error": "error/test_top5",
@@ -36,7 +36,7 @@ METRICS = {
     "images_per_second": "speed/images_per_second",
     "seconds": "speed/seconds",
 }
-# Recorded without a group as well, at the end of a run: a name with a slash has to be quoted in
+# Also recorded without a group at the end of a run, because names with a slash must be quoted in
 # MLflow's search.
 HEADLINES = ("test_top1_error", "test_top5_error", "validation_top1_error")
 _RESULTS = {
@@ -54,7 +54,7 @@ _RESULT_GROUPS = {
     ),
     "localisation_": "saliency",
 }
-NOTE = "<!-- saliencymixplus -->"  # how a description begins that may be replaced
+NOTE = "<!-- saliencymixplus -->"  # marks a description as ours, and so replaceable
 _ALWAYS = (
     "epochs",
     "batch_size",
@@ -77,10 +77,10 @@ _DVC = {
 
 
 def parameters(run: RunSettings, changes: Mapping[str, Any]) -> dict[str, str]:
-    """The settings that runs are compared by, and those of ``changes``.
+    """The main settings, plus those in ``changes``.
 
-    Of the method's options only those that differ from its (or its variant's) own values;
-    settings.json has everything.
+    Method options are included only where they differ from the method's (or variant's) defaults;
+    settings.json has them all.
     """
     training, options = run.training, run.mix.flat_options
     values: dict[str, Any] = {"mix": run.mix.name}
@@ -103,7 +103,7 @@ def parameters(run: RunSettings, changes: Mapping[str, Any]) -> dict[str, str]:
 
 
 def run_name(run: RunSettings, changes: Mapping[str, Any]) -> str:
-    """What the list of runs shows: method, seed, and up to three settings that were changed."""
+    """The name in the list of runs: recipe, seed, and up to three changed settings."""
     shown = [f"{name} {_text(value)[:30]}" for name, value in list(changes.items())[:3]]
     if len(changes) > 3:
         shown.append(f"{len(changes) - 3} more")
@@ -111,13 +111,13 @@ def run_name(run: RunSettings, changes: Mapping[str, Any]) -> str:
 
 
 def model_name(card: TrackingFile, which: str) -> str:
-    """What MLflow calls the model of a run's weights ``which``."""
+    """MLflow's name for the model of a run's weights ``which``."""
     mix, seed = card.params.get("mix", "model"), card.params.get("seed", "")
     return f"{mix}-seed{seed}-{which}"
 
 
 def result_name(name: str) -> str:
-    """What MLflow calls a metric of an evaluation."""
+    """MLflow's name for an evaluation metric."""
     if name in _RESULTS:
         return _RESULTS[name]
     groups = (group for start, group in _RESULT_GROUPS.items() if name.startswith(start))
@@ -125,9 +125,9 @@ def result_name(name: str) -> str:
 
 
 def note(rows: Sequence[EpochRow], results: Mapping[str, float]) -> str:
-    """The description of a run, in Markdown: its results as a table.
+    """The run's description: a Markdown table of its results.
 
-    ``results``: the metrics of its evaluation under MLflow's names; empty before it.
+    ``results`` are its evaluation metrics under MLflow's names; empty before the evaluation.
     """
     last = rows[-1]
     lines = [NOTE, f"After {last.epoch} epochs (errors in percent):", "", "| | |", "|---|---|"]
@@ -135,7 +135,7 @@ def note(rows: Sequence[EpochRow], results: Mapping[str, float]) -> str:
         "test error, top-1": last.test_top1_error,
         "test error, top-5": last.test_top5_error,
         "validation error, top-1": last.validation_top1_error,
-        "test error of the epoch that validates best": results.get(
+        "test error of the best validation epoch": results.get(
             _RESULTS["best_validation_top1_error"]
         ),
         "negative log-likelihood": results.get("reliability/nll"),
@@ -152,7 +152,7 @@ def note(rows: Sequence[EpochRow], results: Mapping[str, float]) -> str:
 
 
 def tags(run: RunSettings, identity: str) -> dict[str, str]:
-    """Where the run comes from: code, DVC stage and experiment, settings; and its colour."""
+    """The run's provenance (code, DVC stage and experiment, settings) and its colour."""
     return {
         "mlflow.runColor": _colour(run),
         "settings_digest": identity,
@@ -164,7 +164,7 @@ def tags(run: RunSettings, identity: str) -> dict[str, str]:
 
 
 def dataset(run: RunSettings, data: dict[str, Any]) -> dict[str, str]:
-    """The fields of MLflow's record of a data set; ``digest`` is cut to what MLflow takes."""
+    """The fields of MLflow's data set record; ``digest`` is truncated to MLflow's limit."""
     source = run.download.model_dump(mode="json", exclude_defaults=True)
     profile = {key: value for key, value in data.items() if key not in ("digest", "name")}
     return {
@@ -177,7 +177,7 @@ def dataset(run: RunSettings, data: dict[str, Any]) -> dict[str, str]:
 
 
 def _usual_options(run: RunSettings) -> dict[str, Any]:
-    """The options that each method, or its variant, has of its own."""
+    """The default options of each method or variant."""
     from saliencymixplus.mixing import resolve_options
 
     usual: dict[str, Any] = {}
@@ -190,7 +190,7 @@ def _usual_options(run: RunSettings) -> dict[str, Any]:
 
 
 def _colour(run: RunSettings) -> str:
-    """Of the run's curves: one hue per mixing recipe, lighter with the seed, for five seeds."""
+    """The colour of the run's curves: one hue per recipe, in five shades by seed."""
     base = palette.colour(run.mix.name)
     share = 0.15 * (run.seed % 5)
     parts = (int(base[i : i + 2], 16) for i in (1, 3, 5))

@@ -1,4 +1,4 @@
-"""The metrics of a record, as MLflow has them: name, value, time in ms and step."""
+"""Convert a record's files to MLflow metrics: name, value, time in ms and step."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 
 def history(folder: Path) -> list[EpochRow]:
-    """history.csv of a state folder, or as published."""
+    """Read history.csv from a state folder or a published run."""
     paths = (folder / "history.csv", folder / ARTIFACTS / "history.csv")
     return next((read_history(path) for path in paths if path.is_file()), [])
 
 
 def epochs(card: TrackingFile, rows: Sequence[EpochRow]) -> "Iterator[Metric]":
-    """The figures of every epoch."""
+    """Yield the metrics of every epoch."""
     from mlflow.entities import Metric
 
     seconds = 0.0
@@ -35,7 +35,7 @@ def epochs(card: TrackingFile, rows: Sequence[EpochRow]) -> "Iterator[Metric]":
 
 
 def headlines(card: TrackingFile, rows: Sequence[EpochRow]) -> "Iterator[Metric]":
-    """The errors of a finished training after the last of ``rows``."""
+    """Yield the final errors of a finished training: those of the last of ``rows``."""
     from mlflow.entities import Metric
 
     if card.status == "FINISHED" and rows:
@@ -46,12 +46,12 @@ def headlines(card: TrackingFile, rows: Sequence[EpochRow]) -> "Iterator[Metric]
 
 
 def _moment(card: TrackingFile, row: EpochRow, seconds: float) -> int:
-    """When an epoch ended. A published history has no times: they follow from the start."""
+    """When an epoch ended, computed from the start time if the (published) history has no times."""
     return row.time_ms or int(card.created + 1000 * seconds)
 
 
 def system_samples(folder: Path) -> "Iterator[Metric]":
-    """The system metrics of a training."""
+    """Yield a training's system metrics."""
     from mlflow.entities import Metric
 
     for moment, step, values in system.samples(folder / system.FILE):
@@ -70,5 +70,5 @@ def results(folder: Path) -> "list[Metric]":
 
 
 def same(first: float | None, second: float) -> bool:
-    """Whether two values are the same; NaN is NaN."""
+    """Whether two values are equal, treating NaN as equal to NaN."""
     return first == second or (first is not None and math.isnan(first) and math.isnan(second))

@@ -1,4 +1,4 @@
-"""MLflow as an installed library: imported quietly, with bounded waits; its system monitors."""
+"""Import MLflow quietly and with bounded waits, and set up its system monitors."""
 
 import logging
 import os
@@ -6,8 +6,8 @@ from typing import Any
 
 from saliencymixplus.errors import UserError
 
-# The first three bound waits: the tracker itself tries again. MLflow prints a run's address with
-# an emoji, which not every terminal can encode.
+# The first three limit waiting, because the tracker does its own retries. The last suppresses run
+# URLs, which MLflow prints with an emoji that not every terminal can encode.
 _ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
@@ -18,10 +18,10 @@ _ENVIRONMENT = {
 
 
 def require_mlflow() -> None:
-    """Import MLflow, quietly.
+    """Import MLflow without its output.
 
     Raises:
-        UserError: it is not installed; says how to install it or do without.
+        UserError: MLflow is not installed; the message says how to install it or do without.
     """
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
@@ -30,16 +30,16 @@ def require_mlflow() -> None:
     except ImportError as error:
         raise UserError(
             f"MLflow cannot be imported ({error}): run `pip install 'mlflow>=3.11.1' psutil`, "
-            "or go without by `--tracker none`"
+            "or do without it: `--tracker none`"
         ) from error
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    # It logs each database error with its traceback, and raises it as well.
+    # MLflow logs each database error with its traceback and then raises it too.
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
 
 
 def system_monitors() -> list[Any]:
-    """MLflow's monitors of processor, memory, disk, network and, if there is one, NVIDIA GPU.
+    """MLflow's monitors of CPU, memory, disk, network and any NVIDIA GPU.
 
     Raises:
         ImportError: psutil is missing.
@@ -53,5 +53,5 @@ def system_monitors() -> list[Any]:
     try:
         monitors.append(GPUMonitor())
     except (ImportError, RuntimeError):  # no NVML binding, or no NVIDIA GPU
-        logging.getLogger(__name__).debug("no GPU to watch", exc_info=True)
+        logging.getLogger(__name__).debug("no GPU to monitor", exc_info=True)
     return monitors

@@ -1,4 +1,4 @@
-"""A run's weights as MLflow models that take images of any form and answer class names."""
+"""Export a run's weights as MLflow models that map images in any form to class names."""
 
 import tempfile
 from collections.abc import Iterable
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import LoggedModel, Metric
 
-SERVED = ("last", "best_validation")  # the weights that become models
-# The files that turn an image into a prediction. They travel inside the model as a package of
-# another name, so that loading a model neither needs this project nor hides an installed one.
+SERVED = ("last", "best_validation")  # the weights to export
+# The files needed to turn an image into a prediction. The model contains them as a package under a
+# different name, so that loading it neither needs this project nor shadows an installed one.
 _CODE = (
     "errors",
     "datasets/decode",
@@ -35,12 +35,12 @@ _INPUT = (
 
 
 def export_model(run: Run, which: str, folder: Path) -> None:
-    """Write the weights ``which`` of ``run`` as an MLflow model into the empty ``folder``.
+    """Export the weights ``which`` of ``run`` as an MLflow model to the empty ``folder``.
 
-    The model has two flavours. ``python_function`` preprocesses as ``predict`` does and answers
+    The model has two flavours. ``python_function`` preprocesses like ``predict`` and returns
     ranked class names. ``pytorch`` is the bare network, from normalised images to logits. The
-    network is a traced graph (pt2): no pickle. The requirements are given, because inferring them
-    would start a second Python.
+    network is a traced graph (pt2), not a pickle. Requirements are listed explicitly, because
+    inferring them would start a second Python process.
     """
     import numpy as np
     import PIL
@@ -58,7 +58,7 @@ def export_model(run: Run, which: str, folder: Path) -> None:
     side = run.input_size
     program = exported_program(run.model(which), torch.zeros(2, 3, *side))
     signature = ModelSignature(
-        # MLflow would cast or refuse by an input schema, which cannot say "any of these forms".
+        # No input schema: MLflow would enforce it, and it cannot express "any of these forms".
         outputs=Schema(
             [
                 ColSpec(Array(DataType.string), "classes"),
@@ -105,7 +105,7 @@ def export_model(run: Run, which: str, folder: Path) -> None:
 
 
 def epoch_of(folder: Path) -> int:
-    """After which epoch the weights of an exported model were."""
+    """The epoch after which an exported model's weights were saved."""
     from mlflow.models import Model
 
     return int((Model.load(str(folder / "MLmodel")).metadata or {})["epoch"])
@@ -114,7 +114,7 @@ def epoch_of(folder: Path) -> int:
 def upload_model(
     client: "MlflowClient", run_id: str, name: str, folder: Path, metrics: "Iterable[Metric]"
 ) -> None:
-    """Register and upload an exported model with its final metrics; finish it if half done."""
+    """Log and upload an exported model with its final metrics, resuming a partial upload."""
     from mlflow.entities import LoggedModelOutput
     from mlflow.models import Model
 
@@ -141,14 +141,14 @@ def upload_model(
 
 
 def find_model(client: "MlflowClient", run_id: str, name: str) -> "LoggedModel | None":
-    """The logged model ``name`` of a run, finished or not."""
+    """A run's logged model ``name``, finished or not; None if there is none."""
     experiment = client.get_run(run_id).info.experiment_id
     found = client.search_logged_models([experiment], f"source_run_id = '{run_id}'")
     return next((model for model in found if model.name == name), None)
 
 
 def _facts(run: Run) -> dict[str, Any]:
-    """All that the preprocessing and the answer need, as ``ServedClassifier`` takes it."""
+    """What ``ServedClassifier`` needs for preprocessing and for naming classes."""
     return {
         "classes": list(run.data.classes),
         "mean": list(run.data.mean),
@@ -166,7 +166,7 @@ def _epoch(run: Run, which: str) -> int:
 
 
 def _example() -> Any:
-    """A picture for MLflow's pages: small, because it is stored as text."""
+    """An input example for MLflow, small because it is stored as text."""
     import numpy as np
 
     return np.arange(8 * 8 * 3, dtype=np.uint8).reshape(8, 8, 3)

@@ -1,4 +1,4 @@
-"""The connection to an MLflow store: opening it, and finding or creating experiments and runs."""
+"""Open an MLflow store, and find or create experiments and runs in it."""
 
 import sqlite3
 from contextlib import closing, nullcontext
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 ATTEMPT_TAG = "saliencymixplus.attempt"
-# Without it the UI takes the experiment for one of language models.
+# Without this tag, the UI shows the experiment as one on language models.
 _EXPERIMENT_TAGS = {
     "mlflow.experimentKind": "custom_model_development",
     "mlflow.experiment.primaryMetric.name": "error/test_top1",
@@ -32,31 +32,31 @@ _REFUSALS = {
 
 
 class RunDeletedError(Exception):
-    """The user has deleted the run from the store."""
+    """The user deleted the run from the store."""
 
 
 def is_refusal(error: Exception) -> bool:
-    """Whether the store would refuse the same content again, rather than being out of order."""
+    """Whether the store rejected the content for good, as opposed to a temporary failure."""
     from mlflow.exceptions import MlflowException
 
     return isinstance(error, MlflowException) and error.error_code in _REFUSALS
 
 
 class Store:
-    """A connection to the MLflow store at ``address``; its database is created if need be."""
+    """A connection to the MLflow store at ``address``, creating its database if necessary."""
 
     def __init__(self, address: Address) -> None:
         from mlflow import MlflowClient
         from mlflow.store.db import utils
 
-        # MLflow would wait for a database that is down for an hour, and has no setting for it.
+        # MLflow would wait an hour for a database that is down, with no setting to shorten that.
         utils.MAX_RETRY_COUNT = 1
         self.address = address
         database = address.database
         guard: Any = nullcontext()
         if database:
             database.parent.mkdir(parents=True, exist_ok=True)
-            # Several processes that migrate one fresh database at once break it.
+            # Concurrent migrations by several processes would corrupt a new database.
             guard = FileLock(database.with_name(database.name + ".lock"), timeout=120)
         with guard:
             if database:
@@ -68,15 +68,15 @@ class Store:
             self.client.search_experiments(max_results=1)
 
     def ensure_run(self, card: TrackingFile) -> "Run":
-        """The run of ``card``, created if the store does not have it.
+        """Find or create the run of ``card``.
 
-        Runs are found by their attempt's tag: the ids of another store mean nothing here, and a
-        process killed right after creating a run leaves one that the next process finds.
+        Runs are looked up by their attempt tag, because ids from another store are meaningless
+        here, and so that a run whose creator was killed right after creating it is found again.
 
         Raises:
-            RunDeletedError: the run was deleted in the user interface.
+            RunDeletedError: the user deleted the run.
         """
-        # Held while creating: the records of a training and of its evaluation share a run.
+        # Locked, because the records of a training and of its evaluation share a run.
         lock = workspace.state_root() / "create-run.lock"
         lock.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(lock):
@@ -85,7 +85,7 @@ class Store:
     def comparison_of(self, card: TrackingFile) -> dict[str, str]:
         """The tag that makes the experiment's comparison the parent of a training's run.
 
-        The comparison's run is created if need be; a deleted one stays deleted.
+        The comparison's run is created if necessary; if the user deleted it, it stays deleted.
         """
         parent = comparison_card(card.experiment, card.created)
         if card.attempt == parent.attempt:
@@ -106,7 +106,7 @@ class Store:
             raise RunDeletedError(run_id)
 
     def find_run(self, card: TrackingFile) -> "Run | None":
-        """The run of ``card``, if the store has it; raises as ``ensure_run``."""
+        """The run of ``card``, or None if the store does not have it. Raises as ``ensure_run``."""
         from mlflow.entities import LifecycleStage, ViewType
 
         runs = self.client.search_runs(
@@ -139,7 +139,7 @@ class Store:
                 return self.client.create_experiment(
                     name, artifact_location=location, tags=_EXPERIMENT_TAGS
                 )
-            except MlflowException:  # another process was faster
+            except MlflowException:  # another process created it first
                 experiment = self.client.get_experiment_by_name(name)
                 if experiment is None:
                     raise
@@ -149,10 +149,10 @@ class Store:
 
 
 def relocate_artifacts(database: Path) -> None:
-    """Let the artifacts follow an SQLite database that was moved or copied with its repository.
+    """Fix artifact locations in an SQLite database that was moved or copied with its repository.
 
-    MLflow stores their absolute addresses. Those of the form ``…/mlartifacts/EXPERIMENT`` are
-    rewritten if the folder beside the database has that experiment, or the old place is gone.
+    MLflow stores absolute locations. Those of the form ``…/mlartifacts/EXPERIMENT`` are rewritten
+    if the folder next to the database has that experiment, or the old location no longer exists.
     """
     root = database.parent / "mlartifacts"
     columns = {
@@ -163,7 +163,7 @@ def relocate_artifacts(database: Path) -> None:
     with closing(sqlite3.connect(database, timeout=60)) as connection, connection:
         tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
         if not tables >= columns.keys():
-            return  # of another program, or of an MLflow that will migrate it first
+            return  # another program's database, or one that MLflow will migrate first
         query = "SELECT experiment_id, name, artifact_location FROM experiments"
         for experiment, name, old in connection.execute(query).fetchall():
             new = (root / name).as_uri()
@@ -179,10 +179,10 @@ def relocate_artifacts(database: Path) -> None:
 
 
 def _create(database: Path) -> None:
-    """Make an MLflow database that appears under its name only when it is whole.
+    """Create an MLflow database under a temporary name and rename it once complete.
 
-    A process killed half-way through MLflow's migrations leaves tables without a version, and
-    MLflow could never open that file again.
+    A process killed halfway through MLflow's migrations would leave tables without a version, a
+    file that MLflow could never open again.
     """
     from mlflow import MlflowClient
 
@@ -191,11 +191,11 @@ def _create(database: Path) -> None:
         left.unlink(missing_ok=True)
     MlflowClient(f"sqlite:///{part}").search_experiments(max_results=1)
     try:
-        # A link, because it never replaces what another program has just made there.
+        # A link, unlike a rename, never replaces a file that another process has just created.
         database.hardlink_to(part)
     except FileExistsError:
         pass
-    except OSError:  # a file system without links
+    except OSError:  # the file system has no hard links
         if not database.exists():
             part.replace(database)
     part.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Recording a training, an evaluation or a report."""
+"""Record a training, an evaluation or a report."""
 
 import uuid
 from collections.abc import Callable, Iterable, Mapping
@@ -32,14 +32,15 @@ from saliencymixplus.tracking.redact import say
 def open_tracker(
     kind: str, *, run: RunSettings, identity: str, data: dict[str, Any], folder: Path
 ) -> Tracker:
-    """A tracker for a training.
+    """Open a tracker for a training.
 
     Args:
         kind: ``mlflow`` or ``none``.
-        run: The settings; ``identity`` is their digest.
-        data: ``digest`` and ``name`` of the prepared data set, and whatever else describes it.
-        folder: The run's state folder. If it has a tracking.json, the training is resumed: its
-            history.csv must be cut back to the checkpoint before this call.
+        run: the run's settings.
+        identity: the digest of the settings.
+        data: ``digest`` and ``name`` of the prepared data set, and anything else to record of it.
+        folder: the run's state folder. If it has a tracking.json, recording resumes; history.csv
+            must have been truncated to the checkpoint before this call.
 
     Raises:
         UserError: MLflow is not installed, ``MLFLOW_TRACKING_URI`` does not name a store, or
@@ -48,7 +49,7 @@ def open_tracker(
     if kind == "none":
         return Tracker()
     if kind != "mlflow":
-        raise UserError(f"no tracker is called {kind!r}: choose mlflow or none")
+        raise UserError(f"unknown tracker {kind!r}: choose mlflow or none")
     from saliencymixplus.tracking import describe, mlflow_library, stores, sync
     from saliencymixplus.tracking.changes import changed_settings
     from saliencymixplus.tracking.system import SystemSampler
@@ -56,7 +57,7 @@ def open_tracker(
     from saliencymixplus.tracking.worker import Worker
 
     mlflow_library.require_mlflow()
-    usual_timeout()  # a wrong one is reported now, not at the end of the training
+    usual_timeout()  # report an invalid value now rather than at the end of the training
     address = stores.configured()
     card = _resumed(folder)
     if card is None:
@@ -73,7 +74,7 @@ def open_tracker(
         )
         keep(folder / "settings.json", folder / ARTIFACTS / "settings.json")
     elif card.store != address.name:
-        say(f"this run was recorded in {card.store} so far; from now on in {address}, as a whole")
+        say(f"this run was recorded in {card.store} so far; all of it is now recorded in {address}")
     card = card.model_copy(update={"store": address.name, "status": "RUNNING", "ended": None})
     write_card(folder, card)
     worker = Worker(
@@ -83,10 +84,10 @@ def open_tracker(
 
 
 def retire(folder: Path) -> None:
-    """Move the record out of a state folder that is about to be emptied, for ``sync`` to end it.
+    """Move the record out of a state folder that is about to be emptied; ``sync`` will end it.
 
     Raises:
-        UserError: it cannot be moved; emptying the folder would lose it.
+        UserError: the record cannot be moved and would be lost with the folder.
     """
     try:
         card = read_card(folder)
@@ -106,10 +107,10 @@ def retire(folder: Path) -> None:
 def record_evaluation(
     run_dir: Path, output: Path, metrics: Mapping[str, float], kind: str = "mlflow"
 ) -> None:
-    """Add an evaluation to the MLflow run of a finished training: its metrics, and its files.
+    """Add an evaluation's metrics and files to the MLflow run of its training.
 
-    A store that does not have that run, as in a clone that pulled it by DVC, gets it as a whole.
-    Without MLflow, or if the run belongs to another store, one line says so.
+    If the store does not have that run, as in a clone that pulled it with DVC, the whole run is
+    recorded. If MLflow is missing or the run belongs to another store, one line says so.
     """
     if kind == "none":
         return
@@ -127,9 +128,9 @@ def record_evaluation(
 
 
 def record_report(experiment: str, files: Iterable[Path], kind: str = "mlflow") -> str | None:
-    """Put the report of an experiment into its comparison run; returns how to open it.
+    """Add an experiment's report to its comparison run; returns how to open that run.
 
-    A comparison.md among ``files`` becomes the run's description.
+    If ``files`` include a comparison.md, it becomes the run's description.
     """
     if kind == "none":
         return None
@@ -142,7 +143,7 @@ def record_report(experiment: str, files: Iterable[Path], kind: str = "mlflow") 
 
 
 def _record(find: Callable[[], TrackingFile | None], fill: Callable[[Path], None]) -> str | None:
-    """Write a record below ``unsent/``, so that nothing can lose it, and send it."""
+    """Write a record below ``unsent/``, so that it cannot be lost, and send it."""
     from saliencymixplus.tracking import mlflow_library, stores
 
     try:
@@ -164,7 +165,7 @@ def _record(find: Callable[[], TrackingFile | None], fill: Callable[[Path], None
         with whole_directory(folder) as part:
             fill(part)
             write_card(part, card)
-    except UserError as error:  # evaluations and reports are worth having without
+    except UserError as error:  # evaluations and reports are useful even if not recorded
         say(f"not recorded in MLflow: {error}")
         return None
     from saliencymixplus.tracking.tracker import MLflowTracker
@@ -183,16 +184,16 @@ def _resumed(folder: Path) -> TrackingFile | None:
     try:
         return read_card(folder)
     except UserError as error:
-        say(f"{error}; it is set aside, and the training is recorded as a new run")
+        say(f"{error}; it was set aside, and the training is recorded as a new run")
         set_aside(folder)
         return None
 
 
 def _published(run_dir: Path) -> TrackingFile | None:
-    """The card of a finished run folder, which may come from somebody else; None: not recorded.
+    """The card of a finished run folder, possibly made elsewhere; None if it was not recorded.
 
     Raises:
-        UserError: it is damaged.
+        UserError: the card is damaged.
     """
     card = read_tracking(run_dir)
     if card is None:

@@ -1,9 +1,9 @@
-"""Sends to an MLflow run what a record has and the run lacks. Every call can be repeated.
+"""Send an MLflow run whatever it lacks of a record. Every call is idempotent.
 
-The store is asked which metrics (by name and step), parameters, tags and large files it has; a
-request whose answer was lost is followed by asking again. A repeated metric row carries its
-original time, so that even one that is still under way is stored once: MLflow's primary key is
-(run, name, time, step, value).
+The store is first asked which metrics (by name and step), parameters, tags and large files it has,
+and asked again after a request whose response was lost. A repeated metric row keeps its original
+time and is therefore stored only once, even if the first request is still in progress: MLflow's
+primary key is (run, name, time, step, value).
 """
 
 import re
@@ -25,30 +25,30 @@ from saliencymixplus.tracking.redact import brief
 if TYPE_CHECKING:
     from mlflow.entities import Metric, Run
 
-_BATCH = 500  # metrics per request; MLflow takes 1000
-_THUMBNAIL = 256  # pixels, MLflow's own
+_BATCH = 500  # metrics per request; MLflow accepts up to 1000
+_THUMBNAIL = 256  # pixels, as in MLflow
 _NOTE_TAG, _LONGEST_NOTE = "mlflow.note.content", 8000
 _SAMPLE = re.compile(r"epoch_(\d+)\.png")
 
 
 class Projection:
-    """One record's run in one store. ``run_id`` is empty until the store has answered."""
+    """One record's run in one store. ``run_id`` is empty until the store has responded."""
 
     def __init__(self, folder: Path, store: Store, say: Callable[[str], None]) -> None:
         self.folder, self.store, self._say = folder, store, say
         self.run_id = self.experiment_id = ""
         self._models: set[str] = set()  # sent by this process
-        self._files: dict[str, tuple[int, int]] = {}  # sent by this process: size, time of change
+        self._files: dict[str, tuple[int, int]] = {}  # sent by this process: size, mtime
 
     def send(self, card: TrackingFile) -> int:
         """Send what is missing; returns the number of metrics and files sent.
 
-        What the store refuses is said and left out. After any other exception, call again.
+        Items that the store rejects are reported and skipped. After any exception, call again.
         """
         if not self.run_id:
             self._ask(self.store.ensure_run(card), card)
         try:
-            # A file that cannot be stored must hold up neither the metrics nor the run's end.
+            # A file that cannot be stored must not hold up the metrics or the run's end.
             rows, results = metrics.history(self.folder), metrics.results(self.folder)
             self._send_texts(card, rows, results)
             sent = self._send_metrics(card, rows, results)
@@ -99,7 +99,7 @@ class Projection:
     def _note(
         self, card: TrackingFile, rows: Sequence[EpochRow], results: "Sequence[Metric]"
     ) -> dict[str, str]:
-        """The run's description, unless the user wrote one, or an evaluation a fuller one."""
+        """The run's description, unless the user wrote one or an evaluation gave a fuller one."""
         before = self._tags.get(_NOTE_TAG)
         comparison = self.folder / ARTIFACTS / "comparison.md"
         if before is not None and not before.startswith(describe.NOTE):
@@ -152,7 +152,7 @@ class Projection:
         return count
 
     def _send_file(self, path: Path, folder: str, name: str = "") -> int:
-        """Upload a file, unless this process did, or the store has one that never changes."""
+        """Upload a file, unless this process already did or the store has it and it is final."""
         state = path.stat()
         target = str(Path(folder, name or path.name))
         seen = (state.st_size, state.st_mtime_ns)
@@ -164,10 +164,10 @@ class Projection:
         return 1
 
     def _send_sample(self, card: TrackingFile, path: Path, epoch: int, to: Path) -> int:
-        """Upload a sample grid and its thumbnail under the names by which MLflow finds images.
+        """Upload a sample grid and its thumbnail under the names that MLflow expects of images.
 
-        MLflow's own ``log_image`` puts a random part and the time into them, so that an image
-        that is sent twice appears twice.
+        MLflow's ``log_image`` puts a random part and the current time into the names, so that an
+        image sent twice would be shown twice.
         """
         from PIL import Image
 
@@ -187,7 +187,7 @@ class Projection:
         return self._send_file(image, "images")
 
     def _batch(self, items: Sequence[Any], send: Callable[[Any], Any]) -> None:
-        """Send ``items``; if the store refuses them, one by one, to find and say which."""
+        """Send ``items``; if the store rejects them, one by one to find and report the culprit."""
         if not items:
             return
         try:
@@ -201,7 +201,7 @@ class Projection:
                     self._batch([item], send)
                 return
             name = getattr(items[0], "key", getattr(items[0], "name", "dataset"))
-            self._say(f"MLflow refuses {name}: {brief(error)}")
+            self._say(f"MLflow rejected {name}: {brief(error)}")
 
     def _send_models(self, card: TrackingFile, rows: Sequence[EpochRow]) -> int:
         if card.status != "FINISHED":

@@ -1,9 +1,9 @@
-"""A record: the folder that MLflow is a projection of, and its tracking.json.
+"""A record: the folder that is projected to MLflow, and its tracking.json.
 
-While a training is unfinished its state folder is the record; afterwards, what could not be sent
-yet is a folder below ``unsent/``. Every file in it is optional except tracking.json::
+The record of an unfinished training is its state folder; afterwards, anything not sent yet is in a
+folder below ``unsent/``. Every file in a record is optional except tracking.json::
 
-    tracking.json    the card: which run this is
+    tracking.json    the card: identifies the run
     history.csv      one row per epoch
     system.jsonl     sampled system metrics
     results.json     final metrics
@@ -28,7 +28,7 @@ MODELS = "models"
 
 
 def unsent_root() -> Path:
-    """The folder of the records that wait for ``sync``."""
+    """The folder of records that are to be sent by ``sync``."""
     return workspace.state_root() / "unsent"
 
 
@@ -47,7 +47,7 @@ def read_card(folder: Path) -> TrackingFile:
 
 
 def is_recorded(folder: Path) -> bool:
-    """Whether the folder has a tracking.json: a run that MLflow knows, or will."""
+    """Whether the folder has a tracking.json, that is, is or will be recorded in MLflow."""
     return (folder / CARD).is_file()
 
 
@@ -62,14 +62,14 @@ def content_of(card: TrackingFile) -> dict[str, Any]:
 
 
 def ended(card: TrackingFile, status: str, moment: int | None = None) -> TrackingFile:
-    """The card with a final status, at ``moment`` (default: now)."""
+    """The card with a final status, ended at ``moment`` (default: now)."""
     return card.model_copy(update={"status": status, "ended": moment or now()})
 
 
 def closed(card: TrackingFile, folder: Path) -> TrackingFile:
-    """The card of a record without a living process: ended, if that process could not end it.
+    """End the card of a record whose process is gone, if that process did not do so itself.
 
-    Its run is finished if its files were published, else killed.
+    The run is finished if its files were published, otherwise killed.
     """
     if card.status != "RUNNING":
         return card
@@ -78,7 +78,7 @@ def closed(card: TrackingFile, folder: Path) -> TrackingFile:
 
 
 def comparison_card(experiment: str, created: int) -> TrackingFile:
-    """The card of an experiment's comparison: the parent of its runs, which holds the report."""
+    """The card of an experiment's comparison, the parent of its runs, which holds the report."""
     return TrackingFile(
         attempt=f"report-{experiment}"[:100],
         store="",
@@ -91,14 +91,14 @@ def comparison_card(experiment: str, created: int) -> TrackingFile:
 
 
 def set_aside(folder: Path) -> None:
-    """Rename a damaged tracking.json, so that nothing takes the folder for a record again."""
+    """Rename a damaged tracking.json, so that the folder no longer counts as a record."""
     (folder / CARD).replace(folder / f"{CARD}.damaged")
 
 
 def keep(source: Path, target: Path) -> None:
-    """Put the file ``source`` into a record, as a hard link where the file system has them.
+    """Add the file ``source`` to a record, as a hard link if the file system supports it.
 
-    settings.json is copied without the credentials that an address in it may hold.
+    settings.json is copied instead, without any credentials in its URLs.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     if source.name == "settings.json":
@@ -106,13 +106,13 @@ def keep(source: Path, target: Path) -> None:
         return
     target.unlink(missing_ok=True)
     try:
-        os.link(source.resolve(), target)  # of a symbolic link, as DVC makes them, the file
+        os.link(source.resolve(), target)  # resolved, because DVC may use symbolic links
     except OSError:
         shutil.copyfile(source, target)
 
 
 def keep_run(run_dir: Path, record: Path) -> None:
-    """Put the files of a finished run folder into ``record``."""
+    """Add the files of a finished run folder to ``record``."""
     for name in ("settings.json", "history.csv", "summary.json"):
         keep(run_dir / name, record / ARTIFACTS / name)
     for path in sorted((run_dir / "weights").glob("*")):

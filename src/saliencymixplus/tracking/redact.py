@@ -1,4 +1,4 @@
-"""Keeping credentials out of messages, files and runs."""
+"""Keep credentials out of messages, files and MLflow runs."""
 
 import re
 import sys
@@ -9,7 +9,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from saliencymixplus.errors import one_line
 
-# USER@, or USER:PASSWORD@ with whatever SQLAlchemy lets into a password, unless it is HOST:PORT.
+# USER@ or USER:PASSWORD@, with any password that SQLAlchemy accepts, but not HOST:PORT.
 _USERINFO = re.compile(
     r"(?<=://)(?:[^/?#\s'\"]*@|[^:/?#@\[\s'\"]*:(?!\d*(?:[/\s'\"]|$))[^@\s'\"]*@)"
 )
@@ -19,12 +19,12 @@ _QUERY = re.compile(
 
 
 def redact(text: str) -> str:
-    """``text`` with user names, passwords and tokens in its URLs replaced by ``***``."""
+    """Replace user names, passwords and tokens in the URLs in ``text`` with ``***``."""
     return _QUERY.sub(r"\1=***", _USERINFO.sub("***@", text))
 
 
 def redact_all(value: Any) -> Any:
-    """``value`` (JSON) with every string in it, however deep, redacted."""
+    """Redact every string in ``value`` (JSON), at any depth."""
     if isinstance(value, str):
         return redact(value)
     if isinstance(value, Mapping):
@@ -35,17 +35,17 @@ def redact_all(value: Any) -> Any:
 
 
 def without_credentials(url: str) -> str:
-    """``url`` less user name, password and query: what may be written down."""
+    """Remove user name, password and query from ``url``, so that it may be stored."""
     parts = urlsplit(_USERINFO.sub("", url))
     return urlunsplit((parts.scheme, parts.netloc, parts.path, "", ""))
 
 
 def say(text: str) -> None:
-    """Print one line to stderr; a terminal that is gone stops nothing."""
+    """Print one line to stderr, ignoring errors, since the terminal may be gone."""
     with suppress(OSError, ValueError):
         print(f"tracking: {redact(text)}", file=sys.stderr, flush=True)
 
 
 def brief(error: Exception) -> str:
-    """What went wrong, in one line."""
+    """The error as one redacted line."""
     return one_line(str(error) or type(error).__name__)

@@ -13,8 +13,8 @@ from saliencymixplus.tracking.mlflow_model import find_model
 from saliencymixplus.tracking.mlflow_store import RunDeletedError, Store
 
 CHAMPION, CHALLENGER = "champion", "challenger"
-_WEIGHTS, _DATA, _MODEL = "weights", "data_digest", "logged_model"  # tags of a version
-_PREDICTIONS = "evaluation/predictions.npz"  # where `evaluate` records them, in the MLflow run
+_WEIGHTS, _DATA, _MODEL = "weights", "data_digest", "logged_model"  # version tags
+_PREDICTIONS = "evaluation/predictions.npz"  # the artifact that `evaluate` records
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Registry:
         self._client = self._store.client
 
     def champion(self) -> Version | None:
-        """The version with the alias ``champion``, if there is one."""
+        """The version with the alias ``champion``, or None."""
         from mlflow.exceptions import MlflowException
 
         try:
@@ -48,9 +48,9 @@ class Registry:
             raise
 
     def register(self, run: Run, weights: str) -> Version:
-        """The version of a run's ``weights``, created if need be, with the alias ``challenger``.
+        """Find or create the version of a run's ``weights`` and make it the ``challenger``.
 
-        The present champion does not become a challenger.
+        The current champion keeps its alias and does not become a challenger.
 
         Raises:
             UserError: the run has no MLflow model of these weights in the configured store.
@@ -74,8 +74,8 @@ class Registry:
         if found is None or model is None or str(model.status) != "READY":
             raise UserError(
                 f"MLflow ({self._store.address}) has no model of {run.path}, weights {weights}: "
-                "`python cli.py sync` sends what waits; runs of earlier versions have to be "
-                "trained again"
+                "run `python cli.py sync` to send pending records; runs of earlier versions must "
+                "be trained again"
             )
         try:
             self._client.create_registered_model(self.name)
@@ -101,10 +101,10 @@ class Registry:
         return made
 
     def predictions(self, version: Version, folder: Path) -> Path:
-        """Download what a version's run predicted for the test images into ``folder``.
+        """Download the test predictions of a version's run into ``folder``.
 
         Raises:
-            UserError: its evaluation was not recorded.
+            UserError: the run's evaluation was not recorded.
         """
         from mlflow.exceptions import MlflowException
 
@@ -117,7 +117,7 @@ class Registry:
             ) from error
 
     def promote(self, version: Version) -> None:
-        """Make ``version`` the champion; it stops being the challenger."""
+        """Make ``version`` the champion and remove its alias ``challenger``."""
         self._client.set_registered_model_alias(self.name, CHAMPION, version.number)
         aliases = self._client.get_registered_model(self.name).aliases
         if str(aliases.get(CHALLENGER)) == version.number:

@@ -1,4 +1,4 @@
-"""The MLflow store that the user configured: its address, its artifacts, its user interface."""
+"""The configured MLflow store: its address, artifacts and user interface."""
 
 import os
 import shlex
@@ -10,7 +10,7 @@ from saliencymixplus import workspace
 from saliencymixplus.errors import UserError
 from saliencymixplus.tracking.redact import redact, without_credentials
 
-DEFAULT = "default"  # in tracking.json: the repository's own mlflow.db, wherever that is
+DEFAULT = "default"  # in tracking.json: the repository's mlflow.db, wherever the repository is
 _VIEW = (
     "workflowType=machine_learning&compareRunsMode=CHART"
     "&orderByKey=metrics.%60error%2Ftest_top1%60&orderByAsc=true"
@@ -20,7 +20,7 @@ _DATABASES = ("postgresql", "mysql", "mssql")
 
 @dataclass(frozen=True)
 class Address:
-    """Where the store is. ``name`` is what may be written down; ``uri`` may hold credentials."""
+    """The store's address; ``uri`` may contain credentials, ``name`` does not and may be stored."""
 
     name: str
     uri: str
@@ -31,13 +31,13 @@ class Address:
 
     @property
     def artifact_root(self) -> Path | None:
-        """Where new experiments keep artifacts: beside the database. A server decides itself."""
+        """Artifact root for new experiments, next to the database; None: the server decides."""
         return self.database.parent / "mlartifacts" if self.database else None
 
     def runs_address(self, experiment_id: str) -> str:
-        """Where the user interface shows an experiment's curves; for a database, after a command.
+        """URL of an experiment's curves; for a database, with the command that serves it.
 
-        Sorted by test error, because MLflow otherwise hides runs below their parent.
+        Sorted by test error, because MLflow otherwise collapses runs under their parent.
         """
         served = self.name.startswith("http")
         address = self.name.rstrip("/") if served else "http://127.0.0.1:5000"
@@ -56,7 +56,7 @@ class Address:
 
 
 def configured() -> Address:
-    """The store in ``MLFLOW_TRACKING_URI``; without it, mlflow.db in the repository.
+    """The store in ``MLFLOW_TRACKING_URI``, by default mlflow.db in the repository.
 
     Raises:
         UserError: the variable does not name a store that MLflow can write to.
@@ -75,18 +75,18 @@ def configured() -> Address:
         name = chosen.partition("://")[2].removeprefix("/").partition("?")[0]
         if not name or name == ":memory:":
             raise UserError("MLFLOW_TRACKING_URI: an SQLite store needs a file: sqlite:///FILE")
-        # A relative path counts from the repository, not from one of DVC's temporary copies.
+        # Relative paths are relative to the repository, not to one of DVC's temporary copies.
         return _sqlite(root / Path(name).expanduser())
     raise UserError(
-        f"MLFLOW_TRACKING_URI={redact(chosen)!r} is not a store that can be written to: "
+        f"MLFLOW_TRACKING_URI={redact(chosen)!r} is not a writable store: "
         "use sqlite:///FILE, a database URL or the http(s) address of a server"
     )
 
 
 def _sqlite(database: Path) -> Address:
-    """Named relative to the repository where it lies inside, so that both can move."""
+    """An SQLite address, relative to the repository if inside it, so that both can be moved."""
     root = workspace.repository_root()
     inside = database.relative_to(root) if database.is_relative_to(root) else database
     name = DEFAULT if inside == Path("mlflow.db") else f"sqlite:///{inside}"
-    # A long busy timeout, for trainings that share the file.
+    # A long busy timeout, because several trainings may share the file.
     return Address(name, f"sqlite:///{database}?timeout=60", database)

@@ -1,4 +1,4 @@
-"""Sending the records that wait, and ending the runs of killed processes."""
+"""Send pending records, and end the runs of killed processes."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -27,13 +27,13 @@ def sync(report: Callable[[str], None] = print) -> None:
     """Send every record that no running process is sending itself.
 
     Raises:
-        UserError: some still wait, and why; or MLflow is not installed.
+        UserError: some could not be sent, or MLflow is not installed.
     """
     from saliencymixplus.tracking import mlflow_library, stores
 
     records = _records()
     if not records:
-        report("nothing waits")
+        report("nothing to send")
         return
     mlflow_library.require_mlflow()
     address = stores.configured()
@@ -44,12 +44,12 @@ def sync(report: Callable[[str], None] = print) -> None:
     else:
         failures = send_all(store, report)
     if failures:
-        some = "1 run still waits" if len(failures) == 1 else f"{len(failures)} runs still wait"
+        some = "1 run was not sent" if len(failures) == 1 else f"{len(failures)} runs were not sent"
         raise UserError(f"{some}: {failures[0]}")
 
 
 def send_all(store: Store, report: Callable[[str], None]) -> list[str]:
-    """Send every record that no other process holds; returns why some could not be sent."""
+    """Send every record that no other process has locked; returns the failures, a line each."""
     failures = []
     for folder in _records():
         try:
@@ -58,29 +58,29 @@ def send_all(store: Store, report: Callable[[str], None]) -> list[str]:
         except Timeout:
             report(f"{folder.name}: a running process sends its own records")
         except Exception as error:  # whatever a server, a network or a disk can do
-            if not is_recorded(folder):  # its own process has sent and removed it meanwhile
+            if not is_recorded(folder):  # its own process has since sent and removed it
                 continue
             failures.append(f"MLflow ({store.address}): {brief(error)}")
     return failures
 
 
 def _send(folder: Path, store: Store, report: Callable[[str], None]) -> None:
-    """Send a record that no process holds. What is damaged must not stop the others."""
-    if not (folder / CARD).is_file():  # another process sent and removed it meanwhile
-        if [path.name for path in folder.iterdir()] == [LOCK]:  # which our lock has made again
+    """Send a locked record. A damaged one must not stop the others."""
+    if not (folder / CARD).is_file():  # another process has since sent and removed it
+        if [path.name for path in folder.iterdir()] == [LOCK]:  # recreated by our lock
             discard(folder)
         return
     try:
         card = read_card(folder)
         name = f"{card.experiment} · {card.run_name}"
         if card.store != store.address.name:
-            report(f"{name}: belongs to {card.store}: set MLFLOW_TRACKING_URI to send it there")
+            report(f"{name}: belongs to {card.store}; set MLFLOW_TRACKING_URI to send it there")
             return
         # A running process would hold the lock.
         if sent := Projection(folder, store, report).send(closed(card, folder)):
             report(f"{name}: {sent} metrics and files sent")
     except RunDeletedError:
-        report(f"{name}: its MLflow run was deleted; its records are dropped")
+        report(f"{name}: its MLflow run was deleted, so its records are dropped")
     except UserError as error:
         set_aside(folder)
         report(f"{error}; set aside as {CARD}.damaged")
@@ -90,9 +90,9 @@ def _send(folder: Path, store: Store, report: Callable[[str], None]) -> None:
 
 
 def _records() -> list[Path]:
-    """The records, the oldest first: unsent ones, and the state folders of unfinished runs."""
+    """The records, oldest first: unsent ones and state folders of unfinished runs."""
     roots = (unsent_root(), workspace.state_root() / "runs")
-    # A name with a leading dot is a folder that is being written or removed.
+    # Folders being written or removed have names with a leading dot.
     found: list[tuple[float, Path]] = []
     for card in (card for root in roots for card in root.glob(f"[!.]*/{CARD}")):
         with suppress(FileNotFoundError):  # its own process has just removed it

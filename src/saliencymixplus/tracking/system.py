@@ -1,4 +1,4 @@
-"""Sampled system metrics (processor, memory, disk, network, GPU), a line of JSON per sample."""
+"""Sample system metrics (CPU, memory, disk, network, GPU), one line of JSON per sample."""
 
 import json
 import threading
@@ -9,11 +9,11 @@ from pathlib import Path
 from saliencymixplus.tracking.record import now
 
 FILE = "system.jsonl"
-FIRST, LONGEST = 1.0, 30.0  # seconds between samples: at the start, and late in a long run
+FIRST, LONGEST = 1.0, 30.0  # seconds between samples, growing from the first to the second
 
 
 class SystemSampler(threading.Thread):
-    """Samples MLflow's system metrics in the background, at growing intervals."""
+    """Samples MLflow's system metrics in the background, at increasing intervals."""
 
     def __init__(
         self, folder: Path, changed: Callable[[], None], say: Callable[[str], None]
@@ -23,12 +23,12 @@ class SystemSampler(threading.Thread):
         self._ended = threading.Event()
 
     def run(self) -> None:
-        """Sample until stopped. A failure is said once; a full disk only costs samples."""
+        """Sample until stopped. A failure is reported once; a full disk only loses samples."""
         from saliencymixplus.tracking.mlflow_library import system_monitors
 
         try:
             monitors = system_monitors()
-            for monitor in monitors:  # loads are means since the previous reading: skip the first
+            for monitor in monitors:  # loads are averages since the previous reading: skip one
                 monitor.collect_metrics()
                 monitor.clear_metrics()
             step = 1 + max((step for _, step, _ in samples(self._path)), default=-1)
@@ -45,15 +45,15 @@ class SystemSampler(threading.Thread):
         except ModuleNotFoundError as error:
             self._say(f"no system metrics without {error.name}: run `pip install {error.name}`")
         except Exception as error:
-            self._say(f"no more system metrics: {type(error).__name__}: {error}")
+            self._say(f"system metrics stopped: {type(error).__name__}: {error}")
 
     def stop(self) -> None:
-        """Stop; waits for a sample that is under way."""
+        """Stop, waiting for a sample in progress."""
         self._ended.set()
         self.join(timeout=5.0)
 
     def _append(self, step: int, values: Mapping[str, float]) -> bool:
-        """Write one sample; the line break in front ends a line that a full disk cut off."""
+        """Append one sample, preceded by a newline in case a full disk cut the last line short."""
         line = json.dumps({"time_ms": now(), "step": step, "values": values})
         try:
             with self._path.open("a", encoding="utf-8") as file:
@@ -64,7 +64,7 @@ class SystemSampler(threading.Thread):
 
 
 def samples(path: Path) -> Iterator[tuple[int, int, dict[str, float]]]:
-    """Time in ms, step and values of every complete sample."""
+    """Yield the time in ms, step and values of every complete sample."""
     try:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except FileNotFoundError:
@@ -74,5 +74,5 @@ def samples(path: Path) -> Iterator[tuple[int, int, dict[str, float]]]:
             sample = json.loads(line)
             values = {str(name): float(value) for name, value in sample["values"].items()}
             yield int(sample["time_ms"]), int(sample["step"]), values
-        except (ValueError, TypeError, KeyError, AttributeError):  # empty or cut off
+        except (ValueError, TypeError, KeyError, AttributeError):  # empty or truncated
             continue

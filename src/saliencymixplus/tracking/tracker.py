@@ -1,4 +1,4 @@
-"""The tracker of one run: it writes files into the run's record and wakes the background thread."""
+"""The MLflow tracker: writes to the run's record and wakes the background thread."""
 
 import os
 import threading
@@ -32,7 +32,7 @@ class MLflowTracker(Tracker):
     def __init__(
         self, worker: Worker, address: Address, sampler: SystemSampler | None = None
     ) -> None:
-        """Start the background threads; ``sampler`` is given for a training."""
+        """Start the background threads; only trainings have a ``sampler``."""
         self.worker, self._address, self.sampler = worker, address, sampler
         self._finished = False
         worker.start()
@@ -52,7 +52,7 @@ class MLflowTracker(Tracker):
         try:
             keep_run(output, self.folder)
         except (OSError, UserError) as error:
-            say(f"the run's files are not recorded: {brief(error)}")
+            say(f"the run's files were not recorded: {brief(error)}")
         self.update()
 
     def log_models(self, output: Path) -> None:
@@ -62,8 +62,8 @@ class MLflowTracker(Tracker):
                 if which in run.weights:
                     with whole_directory(self.folder / MODELS / which) as part:
                         mlflow_model.export_model(run, which, part)
-        except Exception as error:  # a model that cannot be traced must not cost its training
-            say(f"the model is not stored as an MLflow model: {brief(error)}")
+        except Exception as error:  # a model that cannot be traced must not fail the training
+            say(f"the model was not stored as an MLflow model: {brief(error)}")
         self.update()
 
     def finish(self, status: Status, timeout: float | None = None) -> bool:
@@ -84,7 +84,7 @@ class MLflowTracker(Tracker):
         if complete:
             return True
         reason = self.worker.failure or f"the MLflow store is slow (waited {limit:g} s)"
-        say(f"{reason}: what is missing waits; `python cli.py sync` sends it")
+        say(f"{reason}: `python cli.py sync` sends the rest later")
         return status == "FINISHED" and _moved_to_unsent(self.folder, card.attempt)
 
     @property
@@ -97,7 +97,7 @@ class MLflowTracker(Tracker):
 
 
 def usual_timeout() -> float:
-    """Seconds that ``finish`` waits unless told otherwise.
+    """The default timeout of ``finish`` in seconds.
 
     Raises:
         UserError: ``SALIENCYMIXPLUS_TRACKING_TIMEOUT`` is not a number of seconds.
@@ -113,7 +113,7 @@ def usual_timeout() -> float:
 
 
 def _moved_to_unsent(folder: Path, name: str) -> bool:
-    """Move a run's state folder, which nothing will resume, to where ``sync`` finds it."""
+    """Move the state folder of a run that will not be resumed to where ``sync`` finds it."""
     root = unsent_root()
     if folder.parent == root:
         return False

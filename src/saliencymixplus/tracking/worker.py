@@ -1,4 +1,4 @@
-"""The background thread that keeps a run in MLflow up to date with its record."""
+"""The background thread that keeps an MLflow run in step with its record."""
 
 import sys
 import threading
@@ -21,10 +21,10 @@ FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0  # seconds between tries while a store is d
 
 
 class Worker(threading.Thread):
-    """Projects ``folder`` after every ``update``. A failed try is repeated, at growing intervals.
+    """Projects ``folder`` after every ``update``, retrying failures at increasing intervals.
 
-    It holds the record's lock from its first try to its end, so that ``sync`` can tell the
-    record of a living process from one that a killed process left.
+    It holds the record's lock from the first attempt until it ends, so that ``sync`` can tell a
+    live process's record from one left by a killed process.
     """
 
     def __init__(
@@ -35,18 +35,22 @@ class Worker(threading.Thread):
         *,
         afterwards: Callable[[Store], object] | None = None,
     ) -> None:
-        """``afterwards`` is called once, after the first success, with the open store."""
+        """``afterwards`` is called with the open store, once, after the first success."""
         super().__init__(name="saliencymixplus-tracking", daemon=True)
         self.folder, self.card = folder, card
-        self.failure: str | None = None  # of the last try
+        self.failure: str | None = None  # of the last attempt
         self.experiment_id = ""  # known after the first success
         self._address, self._afterwards = address, afterwards
         self._changed = threading.Condition()
-        self._wanted, self._sent, self._tries = 0, 0, 0  # updates asked for and sent; failed tries
+        self._wanted, self._sent, self._tries = (
+            0,
+            0,
+            0,
+        )  # updates requested, sent; attempts
         self._stopping = self._hurried = self._warned = False
 
     def update(self, card: TrackingFile | None = None) -> None:
-        """Project again, with another card if one is given. Does not wait."""
+        """Request another projection, with a new card if given. Does not wait."""
         with self._changed:
             self.card = card or self.card
             self._wanted += 1
@@ -61,19 +65,19 @@ class Worker(threading.Thread):
         try:
             if (self.folder / CARD).is_file():
                 self._work()
-            else:  # `sync` has sent and deleted it meanwhile
+            else:  # `sync` has since sent and deleted it
                 discard(self.folder)
                 self._succeeded(sys.maxsize)
         except OSError as error:  # the disk does not even say whether the record is there
             self._failed(f"cannot read {self.folder}: {error.strerror or error}")
         finally:
-            with suppress(OSError):  # the lock ends with the process at the latest
+            with suppress(OSError):  # the lock is released with the process at the latest
                 lock.release()
 
     def drain(self, timeout: float) -> bool:
         """Wait up to ``timeout`` seconds until all updates are sent; returns whether they are.
 
-        A store that was down is tried once more; one that was up may fail twice.
+        Gives up after one more failure if the store was down, after two if it was up.
         """
         end = time.monotonic() + timeout
         with self._changed:
@@ -88,7 +92,7 @@ class Worker(threading.Thread):
         return True
 
     def stop(self) -> None:
-        """Stop after the request that is under way, without waiting for it long."""
+        """Stop after the request in progress, waiting only briefly for it."""
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
@@ -97,7 +101,7 @@ class Worker(threading.Thread):
     def _acquired(self, lock: FileLock) -> bool:
         try:
             lock.acquire(timeout=0.5)
-        except Timeout:  # `sync` is sending this record just now
+        except Timeout:  # `sync` is sending this record
             self.failure = "another process is sending this run's records"
             return False
         except OSError as error:
@@ -118,11 +122,11 @@ class Worker(threading.Thread):
                 projection.send(card)
                 self.experiment_id = projection.experiment_id
             except RunDeletedError as error:
-                say(f"the MLflow run {error} was deleted: nothing more is recorded in it")
+                say(f"the MLflow run {error} was deleted, so recording stops")
                 self._succeeded(sys.maxsize)
                 return
             except Exception as error:  # whatever a server, a network or a disk can do
-                projection = None  # a new connection, next time
+                projection = None  # reconnect next time
                 self._failed(f"MLflow ({self._address}): {brief(error)}")
                 self._wait(lambda: self._hurried, timeout=wait)
                 self._hurried = False
@@ -132,11 +136,11 @@ class Worker(threading.Thread):
                 self._succeeded(wanted)
                 if self._afterwards:
                     afterwards, self._afterwards = self._afterwards, None
-                    with suppress(Exception):  # other runs' records: `sync` says what is wrong
+                    with suppress(Exception):  # other runs' records: `sync` reports the failure
                         afterwards(projection.store)
 
     def _wait(self, condition: Callable[[], bool], timeout: float | None = None) -> bool:
-        """Wait for ``condition`` or the end; returns whether to go on."""
+        """Wait for ``condition`` or the stop signal; returns whether to continue."""
         with self._changed:
             self._changed.wait_for(lambda: self._stopping or condition(), timeout=timeout)
             return not self._stopping
@@ -148,7 +152,7 @@ class Worker(threading.Thread):
             self._changed.notify_all()
         if not self._warned:
             self._warned = True
-            say(f"{failure}; the run goes on, its records wait on disk")
+            say(f"{failure}; the run continues and its records are kept on disk")
 
     def _succeeded(self, wanted: int) -> None:
         with self._changed:
@@ -156,4 +160,4 @@ class Worker(threading.Thread):
             self._changed.notify_all()
         if self._warned:
             self._warned = False
-            say("the MLflow store answers again")
+            say("the MLflow store is available again")

@@ -1,1 +1,1 @@
-"""The life of a training: start, resume, signals, hooks around its epochs, publishing."""
+"""The life cycle of a training run: start, resume, signals, hooks, publishing."""

@@ -1,4 +1,4 @@
-"""A process that trains one run after the other for another process."""
+"""A worker process that trains runs one after another for its parent process."""
 
 import multiprocessing
 import signal
@@ -17,35 +17,35 @@ from saliencymixplus.settings import RunSettings, RuntimeSettings
 from saliencymixplus.training.signals import Interrupted
 from saliencymixplus.training.trainer import train
 
-_PATIENCE = 10.0  # seconds until a process that should end is killed
+_PATIENCE = 10.0  # seconds to wait for a process to end before killing it
 
 
 class TrainingProcess:
-    """The process, as the one that started it sees it."""
+    """The parent's handle on a worker process."""
 
     def __init__(self, prepared: Path, runtime: RuntimeSettings) -> None:
-        # Forking would copy locks and threads of torch's in an unknown state.
+        # Forking would copy torch's locks and threads in an unknown state.
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(target=_work, args=(theirs, prepared, runtime))
         with _ctrl_c_ignored():
             self.process.start()
-        theirs.close()  # the end of the process then ends the pipe
+        theirs.close()  # so that the pipe ends when the process does
 
     def give(self, run: RunSettings, output: Path) -> None:
-        """Have a run trained."""
+        """Send the worker a run to train."""
         self.pipe.send((run, output))
 
     def receive(self) -> tuple[str, Any]:
-        """The next event: ``said`` and a line, ``epoch`` and its row, or the training's end.
+        """Receive the next event: ``said`` with a line, ``epoch`` with its row, or the end.
 
-        Ends are ``finished`` with the summary, ``failed`` with the reason, ``stopped`` by a
-        signal, and ``died``.
+        The end is ``finished`` with the summary, ``failed`` with the reason, ``stopped`` (by a
+        signal) or ``died``.
         """
         try:
             event: tuple[str, Any] = self.pipe.recv()
             return event
-        except (EOFError, OSError):  # the latter if it left something unread
+        except (EOFError, OSError):  # OSError if the worker left something unread
             self.process.join(_PATIENCE)
             code = self.process.exitcode
             if code == -signal.SIGTERM:
@@ -54,11 +54,11 @@ class TrainingProcess:
             return "died", f"its process ended with exit code {code}{killed}"
 
     def stop(self) -> None:
-        """Let the training save and end."""
+        """Tell the training to save and end."""
         self.process.terminate()
 
     def end(self) -> None:
-        """Let the process end, and wait for that."""
+        """Tell the process to end, and wait for it."""
         self.pipe.close()
         self.process.join(_PATIENCE)
         if self.process.is_alive():
@@ -69,7 +69,7 @@ class TrainingProcess:
 
 
 class _Told(TrainingProgress):
-    """Tells the process that started this one."""
+    """Reports progress to the parent process."""
 
     def __init__(self, pipe: Connection) -> None:
         self.pipe = pipe
@@ -84,11 +84,11 @@ class _Told(TrainingProgress):
         try:
             self.pipe.send((kind, content))
         except OSError as error:
-            raise Interrupted("the process that started this training is gone", 1) from error
+            raise Interrupted("the parent process of this training is gone", 1) from error
 
 
 def _work(pipe: Connection, prepared: Path, runtime: RuntimeSettings) -> None:
-    """The process's main function: train what the pipe gives, until it is closed."""
+    """The worker's main function: train the runs that arrive on the pipe until it is closed."""
     while True:
         try:
             run, output = pipe.recv()
@@ -111,7 +111,7 @@ def _work(pipe: Connection, prepared: Path, runtime: RuntimeSettings) -> None:
 
 @contextmanager
 def _ctrl_c_ignored() -> Iterator[None]:
-    """Let a process that is started in the block ignore Ctrl-C, which its starter passes on."""
+    """Make processes started in the block ignore Ctrl-C, which the parent passes on itself."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -1,4 +1,4 @@
-"""What happens around a training: display, history and tracker, samples, checkpoints, signals."""
+"""Hooks of a training: display, history and tracker, samples, checkpoints, signals."""
 
 import signal
 import time
@@ -14,7 +14,7 @@ from saliencymixplus.tracking import Tracker
 from saliencymixplus.training.samples import save_samples
 from saliencymixplus.training.signals import Interrupted, Signals
 
-# At most this fraction of the time goes into checkpoints, and none is older than this, in seconds.
+# Checkpoints take at most this fraction of the time, and are at most this many seconds old.
 _SAVING_FRACTION, _OLDEST = 0.02, 600.0
 
 
@@ -50,7 +50,7 @@ class HistoryWriter(Hook):
 
 
 class Samples(Hook):
-    """Draws mixed samples after the epochs that ``training.sample_epochs`` names."""
+    """Draws mixed samples after the epochs in ``training.sample_epochs``."""
 
     def __init__(self, folder: Path, tracker: Tracker) -> None:
         self.folder, self.tracker = folder, tracker
@@ -70,15 +70,15 @@ class Samples(Hook):
 
 
 class Checkpoints(Hook):
-    """Saves after epochs, as often as saving takes little of the time, and within long ones.
+    """Saves after epochs, and within long ones, at intervals that keep the overhead small.
 
-    Within an epoch only a single process saves: several are never at the same step.
+    Within an epoch, only single-process training saves: several are never at the same step.
     """
 
     def __init__(self, store: CheckpointStore) -> None:
         self.store = store
         self._saved = time.monotonic()
-        self._cost = 0.0  # seconds that the last checkpoint took
+        self._cost = 0.0  # seconds spent on the last checkpoint
 
     def on_step_end(self, context: TrainingContext, loss: float | None) -> None:
         if time.monotonic() - self._saved > _OLDEST and context.processes.world == 1:
@@ -91,7 +91,7 @@ class Checkpoints(Hook):
             self.save(context)
 
     def save(self, context: TrainingContext) -> None:
-        """Save the state, unless the loss has stopped being finite."""
+        """Save the state, unless the loss has become non-finite."""
         if context.monitor.wait()[1] is not None:
             return
         began = time.monotonic()
@@ -101,10 +101,10 @@ class Checkpoints(Hook):
 
 
 class StopOnSignal(Hook):
-    """Saves and ends the training once SIGINT or SIGTERM was received.
+    """Saves and ends the training after SIGINT or SIGTERM.
 
     Args:
-        checkpoints: None in all processes but the first.
+        checkpoints: None on all ranks but 0.
     """
 
     def __init__(self, signals: Signals, checkpoints: Checkpoints | None) -> None:

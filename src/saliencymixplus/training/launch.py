@@ -1,4 +1,4 @@
-"""From settings to a finished run: prepares the data, names the folder, trains."""
+"""Take settings to a finished run: prepare the data, choose the folder, train."""
 
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,10 @@ def launch(
     prepared: Path | None = None,
     output: Path | None = None,
 ) -> tuple[Path, dict[str, Any]]:
-    """Train, after preparing the images if need be; returns the run's folder and its summary.
+    """Prepare the images if necessary and train; returns the run's folder and its summary.
 
-    A run that no DVC stage asked for goes to ``outputs/``, under a name that ends in its settings'
-    digest, so that it is never taken for one of the pipeline's.
+    Runs outside the DVC pipeline go to ``outputs/``, under a name that ends in the digest of their
+    settings, so that they are not mistaken for the pipeline's.
     """
     check(run, runtime, output)
     data = prepared or ensure_prepared(run, run.experiment)
@@ -33,14 +33,14 @@ def launch(
 
 
 def run_folder(run: RunSettings, data_digest: str) -> Path:
-    """Where the run goes if nobody says otherwise: a folder below ``outputs/``."""
+    """The default run folder, below ``outputs/``."""
     digest = settings_digest(run, data_digest)
     name = f"{run.mix.name}-seed{run.seed}-{digest[:8]}"
     return checkout_root() / "outputs" / run.experiment / name
 
 
 def check(run: RunSettings, runtime: RuntimeSettings, output: Path | None) -> None:
-    """Refuse what cannot be trained before the images are fetched."""
+    """Reject what cannot be trained, before any image is downloaded."""
     choose_device(runtime.device)
     output = output or checkout_root() / "outputs" / run.experiment / run.mix.name
     check_folder(output, *RUN_MARKS)

@@ -1,4 +1,4 @@
-"""A table of the errors so far, which DVC and editors draw while trainings run."""
+"""A table of the errors so far, for DVC and editors to plot while training is running."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ _COLUMNS = ("experiment", "method", "colour", "seed", "epoch", "train_loss", "te
 
 
 class LiveCurves:
-    """Writes ``path``, a CSV file with a row per run and epoch; None: writes nothing."""
+    """Writes the CSV file ``path``, one row per run and epoch; writes nothing if it is None."""
 
     def __init__(self, path: Path | None, runs: Iterable[RunSettings]) -> None:
         self.path = path
@@ -22,7 +22,7 @@ class LiveCurves:
         self._rows: list[list[Value]] = []
 
     def add(self, run: RunSettings, rows: Sequence[EpochRow]) -> None:
-        """Add epochs of a run."""
+        """Add a run's epochs."""
         style = self.styles[run.mix.name]
         what: list[Value] = [run.experiment, style.label, style.colour, run.seed]
         self._rows += [[*what, row.epoch, row.train_loss, row.test_top1_error] for row in rows]
@@ -31,7 +31,7 @@ class LiveCurves:
 
 
 class Live(Hook):
-    """Adds every epoch of a training in this process."""
+    """Adds each epoch of a training in this process to the curves."""
 
     def __init__(self, curves: LiveCurves) -> None:
         self.curves = curves

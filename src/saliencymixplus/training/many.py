@@ -1,4 +1,4 @@
-"""Many trainings: finished ones are kept, the others run, several at once where that pays."""
+"""Train many runs, skipping finished ones, several at once where that is faster."""
 
 import os
 import signal
@@ -26,14 +26,14 @@ from saliencymixplus.training.live import Live, LiveCurves
 from saliencymixplus.training.signals import Interrupted, watched_signals
 from saliencymixplus.training.trainer import finished_summary, train
 
-# Bytes that a process takes for its libraries, a small network and a batch.
+# Bytes that a process needs for its libraries, a small network and a batch.
 _PROCESS_MEMORY = 1.5e9
-_LONGEST_WAIT = 0.5  # seconds until a signal is noticed
+_LONGEST_WAIT = 0.5  # longest time in seconds before a signal is noticed
 
 
 @dataclass(frozen=True)
 class Training:
-    """One of many: its settings and its run's folder."""
+    """The settings and folder of one of the runs."""
 
     run: RunSettings
     output: Path
@@ -51,17 +51,17 @@ def train_all(
     jobs: int | None = None,
     live: Path | None = None,
 ) -> None:
-    """Train each of ``trainings`` that has no finished run of the same settings, data and code.
+    """Train each of ``trainings`` without a finished run of the same settings, data and code.
 
-    One that fails does not stop the others.
+    If one fails, the others still run.
 
     Args:
         jobs: how many to train at once; None: ``default_jobs``.
         live: a CSV file for the errors so far, see ``LiveCurves``.
 
     Raises:
-        UserError: some failed; the message names the first. The others are finished.
-        Interrupted: SIGINT or SIGTERM was received; the finished and the saved are kept.
+        UserError: some trainings failed; the message names the first. All others finished.
+        Interrupted: SIGINT or SIGTERM; finished runs are kept and unfinished ones saved.
     """
     for training in trainings:
         check(training.run, runtime, training.output)
@@ -71,8 +71,8 @@ def train_all(
         digest = load_prepared(prepared).meta.digest
         pending = [t for t in trainings if finished_summary(t.output, t.run, digest) is None]
     if kept := len(trainings) - len(pending):
-        print(f"{kept} of {len(trainings)} runs are finished and kept", flush=True)
-    # The longest first, so that the last ones end together.
+        print(f"{kept} of {len(trainings)} runs are already finished", flush=True)
+    # Longest first, so that the last ones end at about the same time.
     pending.sort(key=lambda t: not create(t.run.mix.method, **t.run.mix.options).needs_model)
     if pending and alone and jobs is None:
         jobs = default_jobs(pending[0].run, load_prepared(prepared).meta, runtime)
@@ -89,12 +89,12 @@ def train_all(
         name, reason = next(iter(failures.items()))
         raise UserError(
             f"{len(failures)} of {len(pending)} trainings failed, first {name}: {reason} "
-            "(the same command trains what is not finished)"
+            "(run the same command to train the unfinished ones)"
         )
 
 
 def default_jobs(run: RunSettings, meta: Meta, runtime: RuntimeSettings) -> int:
-    """How many trainings like ``run`` fit the machine's cores and memory; one on a GPU."""
+    """How many trainings like ``run`` fit into the machine's cores and memory; 1 on a GPU."""
     device = choose_device(runtime.device)
     if device.type != "cpu":
         return 1
@@ -107,7 +107,7 @@ def default_jobs(run: RunSettings, meta: Meta, runtime: RuntimeSettings) -> int:
 def _one_by_one(
     trainings: Sequence[Training], prepared: Path, runtime: RuntimeSettings, curves: LiveCurves
 ) -> dict[str, str]:
-    """Train in this process; returns why trainings failed, by name."""
+    """Train in this process; returns failure reasons by training name."""
     failures = {}
     for number, training in enumerate(trainings, 1):
         print(f"{training.name} ({number} of {len(trainings)})", flush=True)
@@ -122,7 +122,7 @@ def _one_by_one(
 
 
 class _Pool:
-    """Trains in ``jobs`` processes at once and shows how far they are."""
+    """Trains in ``jobs`` processes at once and shows their progress."""
 
     def __init__(
         self,
@@ -141,10 +141,10 @@ class _Pool:
         self._said: set[str] = set()
 
     def run(self) -> dict[str, str]:
-        """Train everything; returns why trainings failed, by name.
+        """Train everything; returns failure reasons by training name.
 
         Raises:
-            Interrupted: a signal was received; all processes have saved and ended.
+            Interrupted: SIGINT or SIGTERM; all processes have saved and ended.
         """
         epochs = sum(training.run.training.epochs for training in self.trainings)
         print(f"training {len(self.trainings)} runs, {self.jobs} at once", flush=True)
@@ -173,7 +173,7 @@ class _Pool:
         return self.failures
 
     def _start(self, worker: TrainingProcess) -> None:
-        """Give the worker the next training, or let it end."""
+        """Give the worker the next training, or tell it to end."""
         if not self.queue:
             worker.end()
             return
@@ -197,7 +197,7 @@ class _Pool:
             self._start(worker)
 
     def _say(self, training: Training, text: str) -> None:
-        """Print what a training says, unless another said the same: where the data are, say."""
+        """Print a training's message unless another printed the same, e.g. on the data."""
         if text not in self._said:
             self._said.add(text)
             print(f"{training.name}: {text}", flush=True)
@@ -209,7 +209,7 @@ class _Pool:
         what = str(content)
         if kind == "finished":
             error, seconds = content["last"]["top1_error"], content["seconds"]
-            what = f"error test {error:.2f}%, {clock(seconds)}"
+            what = f"test error {error:.2f}%, {clock(seconds)}"
         else:
             self.failures[training.name] = what
             what = f"failed: {what}"

@@ -1,4 +1,4 @@
-"""What a training would do, found out without training: ``train --dry-run``."""
+"""Describe what a training would do without training: ``train --dry-run``."""
 
 from pathlib import Path
 
@@ -18,10 +18,10 @@ def plan(
     prepared: Path | None = None,
     output: Path | None = None,
 ) -> dict[str, str]:
-    """What ``launch`` with the same arguments would do, by heading; nothing is written.
+    """Describe by heading what ``launch`` would do with the same arguments; writes nothing.
 
     Raises:
-        UserError: what ``launch`` would refuse before the first step.
+        UserError: ``launch`` would raise it before the first step.
     """
     check(run, runtime, output)
     training = run.training
@@ -45,7 +45,7 @@ def plan(
     if runtime.resume and any(state_folder(digest).glob("epoch*.pt")):
         state = "an unfinished run, to be resumed"
     elif (folder / "settings.json").is_file():
-        state = "a finished run is there"
+        state = "already has a finished run"
     return lines | {
         "data": f"{found}: {counts_text(meta.counts)}",
         "model": f"{run.model.name}, {parameter_count(network):,} parameters",

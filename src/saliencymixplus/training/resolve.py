@@ -1,8 +1,7 @@
-"""What decides each training, written out for DVC to compare.
+"""Write out everything that each training depends on, for DVC to compare.
 
-DVC reruns a training when one of these files changes, whatever it was that changed it: params.yaml,
-a default in the code, or the source of the method. A new method or an option of another recipe
-changes none of them.
+DVC reruns a training when one of these files changes, whether because of params.yaml, a default in
+the code or the source of the method. A new method or an option of another recipe changes none.
 """
 
 from collections.abc import Sequence
@@ -18,8 +17,8 @@ def write_resolved(
 ) -> None:
     """Write ``recipes/NAME.json`` and ``experiments/NAME.json`` below ``output``.
 
-    A recipe's file holds the method, all of its options and the digests of its sources; an
-    experiment's holds its network and its training settings, defaults included.
+    A recipe's file has the method, all its options and the digests of its sources; an experiment's
+    file has the network and all training settings, including defaults.
 
     Raises:
         UserError: an unknown experiment, method, option or value.

@@ -1,4 +1,4 @@
-"""Grids of mixed training images, as the network in training mixes them at chosen epochs."""
+"""Grids of mixed training images, mixed using the network as it is at the chosen epochs."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,9 +18,9 @@ _IMAGES, _SHOWN = 16, 8
 def save_samples(context: TrainingContext, folder: Path) -> None:
     """Draw mixed training images as ``folder``/samples/epoch_0001.png.
 
-    The images are whole and upright, and images and random numbers are the same after every epoch
-    (0: before the first), so that a series of grids shows what the network changes. Of a switch,
-    every member mixes an equal part of them. The training is not affected.
+    Images (not augmented) and random numbers are the same after every epoch (0: before the first),
+    so that a series of grids shows only the effect of the network. Each member of a switch mixes an
+    equal number of images. The training is not affected.
     """
     from saliencymixplus.pictures.grid import draw_samples as draw
     from saliencymixplus.pictures.grid import samples_of
@@ -64,7 +64,7 @@ def save_samples(context: TrainingContext, folder: Path) -> None:
 
 @contextmanager
 def _buffers_kept(network: nn.Module) -> Iterator[None]:
-    """Restore the batch-norm statistics, which the saliency pass as published updates."""
+    """Restore the batch-norm statistics, which the published saliency pass updates."""
     kept = [(buffer, buffer.clone()) for buffer in network.buffers()]
     try:
         yield

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM: the current step is finished and saved before the process ends."""
+"""Handle SIGINT and SIGTERM: finish the current step and save before the process ends."""
 
 import signal
 import threading
@@ -10,7 +10,7 @@ from saliencymixplus.errors import UserError
 
 
 class Interrupted(UserError):
-    """A signal ended the training; ``exit_code`` is 128 + the signal's number."""
+    """A signal ended the training; ``exit_code`` is 128 + the signal number."""
 
     def __init__(self, message: str, number: int) -> None:
         super().__init__(message)
@@ -18,7 +18,7 @@ class Interrupted(UserError):
 
 
 class Signals:
-    """Remembers the first signal; a second Ctrl-C stops at once."""
+    """Remembers the first signal; a second Ctrl-C stops immediately."""
 
     def __init__(self) -> None:
         self.received: int | None = None
@@ -32,10 +32,10 @@ class Signals:
 
 @contextmanager
 def watched_signals() -> Iterator[Signals]:
-    """Handle the signals within the block; the previous handlers are restored after it."""
+    """Handle the signals within the block, then restore the previous handlers."""
     watcher = Signals()
     if threading.current_thread() is not threading.main_thread():
-        yield watcher  # only the main thread may set handlers
+        yield watcher  # unused: only the main thread may set handlers
         return
     before = {n: signal.signal(n, watcher.handle) for n in (signal.SIGINT, signal.SIGTERM)}
     try:

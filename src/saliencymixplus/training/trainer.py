@@ -1,4 +1,4 @@
-"""A training's life: start or resume, train, publish, and an end in every case."""
+"""Run one training: start or resume, train, publish, and end cleanly in every case."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -40,8 +40,8 @@ from saliencymixplus.training.hooks import (
 from saliencymixplus.training.signals import Interrupted, Signals, watched_signals
 from saliencymixplus.workspace import checkout_root, repository_root, state_root
 
-# What shows that a folder is a run. DVC clears a run's folder of its own outputs, not of an
-# evaluation made by hand.
+# Files that mark a folder as a run. DVC removes its own outputs from a run's folder, but not a
+# manual evaluation.
 RUN_MARKS = ("settings.json", "evaluation/evaluation.json")
 
 
@@ -53,20 +53,19 @@ def train(
     hooks: Sequence[Hook] = (),
     display: TrainingProgress | None = None,
 ) -> dict[str, Any]:
-    """Train as ``run`` says and write the run's folder ``output``; returns its summary.
+    """Train with the settings ``run`` and write the run folder ``output``; returns its summary.
 
-    Resumes an unfinished training with the same settings, data and code (``runtime.resume``), to
-    the same result as if it had not been interrupted. In all processes but the first the summary
-    is empty.
+    If ``runtime.resume`` is set, resumes an unfinished run with the same settings, data and code;
+    the result is the same as without interruption. Ranks other than 0 return an empty summary.
 
     Args:
-        hooks: called around steps and epochs before the training's own, in every process.
-        display: shows the progress; None: as ``runtime.progress`` says.
+        hooks: called around steps and epochs, before the built-in hooks, in every process.
+        display: shows progress; None: as set by ``runtime.progress``.
 
     Raises:
-        UserError: settings that don't fit the data or the device, a loss that is not finite, too
-            little memory or disk, or another process that trains the same run.
-        Interrupted: SIGINT or SIGTERM was received; what was done is saved.
+        UserError: settings that do not fit the data or device, a non-finite loss, too little
+            memory or disk space, or another process is training the same run.
+        Interrupted: SIGINT or SIGTERM; progress is saved.
     """
     device = local_device(choose_device(runtime.device))
     data = load_prepared(prepared)
@@ -103,14 +102,14 @@ def train(
 
 
 def state_folder(digest: str) -> Path:
-    """The state folder of the run with this digest: all that is known of an unfinished training.
+    """The state folder of the unfinished run with this digest.
 
-    It holds settings.json (from before the first step), history.csv (a row per epoch with the
-    time at which it ended, ``time_ms``; written before the tracker and the checkpoint know of the
-    epoch, and cut back to the checkpoint before the tracker starts), samples/*.png, the
-    checkpoints, and what tracking keeps there. It is removed when the run is published.
+    It contains settings.json (written before the first step), history.csv (one row per epoch with
+    its end time, ``time_ms``; written before the tracker and the checkpoint, and truncated to the
+    checkpoint before the tracker starts), samples/*.png, the checkpoints, and tracking's files. It
+    is removed when the run is published.
 
-    Experiments of a DVC queue have state folders of their own, even with the same settings.
+    Experiments in a DVC queue have separate state folders, even with the same settings.
     """
     experiment = os.environ.get("DVC_EXP_NAME", "")
     if experiment and checkout_root() != repository_root():
@@ -119,11 +118,11 @@ def state_folder(digest: str) -> Path:
 
 
 def finished_summary(output: Path, run: RunSettings, data_digest: str) -> dict[str, Any] | None:
-    """The summary of ``output`` if it holds this run, finished, with nothing left to record.
+    """The summary of ``output`` if it has this run, finished and with nothing left to record.
 
-    That is a run of the same settings and data, trained by the same code. What a killed process
-    left of its state is removed, unless MLflow has not heard the end: training it again then
-    tells it, from the last checkpoint.
+    "This run" means the same settings, data and code. A state folder left by a killed process is
+    removed, unless MLflow still lacks the run's end: training then resumes from the last
+    checkpoint, which records it.
     """
     digest = settings_digest(run, data_digest)
     state = state_folder(digest)
@@ -131,7 +130,7 @@ def finished_summary(output: Path, run: RunSettings, data_digest: str) -> dict[s
         return None
     try:
         found = load_run(output)
-    except UserError:  # damaged: trained again
+    except UserError:  # damaged: train again
         return None
     code = code_digest(*run.mix.methods)
     if (found.digest, found.code) != (digest, code) or "last" not in found.weights:
@@ -151,7 +150,7 @@ def _lead(
     progress: TrainingProgress,
     hooks: Sequence[Hook],
 ) -> dict[str, Any]:
-    """Rank 0: trains, tracks, saves and publishes."""
+    """Rank 0: train, track, save and publish."""
     store = CheckpointStore(folder)
     saved = store.load(progress.say)
     _resume(context, saved, folder)
@@ -198,33 +197,33 @@ def _lead(
     if sent:
         discard(folder)
     if tracker.url_hint:
-        progress.say(f"see it: {tracker.url_hint}")
+        progress.say(f"MLflow: {tracker.url_hint}")
     return summary
 
 
 def _follow(context: TrainingContext, signals: Signals, hooks: Sequence[Hook]) -> dict[str, Any]:
-    """The other ranks: train, and write nothing."""
+    """Other ranks: train without writing anything."""
     _resume(context, None, Path())
     engine.train_epochs(context, [*hooks, StopOnSignal(signals, None)])
     return {}
 
 
 def _resume(context: TrainingContext, saved: bytes | None, folder: Path) -> None:
-    """Put the checkpoint that rank 0 has, if any, into the context of every rank."""
+    """Load rank 0's checkpoint, if any, into the context of every rank."""
     shared = context.processes.share(saved)
     if not shared:
         return
     unpack(read_checkpoint(shared), context, folder)
     sums = context.state.sums
     if sums is not None and not context.processes.first:
-        sums.zero_()  # they are sums over all processes, which rank 0 continues
+        sums.zero_()  # the saved sums are over all processes; rank 0 continues them
 
 
 @contextmanager
 def _shown(
     runtime: RuntimeSettings, group: Processes, epochs: int, display: TrainingProgress | None
 ) -> Iterator[TrainingProgress]:
-    """Progress on the first process, closed at the end."""
+    """Show progress on rank 0 within the block."""
     kind = runtime.progress if group.first else "none"
     progress = display or training_progress(kind, epochs)
     try:
@@ -235,7 +234,7 @@ def _shown(
 
 @contextmanager
 def _memory_errors(run: RunSettings, device: torch.device, group: Processes) -> Iterator[None]:
-    """Turn running out of memory into one line that says which batch size to try."""
+    """Turn an out-of-memory error into one line that suggests a batch size."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:
@@ -253,7 +252,7 @@ def _memory_errors(run: RunSettings, device: torch.device, group: Processes) -> 
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    """Also errors for which torch has no class: a CPU's memory, the driver's, a library's."""
+    """Whether memory ran out; covers CPU, driver and library errors without a class in torch."""
     messages = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED")
     known = isinstance(error, torch.OutOfMemoryError | MemoryError)
     return known or any(message in str(error) for message in messages)
@@ -261,7 +260,7 @@ def _is_out_of_memory(error: Exception) -> bool:
 
 @contextmanager
 def _saying_what_is_kept(store: CheckpointStore) -> Iterator[None]:
-    """Add to an error of a training which checkpoint it leaves."""
+    """Add the epoch of the newest checkpoint to the error message of a failed training."""
     try:
         yield
     except Interrupted:
