@@ -219,8 +219,7 @@ class Table:
         for index, column in enumerate(self.columns):
             header = escape.visible(column.header)
             table.add_column(
-                # A header wider than its column's figures goes over two lines.
-                Text(header if index == 0 else header.replace(" ", "\n", 1)),
+                Text(header if index == 0 else _in_two_lines(header)),
                 justify=column.align,
                 no_wrap=column.align == "right",
                 overflow="fold",
@@ -229,6 +228,13 @@ class Table:
         for row in self.texts():
             table.add_row(*(Text(escape.visible(text)) for text in row))
         return table
+
+
+def _in_two_lines(header: str) -> str:
+    """``header`` broken where its longer line is shortest, as figures are narrower than headers."""
+    words = header.split(" ")
+    broken = (f"{' '.join(words[:n])}\n{' '.join(words[n:])}" for n in range(1, len(words)))
+    return min(broken, key=lambda text: max(map(len, text.split("\n"))), default=header)
 
 
 def _sort_key(value: Value) -> float | None:

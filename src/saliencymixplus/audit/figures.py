@@ -80,12 +80,13 @@ def errors_figure(found: Estimates) -> Figure:
     _dots(middle, found, "bias")
     _dots(right, found, "no_object")
     middle.axvline(0, color=REFERENCE, linewidth=1, zorder=0)
+    for axes in grid[0]:
+        axes.xaxis.set_major_locator(MaxNLocator(5))
     for axes in (left, right):
         # Start at 0, with a margin on both sides so that no marker is cut off.
         furthest = axes.get_xlim()[1]
         axes.set_xlim(-0.03 * furthest, 1.03 * furthest)
     right.xaxis.set_major_formatter(PercentFormatter(1, decimals=None))
-    right.xaxis.set_major_locator(MaxNLocator(5))
     finish_axes(left, x="mean |λ − λ*|  (hollow: area label)", title="Label error", grid="x")
     finish_axes(middle, x="mean λ − λ*  (right: too much for a)", title="Bias", grid="x")
     finish_axes(right, x="fraction of pasted regions", title="No object pasted", grid="x")
