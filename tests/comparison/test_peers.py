@@ -91,7 +91,9 @@ def test_settings_are_openmixups(experiment: str) -> None:
         assert (recipe.label_smoothing, recipe.crop_scale) == (0.1, 0.8)
         assert (recipe.clip_grad_norm, recipe.min_lr, model.drop_path) == (5.0, 1e-6, 0.1)
         assert (recipe.augment, recipe.auto_augment) == ("resized-crop-flip", "randaugment")
-        assert (recipe.randaugment_ops, recipe.randaugment_magnitude) == (2, 21)  # 7 of 10
+        assert (recipe.randaugment_ops, recipe.randaugment_magnitude) == (2, 27)  # 9 of 10
+        assert (recipe.randaugment_std, recipe.random_erasing) == (1.5, 0.25)
+        assert recipe.warmup_start_lr == 1e-8
         return
     assert (recipe.optimizer, recipe.momentum, recipe.nesterov) == ("sgd", 0.9, False)
     assert recipe.warmup_epochs == 0

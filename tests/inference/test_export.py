@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from saliencymixplus.datasets.decode import resize
 from saliencymixplus.datasets.prepared import load_prepared
 from saliencymixplus.errors import UserError
 from saliencymixplus.evaluation.classifier import PixelClassifier, predict_logits
@@ -22,23 +23,40 @@ def test_a_file_gives_the_evaluations_probabilities(
             pytest.importorskip(name)
     folder, prepared, _ = trained
     run, split = load_run(folder), load_prepared(prepared).split("test")
-    pixels = np.array(split.images[:9]).transpose(0, 3, 1, 2)
+    pixels = np.array(split.images[:9])
     file = tmp_path / f"network.{form}"
     made = exporting.export(run, "last", form, file, pixels)
     assert made["largest_difference"] <= 1e-5
+    assert made["compared_on"] == 18
     assert [path.name for path in tmp_path.iterdir()] == [file.name]
     load = {"onnx": exporting._ONNX, "pt2": exporting._PT2, "torchscript": exporting._SCRIPT}
     classifier = PixelClassifier(run.model("last"), run.data.mean, run.data.std, 8)
     expected = predict_logits(classifier, split.images[:5], 5).softmax(1)
-    found = load[form][1](file)(torch.from_numpy(pixels[:5]))
+    found = load[form][1](file)(torch.from_numpy(pixels[:5].transpose(0, 3, 1, 2).copy()))
     np.testing.assert_allclose(found, expected.numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "shape", [(16, 16), (33, 45), (20, 97), (8, 9), (5, 16), (217, 300), (31, 18)]
+)
+@pytest.mark.parametrize("crop", [False, True])
+def test_resizing_in_the_file_is_that_of_the_pipeline(shape: tuple[int, int], crop: bool) -> None:
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (2, *shape, 3), dtype=np.uint8)
+    expected = np.stack([resize(image, 16, crop) for image in images])
+    pixels = torch.from_numpy(images.transpose(0, 3, 1, 2).copy())
+    found = exporting._as_prepared(pixels, 16, crop).numpy().transpose(0, 2, 3, 1)
+    if shape[0] > shape[1]:  # Pillow 13 may take the columns first
+        np.testing.assert_allclose(found, expected, atol=1)
+    else:
+        np.testing.assert_array_equal(found, expected)
 
 
 def test_a_file_that_differs_is_not_kept(
     trained: tuple[Path, Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, prepared, _ = trained
-    pixels = np.array(load_prepared(prepared).split("test").images[:3]).transpose(0, 3, 1, 2)
+    pixels = np.array(load_prepared(prepared).split("test").images[:3])
 
     def wrong(path: Path) -> object:
         return lambda images: np.full((len(images), 3), 0.9, np.float32)

@@ -201,3 +201,20 @@ def test_each_process_takes_its_part_of_the_draws() -> None:
     assert torch.equal(part.ops.op, draws.ops.op[2:6])
     assert torch.equal(part.boxes.flip, draws.boxes.flip[2:6])
     assert part.erased is None
+
+
+def test_strengths_of_randaugment_are_normally_distributed() -> None:
+    cpu = torch.device("cpu")
+    same = Policy("randaugment", (32, 32), ops=1, magnitude=27)
+    varied = Policy("randaugment", (32, 32), ops=1, magnitude=27, std=1.5)
+    one, other = (
+        policy.draw(20_000, torch.Generator().manual_seed(0), cpu) for policy in (same, varied)
+    )
+    assert torch.equal(one.op, other.op)
+    rotated = other.op[:, 0] == OPS.index("Rotate")
+    degrees = other.magnitude[rotated].abs()  # one in 30 is 1 degree
+    assert one.magnitude[rotated].abs().unique().tolist() == [27.0]
+    assert degrees.max() == 30
+    # Rounding and the end of the range change mean and deviation a little.
+    assert degrees.mean() == pytest.approx(27, abs=0.15)
+    assert degrees.std() == pytest.approx(1.5, abs=0.15)

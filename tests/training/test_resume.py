@@ -33,6 +33,22 @@ METHODS = ["none", "cutmix", "saliencymix", "saliencymixplus", "automix", "switc
 OPTIONS = {"switch": {"members": {"cutmix": 0.5, "saliencymix": 0.25, "mixup": 0.25}}}
 
 
+@pytest.mark.parametrize("policy", ["randaugment", "autoaugment-cifar10", "trivialaugment"])
+def test_policies_and_erasing_are_resumed_bit_for_bit(
+    tiny: Path, tmp_path: Path, runtime: RuntimeSettings, policy: str
+) -> None:
+    settings = run_settings("cutmix", auto_augment=policy, random_erasing=0.5, epochs=2)
+    train(settings, tiny, tmp_path / "whole", runtime)
+    with pytest.raises(Interrupted):
+        train(settings, tiny, tmp_path / "resumed", runtime, stop_at(1, 2))
+    train(settings, tiny, tmp_path / "resumed", runtime)
+    assert same_weights(tmp_path / "whole", tmp_path / "resumed")
+    assert timeless(tmp_path / "whole") == timeless(tmp_path / "resumed")
+    plain = run_settings("cutmix", random_erasing=0.5, epochs=2)
+    train(plain, tiny, tmp_path / "plain", runtime)
+    assert not same_weights(tmp_path / "whole", tmp_path / "plain"), "the policy does something"
+
+
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("place", [(1, 0), (2, 1), (2, 3), (3, 2)])
 def test_a_signal_saves_and_the_rest_is_bit_identical(

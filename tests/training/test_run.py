@@ -328,7 +328,7 @@ def test_out_of_memory_says_which_batch_size_to_try(
         raise error
 
     for size, advice in (
-        (16, "training.batch_size 8"),
+        (16, "training.batch_size 8 with training.accumulate 2"),
         (18, "training.batch_size 16"),
         (2, "a smaller network or smaller images"),
     ):

@@ -14,10 +14,12 @@ from saliencymixplus.commands.options import (
     ParamsFile,
     complete_mixes,
     load,
+    refuse,
 )
 
 
 def bench(
+    context: typer.Context,
     experiment: Experiment = DEFAULT_EXPERIMENT,
     model: Annotated[
         str | None, typer.Option(metavar="NAME", help="Default: EXPERIMENT's.", show_default=False)
@@ -53,6 +55,9 @@ def bench(
     set_: Overrides = [],  # noqa: B006
 ) -> None:
     """Measure a training step of every method on this machine, on random images."""
+    if peers:
+        ignored = ("experiment", "model", "batch_size", "mix_aug", "compile_")
+        refuse(context, ignored, "is ignored with --peers: leave one out")
     given = {"model.name": model, "training.batch_size": batch_size}
     found = load(params, set_, experiment, **given)
     section = found.experiment(experiment)

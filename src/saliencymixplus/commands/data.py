@@ -12,6 +12,7 @@ from saliencymixplus.commands.options import (
     Overrides,
     ParamsFile,
     load,
+    refuse,
 )
 
 
@@ -35,6 +36,7 @@ def download(
 
 
 def prepare(
+    context: typer.Context,
     experiment: Experiment = DEFAULT_EXPERIMENT,
     source: Annotated[
         Path | None, typer.Option(help="Folder written by `download`. Default: the cache.")
@@ -50,7 +52,9 @@ def prepare(
     from saliencymixplus.datasets.prepared import check_prepared_folder
 
     section = load(params, set_).experiment(experiment)
-    if output:
+    if output is None:
+        refuse(context, ("source",), "needs --output: the cache takes archives from its own folder")
+    else:
         check_prepared_folder(output)
         prepare_to(section, source or downloaded(section), output)
     typer.echo(output or prepared(section, experiment))

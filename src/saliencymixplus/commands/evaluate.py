@@ -19,6 +19,7 @@ from saliencymixplus.commands.options import (
     Tracker,
     load,
     only_json,
+    refuse,
     runtime,
 )
 from saliencymixplus.errors import UserError
@@ -32,6 +33,7 @@ HEADLINES = ("top1_error", "top5_error", "nll", "ece", "mean_corruption_error")
 
 
 def evaluate(
+    context: typer.Context,
     runs: Annotated[
         list[Path] | None,
         typer.Argument(
@@ -65,6 +67,8 @@ def evaluate(
     loaded = load(params, set_)
     if bool(runs) == (mix_aug is not None):
         raise UserError("give either a RUN or, with --mix-aug, a method whose runs are evaluated")
+    if runs:
+        refuse(context, ("experiment",), "is ignored with a RUN, which names its own: leave it out")
     how = runtime(device=device, tracker=tracker)
 
     from saliencymixplus.evaluation.evaluate import evaluate as measure

@@ -25,19 +25,18 @@ def export(
     prepared: Prepared = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write a trained network, with its normalisation, to one file.
+    """Write a trained network, with its preprocessing, to one file.
 
-    The file is compared with the network on 16 of the run's test images before it is kept.
+    It takes batches of 8-bit RGB images of any size and gives class probabilities. It is compared
+    with `predict` on 16 of the run's test images, at two sizes, before it is kept.
     """
     import numpy as np
-    import torch
 
     from saliencymixplus.datasets.cache import prepared as find_prepared
     from saliencymixplus.datasets.prepared import load_prepared
     from saliencymixplus.errors import UserError
     from saliencymixplus.inference.export import FORMATS
     from saliencymixplus.inference.export import export as write
-    from saliencymixplus.loading.pixels import fit
     from saliencymixplus.runs.read import load_run
 
     trained = load_run(run)
@@ -47,9 +46,7 @@ def export(
     with only_json(as_json) as show:
         folder = prepared or find_prepared(trained.settings, trained.settings.experiment)
         images = load_prepared(folder).split("test").images[:_PICTURES]
-        pixels = torch.from_numpy(np.array(images)).permute(0, 3, 1, 2)
-        fitted = fit(pixels.float(), trained.input_size).round().clamp(0, 255).byte().numpy()
-        made = write(trained, weights, format_, output or Path(name), fitted)
+        made = write(trained, weights, format_, output or Path(name), np.array(images))
         show(made)
         typer.echo(f"input:      {made['input']}")
         typer.echo(f"output:     {made['output']}")

@@ -166,6 +166,21 @@ def _option(key: str) -> str:
     return "--" + name.replace("_", "-")
 
 
+def refuse(context: typer.Context, names: tuple[str, ...], reason: str) -> None:
+    """Refuse options, by the names of their parameters, that the command would ignore.
+
+    Raises:
+        UserError: one of them was given; the message is the option and ``reason``.
+    """
+    from saliencymixplus.errors import UserError
+
+    for name in names:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            (option,) = (p.opts[0] for p in context.command.params if p.name == name)
+            raise UserError(f"{option} {reason}")
+
+
 def runtime(**given: Any) -> "RuntimeSettings":
     """The validated options of how to run; a wrong value raises ``UserError``."""
     from pydantic import ValidationError

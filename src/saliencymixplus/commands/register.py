@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from saliencymixplus.commands.options import refuse
+
 if TYPE_CHECKING:
     from saliencymixplus.comparison.load import RunResult
     from saliencymixplus.comparison.statistics import ErrorDifference
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
 
 
 def register(
+    context: typer.Context,
     run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of an evaluated run.")],
     name: Annotated[
         str | None,
@@ -38,6 +41,8 @@ def register(
     from saliencymixplus.errors import UserError
     from saliencymixplus.tracking.registry import Registry
 
+    if not promote:
+        refuse(context, ("margin",), "needs --promote")
     (result,) = load_results([run])
     if weights not in result.predictions.ranks:
         raise UserError(f"{run} has no evaluation of the weights {weights!r}")

@@ -17,11 +17,13 @@ from saliencymixplus.commands.options import (
     Prepared,
     Tracker,
     load,
+    refuse,
     runtime,
 )
 
 
 def train_all(
+    context: typer.Context,
     experiment: Experiment = DEFAULT_EXPERIMENT,
     mix_aug: MixAugs = None,
     ablation: Annotated[
@@ -70,6 +72,7 @@ def train_all(
     loaded = load(params, set_)
     methods, seeds = loaded.top.methods, loaded.top.seeds
     if ablation:
+        refuse(context, ("experiment", "mix_aug"), "is ignored with --ablation: leave one out")
         section = loaded.ablation()
         experiment, methods, seeds = section.experiment, section.methods, section.seeds
     loaded.experiment(experiment)

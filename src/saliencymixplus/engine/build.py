@@ -160,8 +160,13 @@ def augmentation_for(recipe: TrainingSettings, size: tuple[int, int]) -> Augment
     padding = recipe.crop_padding if recipe.augment.startswith("crop") else 0
     policy = None
     if recipe.auto_augment is not None:
-        ops, magnitude = recipe.randaugment_ops, recipe.randaugment_magnitude
-        policy = Policy(recipe.auto_augment, output, ops, magnitude)
+        policy = Policy(
+            recipe.auto_augment,
+            output,
+            ops=recipe.randaugment_ops,
+            magnitude=recipe.randaugment_magnitude,
+            std=recipe.randaugment_std if recipe.auto_augment == "randaugment" else 0.0,
+        )
     erasing = None
     if recipe.random_erasing:
         erasing = Erasing(recipe.random_erasing, noise=recipe.erasing_mode == "pixel")

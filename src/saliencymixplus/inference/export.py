@@ -1,4 +1,4 @@
-"""Export a trained network with its normalisation as a single file for other programs."""
+"""Export a trained network with its preprocessing as a single file for other programs."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,12 +7,17 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor, nn
 
 from saliencymixplus.errors import UserError, one_line
+from saliencymixplus.evaluation.classifier import PixelClassifier, predict_logits
 from saliencymixplus.files import write_atomically
+from saliencymixplus.loading.augment import resize_boxes, whole
 from saliencymixplus.loading.pixels import UNIT, normalize, per_channel
+from saliencymixplus.runs.folder import DataFacts
 from saliencymixplus.runs.read import Run
+from saliencymixplus.serving.images import Preparation
 from saliencymixplus.serving.program import exported_program
 
 FORMATS = {"onnx": ".onnx", "pt2": ".pt2", "torchscript": ".pt"}
@@ -20,26 +25,71 @@ TOLERANCE = 1e-4  # largest accepted difference between exported and original pr
 
 
 class ExportedClassifier(nn.Module):
-    """Maps RGB pixels (B, 3, H, W) uint8, at the input size, to probabilities (B, K) float32.
+    """Maps RGB pixels (B, 3, H, W) uint8 of any size to class probabilities (B, K) float32.
+
+    The images are brought to the size of the prepared data as ``datasets.decode.resize`` does, then
+    to the network's input size, and normalised.
 
     Args:
         model: maps normalised images to logits.
-        mean, std: per-channel statistics of pixels in [0, 1].
+        data: mean, std and size of the prepared data.
+        crop: whether images that are not square are cropped to the middle, not squashed.
+        input_size: side of the network's input in pixels.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, model: nn.Module, mean: Any, std: Any) -> None:
+    def __init__(self, model: nn.Module, data: DataFacts, crop: bool, input_size: int) -> None:
         super().__init__()
         self.model = model.eval()
-        self.register_buffer("mean", per_channel(mean))
-        self.register_buffer("std", per_channel(std))
+        self.side, self.crop, self.input_size = data.image_size[0], crop, input_size
+        self.register_buffer("mean", per_channel(data.mean))
+        self.register_buffer("std", per_channel(data.std))
 
     def forward(self, pixels: Tensor) -> Tensor:
-        images = normalize(pixels.float() / UNIT, self.mean, self.std)
-        logits: Tensor = self.model(images)
+        images = _as_prepared(pixels, self.side, self.crop) / UNIT
+        if self.input_size != self.side:
+            box = whole(1, (self.side, self.side), images.device)  # the same for all images
+            images = resize_boxes(images, box, (self.input_size, self.input_size))
+        logits: Tensor = self.model(normalize(images, self.mean, self.std))
         return logits.float().softmax(1)
+
+
+def _as_prepared(pixels: Tensor, side: int, crop: bool) -> Tensor:
+    """Pixels (B, 3, side, side) float32, whole numbers, of pixels (B, 3, H, W) in [0, 255].
+
+    Bilinear with antialiasing, bit for bit as Pillow's: weights of 22 bits, first along the rows,
+    then along the columns, each result rounded. (Pillow 13 takes the columns of tall images first,
+    which changes some pixels by 1.) In float64 these sums of integers are exact. No Python number
+    depends on the images' size, so that every tracer keeps it variable.
+    """
+    images = pixels.double()
+    row, column = images[0, 0, 0, :], images[0, 0, :, 0]
+    width, height = torch.ones_like(row), torch.ones_like(column)
+    shorter = torch.minimum(width.sum(), height.sum())
+    across = _filter(width, shorter if crop else width.sum(), side)
+    down = _filter(height, shorter if crop else height.sum(), side)
+    images = (images @ across.T / _ONE + 0.5).floor()
+    return (down @ images / _ONE + 0.5).floor().float()
+
+
+_ONE = 2.0**22  # the weight 1 in Pillow's fixed-point numbers
+
+
+def _filter(ones: Tensor, length: Tensor, side: int) -> Tensor:
+    """Weights (side, N) of N pixels, of which the ``length`` in the middle become ``side``.
+
+    ``ones`` are N ones in float64; the weights are integers, and ``_ONE`` in sum.
+    """
+    start = (ones.sum() - length) / 2
+    scale = length / side
+    places = torch.arange(side, dtype=torch.float64, device=ones.device)
+    centre = start + (places[:, None] + 0.5) * scale
+    # In Pillow's order: weights that end in a half would be rounded otherwise.
+    distance = (ones.cumsum(0)[None] - 1.0 - centre + 0.5).abs()
+    weights = (1.0 - distance * (1.0 / torch.maximum(scale, torch.ones_like(scale)))).relu()
+    return (weights * (1.0 / weights.sum(1, keepdim=True)) * _ONE + 0.5).floor()
 
 
 def export(
@@ -47,9 +97,12 @@ def export(
 ) -> dict[str, Any]:
     """Export the weights ``which`` of ``run`` and check the file against the original network.
 
+    It is compared on the pictures as they are and, scaled to another shape, against the
+    preprocessing of ``predict``.
+
     Args:
         form: a key of ``FORMATS``.
-        pictures: (N, 3, H, W), N ≥ 2, real images at the input size for the comparison.
+        pictures: (N, S, S, 3), N ≥ 2, real images as prepared.
 
     Returns:
         The file, its format, input and output, the classes, and the largest difference found.
@@ -60,11 +113,19 @@ def export(
     """
     if form not in FORMATS:
         raise UserError(f"--format: {form!r} is not one of {', '.join(FORMATS)}")
-    network = ExportedClassifier(run.model(which), run.data.mean, run.data.std)
-    network = network.requires_grad_(False)
-    example = torch.from_numpy(np.array(pictures))
-    with torch.no_grad():
-        expected = network(example).numpy()
+    crop = run.settings.data.crops(run.settings.download.source)
+    model = run.model(which)
+    side = run.input_size[0]
+    classifier = PixelClassifier(model, run.data.mean, run.data.std, side)
+    network = ExportedClassifier(model, run.data, crop, side).requires_grad_(False)
+    others = _in_another_shape(pictures)
+    preparation = Preparation(run.data.image_size[0], crop)
+    fitted = np.stack([preparation.fitted(picture, "a picture") for picture in others])
+    logits = predict_logits(classifier, np.concatenate([pictures, fitted]), len(pictures))
+    expected = logits.softmax(1).numpy()
+    example, resized = (
+        torch.from_numpy(images.transpose(0, 3, 1, 2).copy()) for images in (pictures, others)
+    )
     save, load = _ONNX if form == "onnx" else _PT2 if form == "pt2" else _SCRIPT
     difference = 0.0
 
@@ -74,7 +135,8 @@ def export(
             save(network, example[:2], part)
             run_file = load(part)
             # Also checks batch sizes other than the traced one.
-            found = np.concatenate([run_file(example[:1]), run_file(example[1:])])
+            parts = (example[:1], example[1:], resized)
+            found = np.concatenate([run_file(images) for images in parts])
         except ImportError as error:
             raise UserError(
                 f"{form} needs {error.name}: pip install 'saliencymixplus[export]'"
@@ -95,12 +157,19 @@ def export(
     return {
         "file": str(output),
         "format": form,
-        "input": f"uint8 (B, 3, {pictures.shape[2]}, {pictures.shape[3]}), RGB",
+        "input": "uint8 (B, 3, H, W), RGB, of any size",
         "output": f"float32 (B, {expected.shape[1]}), probabilities",
         "classes": list(run.data.classes),
         "largest_difference": difference,
-        "compared_on": len(pictures),
+        "compared_on": len(expected),
     }
+
+
+def _in_another_shape(pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The pictures (N, S, S, 3), larger and wider: (N, 1.3 S, 1.9 S, 3)."""
+    side = pictures.shape[1]
+    size = (round(1.9 * side), round(1.3 * side))
+    return np.stack([np.asarray(Image.fromarray(picture).resize(size)) for picture in pictures])
 
 
 Save = Callable[[nn.Module, Tensor, Path], None]
@@ -112,7 +181,7 @@ def _save_onnx(network: nn.Module, example: Tensor, path: Path) -> None:
     import onnxscript  # noqa: F401 - torch reports it missing only after a page of output
 
     made = torch.onnx.export(
-        exported_program(network, example),
+        exported_program(network, example, any_size=True),
         input_names=["pixels"],
         output_names=["probabilities"],
         dynamo=True,
@@ -131,7 +200,7 @@ def _load_onnx(path: Path) -> Callable[[Tensor], NDArray[np.float32]]:
 
 def _save_pt2(network: nn.Module, example: Tensor, path: Path) -> None:
     with path.open("wb") as file:
-        torch.export.save(exported_program(network, example), file)
+        torch.export.save(exported_program(network, example, any_size=True), file)
 
 
 def _load_pt2(path: Path) -> Callable[[Tensor], NDArray[np.float32]]:

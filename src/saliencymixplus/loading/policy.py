@@ -4,6 +4,7 @@ Operations, strengths and sub-policies are torchvision's (``transforms.v2``); he
 batch draws its own, on the device. ``policy_ops`` carries them out.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -48,12 +49,14 @@ class Policy:
         size: (height, width) of the images that it is applied to.
         ops: operations per image; RandAugment only.
         magnitude: their strength, 0 to 30; RandAugment only.
+        std: standard deviation of the strength, which is rounded and kept in this range.
     """
 
     name: str
     size: tuple[int, int]
     ops: int = 2
     magnitude: int = 9
+    std: float = 0.0
 
     def draw(self, count: int, generator: torch.Generator, device: torch.device) -> OpDraws:
         """The operations of ``count`` images, drawn on ``device``."""
@@ -64,7 +67,11 @@ class Policy:
             choice = torch.rand((count,), generator=generator, device=device)
             chance = torch.rand((3, count, rounds), generator=generator, device=device)
             row = (choice * choices).long()
-            strength = (chance[0] * strengths).long()
+            if self.std:  # the normal distribution's quantile function
+                level = self.std * math.sqrt(2) * torch.erfinv(2 * chance[0] - 1) + self.magnitude
+                strength = level.round().clamp(0, strengths - 1).long()
+            else:
+                strength = (chance[0] * strengths).long()
             magnitude = tables.magnitudes[row].gather(2, strength[:, :, None])[:, :, 0]
             negative = tables.signed[row] & (chance[1] < 0.5)
             applied = chance[2] < tables.probability[row]
@@ -89,12 +96,12 @@ def _tables(policy: Policy, device: torch.device) -> _Tables:
     else:
         transform = v2.RandAugment if kind == "randaugment" else v2.TrivialAugmentWide
         bins = RAND_BINS
-        index = policy.magnitude if kind == "randaugment" else None
+        index = policy.magnitude if kind == "randaugment" and not policy.std else None
         choices = [[(name, 1.0, index)] for name in transform._AUGMENTATION_SPACE]
 
     def strengths(name: str, index: int | None) -> list[float]:
         found = transform._AUGMENTATION_SPACE[name][0](bins, height, width)
-        count = bins if kind == "trivialaugment" else 1
+        count = bins if index is None and kind != "autoaugment" else 1
         if found is None:
             return [0.0] * count
         return found.tolist() if index is None else [float(found[index])]

@@ -106,6 +106,8 @@ class TrainingSettings(Section):
     """Operations per image, for ``auto_augment: randaugment``."""
     randaugment_magnitude: Annotated[int, Field(ge=0, le=30)] = 9
     """Their strength, of 30."""
+    randaugment_std: NonNegative = 0.0
+    """Standard deviation of the strength, drawn anew for each operation, as timm's ``mstd``."""
     random_erasing: Fraction = 0.0
     """Probability that a rectangle of an image is erased before mixing, as timm's ``--reprob``."""
     erasing_mode: Literal["pixel", "const"] = "pixel"
