@@ -5,6 +5,7 @@ import sys
 
 import pytest
 from rich.console import Console
+from rich.progress import Progress
 
 from saliencymixplus import progress as module
 from saliencymixplus.epoch_row import EpochRow
@@ -119,8 +120,8 @@ def test_a_terminal_that_is_gone_does_not_hide_why_a_training_ends(
 ) -> None:
     bar = EpochBar(3)
 
-    def gone() -> None:
+    def gone(bar: Progress) -> None:
         raise BrokenPipeError
 
-    monkeypatch.setattr(bar._bar, "stop", gone)
+    monkeypatch.setattr(Progress, "stop", gone)
     bar.close()

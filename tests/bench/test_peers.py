@@ -1,5 +1,6 @@
 """The comparison with other libraries: what is compared does the same work."""
 
+import importlib.util
 import json
 from functools import partial
 
@@ -8,9 +9,13 @@ import pytest
 import torch
 
 from saliencymixplus import mixing
-from saliencymixplus.bench import peers as module
 from saliencymixplus.bench.clock import Clock
-from saliencymixplus.bench.peers import bench_peers, naive_saliencymixplus, peers_table
+from saliencymixplus.bench.peers import (
+    bench_peers,
+    installed_pairs,
+    naive_saliencymixplus,
+    peers_table,
+)
 from saliencymixplus.mixing import Draw
 
 TINY = ((8, 4),)
@@ -19,7 +24,7 @@ TINY = ((8, 4),)
 @pytest.mark.slow  # importing the libraries takes seconds
 def test_every_installed_peer_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     quick = partial(Clock, warmup=0, round_seconds=0.0)
-    monkeypatch.setattr(module, "Clock", quick)
+    monkeypatch.setattr("saliencymixplus.bench.peers.Clock", quick)
     said: list[str] = []
     result = bench_peers(device="cpu", rounds=1, say=said.append, sizes=TINY)
     assert {"torchvision", "timm"} <= result["versions"].keys()
@@ -34,9 +39,12 @@ def test_every_installed_peer_is_measured(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_a_library_that_is_not_there_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_installed", lambda name: name == "torchvision")
+    found = importlib.util.find_spec
+    monkeypatch.setattr(
+        "importlib.util.find_spec", lambda name: found(name) if name == "torchvision" else None
+    )
     said: list[str] = []
-    names = {pair.peer.split()[0] for pair in module._pairs(said.append)}
+    names = {pair.peer.split()[0] for pair in installed_pairs(said.append)}
     assert names == {"torchvision", "naive", "naive,"}
     assert [line.split()[0] for line in said] == ["timm", "kornia"]
 

@@ -1,5 +1,7 @@
 """The preview: any method, one or several, the same pairs in every row."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -72,12 +74,12 @@ def test_a_method_without_saliency_is_shown_beside_the_stored_maps(
 def test_with_a_run_it_is_shown_beside_the_networks_saliency(
     prepared, tmp_path, drawn, monkeypatch
 ):
-    def network(experiment, classes, batch, run, which, seed, needed):
-        assert needed
-        made = create_model("resnet8", len(classes), batch.images.shape[2])
-        return made.eval(), str(run)
-
-    monkeypatch.setattr(module, "_network", network)
+    data = load_prepared(prepared)
+    network = create_model("resnet8", len(data.meta.classes), data.meta.image_size).eval()
+    trained = SimpleNamespace(
+        data=SimpleNamespace(classes=data.meta.classes), model=lambda which: network
+    )
+    monkeypatch.setattr("saliencymixplus.runs.read.load_run", lambda path: trained)
     run = tmp_path / "run"
     preview(EXPERIMENT, prepared, recipes("cutmix"), tmp_path / "c.png", run=run, count=3)
     preview(EXPERIMENT, prepared, recipes("saliencymix"), tmp_path / "s.png", run=run, count=3)
@@ -93,7 +95,7 @@ def test_published_saliencymix_shows_the_map_that_places_its_box(prepared, tmp_p
     mixes = [MixSettings(name="saliencymix-published", method="saliencymix", options=options)]
     preview(EXPERIMENT, prepared, mixes, tmp_path / "p.png", count=3)
     ((samples, title),) = drawn
-    assert title == "saliencymix-published"
+    assert title == "SaliencyMix (published)"
     first = samples[0].saliency_b
     row, column = np.unravel_index((first * 255).astype(np.uint8).argmax(), first.shape)
     r0, c0, r1, c1 = samples[0].box
@@ -110,8 +112,9 @@ def test_all_methods_share_their_pairs(prepared, tmp_path, monkeypatch):
     found = preview(EXPERIMENT, prepared, recipes(*METHODS), tmp_path / "all.png", outlines=True)
     assert found.network == "untrained"
     assert [row.name for row in taken] == [*METHODS]
-    # Some methods are a rule for pairs as well.
-    mixing = [row for row in taken if row.name != "none" and METHODS[row.name].pair is None]
+    # Some methods choose partners themselves; Co-Mixup shows the two largest parts of many.
+    chosen = {"none", "comixup"} | {name for name in METHODS if METHODS[name].pair}
+    mixing = [row for row in taken if row.name not in chosen]
     for row in mixing[1:]:
         for ours, theirs in zip(row.samples, mixing[0].samples, strict=True):
             assert np.array_equal(ours.a, theirs.a)

@@ -54,7 +54,7 @@ def bench_peers(
     """
     where = choose_device(device)
     clock = Clock(where, rounds)
-    found = [(side, count, pair) for side, count in sizes for pair in _pairs(say)]
+    found = [(side, count, pair) for side, count in sizes for pair in installed_pairs(say)]
     rows: list[dict[str, Any]] = []
     with (
         device_settings(where, deterministic=False),
@@ -128,7 +128,8 @@ def _measured(
     }
 
 
-def _pairs(say: Say) -> Iterator[Pair]:
+def installed_pairs(say: Say) -> Iterator[Pair]:
+    """What is compared, for the libraries that are installed; ``say`` is told which are not."""
     for name, pairs in _LIBRARIES.items():
         if _installed(name):
             yield from pairs()
