@@ -1,9 +1,10 @@
 """Lets the file system fail under every command, at a random call, and then recover.
 
-Run from the repository: ``python -m tests.reliability.io_faults FAULTS [SEED]`` (Linux, with a C
-compiler). Every fault is one errno at one kind of system call (open for writing, read, write,
-fsync, rename, truncate, lock, mkdir, link, unlink) on a file below the repository, once or from
-then on. Prints one line per fault that broke a promise, and exits with 1 if there is any:
+Run from the repository: ``python -m tests.reliability.io_faults FAULTS [SEED [COMMAND…]]`` (Linux,
+with a C compiler; default: all of COMMANDS). Every fault is one errno at one kind of system call
+(open for writing, read, write, fsync, rename, truncate, lock, mkdir, link, unlink) on a file below
+the repository, once or from then on. Prints one line per fault that broke a promise, and exits
+with 1 if there is any:
 
 - no traceback, no hang, and one line ``error: …`` last if the command failed;
 - exit code 0 only if the whole result is there;
@@ -117,12 +118,12 @@ COMMANDS: dict[str, tuple[list[str], str | None]] = {
 }
 
 
-def main(faults: int, seed: int) -> int:
+def main(faults: int, seed: int, names: list[str]) -> int:
     """Inject ``faults`` faults, spread over commands, calls and errors; returns an exit code."""
     chance = random.Random(seed)
     with tempfile.TemporaryDirectory(prefix="io-faults-") as folder:
         trial = Trial(Path(folder).resolve())
-        trial.learn()
+        trial.learn(names or list(COMMANDS))
         done, wrong = Counter[str](), 0
         for name, operation, code in itertools.islice(trial.faults(chance), faults):
             first = chance.randint(1, trial.calls[name][operation])
@@ -136,7 +137,8 @@ def main(faults: int, seed: int) -> int:
                 wrong += 1
                 print(f"{what}: {'; '.join(found)}", flush=True)
     print(
-        f"{done.total()} faults ({', '.join(f'{n} {k}' for k, n in done.items())}): {wrong} wrong"
+        f"{done.total()} faults ({', '.join(f'{n} {k}' for k, n in done.items())}), "
+        f"{trial.met} met: {wrong} wrong"
     )
     return 1 if wrong else 0
 
@@ -148,6 +150,7 @@ class Trial:
         self.folder, self.place = folder, folder / "place"
         self.calls: dict[str, dict[str, int]] = {}  # command -> operation -> number of calls
         self.results: dict[str, dict[str, bytes]] = {}
+        self.met = 0  # faults that a command ran into; the number of its calls may vary
         self.injector = ctypes.CDLL(os.environ["LD_PRELOAD"])
         self.injector.fault_count.restype = ctypes.c_long
         self.injector.fault_arm.argtypes = [
@@ -157,10 +160,10 @@ class Trial:
             ctypes.c_long,
         ]
 
-    def learn(self) -> None:
-        """Run every command without a fault."""
+    def learn(self, names: list[str]) -> None:
+        """Run the commands without a fault."""
         make_repository(self.place)
-        for name in COMMANDS:
+        for name in names:
             if name == "sync":  # what a store that was away left to do
                 shutil.rmtree(self.place)
                 shutil.copytree(self.folder / "before train again", self.place)
@@ -169,10 +172,7 @@ class Trial:
             shutil.copytree(self.place, self.folder / f"before {name}")
             code, said = self.command(name)
             assert code == 0, f"{name}: {said}"
-            self.calls[name] = {
-                operation: int((self.folder / "counts").read_text().split()[i])
-                for i, operation in enumerate(OPERATIONS)
-            }
+            self.calls[name] = dict(zip(OPERATIONS, self.counts(), strict=True))
             self.results[name] = self.result(name)
 
     def faults(self, chance: random.Random) -> Iterator[tuple[str, str, int]]:
@@ -194,6 +194,7 @@ class Trial:
         shutil.copytree(self.folder / f"before {name}", self.place)
         armed = (OPERATIONS.index(operation), code, first, times)
         status, said = self.command(name, armed)
+        self.met += self.counts()[armed[0]] >= first
         found = []
         if any(word in said for word in ("Traceback", "Exception ignored", "Exception in thread")):
             found.append("a traceback: " + " / ".join(said.splitlines()[-3:]))
@@ -264,6 +265,10 @@ class Trial:
             sys.stdout.flush()
         finally:
             os._exit(code)
+
+    def counts(self) -> list[int]:
+        """How often the last command made each kind of system call."""
+        return [int(count) for count in (self.folder / "counts").read_text().split()]
 
     def result(self, name: str) -> dict[str, bytes]:
         """The files that a command wrote."""
@@ -364,4 +369,4 @@ if __name__ == "__main__":
     from saliencymixplus.tracking import mlflow_library, tracker  # noqa: F401
 
     mlflow_library.require_mlflow()
-    sys.exit(main(int(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 0))
+    sys.exit(main(int(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 0, sys.argv[3:]))
