@@ -17,6 +17,7 @@ from saliencymixplus.evaluation.evaluate import evaluate, write_evaluation
 from saliencymixplus.evaluation.measures import Report
 from saliencymixplus.evaluation.predictions import load_predictions
 from saliencymixplus.evaluation.read import default_output, read_table
+from saliencymixplus.folders import reserved
 from saliencymixplus.runs.read import load_run
 from saliencymixplus.settings import RuntimeSettings
 from saliencymixplus.settings.evaluation import EvaluationSettings
@@ -163,6 +164,18 @@ def test_what_the_data_lack_is_said_not_invented(tmp_path):
     skipped = json.loads((tmp_path / "out/evaluation.json").read_text())["skipped"]
     assert "no validation split" in skipped["temperature"]
     assert "no object masks" in skipped["localisation"]
+
+
+def test_a_second_evaluation_at_the_same_time_is_refused_before_it_measures(
+    trained, tmp_path, monkeypatch
+):
+    prepared, run = trained
+    monkeypatch.setattr(suite, "_measured", lambda *_: pytest.fail("measured in vain"))
+    with (
+        reserved(tmp_path / "out"),
+        pytest.raises(UserError, match=r"another process .* is writing"),
+    ):
+        evaluate(run, prepared, tmp_path / "out", QUICK, RUNTIME)
 
 
 def test_other_data_are_refused(trained, tmp_path):

@@ -10,7 +10,7 @@ import pytest
 from tests.helpers import REPOSITORY
 
 COMMANDS = ("download", "prepare", "train", "train again", "evaluate", "sync")
-FAULTS, SEED = 10, 7
+FAULTS, SEED = 8, 7
 
 
 @pytest.mark.slow

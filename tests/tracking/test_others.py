@@ -267,6 +267,25 @@ def test_a_disk_that_does_not_say_whether_a_record_is_there_costs_one_line(
     assert room.epochs() == [1]
 
 
+def test_what_a_disk_kept_of_a_removed_folder_goes_with_the_next_sync(
+    room: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = room.start().epochs(1)
+    training.crash()
+    with monkeypatch.context() as patch:
+        patch.setattr("os.unlink", _no_removal)
+        patch.setattr("os.getpid", lambda: 2**22 + 1)  # no process has this number
+        discard(training.folder)
+    (left,) = (room.state / "runs").iterdir()
+    assert left.suffix == ".old"
+    sync(lambda _: None)
+    assert list((room.state / "runs").iterdir()) == []
+
+
+def _no_removal(*_: Any, **__: Any) -> None:
+    raise PermissionError(errno.EACCES, "Permission denied")
+
+
 def test_a_record_that_is_being_written_is_not_sent_yet(room: Any) -> None:
     part = room.unsent / ".new.12345678-1-12345678.part"
     part.mkdir(parents=True)

@@ -75,7 +75,7 @@ def test_a_failure_does_not_stop_the_others(
     assert not bad.output.exists()
 
 
-def test_a_disk_that_fails_stops_no_other_training_and_is_no_traceback(
+def test_a_disk_that_fails_and_a_second_interrupt_are_no_tracebacks(
     tiny: Path,
     tmp_path: Path,
     runtime: RuntimeSettings,
@@ -96,12 +96,18 @@ def test_a_disk_that_fails_stops_no_other_training_and_is_no_traceback(
         train_all([bad, good], tiny, runtime, jobs=1)
     assert load_run(good.output).weights[0] == "last"
 
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt  # as a second Ctrl-C does
+
     monkeypatch.setattr(apart, "train", train)
     ours, theirs = Pipe()
     worker = threading.Thread(target=apart._work, args=(theirs, tiny, runtime))
     worker.start()
     ours.send((bad.run, bad.output))
     assert ours.recv() == ("failed", "a file: Input/output error")
+    monkeypatch.setattr(apart, "train", interrupted)
+    ours.send((bad.run, bad.output))
+    assert ours.recv() == ("stopped", None)
     ours.close()
     worker.join(30)
     assert not worker.is_alive()

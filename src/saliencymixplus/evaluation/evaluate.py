@@ -18,7 +18,7 @@ from saliencymixplus.evaluation.classifier import PixelClassifier, predict_logit
 from saliencymixplus.evaluation.measures import Report, Subject, measure
 from saliencymixplus.evaluation.predictions import Predictions, save_predictions
 from saliencymixplus.files import write_json, write_text
-from saliencymixplus.folders import whole_directory
+from saliencymixplus.folders import reserved, writing
 from saliencymixplus.runs.read import Run, load_run
 from saliencymixplus.settings import RuntimeSettings
 from saliencymixplus.settings.evaluation import EvaluationSettings
@@ -41,18 +41,22 @@ def evaluate(
         The content of metrics.json: flat names to numbers.
 
     Raises:
-        UserError: the run is missing or unfinished, or was trained on other data.
+        UserError: the run is missing or unfinished, or was trained on other data; or another
+            process is writing ``output``.
     """
     run = load_run(run_dir)
     data = load_prepared(prepared)
     _check_same_data(run, data, run_dir, prepared)
     device = choose_device(runtime.device)
-    with device_settings(device, deterministic=runtime.deterministic):
-        report, predictions = _measured(run, data, settings, device)
-    with whole_directory(output) as part:
-        write_evaluation(report, part)
-        save_predictions(predictions, part / "predictions.npz")
-        write_json(part / "evaluation.json", _provenance(run, data, settings, device, report))
+    with reserved(output) as place:
+        with device_settings(device, deterministic=runtime.deterministic):
+            report, predictions = _measured(run, data, settings, device)
+        with writing(output):
+            write_evaluation(report, place.part)
+            save_predictions(predictions, place.part / "predictions.npz")
+            about = _provenance(run, data, settings, device, report)
+            write_json(place.part / "evaluation.json", about)
+        place.publish()
     record_evaluation(run_dir, output, report.metrics, runtime.tracker)
     return report.metrics
 

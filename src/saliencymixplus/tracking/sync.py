@@ -8,7 +8,7 @@ from filelock import FileLock, Timeout
 
 from saliencymixplus import workspace
 from saliencymixplus.errors import UserError
-from saliencymixplus.files import discard
+from saliencymixplus.files import discard, sweep
 from saliencymixplus.tracking.mlflow_store import RunDeletedError, Store
 from saliencymixplus.tracking.projection import Projection
 from saliencymixplus.tracking.record import (
@@ -92,6 +92,9 @@ def _send(folder: Path, store: Store, report: Callable[[str], None]) -> None:
 def _records() -> list[Path]:
     """The records, oldest first: unsent ones and state folders of unfinished runs."""
     roots = (unsent_root(), workspace.state_root() / "runs")
+    for root in roots:
+        with suppress(OSError):  # left by a killed process or a failing disk
+            sweep(root / "*", "old")
     # Folders being written or removed have names with a leading dot.
     found: list[tuple[float, Path]] = []
     for card in (card for root in roots for card in root.glob(f"[!.]*/{CARD}")):

@@ -97,7 +97,7 @@ def _work(pipe: Connection, prepared: Path, runtime: RuntimeSettings) -> None:
         event: tuple[str, Any]
         try:
             event = "finished", train(run, prepared, output, runtime, display=_Told(pipe))
-        except Interrupted:
+        except (Interrupted, KeyboardInterrupt):  # the latter after a second Ctrl-C
             event = "stopped", None
         except Exception as error:
             if not isinstance(error, UserError | OSError):
