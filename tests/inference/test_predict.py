@@ -84,6 +84,11 @@ def test_a_bad_picture_costs_none_of_the_others(
     assert found[1].as_json() == {"picture": str(paths[1]), "error": found[1].error}
     assert len(as_table(found).rows) == 2
     assert [len(row) for row in as_table(found).rows] == [3, 3]
+    (name, cell), _ = as_table(found, short=True).rows
+    assert (name, cell) == (
+        "0.png",
+        f"{found[0].classes[0]} {100 * found[0].probabilities[0]:.1f} %",
+    )
     assert (
         least_certain(found, 5)[0].probabilities[0] <= least_certain(found, 5)[1].probabilities[0]
     )

@@ -135,20 +135,23 @@ def least_certain(predictions: Sequence[Prediction], count: int) -> list[Predict
 def as_table(predictions: Sequence[Prediction], *, short: bool = False) -> Table:
     """One row per readable picture: its classes with their probabilities in percent.
 
-    ``short`` strips the pictures' common parent folder.
+    ``short``, for a terminal, strips the pictures' common parent folder and puts each probability
+    beside its class.
     """
     readable = [found for found in predictions if not found.error]
     columns = [Column("picture", "left")]
     for rank in range(1, max((len(found.classes) for found in readable), default=1) + 1):
         columns.append(Column(f"class {rank}", "left"))
-        columns.append(Column(f"percent {rank}", format=lambda value: number(value, 1)))
+        if not short:
+            columns.append(Column(f"percent {rank}", format=lambda value: number(value, 1)))
     parents = [os.path.dirname(found.name) for found in readable]  # noqa: PTH120 - not all are paths
     common = os.path.commonpath(parents) if short and readable and all(parents) else ""
     rows: list[list[Value]] = []
     for found in readable:
         cells: list[Value] = [found.name[len(common) :].lstrip("/\\") if common else found.name]
         for name, share in zip(found.classes, found.probabilities, strict=True):
-            cells += [name, 100.0 * share]
+            percent = 100.0 * share
+            cells += [f"{name} {number(percent, 1)} %"] if short else [name, percent]
         rows.append(cells)
     return Table(columns, rows)
 
