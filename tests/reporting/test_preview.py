@@ -10,6 +10,7 @@ from saliencymixplus.datasets.prepared import load_prepared
 from saliencymixplus.errors import UserError
 from saliencymixplus.mixing import METHODS, resolve_options
 from saliencymixplus.models import create_model
+from saliencymixplus.reporting import gallery
 from saliencymixplus.reporting import preview as module
 from saliencymixplus.reporting.preview import preview
 from saliencymixplus.settings import (
@@ -174,3 +175,14 @@ def test_a_switch_shows_each_member(prepared, tmp_path, monkeypatch):
     found = preview(EXPERIMENT, prepared, [both], tmp_path / "both.png", count=3)
     assert [row.title for row in rows] == ["both: CutMix", "both: mixup"]
     assert found.methods == ("both",)
+
+
+def test_a_gallery_says_which_images_a_method_chooses(prepared, tmp_path, monkeypatch):
+    said = []
+    original = gallery._chosen
+    monkeypatch.setattr(
+        gallery, "_chosen", lambda row, pairs: said.append(original(row, pairs)) or said[-1]
+    )
+    mixes = recipes("mixup", "guidedsr", "comixup")
+    preview(EXPERIMENT, prepared, mixes, tmp_path / "g.png", count=3)
+    assert said == ["", "its own b", "a and b"]

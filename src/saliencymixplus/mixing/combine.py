@@ -15,7 +15,7 @@ from saliencymixplus.mixing.batch import Sources, memory_format
 from saliencymixplus.mixing.checks import high_precision
 
 _IN_PARTS = "cpu"  # the device on which values are read and images combined a few at a time
-_AT_ONCE = 2**18  # bytes of images combined at a time
+_AT_ONCE = 2**19  # bytes of images combined at a time
 _LARGE = 64 * 64  # pixels of an image from which on a slice for each is faster than a mask
 
 

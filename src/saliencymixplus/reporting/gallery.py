@@ -62,8 +62,8 @@ def _band(
     for row in rows:
         lines = wrap_text(row.title, _LABEL - 8, TEXT, lines=3)
         label = [Words(line, bold=i == 0) for i, line in enumerate(lines)]
-        if _chooses(row, pairs):
-            label.append(Words("chooses its own b", GREY))
+        if chosen := _chosen(row, pairs):
+            label.append(Words(f"chooses {chosen}", GREY))
         cells = [
             CaptionedPanel(sample_panels(sample, size, maps=False)[2], weight_captions(sample))
             for sample in row.samples[: len(pairs)][which]
@@ -73,12 +73,17 @@ def _band(
     return drawn
 
 
-def _chooses(row: GalleryRow, pairs: Sequence[Sample]) -> bool:
-    """Whether the method mixes with other partners than the ones it was given."""
-    return any(
-        (sample.a != sample.mixed).any() and not np.array_equal(sample.b, pair.b)
+def _chosen(row: GalleryRow, pairs: Sequence[Sample]) -> str:
+    """Which images of the given pairs the method replaces: "", "its own b", or "a and b"."""
+    mixed = [
+        (sample, pair)
         for sample, pair in zip(row.samples, pairs, strict=False)
-    )
+        if (sample.a != sample.mixed).any() or not np.array_equal(sample.a, pair.a)
+    ]
+    if any(not np.array_equal(sample.a, pair.a) for sample, pair in mixed):
+        return "a and b"
+    own_b = any(not np.array_equal(sample.b, pair.b) for sample, pair in mixed)
+    return "its own b" if own_b else ""
 
 
 def _sources(rows: Sequence[GalleryRow], count: int) -> list[Sample]:
