@@ -75,7 +75,7 @@ class Collate:
         if isinstance(first, Mapping):
             unknown = [key for key in first if key not in _KEYS]
             if unknown:
-                raise ValueError(f"a mixed batch has no place for a sample's {unknown[0]!r}")
+                raise ValueError(f"a mixed batch has no field for a sample's {unknown[0]!r}")
             names = [_KEYS[key] for key in first]
             columns = [[sample[key] for sample in samples] for key in first]
         else:

@@ -1,4 +1,4 @@
-"""The loss that a step takes of logits and labels."""
+"""The loss of logits and labels in a training step."""
 
 from dataclasses import dataclass
 from typing import Literal

@@ -12,7 +12,7 @@ from saliencymixplus.mixing.saliency import pass_mode
 def last_feature_map(model: nn.Module, images: Tensor) -> Tensor:
     """The last output (B, C, h, w) with more than one cell of any layer, in evaluation mode.
 
-    One forward pass without gradients, in which every layer is watched; nothing stays behind.
+    One forward pass without gradients, in which every layer is watched; no hook is left behind.
 
     Raises:
         NetworkError: no layer returns a feature map, as in a network of tokens.
@@ -42,7 +42,7 @@ def last_feature_map(model: nn.Module, images: Tensor) -> Tensor:
 def feature_map(model: nn.Module, images: Tensor, layer: str) -> Tensor:
     """The output (B, C, h, w) of the module called ``layer``, in evaluation mode.
 
-    One forward pass without gradients; nothing stays behind.
+    One forward pass without gradients; no hook is left behind.
 
     Raises:
         NetworkError: the network has no such module, or it returns no feature map.

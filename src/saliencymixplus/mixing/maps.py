@@ -27,8 +27,8 @@ def scaled_to_peak(saliency: Tensor) -> Maps:
 
 
 def highest(saliency: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Highest value of each map, where it is first (row · W + column), and whether it is usable."""
-    top, peak = saliency.flatten(1).max(1)  # NaN counts as highest; of equals the first
+    """The peak of each map, its first place (row · W + column), and whether the map is usable."""
+    top, peak = saliency.flatten(1).max(1)  # NaN counts as highest; ties go to the first
     return top, peak, (top > 0) & (top < torch.inf)
 
 

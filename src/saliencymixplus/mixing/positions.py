@@ -11,7 +11,7 @@ from saliencymixplus.mixing.maps import Maps, highest, scaled_to_peak
 
 
 def peak(saliency: Tensor, fallback: Tensor) -> Tensor:
-    """The most salient pixel, (N, 2) int64 row and column; the first one of several.
+    """The most salient pixel, (N, 2) int64 row and column; the first if there are several.
 
     Args:
         saliency: (N, H, W), any real dtype.

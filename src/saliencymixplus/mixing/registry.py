@@ -43,7 +43,7 @@ not sum to 1, ``lam_b`` of the second. If an image may hold more than two, ``wei
 weights of all labels, and ``index_a``, ``index_b``, ``mask_a`` and ``mask`` describe the two that
 show most. It must neither wait for the device nor branch on tensors,
 so that a step can be compiled and captured in a CUDA graph. It must give finite results for maps
-that are zero or not finite: steps without a saliency pass hand zeros.
+that are zero or not finite: steps without a saliency pass give zeros.
 
 **Hooks**, all optional (``Method`` gives their signatures): ``maps`` computes the method's own
 saliency, ``pair`` chooses partners, ``noise`` asks for normal numbers, ``forward`` replaces

@@ -114,11 +114,11 @@ def gradient_saliency(
 
 
 def input_only(model: nn.Module) -> nn.Module:
-    """The same network on the same memory, whose weights ask for no gradient.
+    """The same network on the same memory, whose weights require no gradient.
 
     For the saliency pass: a compiled network computes the gradients of all its weights whether
     they are asked for or not; this one has none. It follows the weights of ``model`` as long as
-    these are changed in place, as optimisers and ``load_state_dict`` do.
+    these are changed in place, as optimizers and ``load_state_dict`` do.
     """
     shared: dict[int, object] = {id(buffer): buffer for buffer in model.buffers()}
     for weight in model.parameters():
@@ -167,8 +167,8 @@ def smooth(saliency: Tensor, sigma: float, taps: int = 0) -> Tensor:
 
     The kernel is cut off at 3σ and the edges are repeated. An odd number of ``taps`` cuts it off
     there instead and reflects the edges (repeats them in maps too small to be reflected); the
-    kernel is then applied in one piece, so that the result is that of the released codes bit for
-    bit.
+    kernel is then applied in one piece, so that the result is that of the released code bit
+    for bit.
     """
     if sigma <= 0:
         return saliency

@@ -4,10 +4,10 @@ Walawalkar, Shen, Liu and Savvides, "Attentive CutMix: An Enhanced Data Augmenta
 Deep Learning Based Image Classification", ICASSP 2020 (arXiv:2003.13048), section 2: the k = 6 most
 attentive of the 7 × 7 cells of a pretrained network's last feature map; λ = k/49.
 
-The network is the one in training, in evaluation mode, unless the caller hands another one as
+The network is the one in training, in evaluation mode, unless the caller passes another one as
 ``model`` or the attention as ``saliency`` (B, g, g). The default takes the mean of all channels,
-and cuts at the images' own resolution; λ is the area. Of a map with other than 49 cells it takes
-the same fraction.
+and cuts at the images' own resolution; λ is the area. Of a map that does not have 49 cells, it
+takes the same fraction.
 
 ``variant: published`` is a third party's code (xden2331/attentive_cutmix): the last channel only,
 at 224 × 224 pixels, to which the images are enlarged and from which the result is shrunk again

@@ -4,11 +4,11 @@ OpenMixup's variant of Attentive CutMix (Westlake-AI/openmixup): attention is th
 channels of a network's last feature map. The k most attentive of its cells show the first image,
 the others the second; k = ⌊g²·λ₀⌋ with λ₀ ~ Beta(α, α), at least one of the g² cells.
 
-The network is the one in training, in evaluation mode, unless the caller hands another one as
+The network is the one in training, in evaluation mode, unless the caller passes another one as
 ``model`` (OpenMixup: a frozen pretrained one) or the attention as ``saliency`` (B, g, g). By
 default each pair has its own λ₀ and its own area as λ. ``variant: published``: one λ₀ for the
-batch, and the area of the first pair as everyone's λ; where cells are not all of one size, the
-others' areas differ.
+batch, and the area of the first pair as λ of all; where cells are not all of one size, the
+other pairs' areas differ.
 """
 
 from collections.abc import Mapping
@@ -95,7 +95,7 @@ def attentivemix(sources: Sources, draw: Draw, options: AttentiveMixOptions) -> 
 
 
 def most_attentive(maps: Tensor, count: Tensor) -> Tensor:
-    """True at the ``count`` (N or 1,) highest cells of maps (N, g, h); the first of equals."""
+    """True at the ``count`` (N or 1,) highest cells of maps (N, g, h); ties go to the first."""
     order = maps.flatten(1).argsort(dim=1, descending=True, stable=True)
     place = torch.arange(order.shape[1], device=maps.device).expand_as(order)
     rank = torch.empty_like(order).scatter_(1, order, place)

@@ -1,8 +1,8 @@
 """FMix: binary masks of random shape, cut from low-frequency noise.
 
 Harris et al., "FMix: Enhancing Mixed Sample Data Augmentation", 2020 (arXiv:2002.12047), section 4:
-Gaussian noise with its spectrum divided by frequency^δ, of which the highest share λ belongs to the
-first image.
+Gaussian noise with its spectrum divided by frequency^δ, of which the highest fraction λ belongs to
+the first image.
 
 ``variant: published`` is the released code (ecs-vlc/FMix): it takes the first two ROWS of scaled
 noise for the real and the imaginary part, and so the two normal numbers of each entry for the
@@ -69,7 +69,7 @@ def spectrum_noise(options: FMixOptions, height: int, width: int) -> tuple[int, 
 
 
 def fmix(sources: Sources, draw: Draw, options: FMixOptions) -> Blend:
-    """λ is λ₀ itself; the mask's share is λ₀ to within a pixel."""
+    """λ is λ₀ itself; the mask's mean is λ₀ to within a pixel."""
     assert draw.lam0 is not None
     assert draw.noise is not None
     assert draw.uniform is not None

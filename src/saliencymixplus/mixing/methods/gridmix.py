@@ -44,12 +44,12 @@ class GridMixOptions(MixingOptions):
 
 
 def cell_noise(options: GridMixOptions, height: int, width: int) -> tuple[int, ...]:
-    """One normal number a cell."""
+    """One normal number per cell."""
     return (options.cells, options.cells)
 
 
 def gridmix(sources: Sources, draw: Draw, options: GridMixOptions) -> Blend:
-    """λ is the share of the pixels that stay the first image's."""
+    """λ is the fraction of the pixels that stay the first image's."""
     assert draw.lam0 is not None
     assert draw.noise is not None
     height, width = sources.height, sources.width

@@ -6,7 +6,7 @@ network in training.
 
 The default takes them in evaluation mode. ``variant: published`` is the released code
 (3neutronstar/GuidedMixup): in training mode, with a blur of 7 taps. What it passes to its pairing
-function makes it pair at random, not greedily: ``guidedap-random-pairs`` is that.
+function makes it pair at random, not greedily, as ``guidedap-random-pairs`` does.
 """
 
 from collections.abc import Mapping

@@ -10,7 +10,7 @@ stretched to 0 … 255, with OpenCV's constants. ``variant: published`` is the r
 (3neutronstar/GuidedMixup, CIFAR folder): the plain logarithm of the normalised image's spectrum,
 and two blurs of 7 taps; at 32 pixels the two maps correlate by 0.92, and 39 % of all images get
 the same partner. The released code means to pair greedily, but passes a name its pairing function
-does not know and so pairs at random: ``guidedsr-random-pairs`` is that.
+does not know and so pairs at random, as ``guidedsr-random-pairs`` does.
 """
 
 from collections.abc import Mapping

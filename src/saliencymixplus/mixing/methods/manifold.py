@@ -1,7 +1,7 @@
-"""Manifold Mixup: mixup of the images or of the activations behind one of the first stages.
+"""Manifold Mixup: mixup of the images or of the activations after one of the first stages.
 
 Verma et al., "Manifold Mixup: Better Representations by Interpolating Hidden States", ICML 2019
-(arXiv:1806.05236), algorithm 1: a layer drawn for each batch, and there
+(arXiv:1806.05236), algorithm 1: a layer is drawn for each batch, at which
 h ← λ·h + (1 − λ)·h[partner]; the label is mixed alike. The released CIFAR code takes the binary
 cross-entropy of the softmax; here the loss is the cross-entropy, as for every other method.
 
@@ -31,8 +31,8 @@ class ManifoldOptions(MixingOptions):
 
     Args:
         alpha: λ₀ ~ Beta(alpha, alpha); 0.05 … 100.
-        layers: modules of the network, separated by commas, after which may be mixed, besides at
-            the input; each is as likely.
+        layers: modules of the network, separated by commas, after which activations may be
+            mixed; the input is the other choice. All are equally likely.
     """
 
     alpha: float = number(2.0, 0.05, 100.0)
@@ -64,7 +64,7 @@ def manifold(sources: Sources, draw: Draw, options: ManifoldOptions) -> Blend:
 def mixed_forward(
     model: nn.Module, mixed: MixedBatch, options: ManifoldOptions
 ) -> tuple[Any, MixedBatch]:
-    """The network's output with its activations mixed behind the drawn layer.
+    """The network's output with its activations mixed after the drawn layer.
 
     Raises:
         NetworkError: the network has no such layer.
@@ -90,7 +90,7 @@ def mixing_after(
     """Mix the output (B, …) of each layer with its weight of the first sample while this is open.
 
     A weight of 1 leaves a layer's output as it is, so that the layer is chosen without waiting for
-    the device. No hook stays behind.
+    the device. No hook is left behind.
     """
     handles = []
     try:

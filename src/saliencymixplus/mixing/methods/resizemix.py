@@ -2,7 +2,7 @@
 
 Qin et al., "ResizeMix: Mixing Data with Preserved Object Information and True Labels", 2020
 (arXiv:2012.11101), section 3.3: τ ~ U(0.1, 0.8), the source resized to τH × τW and pasted at a
-random place inside the target; λ is the target's area share.
+random place inside the target; λ is the fraction of the target that stays visible.
 
 The paper does not say how the source is resized, nor how the place is drawn. The default resizes
 bilinearly to exactly the box and draws uniformly among the places that lie inside the image.
@@ -78,7 +78,7 @@ class ResizeMixOptions(MixingOptions):
 
 
 def resizemix(sources: Sources, draw: Draw, options: ResizeMixOptions) -> Blend:
-    """λ is 1 − the box's area share; λ₀ ~ U(0, 1) gives τ."""
+    """λ is 1 − the box's area fraction; λ₀ ~ U(0, 1) gives τ."""
     assert draw.lam0 is not None
     assert draw.uniform is not None
     height, width = sources.height, sources.width

@@ -114,7 +114,7 @@ def sage(sources: Sources, draw: Draw, options: SAGEOptions) -> Blend:
 def best_offsets(first: Tensor, second: Tensor, offsets: Tensor) -> Tensor:
     """For each pair of maps (M, H, W) the offset, (M, 2), that leaves most saliency.
 
-    The first of equals. ``offsets`` are (K, 2) rows down and columns to the right.
+    Ties go to the first. ``offsets`` are (K, 2) rows down and columns to the right.
     """
     size, height, width = first.shape
     scores = []

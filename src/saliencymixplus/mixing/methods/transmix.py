@@ -3,7 +3,7 @@
 Chen, Sun, He, Torr, Yuille and Bai, "TransMix: Attend to Mix for Vision Transformers", CVPR 2022
 (arXiv:2111.09833): λ of equation 4 is what the class token attends to inside the box, averaged with
 the box's area fraction as in the authors' code. The attention is that of the mixed image, so the
-label is known after the forward pass only: use ``mixing.backward`` or ``Mixer.forward``; before it
+label is only known after the forward pass: use ``mixing.backward`` or ``Mixer.forward``; before it
 the label is the area fraction. The released recipe alternates with mixup; here that is left to a
 recipe of two methods.
 """
