@@ -16,8 +16,8 @@ SETTINGS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "mirror over http": ({"source": "cifar10", "mirror": "http://example.org/x"}, "only https"),
     "mirror over ftp": ({"source": "cifar10", "mirror": "ftp://example.org/x"}, "only https"),
-    "mirror as a file address": ({"source": "cifar10", "mirror": "file:///tmp"}, "names no host"),
-    "mirror without host": ({"source": "cifar10", "mirror": "https:///x"}, "names no host"),
+    "mirror as a file address": ({"source": "cifar10", "mirror": "file:///tmp"}, "has no host"),
+    "mirror without host": ({"source": "cifar10", "mirror": "https:///x"}, "has no host"),
     "mirror with a bad port": ({"source": "cifar10", "mirror": "https://x:y/"}, "https://x:y/"),
     "mirror with a password": (
         {"source": "cifar10", "mirror": "https://me:secret@localhost/x"},

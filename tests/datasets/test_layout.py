@@ -81,7 +81,7 @@ def test_masks_belong_to_the_picture_of_their_name(plain: bool) -> None:
     masks = [f"masks/{tops[0].lower()}b/1.png"]
     assert read_layout([*files, *masks], [], "p").masks == {masks[0]: f"{tops[0]}b/1.jpg"}
     for extra, what in (
-        (f"masks/{tops[0]}b/7.png", "is the mask of no picture"),
+        (f"masks/{tops[0]}b/7.png", "has no picture: rename"),
         (f"masks/{tops[0].lower()}b/1.gif", "has two masks"),
         (f"{tops[0]}b/1.webp", "would share a mask"),
     ):

@@ -233,7 +233,7 @@ def test_labels_from_masks(
     area, mask = histories
     assert area[0]["mean_lam"] != mask[0]["mean_lam"]
     without = write_rectangles(tmp_path / "without", masks=False)
-    with pytest.raises(UserError, match="takes object masks"):
+    with pytest.raises(UserError, match="needs object masks"):
         train(settings, without, tmp_path / "none", runtime)
 
 

@@ -1,4 +1,4 @@
-"""Streaming zip and tar files that may be hostile; nothing is unpacked to disk."""
+"""Stream the members of untrusted zip and tar files, without unpacking to disk."""
 
 import lzma
 import re
@@ -16,19 +16,19 @@ from typing import Any
 
 from saliencymixplus.errors import UserError
 
-# An archive is refused as a decompression bomb if it expands to more than FREE_BYTES plus MAX_RATIO
-# times its size, or if one file has more than MAX_FILE bytes.
+# An archive is rejected as a decompression bomb if it expands to more than FREE_BYTES plus
+# MAX_RATIO times its size, or if a member has more than MAX_FILE bytes.
 FREE_BYTES = 1 << 30
 MAX_RATIO = 200
 MAX_FILE = 256 << 20
 
-# What the libraries raise on damaged files. ValueError: header fields that do not parse.
+# What the libraries raise on damaged files; ValueError for malformed header fields.
 _DAMAGE = (
     *(OSError, EOFError, ValueError, OverflowError, MemoryError, struct.error, zlib.error),
     *(lzma.LZMAError, tarfile.TarError, zipfile.BadZipFile),
 )
-# Refused names: a pattern, and what it finds. tarfile's `data` filter would strip a
-# leading slash and let links within the archive pass.
+# Patterns of rejected names. tarfile's `data` filter is more lenient: it strips a leading slash and
+# allows links within the archive.
 _UNSAFE = (
     (r"^(/|[A-Za-z]:)", "has an absolute path"),
     (r"(^|/)\.\.(/|$)", "leads out of its folder ('..')"),
@@ -39,9 +39,9 @@ _UNSAFE = (
 
 @dataclass(frozen=True)
 class Member:
-    """A file or folder in an archive. ``read`` works until the iteration moves on."""
+    """A file or folder in an archive. ``read`` is valid until the iteration advances."""
 
-    name: str  # safe, relative, with "/", in Unicode's composed form (NFC)
+    name: str  # safe, relative, with "/", in Unicode form NFC
     is_folder: bool
     read: Callable[[], bytes]
 
@@ -50,14 +50,14 @@ def iter_members(path: Path, name: str = "", *, largest: int | None = None) -> I
     """Iterate over an archive (zip, tar, tar.gz, tar.bz2, tar.xz; recognised by its content).
 
     Args:
-        path: The archive.
-        name: What errors call it; default: the file's name.
-        largest: Bytes that a member may have; default: MAX_FILE.
+        path: the archive.
+        name: its name in error messages; default: the file's name.
+        largest: largest member size in bytes; default: MAX_FILE.
 
     Raises:
-        UserError: it is not an archive or is damaged, encrypted or too large when decompressed;
-            or a member is a link or a device, leads out of the folder (absolute, ``..``), or
-            would overwrite another one on a file system that ignores case.
+        UserError: the file is not an archive, or is damaged, encrypted or too large when
+            decompressed; or a member is a link or device, points outside the folder (absolute,
+            ``..``), or would overwrite another on a case-insensitive file system.
     """
     name = name or path.name
     with _damage_reported(name):
@@ -67,7 +67,7 @@ def iter_members(path: Path, name: str = "", *, largest: int | None = None) -> I
 
 
 def is_clutter(name: str) -> bool:
-    """Whether a member is one that operating systems leave behind: hidden files, Thumbs.db, …"""
+    """Whether a member is operating-system clutter: hidden files, Thumbs.db and the like."""
     parts = name.split("/")
     return any(part.startswith(".") or part == "__MACOSX" for part in parts) or (
         parts[-1].casefold() in ("thumbs.db", "desktop.ini")
@@ -87,7 +87,7 @@ def _damage_reported(archive: str) -> Iterator[None]:
 
 
 class _Names:
-    """Makes member names safe, and refuses those that cannot be."""
+    """Makes member names safe and rejects those that cannot be."""
 
     def __init__(self, archive: str, largest: int) -> None:
         self.archive, self._largest = archive, largest
@@ -95,7 +95,7 @@ class _Names:
         self._files: set[str] = set()
 
     def safe(self, raw: str, is_folder: bool) -> str:
-        """The name to use; "" for the archive's own top folder."""
+        """The name to use; "" for the archive's root folder."""
         for pattern, what in _UNSAFE:
             if re.search(pattern, raw):
                 raise self.refuse(raw, what)
@@ -113,11 +113,11 @@ class _Names:
         return name
 
     def refuse(self, member: str, what: str) -> UserError:
-        """The error about one member."""
+        """The error for one member."""
         return UserError(f"{self.archive}: member {member[:200]!r} {what}: refused")
 
     def check_size(self, member: str, size: int, total: int, path: Path) -> None:
-        """Refuse a member of ``size`` bytes, or an archive of ``total`` decompressed ones."""
+        """Reject a member of ``size`` bytes or an archive of ``total`` bytes that is too large."""
         if size > self._largest:
             raise self.refuse(member, f"is larger than {self._largest >> 20} MiB")
         if total > FREE_BYTES + MAX_RATIO * path.stat().st_size:
@@ -147,26 +147,26 @@ def _from_zip(path: Path, names: _Names) -> Iterator[Member]:
 
 
 def _zip_name(info: zipfile.ZipInfo, names: _Names) -> str:
-    """A member's name; without the flag "UTF-8" zipfile takes its bytes for code page 437.
+    """A member's name; without the UTF-8 flag, zipfile decodes it as code page 437.
 
-    ``orig_filename``, because zipfile cuts ``filename`` at a NUL.
+    Uses ``orig_filename``, because zipfile truncates ``filename`` at a NUL.
     """
     name = info.orig_filename
     if info.flag_bits & 0x800 or name.isascii():
         return name
     try:
-        return name.encode("cp437").decode("utf-8")  # Info-ZIP and macOS set no flag
+        return name.encode("cp437").decode("utf-8")  # Info-ZIP and macOS do not set the flag
     except UnicodeDecodeError as error:
         what = "has a name in an old code page instead of UTF-8 (pack it again)"
         raise names.refuse(name, what) from error
 
 
 class _StrictInfo(tarfile.TarInfo):
-    """A header that is an error when damaged; tarfile takes it for the end of the archive."""
+    """A header that raises an error if damaged; tarfile would treat it as the end of archive."""
 
     @classmethod
     def frombuf(cls, *header: Any) -> Any:
-        """Parse a header. Limits the extended headers of long names, which are read at once."""
+        """Parse a header, limiting the extended headers of long names, which are read in full."""
         info = super().frombuf(*header)
         if info.size > MAX_FILE:
             raise tarfile.ReadError(f"{info.name[:200]!r} is larger than {MAX_FILE >> 20} MiB")
@@ -178,7 +178,7 @@ class _StrictInfo(tarfile.TarInfo):
         try:
             return super().fromtarfile(archive)
         except tarfile.HeaderError as error:
-            if type(error).__name__ == "EOFHeaderError":  # the block of zeros that ends it
+            if type(error).__name__ == "EOFHeaderError":  # the block of zeros at the end
                 raise
             raise tarfile.ReadError(str(error) or "no end of archive") from error
 
@@ -207,5 +207,5 @@ def _from_tar(path: Path, names: _Names) -> Iterator[Member]:
 
             yield Member(name, info.isdir(), read)
             archive.members.clear()  # tarfile would keep every header in memory
-        while archive.fileobj.read(1 << 20):  # to the end, where the checksum of the whole is
+        while archive.fileobj.read(1 << 20):  # up to the overall checksum at the end
             names.check_size("", 0, archive.fileobj.tell(), path)

@@ -1,7 +1,7 @@
-"""Finding an experiment's prepared images, or preparing them now.
+"""Find an experiment's prepared images, or prepare them now.
 
-DVC's stages name their folders. Commands run by hand use what DVC prepared if the settings are the
-same, otherwise a cache keyed by the settings, so that nothing stale is ever used.
+DVC stages name their folders explicitly. Other commands use what DVC prepared if the settings are
+equal, and otherwise a cache keyed by the settings, so that stale data are never used.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ Report = Callable[[str], None]
 
 
 def downloaded(section: ExperimentSettings, report: Report = print) -> Path:
-    """The folder of an experiment's verified archives in the cache, fetched now if necessary."""
+    """The cache folder of an experiment's verified archives, which are fetched if necessary."""
     from saliencymixplus.datasets.manifest import verified
 
     folder = _download_cache(section)
@@ -38,7 +38,7 @@ def download_to(section: ExperimentSettings, output: Path, report: Report = prin
 
 
 def prepared(section: ExperimentSettings, experiment: str, report: Report = print) -> Path:
-    """The folder of an experiment's prepared arrays, prepared now if necessary."""
+    """The folder of an experiment's prepared arrays, which are prepared if necessary."""
     from saliencymixplus.datasets.prepared import load_prepared
 
     made_by_dvc = _made_by_dvc(experiment)
@@ -54,12 +54,12 @@ def prepared(section: ExperimentSettings, experiment: str, report: Report = prin
 def find_prepared(
     section: ExperimentSettings, experiment: str, report: Report = print
 ) -> Path | None:
-    """The prepared arrays of an experiment; None if they have to be made first."""
+    """The folder of an experiment's prepared arrays; None if they do not exist yet."""
     try:
         folders = [_prepared_cache(section, experiment)]
         if _matches(_made_by_dvc(experiment), section, report):
             folders.insert(0, _made_by_dvc(experiment))
-    except UserError:  # the user's own pictures are gone
+    except UserError:  # the user's pictures no longer exist
         return None
     return next((folder for folder in folders if (folder / "meta.json").is_file()), None)
 
@@ -83,25 +83,25 @@ def prepare_to(
 
 
 def _alone(folder: Path, report: Report) -> AbstractContextManager[None]:
-    """A lock, so that trainings that start together (torchrun's ranks, say) make it only once."""
+    """A lock, so that processes that start together (torchrun's ranks) make it only once."""
     lock = folder.parent / f".{folder.name}.lock"
     return locked(lock, f"another process is making {folder}", waiting=report)
 
 
 def _whole(folder: Path, mark: str, check: Callable[[Path], object], report: Report) -> bool:
-    """Whether a cached folder exists and passes ``check``; if not, it has to be made again."""
+    """Whether a cached folder exists and passes ``check``; otherwise it must be made again."""
     if not (folder / mark).is_file():
         return False
     try:
         check(folder)
     except UserError as error:
-        report(f"{error} (done now)")
+        report(f"{error} (doing so now)")
         return False
     return True
 
 
 def _matches(folder: Path, section: ExperimentSettings, report: Report) -> bool:
-    """Whether ``folder`` was prepared with these settings from the pictures as they are now."""
+    """Whether ``folder`` was prepared with these settings from the current pictures."""
     from saliencymixplus.datasets.prepared import load_prepared
 
     if not (folder / "meta.json").is_file():
@@ -118,7 +118,7 @@ def _matches(folder: Path, section: ExperimentSettings, report: Report) -> bool:
 
 
 def _current(section: ExperimentSettings, report: Report) -> dict[str, str]:
-    """Name and checksum of the user's own pictures as they are now (packed once, then cached)."""
+    """Name and checksum of the user's current pictures (packed once, then cached)."""
     from saliencymixplus.datasets.manifest import read_manifest
 
     folder = _download_cache(section)
@@ -137,11 +137,11 @@ def _key(*parts: object) -> str:
 
 
 def _stamp(settings: DownloadSettings) -> str:
-    """A hash of the names, sizes and times of the user's own folder or archive."""
+    """A hash of the names, sizes and modification times in the user's folder or archive."""
     if settings.path is None:
         return ""
     path = Path(settings.path).expanduser()
-    if not path.exists():  # started from a subfolder, or from a copy that DVC made
+    if not path.exists():  # started from a subfolder, or in one of DVC's temporary copies
         path = repository_root() / path
     if not path.exists():
         raise UserError(

@@ -1,4 +1,4 @@
-"""What prepared pictures must not be: all of one colour; and what their user should know of."""
+"""Check the content of prepared pictures: blank or dark classes, duplicates, rare classes."""
 
 import hashlib
 import math
@@ -11,7 +11,7 @@ from saliencymixplus.datasets.prepared import SPLITS
 from saliencymixplus.errors import UserError
 
 Channels = tuple[float, float, float]
-# A class this many times smaller than the largest one is worth a note.
+# Classes this many times smaller than the largest one get a note.
 _RARE = 10
 _SHOWN = 3  # names in a note
 _DARK = 17  # 12 bits that are taken for 16 give 0 to 15; photographs are rarely so dark
@@ -24,17 +24,17 @@ def check_content(
     files: Mapping[str, Sequence[str]],
     classes: Sequence[str],
 ) -> list[str]:
-    """Look at every prepared picture once.
+    """Check every prepared picture.
 
     Args:
         images: (N, H, W, 3) by split.
         labels: (N,) by split.
-        files: Names by split.
-        classes: By label.
+        files: file names by split.
+        classes: class names by label.
 
     Returns:
-        Notes: classes that are nearly black or whose pictures are all plain in a split, the same
-            picture in two splits or two classes, classes that are rare in train.
+        Notes on classes that are nearly black, or all plain in a split; on pictures that are in
+            two splits or two classes; and on classes that are rare in train.
 
     Raises:
         UserError: all pixels of all pictures of a class have the same colour.
@@ -93,10 +93,10 @@ def check_content(
 def channel_statistics(images: npt.NDArray[np.uint8]) -> tuple[Channels, Channels]:
     """Mean and standard deviation of each channel of (N, H, W, 3), pixels in [0, 1].
 
-    From a count of the 256 values, hence exact and independent of the order of the images.
+    Computed from a histogram, hence exact and independent of the order of the images.
 
     Raises:
-        UserError: a channel has a single value, so that nothing can be divided by its deviation.
+        UserError: a channel is constant, so that its standard deviation is 0.
     """
     histogram = np.zeros((3, 256), dtype=np.int64)
     for start in range(0, len(images), 256):
@@ -105,7 +105,7 @@ def channel_statistics(images: npt.NDArray[np.uint8]) -> tuple[Channels, Channel
             histogram[channel] += np.bincount(values, minlength=256)
     means, deviations = [], []
     for name, counts in zip(("red", "green", "blue"), histogram.tolist(), strict=True):
-        # Whole numbers: the last digit must not depend on the order of additions.
+        # Integers, so that the last digit does not depend on the order of additions.
         n = sum(counts)
         total = sum(count * value for value, count in enumerate(counts))
         squares = sum(count * value**2 for value, count in enumerate(counts))

@@ -1,4 +1,4 @@
-"""Decoding: any picture file becomes an upright, square RGB array."""
+"""Decode any picture file to an upright, square RGB array."""
 
 import warnings
 from collections.abc import Iterator
@@ -24,10 +24,10 @@ from saliencymixplus.errors import UserError
 Bytes = npt.NDArray[np.uint8]
 Deep = npt.NDArray[np.uint32]
 ALL_BITS = 16  # of a channel, if a data set or a run says nothing else
-# Pillow's own limit (89 million), above which it suspects a decompression bomb.
+# Pillow's limit (89 million), above which it suspects a decompression bomb.
 MAX_PIXELS = 89_478_485
 _TOO_LARGE = f"at most {MAX_PIXELS // 1_000_000} million pixels are read, scale it down"
-# EXIF 2.3, tag 0x0112: how a stored picture is turned to stand upright.
+# EXIF 2.3, tag 0x0112: the transformation that turns a stored picture upright.
 _ORIENTATION = 0x0112
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -45,15 +45,15 @@ def decode(
 ) -> Bytes:
     """Decode a picture file to RGB, (size, size, 3).
 
-    Turned upright as its EXIF orientation says, transparency laid on white, the first frame of an
-    animation, and resized as by ``resize``. Damaged metadata counts as none.
+    The picture is turned upright according to its EXIF orientation, composited on white and
+    resized by ``resize``. Of an animation, the first frame is used. Damaged metadata is ignored.
 
     Args:
-        content: The file's bytes.
-        name: The file's name, for messages.
-        size: Side in pixels.
-        crop: As in ``resize``.
-        bits: How many bits per channel are in use in pictures with more than 8; the upper 8 of
+        content: the file's bytes.
+        name: the file's name, for messages.
+        size: side in pixels.
+        crop: as in ``resize``.
+        bits: number of bits per channel in use in pictures with more than 8; the upper 8 of
             these are kept.
 
     Raises:
@@ -64,23 +64,23 @@ def decode(
 
 
 def bits_in_use(content: bytes, name: str) -> int:
-    """How many bits the largest value of a picture needs; 0 for the usual 8 bits per channel."""
+    """Number of bits that a picture's largest value needs; 0 if it has 8 bits per channel."""
     with _opened(content, name) as image:
         values = _deep_values(image, content)
         return 0 if values is None else int(values.colours.max()).bit_length()
 
 
 def upright_size(content: bytes, name: str) -> tuple[int, int]:
-    """(width, height) of a picture after ``decode`` has turned it, mostly from its header alone."""
+    """(width, height) of the upright picture, usually read from its header alone."""
     with _opened(content, name, load=False) as image:
         if image.format == "TIFF":
-            image.load()  # Pillow turns it, and removes the tag
+            image.load()  # Pillow applies and removes the tag
         width, height = image.size
         return (height, width) if _orientation(image) >= 5 else (width, height)
 
 
 def decode_values(content: bytes, name: str) -> Bytes:
-    """Decode a greyscale or palette file to its stored numbers, (H, W): a map of labels."""
+    """Decode a label map, a greyscale or palette file, to its stored values (H, W)."""
     with _opened(content, name) as image:
         if image.mode not in ("L", "P", "1"):
             raise UserError(f"{name} is not a map of labels: its mode is {image.mode}, not L or P")
@@ -90,21 +90,21 @@ def decode_values(content: bytes, name: str) -> Bytes:
 def resize(image: Bytes, size: int, crop: bool = False) -> Bytes:
     """Resize (H, W, 3) to (size, size, 3); unchanged if it has that size.
 
-    Bilinear with antialiasing, as torchvision's ``Resize`` on a PIL image. Without ``crop`` a
-    picture that is not square is squashed; with it, the shorter side becomes ``size`` and the
-    middle of the longer one is kept.
+    Bilinear with antialiasing, like torchvision's ``Resize`` on a PIL image. With ``crop``, the
+    shorter side becomes ``size`` and the longer one is centre-cropped; without it, non-square
+    pictures are squashed.
     """
     return _resized(image, size, crop, Image.Resampling.BILINEAR)
 
 
 def resize_values(values: Bytes, size: int, crop: bool = False) -> Bytes:
-    """Resize a map of labels (H, W) to (size, size) as ``resize``, each pixel from its nearest."""
+    """Resize a label map (H, W) to (size, size) like ``resize``, but by nearest neighbour."""
     return _resized(values, size, crop, Image.Resampling.NEAREST)
 
 
 @contextmanager
 def decoding() -> Iterator[None]:
-    """Let threads call ``decode``: registers the decoders and silences Pillow's warnings."""
+    """Make ``decode`` thread-safe by registering the decoders, and silence Pillow's warnings."""
     register_decoders()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="PIL")
@@ -124,7 +124,7 @@ def _resized(values: Bytes, size: int, crop: bool, how: Image.Resampling) -> Byt
 
 @contextmanager
 def _opened(content: bytes, name: str, *, load: bool = True) -> Iterator[Any]:
-    """Open a picture; anything wrong with it becomes one line that names it."""
+    """Open a picture; errors become a ``UserError`` that names it."""
     if not content:
         raise UserError(f"{name} is empty (0 bytes): replace or remove it")
     try:
@@ -141,7 +141,7 @@ def _opened(content: bytes, name: str, *, load: bool = True) -> Iterator[Any]:
         raise UserError(f"{name} is too large: {_TOO_LARGE}") from error
     except UnidentifiedImageError as error:
         raise UserError(f"cannot read image {name}: {kind(content)}") from error
-    except Exception as error:  # Pillow's decoders raise nearly every kind on damaged input
+    except Exception as error:  # Pillow's decoders raise all kinds of errors on damaged input
         text = " ".join(str(error).split()) or type(error).__name__
         raise UserError(f"cannot read image {name} ({text}): replace or remove it") from error
 
@@ -149,7 +149,7 @@ def _opened(content: bytes, name: str, *, load: bool = True) -> Iterator[Any]:
 def _orientation(image: Any) -> int:
     try:
         return int(image.getexif().get(_ORIENTATION, 1))
-    except Exception:  # damaged EXIF raises nearly every kind; the pixels are good all the same
+    except Exception:  # damaged EXIF raises all kinds of errors, but the pixels are still good
         return 1
 
 
@@ -159,7 +159,7 @@ def _upright(rgb: Image.Image, stored: Any) -> Image.Image:
 
 
 def _to_rgb(image: Image.Image, content: bytes, bits: int) -> Image.Image:
-    """Any mode to RGB. Transparent pixels show white, as on a page."""
+    """Convert any mode to RGB, on a white background."""
     values = _deep_values(image, content)
     if values is not None:
         image = Image.fromarray(values.shallow(bits))
@@ -209,14 +209,14 @@ def _deep_values(image: Any, content: bytes) -> _DeepValues | None:
         return _DeepValues(values[..., None], opacity, is_inverted)
     if not is_deep_colour(image, content):
         return None
-    # Pillow drops the lower 8 of the 16 bits of a colour picture.
+    # Pillow would drop the lower 8 of a colour picture's 16 bits.
     try:
         import cv2
     except ImportError:  # in an MLflow model's environment
         raise ValueError("16 bits per channel need OpenCV: save it with 8") from None
     deep = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
     if deep is None or deep.dtype != np.uint16 or deep.shape[2:] not in ((3,), (4,)):
-        raise ValueError("16 bits per channel in a form that is not read: save it with 8")
+        raise ValueError("an unsupported form of 16 bits per channel: save it with 8")
     channels: Deep = deep.astype(np.uint32)  # blue first
     opacity = channels[..., 3] if channels.shape[2] == 4 else None
     return _DeepValues(channels[..., 2::-1], opacity)

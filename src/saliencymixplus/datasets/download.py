@@ -1,4 +1,4 @@
-"""Fetching and verifying a data set's archives, into a folder that is complete or absent."""
+"""Fetch and verify a data set's archives, into a folder that is either complete or absent."""
 
 import shutil
 from importlib import import_module
@@ -19,18 +19,18 @@ from saliencymixplus.workspace import repository_root
 def download(settings: DownloadSettings, destination: Path, *, report: Report = print) -> None:
     """Fill ``destination`` with the verified archives of a data set and a manifest.json.
 
-    * ``digits``, ``clutter``: scikit-learn's embedded table; no network.
+    * ``digits``, ``clutter``: scikit-learn's bundled table; no network.
     * ``cifar10``, ``cifar100``, ``oxford_pet``: the publisher's archives, or those of
-      ``settings.mirror`` (a folder, an https address, or http on this machine). Each must have
-      the SHA-256 in the settings if they give one, otherwise the publisher's MD5.
+      ``settings.mirror`` (a folder, an https address, or http on this machine). Each must match
+      the SHA-256 in the settings if given, otherwise the publisher's MD5.
     * ``imagefolder``: ``settings.path``; an archive is copied, a folder becomes ``images.tar``.
     * ``imagenet``: the folder ``settings.path`` becomes ``images.tar``; it is not downloaded.
 
-    Archives that are already there and verify are kept. A relative ``path`` or
-    ``mirror`` is relative to the working directory, or else to the repository.
+    Existing archives that verify are kept. A relative ``path`` or ``mirror`` is looked up in the
+    working directory, then in the repository.
 
     Raises:
-        UserError: an archive cannot be fetched or does not verify; ``destination`` is unchanged.
+        UserError: an archive cannot be fetched or verified; ``destination`` is unchanged.
     """
     _check_settings(settings)
     own = settings.source in ("imagefolder", "imagenet")
@@ -70,7 +70,7 @@ def _is_there(settings: DownloadSettings, destination: Path) -> bool:
         for entry in manifest.archives:
             check_archive(settings, destination / entry.name, entry.name)
     except UserError:
-        return False  # unfinished, changed or of other settings: fetch it again
+        return False  # unfinished, changed or for other settings: fetch it again
     return manifest.source == settings.source
 
 
@@ -118,7 +118,7 @@ def _obtain(settings: DownloadSettings, archive: Archive, path: Path, report: Re
 
 
 def _resolved(text: str) -> Path:
-    """A path of the settings, also from a copy of the repository in which DVC runs a queue."""
+    """Resolve a path in the settings, also in the repository copies of DVC's queue."""
     path = Path(text).expanduser()
     if path.is_absolute() or path.exists():
         return path

@@ -1,4 +1,4 @@
-"""Fetching one file over HTTPS."""
+"""Fetch one file over HTTPS."""
 
 import http.client
 import ipaddress
@@ -29,17 +29,17 @@ def check_address(url: str) -> None:
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
-    except ValueError as error:  # its text may hold a part of the password
+    except ValueError as error:  # its text may contain part of the password
         raise UserError(
-            f"download.mirror: {plain(url)} is not a valid address (in a password, write / ? # @ "
+            f"download.mirror: {plain(url)} is not a valid address (in a password, escape / ? # @ "
             "as %2F %3F %23 %40)"
         ) from error
     if not host:
-        raise UserError(f"download.mirror: {plain(url)} names no host")
+        raise UserError(f"download.mirror: {plain(url)} has no host")
     if parts.username is not None:  # urllib cannot use it, and would print it
         raise UserError(
-            f"download.mirror: {plain(url)} is given with a user, which is not supported: fetch "
-            "the archives yourself and name their folder"
+            f"download.mirror: user names in addresses, as for {plain(url)}, are not supported: "
+            "fetch the archives yourself and give their folder"
         )
     if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(host)):
         raise UserError(
@@ -51,12 +51,12 @@ def check_address(url: str) -> None:
 def fetch(url: str, path: Path, *, report: Report) -> None:
     """Write the response of ``url`` to ``path``, in up to three attempts.
 
-    Redirects are followed over https to the same host or a public one, and reported. Checking the
-    bytes is up to the caller.
+    Redirects are followed over https to the same or a public host, and reported. The caller must
+    verify the content.
 
     Raises:
-        UserError: the server cannot be reached, refuses, or breaks off; ``path`` does not exist
-            then.
+        UserError: the server cannot be reached, refuses, or disconnects; ``path`` then does not
+            exist.
     """
     check_address(url)
     name = path.name
@@ -68,7 +68,7 @@ def fetch(url: str, path: Path, *, report: Report) -> None:
         except (OSError, http.client.HTTPException) as error:
             remove(path)
             reason = _reason(error)
-            # Trying again helps against an overload, not against "not found" or a bad redirect.
+            # Retrying helps if the server is overloaded, not if the file or redirect is wrong.
             final = isinstance(error, urllib.error.HTTPError) and error.code < 500
             if pause is None or final:
                 raise UserError(
@@ -82,11 +82,11 @@ def fetch(url: str, path: Path, *, report: Report) -> None:
 
 
 def plain(url: str) -> str:
-    """The address without user, password and query, fit for a log."""
+    """The address without user, password and query, safe to print."""
     scheme, separator, rest = url.partition("://")
     try:
         urlsplit(url).port  # noqa: B018
-    except ValueError:  # an unescaped / ? or # in a password: nothing before the @ is the host
+    except ValueError:  # unescaped / ? # in a password: the host is after the @
         rest = rest.rpartition("@")[2]
     address = rest.split("?", 1)[0].split("#", 1)[0]
     host, slash, tail = address.partition("/")
@@ -155,7 +155,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _is_public(host: str) -> bool:
-    """Whether all addresses of ``host`` are public; a name that only a proxy can resolve counts."""
+    """Whether all addresses of ``host`` are public, or only a proxy can resolve it."""
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except OSError:

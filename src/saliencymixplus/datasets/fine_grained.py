@@ -1,4 +1,4 @@
-"""OpenCV's fine-grained saliency of true uint8 images, computed once at preparation."""
+"""OpenCV's fine-grained saliency of the uint8 images, computed once during preparation."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,9 +10,9 @@ from saliencymixplus.mixing.methods.saliencymix import fine_grained_detector
 def fine_grained(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Saliency maps (N, H, W), 0 to 255, of RGB images (N, H, W, 3).
 
-    Centre-surround differences over several scales (Montabone and Soto 2010), the detector that
-    SaliencyMix uses. A uniform image has an all-zero map. About 0.15 ms an image at 32 × 32 and
-    6 ms at 224 × 224. Safe to call from several threads.
+    Centre-surround differences at several scales (Montabone and Soto 2010), the detector used by
+    SaliencyMix. A uniform image has an all-zero map. Takes about 0.15 ms per image at 32 × 32 and
+    6 ms at 224 × 224. Thread-safe.
 
     Raises:
         UserError: the installed OpenCV has no saliency module.
@@ -25,7 +25,7 @@ def fine_grained(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
         raise UserError(str(error)) from error
     maps = np.empty(images.shape[:3], np.uint8)
     for image, target in zip(images, maps, strict=True):
-        # OpenCV takes its channels as blue, green, red.
+        # OpenCV expects BGR.
         found, saliency = detector.computeSaliency(np.ascontiguousarray(image[..., ::-1]))
         if not found:
             raise RuntimeError("OpenCV could not compute the fine-grained saliency of an image")

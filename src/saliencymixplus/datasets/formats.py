@@ -1,4 +1,4 @@
-"""Picture formats: which are read, and what to say about a file that is not."""
+"""Picture formats: which are read, and what to say about files that are not."""
 
 import struct
 import zlib
@@ -10,7 +10,7 @@ from typing import Any
 from PIL import Image, features
 from PIL.TiffImagePlugin import BITSPERSAMPLE, SAMPLESPERPIXEL, ImageFileDirectory_v2
 
-# Recognised by content, not by name. EPS is left out: Pillow hands it to another program.
+# Recognised by content, not by name. EPS is excluded: Pillow passes it to an external program.
 _ALWAYS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
 EXTENSIONS = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".webp"),
@@ -18,7 +18,7 @@ EXTENSIONS = (
 )
 _PNG = b"\x89PNG\r\n\x1a\n"
 _TIFF = (b"II*\0", b"MM\0*")
-# Other kinds of files by their first bytes.
+# Other kinds of files, by their first bytes.
 _KINDS = (
     (b"%!PS", "a PostScript drawing"),
     (b"%PDF", "a PDF document"),
@@ -35,7 +35,7 @@ _KINDS = (
 
 @cache
 def readable_formats() -> tuple[str, ...]:
-    """Names of the formats that Pillow may try, with what is installed here."""
+    """Names of the formats that Pillow may try, given the installed packages."""
     more = ["AVIF"] if features.check("avif") else []
     try:
         from pillow_heif import register_heif_opener
@@ -48,10 +48,10 @@ def readable_formats() -> tuple[str, ...]:
 
 
 def pixels_only(content: bytes) -> bytes:
-    """A PNG or JPEG file without metadata, whose damage or size could keep Pillow from the pixels.
+    """Strip metadata from a PNG or JPEG file, lest damaged or huge metadata make Pillow fail.
 
-    What decides pixels stays: palette, transparency, colour transform and orientation. Other
-    formats, and files whose structure is broken, are returned unchanged.
+    Whatever affects pixels is kept: palette, transparency, colour transform and orientation. Other
+    formats and files with a broken structure are returned unchanged.
     """
     if content.startswith(_PNG):
         return _PNG + b"".join(_png_chunks(content))
@@ -71,7 +71,7 @@ def is_deep_colour(image: Any, content: bytes) -> bool:
 
 
 def kind(content: bytes) -> str:
-    """What a file is that cannot be read as a picture, and what to do about it."""
+    """Say what an unreadable file is, and what to do about it."""
     if content[4:8] == b"ftyp":
         brand = content[8:12]
         if brand in (b"avif", b"avis"):
@@ -102,10 +102,10 @@ def _tiff_kind(content: bytes) -> str:
         directory.load(file)
         channels = int(directory.get(SAMPLESPERPIXEL, 1))
         bits = max(map(int, directory.get(BITSPERSAMPLE, (1,))))
-    except Exception:  # damaged: anything may be raised
+    except Exception:  # damaged files can raise anything
         return "it is a damaged TIFF: replace or remove it"
     return (
-        f"it is a TIFF of {channels} channels of {bits} bits, of a kind that is not read: save 1 "
+        f"it is a TIFF of {channels} channels of {bits} bits, which is not supported: save 1 "
         "(grey), 3 (RGB) or 4 (RGBA) channels of 8 or 16 bits, e.g. as PNG"
     )
 
@@ -137,7 +137,7 @@ def _jpeg_segments(content: bytes) -> Iterator[bytes]:
         marker, length = content[at + 1], int.from_bytes(content[at + 2 : at + 4])
         application = 0xE0 <= marker <= 0xEF or marker == 0xFE
         if marker == 0xDA or not (application or 0xC0 <= marker <= 0xDF):
-            break  # the scan, or something unexpected: the rest as it is
+            break  # the scan or something unexpected: keep the rest unchanged
         kept = keep.get(marker)
         if not application or (kept and kept(content[at + 4 : at + 2 + length])):
             yield content[at : at + 2 + length]
@@ -146,6 +146,6 @@ def _jpeg_segments(content: bytes) -> Iterator[bytes]:
 
 
 def register_decoders() -> None:
-    """Register all decoders now: threads would race for it."""
+    """Register all decoders now, because threads would race to do so."""
     Image.init()
     readable_formats()

@@ -1,4 +1,4 @@
-"""Packing ImageNet's folder, which only its publisher's account holders may download."""
+"""Pack a folder with ImageNet, which cannot be downloaded without an account."""
 
 import csv
 import re
@@ -17,20 +17,20 @@ _SOLUTION = "LOC_val_solution.csv"
 _KAGGLE = "ILSVRC/Data/CLS-LOC"
 _CODE = re.compile(r"n\d{8}")
 _HOW = (
-    "get ILSVRC2012 from image-net.org or Kaggle (both need an account) and give its folder, with "
-    "train/nNNNNNNNN/ and val/ in it, as download.path"
+    "get ILSVRC2012 from image-net.org or Kaggle (both need an account) and set download.path to "
+    "its folder, with train/nNNNNNNNN/ and val/ in it"
 )
 
 
 def collect(settings: DownloadSettings, path: Path, destination: Path, report: Report) -> Manifest:
     """Pack the folder ``path`` as ``destination``/images.tar: train/CODE/ and val/CODE/.
 
-    It is laid out as torchvision and timm expect it (class folders in ``val`` too), or as Kaggle
-    ships it: a flat ``val`` with ``LOC_val_solution.csv``. ``LOC_synset_mapping.txt``, if there is
-    one, names the classes.
+    The layout must be either that of torchvision and timm (class folders in ``val``, too) or
+    Kaggle's: a flat ``val`` with ``LOC_val_solution.csv``. ``LOC_synset_mapping.txt``, if present,
+    gives the class names.
 
     Raises:
-        UserError: there is no such folder, or something in it is not as it must be.
+        UserError: the folder does not exist or has a different layout.
     """
     if settings.path is None:
         raise UserError(f"imagenet cannot be downloaded: {_HOW}")
@@ -49,7 +49,7 @@ def collect(settings: DownloadSettings, path: Path, destination: Path, report: R
 
 
 def _classes(folder: Path) -> dict[str, Path]:
-    """SPLIT/CODE/picture of each picture in the class folders of ``folder``."""
+    """Map SPLIT/CODE/picture to the path of each picture in the class folders of ``folder``."""
     found: dict[str, Path] = {}
     folders = sorted(inner for inner in _inside(folder) if inner.is_dir())
     if not folders:
@@ -65,7 +65,7 @@ def _classes(folder: Path) -> dict[str, Path]:
 
 
 def _validation(folder: Path, solution: Path, codes: set[str]) -> dict[str, Path]:
-    """val/CODE/picture of each validation picture."""
+    """Map val/CODE/picture to the path of each validation picture."""
     if any(inner.is_dir() for inner in _inside(folder)):
         found = _classes(folder)
     elif solution.is_file():
@@ -89,7 +89,7 @@ def _validation(folder: Path, solution: Path, codes: set[str]) -> dict[str, Path
 
 
 def _solution(path: Path) -> dict[str, str]:
-    """Class code by picture, of Kaggle's "ImageId,PredictionString" (code and boxes)."""
+    """Class code by picture, from Kaggle's "ImageId,PredictionString" (code and boxes)."""
     try:
         with path.open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file, strict=True))

@@ -1,4 +1,4 @@
-"""manifest.json: what a download folder holds, verified before any of it is used."""
+"""manifest.json: the content of a download folder, verified before use."""
 
 import hashlib
 from dataclasses import asdict, dataclass
@@ -20,15 +20,15 @@ class Entry:
     name: str
     sha256: str
     bytes: int
-    origin: str  # the publisher's address or a description, never a path of this machine
+    origin: str  # the publisher's address or a description, never a local path
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """The content of a download folder; the same bytes give the same manifest on any machine."""
+    """The content of a download folder; equal content gives equal manifests on all machines."""
 
     source: str
-    name: str  # what to call the data set
+    name: str  # the data set's display name
     archives: tuple[Entry, ...]
 
     def write(self, folder: Path) -> None:
@@ -37,7 +37,7 @@ class Manifest:
 
 
 def check_download_folder(folder: Path) -> None:
-    """Refuse to replace a download folder that holds anything its manifest does not name.
+    """Refuse to replace a download folder with content that is not in its manifest.
 
     Raises:
         UserError: there is such a file or folder; the message names it.
@@ -47,7 +47,7 @@ def check_download_folder(folder: Path) -> None:
         return
     try:
         known = {entry.name for entry in read_manifest(folder).archives}
-    except UserError:  # damaged or unfinished: anything but the manifest itself may be the user's
+    except UserError:  # damaged or unfinished: all but the manifest may be the user's
         known = set()
     check_only(folder, {NAME, *known})
 
@@ -68,10 +68,10 @@ def checksums(path: Path) -> tuple[str, str]:
 def check_archive(settings: DownloadSettings, path: Path, name: str) -> str:
     """Check that the file ``path`` is the archive ``name``, and return its SHA-256.
 
-    By the SHA-256 in the settings if they give one, otherwise by the publisher's MD5.
+    Compares the SHA-256 in the settings if given, otherwise the publisher's MD5.
 
     Raises:
-        UserError: the file is missing, or has another checksum.
+        UserError: the file is missing or its checksum differs.
     """
     published = {archive.name: archive for archive in archives_of(settings.source)}
     wanted = expected_sha256(settings, [name, *published]).get(name)
@@ -79,8 +79,8 @@ def check_archive(settings: DownloadSettings, path: Path, name: str) -> str:
     if wanted is not None:
         if sha256 != wanted:
             raise UserError(
-                f"{path.name} has SHA-256 {sha256}, not {wanted} as download.sha256 says: "
-                "it is damaged, or a different file"
+                f"{path.name} has SHA-256 {sha256}, not {wanted} as in download.sha256: "
+                "it is damaged or a different file"
             )
     elif name in published and md5 != published[name].md5:
         raise UserError(
@@ -107,8 +107,8 @@ def read_manifest(folder: Path) -> Manifest:
         texts += [text for entry in archives for text in (entry.name, entry.sha256, entry.origin)]
         names = [entry.name for entry in archives]
         if not all(isinstance(text, str) for text in texts) or not names:
-            raise TypeError("fields of a wrong type")
-        # A manifest must not lead out of its folder.
+            raise TypeError("fields of the wrong type")
+        # A manifest must not point outside its folder.
         if any(Path(name).name != name for name in names):
             raise ValueError("an archive's name is a path")
     except (KeyError, TypeError, ValueError) as error:
@@ -117,10 +117,10 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def verified(folder: Path) -> Manifest:
-    """Compare every archive of ``folder`` with its checksums, and return the manifest.
+    """Verify the checksums of all archives in ``folder`` and return the manifest.
 
     Raises:
-        UserError: the download is missing or unfinished, or an archive has changed since.
+        UserError: the download is missing or unfinished, or an archive has changed.
     """
     manifest = read_manifest(folder)
     published = {archive.name: archive for archive in archives_of(manifest.source)}
@@ -130,7 +130,7 @@ def verified(folder: Path) -> Manifest:
     for entry in manifest.archives:
         sha256, md5 = checksums(folder / entry.name)
         archive = published.get(entry.name)
-        # A manifest that names the publisher as origin must have the publisher's checksum.
+        # If the manifest gives the publisher as origin, the publisher's checksum must match.
         claims = archive is not None and entry.origin == archive.url
         if sha256 != entry.sha256 or (claims and archive is not None and md5 != archive.md5):
             raise UserError(

@@ -1,4 +1,4 @@
-"""Work in threads: decoders and OpenCV release Python's lock."""
+"""Run work in threads; decoders and OpenCV release the GIL."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -12,7 +12,7 @@ Result = TypeVar("Result")
 
 
 def chunks(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    """Lists of ``size`` items, the last perhaps shorter."""
+    """Yield lists of ``size`` items; the last may be shorter."""
     iterator = iter(items)
     while chunk := list(islice(iterator, size)):
         yield chunk
@@ -21,7 +21,7 @@ def chunks(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
 def in_parallel(
     function: Callable[[Item], Result], items: Iterable[Item]
 ) -> Iterator[tuple[Item, Result]]:
-    """(item, function(item)) in order, computed in threads, only a few items ahead."""
+    """Yield (item, function(item)) in order, computed in threads a few items ahead."""
     workers = min(8, cpu_count() or 1)
     waiting: deque[tuple[Item, Future[Result]]] = deque()
     with ThreadPoolExecutor(workers, thread_name_prefix="prepare") as pool:

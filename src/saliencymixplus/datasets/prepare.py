@@ -1,4 +1,4 @@
-"""Decoding a download once, to square uint8 arrays that training memory-maps."""
+"""Decode a download once, to square uint8 arrays that training can memory-map."""
 
 from importlib.metadata import version
 from pathlib import Path
@@ -32,7 +32,7 @@ from saliencymixplus.version import __version__
 Places = dict[str, list[tuple[str, int]]]
 Arrays = dict[str, dict[str, npt.NDArray[np.uint8]]]  # kind -> split -> (N, H, W[, 3])
 
-# Pictures per task of a thread: enough to hide the cost of handing over, little to hold in memory.
+# Pictures per thread task: enough to amortise the overhead, few enough to hold in memory.
 _CHUNK = 32
 
 
@@ -42,17 +42,17 @@ def prepare(
     """Decode the download in ``source`` to arrays in ``destination``.
 
     Writes ``{train,val,test}_{images,labels,saliency,masks}.npy``, ``…_files.json`` and
-    ``meta.json``; ``datasets.prepared`` reads them. The validation split is drawn from the training
-    images only, each class in proportion. The same download and settings give the same bytes.
+    ``meta.json``; ``datasets.prepared`` reads them. The validation split is a stratified sample of
+    the training images. The same download and settings give the same bytes.
 
     Args:
-        settings: Size, splits, mean and standard deviation.
-        source: A folder that `download` filled; its checksums are verified first.
-        destination: Replaced as a whole at the end; unchanged if anything fails.
-        report: Takes lines for the user.
+        settings: size, splits, mean and standard deviation.
+        source: a folder written by `download`; its checksums are verified first.
+        destination: replaced as a whole at the end; unchanged if anything fails.
+        report: receives messages for the user.
 
     Raises:
-        UserError: the download is missing or damaged, or a file in it is; the message names it.
+        UserError: the download or a file in it is missing or damaged; the message names it.
     """
     manifest = verified(source)
     with decoding():
@@ -107,7 +107,7 @@ def prepare(
 
 
 def _placed(listing: Listing, settings: DataSettings) -> tuple[Places, dict[str, list[str]]]:
-    """Where each listed picture goes, and the file names of each split in that order."""
+    """The destination of each listed picture, and the file names of each split in that order."""
     targets = {
         split: np.full(len(names), split, dtype=object) for split, names in listing.files.items()
     }
@@ -119,7 +119,7 @@ def _placed(listing: Listing, settings: DataSettings) -> tuple[Places, dict[str,
             continue
         if split in listing.files:
             raise UserError(
-                f"the data have a {split} split of their own: leave {key} out, or move the "
+                f"the data already have a {split} split: leave out {key}, or move the "
                 f"{split} folder away"
             )
         rows = np.flatnonzero(targets["train"] == "train")
@@ -136,7 +136,7 @@ def _placed(listing: Listing, settings: DataSettings) -> tuple[Places, dict[str,
             row.append(name)
     if "test" not in files:
         raise UserError(
-            "the pictures have no test split: set aside a fraction of each class, with "
+            "the pictures have no test split: set aside a fraction of each class with "
             "`test_fraction: 0.2` under `data:` of the experiment in params.yaml, or "
             "--set EXPERIMENT.data.test_fraction=0.2"
         )
@@ -144,7 +144,7 @@ def _placed(listing: Listing, settings: DataSettings) -> tuple[Places, dict[str,
 
 
 def _create(part: Path, meta: Meta) -> Arrays:
-    """New .npy files, memory-mapped, so that the data set need not fit into memory."""
+    """Create memory-mapped .npy files, so that the data set need not fit into memory."""
     arrays: Arrays = {}
     for split in meta.counts:
         for kind, (shape, dtype) in layout(meta, split).items():
@@ -180,7 +180,7 @@ def _make(pieces: list[Piece]) -> list[npt.NDArray[np.uint8]]:
 
 
 def _add_saliency(arrays: Arrays, report: Report) -> None:
-    """OpenCV's fine-grained saliency of the true uint8 images, once per data set."""
+    """Add OpenCV's fine-grained saliency of the uint8 images."""
     from saliencymixplus.datasets.fine_grained import fine_grained
 
     total = sum(len(images) for images in arrays["images"].values())

@@ -1,4 +1,4 @@
-"""Reading what `prepare` wrote, checked before anything is computed from it."""
+"""Read prepared arrays, validating them before use."""
 
 import hashlib
 from collections.abc import Mapping
@@ -18,37 +18,37 @@ from saliencymixplus.folders import check_folder, check_only
 SPLITS = ("train", "val", "test")
 META = "meta.json"
 KINDS = ("images", "labels", "saliency", "masks")
-# Values in masks.
+# Mask values.
 BACKGROUND, OBJECT, UNKNOWN = 0, 1, 2
 
 
 class Meta(BaseModel):
-    """meta.json: what the arrays are. It holds no path and nothing of this machine."""
+    """meta.json: a description of the arrays, without paths or anything machine-specific."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str  # of the data set, for people
+    name: str  # display name of the data set
     classes: list[str]
     image_size: tuple[int, int]  # (H, W)
-    mean: tuple[float, float, float]  # of pixels in [0, 1], for normalising
+    mean: tuple[float, float, float]  # of pixels in [0, 1], for normalisation
     std: tuple[float, float, float]
     counts: dict[str, int]  # images in each split
     digest: str  # of all arrays and the class names, 64 hexadecimal digits
-    source: str  # its kind: digits, cifar10, …
-    archives: dict[str, str]  # name and SHA-256 of what it was prepared from
+    source: str  # kind of data set: digits, cifar10, …
+    archives: dict[str, str]  # SHA-256 by name of the archives it was prepared from
     settings: dict[str, Any]  # the DataSettings it was prepared with
     has_saliency: bool
     has_masks: bool
     bits: int = ALL_BITS  # in use per channel, in pictures that have more than 8
-    notes: list[str]  # what to know of the data, e.g. classes without test images
-    prepared_with: dict[str, str]  # versions
+    notes: list[str]  # caveats about the data, e.g. classes without test images
+    prepared_with: dict[str, str]  # library versions
 
     @model_validator(mode="after")
     def _consistent(self) -> "Meta":
         if not {"train", "test"} <= set(self.counts) <= set(SPLITS):
             raise ValueError(f"splits {sorted(self.counts)}")
         if min(self.counts.values()) < 1 or len(set(self.classes)) != len(self.classes):
-            raise ValueError("an empty split or a class twice")
+            raise ValueError("an empty split or a duplicate class")
         if min(self.image_size) < 1 or len(self.classes) < 2 or min(self.std) <= 0:
             raise ValueError("a value out of range")
         return self
@@ -56,7 +56,7 @@ class Meta(BaseModel):
 
 @dataclass(frozen=True)
 class Split:
-    """One split. Arrays are memory-mapped and read-only; row i of each belongs to ``files[i]``."""
+    """One split: read-only memory maps; row i of each belongs to ``files[i]``."""
 
     name: str
     images: npt.NDArray[np.uint8]  # (N, H, W, 3)
@@ -70,11 +70,11 @@ class Split:
         return len(self.labels)
 
     def annotated(self) -> npt.NDArray[np.int64]:
-        """Rows of the images whose mask marks an object; none without masks."""
+        """Rows of the images with an object in their mask; empty without masks."""
         if self.masks is None:
             return np.zeros(0, np.int64)
         flat = self.masks.reshape(len(self.masks), -1)
-        # In pieces: the masks of Pet are memory-mapped and large.
+        # In pieces, because memory-mapped masks can be large (Pet).
         parts = [(flat[i : i + 256] == OBJECT).any(axis=1) for i in range(0, len(flat), 256)]
         return np.flatnonzero(np.concatenate(parts))
 
@@ -88,14 +88,14 @@ class Prepared:
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """Those of train, val and test that exist."""
+        """The existing splits among train, val and test."""
         return tuple(split for split in SPLITS if split in self.meta.counts)
 
     def split(self, name: str) -> Split:
         """Open one split.
 
         Raises:
-            UserError: there is no such split, or its files are missing or damaged.
+            UserError: the split does not exist, or its files are missing or damaged.
         """
         if name not in self.meta.counts:
             hint = nearest(name, self.meta.counts)
@@ -108,7 +108,7 @@ class Prepared:
         }
         labels = np.array(arrays["labels"])
         if labels.min() < 0 or labels.max() >= len(self.meta.classes):
-            raise _damaged(self.path / f"{name}_labels.npy", "a label beyond the classes")
+            raise _damaged(self.path / f"{name}_labels.npy", "a label is out of range")
         path = self.path / f"{name}_files.json"
         files = read_json(path)
         if not (
@@ -123,7 +123,7 @@ class Prepared:
         )
 
     def verify(self) -> None:
-        """Read every byte and compare with the digest in meta.json (CIFAR: under a second).
+        """Compare the arrays with the digest in meta.json (CIFAR: under a second).
 
         Raises:
             UserError: the arrays have changed since they were prepared.
@@ -135,10 +135,10 @@ class Prepared:
 
 
 def load_prepared(path: Path) -> Prepared:
-    """Open a folder that `prepare` wrote; sizes and types of all its files are checked.
+    """Open a folder written by `prepare`, checking the sizes and types of all its files.
 
     Raises:
-        UserError: it is missing, unfinished or damaged.
+        UserError: the folder is missing, unfinished or damaged.
     """
     if not (path / META).is_file():
         raise UserError(f"{path} holds no prepared data ({META} is missing): run `prepare`")
@@ -156,7 +156,7 @@ def load_prepared(path: Path) -> Prepared:
 
 
 def check_prepared_folder(folder: Path) -> None:
-    """Refuse to replace a folder of prepared arrays that holds anything else.
+    """Refuse to replace a folder of prepared arrays with any other content.
 
     Raises:
         UserError: there is such a file or folder; the message names it.
@@ -168,7 +168,7 @@ def check_prepared_folder(folder: Path) -> None:
 
 
 def layout(meta: Meta, split: str) -> dict[str, tuple[tuple[int, ...], type[np.generic]]]:
-    """Shape and type of each array of a split."""
+    """Shape and type of each array in a split."""
     count, (height, width) = meta.counts[split], meta.image_size
     arrays: dict[str, tuple[tuple[int, ...], type[np.generic]]] = {
         "images": ((count, height, width, 3), np.uint8),
@@ -182,7 +182,7 @@ def layout(meta: Meta, split: str) -> dict[str, tuple[tuple[int, ...], type[np.g
 
 
 def arrays_digest(path: Path, classes: list[str], meta: Meta) -> str:
-    """SHA-256 over the class names and every array of ``path``: kind, type, shape and bytes."""
+    """SHA-256 of the class names and every array in ``path``: kind, type, shape and bytes."""
     digest = hashlib.sha256("\0".join(classes).encode())
     for split in sorted(meta.counts):
         for kind, (shape, dtype) in sorted(layout(meta, split).items()):
@@ -199,7 +199,7 @@ def _open(path: Path, shape: tuple[int, ...], dtype: type[np.generic]) -> npt.ND
     except FileNotFoundError as error:
         raise _damaged(path, "missing") from error
     except (OSError, ValueError, EOFError, SyntaxError) as error:
-        raise _damaged(path, "not an array, or cut short") from error
+        raise _damaged(path, "not an array, or truncated") from error
     if not isinstance(array, np.ndarray) or array.shape != shape or array.dtype != dtype:
         raise _damaged(path, f"not {np.dtype(dtype).name} {shape} as {META} says")
     return array
@@ -210,5 +210,5 @@ def _damaged(path: Path, what: str) -> UserError:
 
 
 def counts_text(counts: Mapping[str, int]) -> str:
-    """ "1221 train, 216 val, 360 test", for messages."""
+    """Image counts for messages, like "1221 train, 216 val, 360 test"."""
     return ", ".join(f"{counts[split]} {split}" for split in SPLITS if split in counts)

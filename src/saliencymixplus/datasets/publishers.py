@@ -1,4 +1,4 @@
-"""The archives of each data set, as torchvision names them, and the checksums they must have."""
+"""The archives of each published data set, named as in torchvision, and their checksums."""
 
 import re
 from dataclasses import dataclass
@@ -9,14 +9,14 @@ from saliencymixplus.settings import DownloadSettings
 
 @dataclass(frozen=True)
 class Archive:
-    """One file of a publisher."""
+    """One archive from a publisher."""
 
     name: str
     url: str
     md5: str  # the publisher's, as torchvision records it
 
 
-# Archives that torchvision does not know, or no longer fetches, with their well-known checksums.
+# Archives that torchvision does not have or no longer fetches, with their well-known checksums.
 CUB = Archive(
     "CUB_200_2011.tgz",
     "https://data.caltech.edu/records/65de6-vp158/files/CUB_200_2011.tgz",
@@ -55,7 +55,7 @@ def archives_of(source: str) -> tuple[Archive, ...]:
     """The archives of a published data set; none for ``digits``, ``clutter``, ``imagefolder``."""
     if source in _FIXED:
         return _FIXED[source]
-    # Imported here: torchvision takes seconds to import, and digits don't need it.
+    # Imported late, because torchvision takes seconds to import and digits do not need it.
     if source in ("cifar10", "cifar100"):
         from torchvision.datasets import CIFAR10, CIFAR100
 
@@ -89,7 +89,7 @@ def _over_https(url: str, md5: str) -> Archive:
 
 
 def expected_sha256(settings: DownloadSettings, names: list[str]) -> dict[str, str]:
-    """The checksums in the settings, in lower case, by archive name.
+    """The lower-case checksums in the settings, by archive name.
 
     Raises:
         UserError: a value is not a SHA-256, or its name is not in ``names``.

@@ -1,4 +1,4 @@
-"""A stratified split: each class in proportion on both sides, repeatable from a seed."""
+"""Stratified splits, reproducible from a seed."""
 
 from collections.abc import Sequence
 
@@ -20,11 +20,11 @@ def stratified(
     """Split the rows of ``labels`` (N,) into (kept, split off), each sorted.
 
     Args:
-        labels: Class indices.
-        fraction: Of all rows, rounded up, that is split off.
-        seed: Decides which.
-        classes: Their names, for messages.
-        key: The setting that ``fraction`` is, for messages.
+        labels: class indices.
+        fraction: fraction of all rows to split off, rounded up.
+        seed: determines the selection.
+        classes: class names, for messages.
+        key: the setting that ``fraction`` comes from, for messages.
 
     Raises:
         UserError: a class has only one image, or the fraction is less than one image per class.

@@ -1,4 +1,4 @@
-"""Turning the user's own folder or archive of pictures into one archive."""
+"""Pack or copy the user's folder or archive of pictures to one archive."""
 
 import io
 import shutil
@@ -19,15 +19,15 @@ _ENDINGS = (".tar.gz", ".tar.xz", ".tar.bz2", ".tgz", ".txz", ".tbz2", ".tar", "
 
 
 def collect(settings: DownloadSettings, path: Path, destination: Path, report: Report) -> Manifest:
-    """Copy an archive, or pack a folder, into ``destination`` and look through its names.
+    """Check the layout of an archive or folder, then copy or pack it to ``destination``.
 
-    A folder becomes ``images.tar``, whose bytes depend on names and contents only.
+    A folder becomes ``images.tar``, whose bytes depend only on names and contents.
 
     Raises:
-        UserError: ``path`` is missing or not laid out as ``read_layout`` understands it, or a link
-            in it leads out of it.
+        UserError: ``path`` is missing, has a layout that ``read_layout`` rejects, or contains a
+            link that points outside.
     """
-    # Names only: a wrong layout should show before hours of copying and decoding.
+    # Names only, so that a wrong layout is reported before hours of copying and decoding.
     if path.is_dir():
         target = destination / PACKED
         inside, folders = _names(path)
@@ -65,7 +65,7 @@ def _title(path: Path) -> str:
 
 
 def write_tar(files: Mapping[str, Path], target: Path, title: str, report: Report) -> None:
-    """Write ``files`` (by their names in the archive) to a tar whose bytes depend on them only."""
+    """Write ``files``, keyed by archive name, to a tar whose bytes depend on nothing else."""
     with (
         tarfile.open(target, "w", format=tarfile.PAX_FORMAT) as archive,
         progress(f"packing {title}", len(files), report) as advance,
@@ -109,9 +109,9 @@ def _names(root: Path) -> tuple[dict[str, Path], list[str]]:
         for path in found:
             name = unicodedata.normalize("NFC", path.relative_to(root).as_posix())
             if not path.exists():
-                raise UserError(f"{name} is a link to nothing: remove it")
+                raise UserError(f"{name} is a broken link: remove it")
             if not path.resolve().is_relative_to(home):
-                raise UserError(f"{name} is a link out of {root}: put the file itself there")
+                raise UserError(f"{name} is a link to outside {root}: put the file itself there")
             if path.is_symlink() and folder.resolve().is_relative_to(path.resolve()):
                 raise UserError(f"{name} is a link to a folder that it is in: remove it")
             try:

@@ -1,1 +1,1 @@
-"""Everything that decides a weight: order, step, capture, optimizer, schedule, the epoch."""
+"""Everything that affects the weights: order, step, capture, optimizer, schedule, epoch."""

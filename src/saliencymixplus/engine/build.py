@@ -1,4 +1,4 @@
-"""Assembling a training: data, network, optimizer, step, engine."""
+"""Assemble a training: data, network, optimizer, step, engine."""
 
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -36,13 +36,13 @@ def assemble(
     processes: Processes = Processes(),  # noqa: B008
     say: Callable[[str], None] = print,
 ) -> Assembly:
-    """Build everything that a training runs; the initial weights depend on seed and network only.
+    """Build all parts of a training. The initial weights depend only on the seed and the network.
 
     Args:
-        say: told where the data are and which engine runs.
+        say: receives messages, such as where the data are and which engine is used.
 
     Raises:
-        UserError: settings that do not fit each other, the data or the device.
+        UserError: the settings do not fit each other, the data or the device.
     """
     recipe, meta = run.training, prepared.meta
     mixer = mixing.create(run.mix.method, **run.mix.options)
@@ -72,8 +72,8 @@ def assemble(
         train = sources["train"].split
         if missing := len(train) - len(train.annotated()):
             say(
-                f"masks: {missing} of {len(train)} training images have no object: their labels "
-                "are area fractions, their boxes fall anywhere"
+                f"masks: {missing} of {len(train)} training images have no object; their labels "
+                "are area fractions and their boxes are placed at random"
             )
     decay = recipe.weight_average or mixer.options.average_decay
     ema = EMA(local, decay) if decay else None
@@ -108,11 +108,11 @@ def assemble(
     engine, why = create_engine(step, runtime.engine, device, say)
     name = "bf16" if dtype == torch.bfloat16 else "fp32"
     say(f"engine: {why}, {name}, {device}{', compiled' if runtime.compile else ''}")
-    # Without gradients a larger batch fits in memory, and small images need it to keep a GPU busy.
-    # On a CPU a larger one would not fit in the caches.
+    # Without gradients a larger batch fits in memory, and small images need one to keep a GPU busy.
+    # On a CPU, a larger batch would exceed the caches.
     larger = 1 if device.type == "cpu" else 8 if max(augmentation.output) <= 64 else 2
-    # On the CPU evaluation is in full precision, as the saved weights give it; on a GPU that would
-    # take a large part of an epoch's time.
+    # CPUs evaluate in full precision, like the `evaluate` command; on a GPU, that would take a
+    # large part of an epoch's time.
     exact = nullcontext if device.type == "cpu" else autocast
     return Assembly(
         sources=sources,
@@ -131,10 +131,10 @@ def initial_model(
     size: tuple[int, int],
     say: Callable[[str], None] = print,
 ) -> nn.Module:
-    """The network on the CPU before its first step; torch's global generator is left untouched.
+    """Create the initial network on the CPU, without changing torch's global generator.
 
     Raises:
-        UserError: no such network, or weights to start from that are not its own.
+        UserError: the network does not exist, or the initial weights do not fit it.
     """
     chosen, classes = run.model, len(meta.classes)
     with torch.random.fork_rng(devices=[]):
@@ -153,7 +153,7 @@ def augmentation_for(recipe: TrainingSettings, size: tuple[int, int]) -> Augment
     """The augmentation of training images of ``size`` (height, width).
 
     Raises:
-        UserError: a crop larger than the padded image, or padding that a reflection cannot fill.
+        UserError: the crop is larger than the padded image, or the padding is too large to reflect.
     """
     height, width = size
     output = (recipe.crop_size, recipe.crop_size) if recipe.crop_size else (height, width)
@@ -201,8 +201,8 @@ def _check(run: RunSettings, meta: Meta, mixer: mixing.Mixer, processes: Process
         )
     if recipe.batch_size % processes.world:
         raise UserError(
-            f"training.batch_size {recipe.batch_size} does not divide by {processes.world} "
-            "processes: it is the total over all of them"
+            f"training.batch_size {recipe.batch_size} is the total over all processes and must be "
+            f"divisible by their number, {processes.world}"
         )
     if recipe.batch_size // processes.world < 2:
         raise UserError("training.batch_size must be at least 2 for each process")
@@ -210,7 +210,7 @@ def _check(run: RunSettings, meta: Meta, mixer: mixing.Mixer, processes: Process
         raise UserError(f"{meta.name} was prepared without saliency maps: run `prepare` again")
     if mixer.needs_masks and not meta.has_masks:
         raise UserError(
-            f"{run.mix.name} takes object masks, which {meta.name} has none of: choose a method "
+            f"{run.mix.name} needs object masks, but {meta.name} has none: choose a method "
             "without `label: mask`, `label: mask_pixels` and `position: object`"
         )
     if "average" in _saliency_weights(mixer):
@@ -221,14 +221,14 @@ def _check(run: RunSettings, meta: Meta, mixer: mixing.Mixer, processes: Process
         if len(_saliency_weights(mixer)) > 1:
             raise UserError(
                 f"{run.mix.name}: saliency_weights must be the same for all members of a switch "
-                "that take the network's saliency"
+                "that use the network's saliency"
             )
     if recipe.freeze_epochs and processes.world > 1:
-        raise UserError("training.freeze_epochs works in one process only: set it to 0")
+        raise UserError("training.freeze_epochs needs a single process: set it to 0")
     if mixer.trains_part and processes.world > 1:
-        raise UserError(f"{run.mix.name} trains a module of its own: it runs in one process only")
+        raise UserError(f"{run.mix.name} trains its own module, which needs a single process")
 
 
 def _saliency_weights(mixer: mixing.Mixer) -> set[str]:
-    """The values of ``saliency_weights`` among the members that look through the network."""
+    """The values of ``saliency_weights`` of all members that use the network's saliency."""
     return {member.options.saliency_weights for member in mixer.members if member.needs_model}

@@ -1,4 +1,4 @@
-"""What one process trains with, and how far it is: the object that everything hands on."""
+"""The state of a training in one process: the object passed to all of its parts."""
 
 import time
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from saliencymixplus.epoch_row import EpochRow
 from saliencymixplus.loading.batches import BatchSource
 from saliencymixplus.settings import RunSettings
 
-# Weights that are kept besides the last: those of the epoch with the lowest error.
+# Weights kept besides the last: those of the epoch with the lowest error, by column.
 _BEST = {"best_validation": "validation_top1_error", "best_test": "test_top1_error"}
 
 
@@ -25,34 +25,34 @@ _BEST = {"best_validation": "validation_top1_error", "best_test": "test_top1_err
 class Assembly:
     """The parts of a training, ready to run; see ``build.assemble``."""
 
-    sources: dict[str, BatchSource]  # train, test and, where there is one, val
+    sources: dict[str, BatchSource]  # train, test and, if there is a validation split, val
     step: TrainStep
     engine: Engine  # runs the step
     autocast: Callable[[], AbstractContextManager[object]]
     eval_autocast: Callable[[], AbstractContextManager[object]]
     eval_batch_size: int
-    evaluated: nn.Module  # and kept: the network, or with `weight_average` its moving average
+    evaluated: nn.Module  # and saved: the network or, with `weight_average`, its moving average
 
 
 @dataclass
 class TrainingState:
-    """How far a training is: all that a checkpoint holds besides tensors of network and optimizer.
+    """Training progress: the content of a checkpoint except network and optimizer tensors.
 
-    No generator's state is among it: see ``randomness``.
+    Generators have no state to save: see ``randomness``.
     """
 
     epoch: int = 0  # finished epochs
     step: int = 0  # finished optimizer steps of the epoch in progress
     steps: int = 0  # optimizer steps of the epoch in progress; 0 before it starts
-    seconds: float = 0.0  # spent on the epoch in progress before this process took it up
-    sums: Tensor | None = None  # EpochMetrics.sums of the epoch in progress, when it was saved
+    seconds: float = 0.0  # spent on the epoch in progress before this process resumed it
+    sums: Tensor | None = None  # saved EpochMetrics.sums of the epoch in progress
     history: list[EpochRow] = field(default_factory=list)
-    best: dict[str, int] = field(default_factory=dict)  # best_validation, best_test: their epoch
+    best: dict[str, int] = field(default_factory=dict)  # epoch of best_validation and best_test
     weights: dict[int, dict[str, Tensor]] = field(default_factory=dict)  # epoch: kept weights, CPU
     _began: float = field(default_factory=time.monotonic)
 
     def start_epoch(self, steps: int) -> None:
-        """Start the clock of an epoch, or of what is left of one."""
+        """Start timing an epoch, or the rest of a resumed one."""
         self.steps, self._began = steps, time.monotonic() - self.seconds
 
     @property
@@ -61,12 +61,12 @@ class TrainingState:
         return time.monotonic() - self._began
 
     def end_epoch(self, row: EpochRow) -> None:
-        """Append the epoch's figures."""
+        """Append the epoch's metrics to the history."""
         self.history.append(row)
         self.epoch, self.step, self.seconds, self.sums = row.epoch, 0, 0.0, None
 
     def keep_weights(self, model: nn.Module, asked: tuple[int, ...]) -> None:
-        """Keep the last epoch's weights if they are the best or in ``asked``; drop outdone ones."""
+        """Keep the last epoch's weights if best or in ``asked``, and drop those no longer best."""
         row, keep = self.history[-1], self.epoch in asked
         for name, column in _BEST.items():
             error = getattr(row, column)
@@ -75,7 +75,7 @@ class TrainingState:
                 before is None or error < getattr(self.history[before - 1], column)
             ):
                 self.best[name], keep = self.epoch, True
-        if keep:  # copied off the device once, however many reasons there are
+        if keep:  # copied from the device only once
             self.weights[self.epoch] = state_of(model)
         for epoch in set(self.weights) - {*self.best.values(), *asked}:
             del self.weights[epoch]
@@ -101,21 +101,21 @@ class TrainingContext:
 class Hook:
     """Called around the steps and epochs of a training; does nothing unless overridden.
 
-    The engine calls hooks in their order and writes, prints and logs nothing itself. A hook may
-    raise to end the training; the state then is that of the last finished step.
+    The engine itself writes, prints and logs nothing. Hooks are called in order. A hook may raise
+    to end the training; the state is then that of the last finished step.
     """
 
     def on_epoch_start(self, context: TrainingContext) -> None:
-        """Before the first step of an epoch, or of what is left of a resumed one."""
+        """Called before the first step of an epoch, or of the rest of a resumed one."""
 
     def on_step_end(self, context: TrainingContext, loss: float | None) -> None:
-        """After a step of the optimizer.
+        """Called after an optimizer step.
 
-        ``loss``: the epoch's mean so far, None where it is not yet known.
+        ``loss`` is the epoch's mean so far, None if not yet available.
         """
 
     def on_epoch_end(self, context: TrainingContext, row: EpochRow) -> None:
-        """After an epoch was trained and evaluated, and its weights were kept if need be."""
+        """Called after an epoch was trained and evaluated and its weights were kept if needed."""
 
 
 def state_of(model: nn.Module) -> dict[str, Tensor]:

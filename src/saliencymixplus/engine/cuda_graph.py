@@ -1,4 +1,4 @@
-"""Engines that run the training step: eagerly, or captured once per kind in a CUDA graph."""
+"""Engines that run the training step eagerly, or capture each kind of step in a CUDA graph."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -14,10 +14,10 @@ from saliencymixplus.engine.optimizer import is_capturable
 from saliencymixplus.engine.step import TrainStep
 from saliencymixplus.loading.batches import Inputs
 
-# Mixed or not, by which member, with a saliency pass or not, with frozen layers or not, shapes.
+# Whether mixed, member, whether with a saliency pass, whether with frozen layers, input shapes.
 Kind = tuple[bool, int, bool, bool, tuple[tuple[int, ...], ...]]
 Say = Callable[[str], object]
-_REHEARSALS = 3  # before capturing: cuDNN picks its algorithms, the compiler compiles
+_REHEARSALS = 3  # before capturing, for cuDNN to choose algorithms and the compiler to compile
 
 
 def _silent(text: str) -> None:
@@ -25,17 +25,17 @@ def _silent(text: str) -> None:
 
 
 class Capturer(Protocol):
-    """Captures what a function does on the device."""
+    """Captures a function's work on the device."""
 
     def rehearse(self, function: Callable[[], None]) -> None:
-        """Run it without capturing, as a warm-up."""
+        """Run the function without capturing it, as a warm-up."""
 
     def capture(
         self, function: Callable[[], None], generators: Sequence[torch.Generator]
     ) -> Callable[[], None]:
-        """Capture it without running it.
+        """Capture the function without running it.
 
-        Returns a function that replays it, drawing from the ``generators`` as they then are.
+        Returns a function that replays it, drawing from the current state of ``generators``.
         """
 
 
@@ -47,7 +47,7 @@ class CudaCapturer:
         self._pool = torch.cuda.graph_pool_handle()
 
     def rehearse(self, function: Callable[[], None]) -> None:
-        """Run it on a side stream, as torch asks for before a capture."""
+        """Run the function on a side stream, as torch requires before a capture."""
         stream = torch.cuda.Stream(self.device)
         stream.wait_stream(torch.cuda.current_stream(self.device))
         with torch.cuda.stream(stream):
@@ -60,14 +60,14 @@ class CudaCapturer:
         graph = torch.cuda.CUDAGraph()
         for generator in generators:
             graph.register_generator_state(generator)
-        # Other threads keep running, such as a loader's that pins memory.
+        # Allows other threads to use CUDA meanwhile, such as a loader's that pins memory.
         with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
             function()
         return graph.replay
 
 
 class EagerEngine:
-    """Calls the step; ``say`` is told how long compiling took."""
+    """Calls the step directly; ``say`` receives compile times."""
 
     name = "eager"
 
@@ -112,11 +112,10 @@ class GraphEngine:
     """Captures each kind of step when it first occurs: plain, mixed by each member of a switch, and
     mixed without a saliency pass, each per batch size and with or without frozen layers.
 
-    A replay reads the addresses that the capture read: inputs are copied there, the learning rate
+    Replays read the same addresses as the capture, so inputs are copied there, the learning rate
     and the moving average's decay are device tensors, and the generators are seeded on the host.
-    With ``accumulate`` only the gradients of a batch are captured, which all kinds add to the same
-    tensors; the optimizer's step, one in so many batches, is eager. ``say`` is told how long
-    capturing took.
+    With ``accumulate``, only a batch's gradients are captured, which all kinds add to the same
+    tensors, and the optimizer step is eager. ``say`` receives capture times.
     """
 
     name = "graph"
@@ -190,7 +189,7 @@ class GraphEngine:
                     reached.append(parameter)
                     parameter.grad = self._gradients.setdefault(parameter, parameter.grad)
         else:
-            # The gradients of the capture live in the graph's own memory.
+            # Captured gradients live in the graph's memory pool.
             step.optimizer.zero_grad(set_to_none=True)
         replay = self.capturer.capture(once, [step.streams.augment, step.streams.mix])
         with torch.no_grad():
@@ -221,14 +220,14 @@ def _describe(kind: Kind, mixer: mixing.Mixer) -> str:
 
 
 def capturable(mixer: mixing.Mixer) -> bool:
-    """False if a step calls the CPU."""
+    """Whether steps can be captured, i.e. never compute on the CPU."""
     return all(member.options.on_device for member in mixer.members)
 
 
 def create_engine(
     step: TrainStep, choice: str, device: torch.device, say: Say = _silent
 ) -> tuple[Engine, str]:
-    """The engine for ``choice`` (auto, eager or graph), and in a few words why this one."""
+    """The engine for ``choice`` (auto, eager or graph), and a short text on which and why."""
     eager = EagerEngine(step, say)
     if choice == "eager" or device.type != "cuda":
         return eager, "eager (whole-step graphs need CUDA)" if choice == "graph" else "eager"

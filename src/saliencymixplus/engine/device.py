@@ -1,4 +1,4 @@
-"""Choosing a device and setting its precision, threads and determinism."""
+"""Choose a device and set precision, threads and determinism."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -11,10 +11,10 @@ from saliencymixplus.errors import UserError
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """The device ``name``; ``auto`` is CUDA if there is one, else MPS, else the CPU.
+    """The device ``name``; ``auto`` is CUDA if available, else MPS, else the CPU.
 
     Raises:
-        UserError: this machine has no such device.
+        UserError: the device does not exist.
     """
     if name == "auto":
         if torch.cuda.is_available():
@@ -37,21 +37,21 @@ def choose_device(name: str = "auto") -> torch.device:
 
 
 def choose_dtype(precision: str, device: torch.device) -> torch.dtype:
-    """The dtype of the passes: under ``auto`` bf16 on a GPU that has it, else fp32.
+    """The dtype of forward and backward passes; ``auto``: bf16 on GPUs with support, else fp32.
 
     On a CPU with AVX512-BF16 or AMX, bf16 makes a step 1.3 to 2 times as fast
-    (docs/performance.md), but some networks then are not bit-reproducible (docs/reliability.md),
-    so ``auto`` does not choose it.
+    (docs/performance.md), but some networks are then not bit-reproducible (docs/reliability.md),
+    so ``auto`` does not use it there.
 
     Raises:
-        UserError: ``precision`` is bf16 and the device does not have it.
+        UserError: ``precision`` is bf16 and the device does not support it.
     """
     if device.type == "cuda":
         able = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
         able = device.type == "cpu" or torch.backends.mps.is_macos_or_newer(14, 0)
     if precision == "bf16" and not able:
-        raise UserError(f"precision bf16: {device} does not have it; choose auto or fp32")
+        raise UserError(f"precision bf16: {device} does not support it; choose auto or fp32")
     wanted = precision == "bf16" or (precision == "auto" and able and device.type == "cuda")
     return torch.bfloat16 if wanted else torch.float32
 
@@ -59,7 +59,7 @@ def choose_dtype(precision: str, device: torch.device) -> torch.dtype:
 def autocast_for(
     dtype: torch.dtype, device: torch.device
 ) -> Callable[[], AbstractContextManager[object]]:
-    """A function that makes the autocast context of a forward pass in ``dtype``."""
+    """A factory of autocast contexts for forward passes in ``dtype``."""
     if dtype == torch.float32:
         return nullcontext
     return lambda: torch.autocast(device.type, dtype=dtype)
@@ -67,14 +67,14 @@ def autocast_for(
 
 @contextmanager
 def device_settings(device: torch.device, *, deterministic: bool) -> Iterator[None]:
-    """Set cuDNN and determinism for the block; these and torch's threads are restored after it."""
+    """Set up cuDNN and determinism in the block, then restore these and torch's thread count."""
     before = (
         torch.get_num_threads(),
         torch.backends.cudnn.benchmark,
         torch.are_deterministic_algorithms_enabled(),
     )
     if deterministic:
-        # cuBLAS reads it on first use.
+        # cuBLAS reads this on first use.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.backends.cudnn.benchmark = not deterministic
     _use_deterministic_algorithms(deterministic)
@@ -87,7 +87,7 @@ def device_settings(device: torch.device, *, deterministic: bool) -> Iterator[No
 
 
 def _use_deterministic_algorithms(wanted: bool) -> None:
-    """Call torch's function only for a change: it imports torch's compiler, a second's work."""
+    """Call torch's function only if needed: it imports the compiler, which takes a second."""
     if wanted != torch.are_deterministic_algorithms_enabled():
         torch.use_deterministic_algorithms(wanted)
 
@@ -95,8 +95,8 @@ def _use_deterministic_algorithms(wanted: bool) -> None:
 def threads_for(flops: float) -> int:
     """CPU threads for a step: one per 2 GFLOP, unless OMP_NUM_THREADS is set.
 
-    A second thread gains little on a small step, and threads that wait for each other on a busy
-    machine cost much: the digits on two busy cores took ten times as long.
+    More threads gain little on small steps, and on a busy machine waiting for each other is
+    expensive: the digits on two busy cores took ten times as long.
     """
     if "OMP_NUM_THREADS" in os.environ:
         return torch.get_num_threads()
@@ -104,7 +104,7 @@ def threads_for(flops: float) -> int:
 
 
 def usable_cores() -> int:
-    """Cores that this process may use, within a container's quota."""
+    """The number of cores this process may use, within a container's quota."""
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     count = count or 1
     try:

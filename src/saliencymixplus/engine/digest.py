@@ -1,4 +1,4 @@
-"""Digests of the source files that decide what a training computes."""
+"""Digests of the source files that affect the result of a training."""
 
 import ast
 import hashlib
@@ -8,15 +8,15 @@ from pathlib import Path
 
 import saliencymixplus
 
-# A checkpoint written by other code is not resumed. Whatever starts, records or shows a training
-# is not in these rooms: it may change while a run is unfinished.
+# Checkpoints written by other code are not resumed. Code that starts, records or displays a
+# training is not in these packages and may change while a run is unfinished.
 ROOMS = ("engine", "loading", "models")
 
 
 def code_files(*methods: str, package: Path | None = None) -> dict[str, str]:
-    """SHA-256 by path in ``package`` of every file that decides a training with ``methods``.
+    """SHA-256, by path in ``package``, of every file that affects a training with ``methods``.
 
-    These are all files of ``ROOMS``, and of ``mixing`` what ``mixing_files`` gives.
+    These are all files in ``ROOMS`` and the ``mixing_files``.
     """
     root = package or Path(saliencymixplus.__file__).parent
     rooms = [file for room in ROOMS for file in sorted((root / room).rglob("*.py"))]
@@ -24,15 +24,15 @@ def code_files(*methods: str, package: Path | None = None) -> dict[str, str]:
 
 
 def code_digest(*methods: str) -> str:
-    """16 hexadecimal digits that stand for ``code_files``."""
+    """16 hexadecimal digits that identify the content of ``code_files``."""
     text = json.dumps(code_files(*methods), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def mixing_files(*methods: str, package: Path | None = None) -> dict[str, str]:
-    """SHA-256 of every file in ``mixing`` that the methods' own files and the mixer import.
+    """SHA-256 of the methods' files and the mixer with all that they import from ``mixing``.
 
-    Other methods' files are left out: a new method must not rerun a training.
+    Files of other methods are left out, so that a new method does not rerun any training.
     """
     root = package or Path(saliencymixplus.__file__).parent
     found: set[Path] = set()
@@ -47,21 +47,21 @@ def mixing_files(*methods: str, package: Path | None = None) -> dict[str, str]:
 
 
 def changed_files(before: object, now: Mapping[str, str]) -> list[str]:
-    """The files that were added, removed or changed; none if ``before`` is not a file list."""
+    """The files that were added, removed or changed; empty if ``before`` is not a file list."""
     if not isinstance(before, Mapping):
         return []
     return sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
 
 
 def _imported(file: Path, root: Path) -> list[Path]:
-    """The files of ``mixing`` that ``file`` imports, wherever in it."""
+    """The files of ``mixing`` that ``file`` imports, also within functions."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             module = node.module or ""
-            if node.level:  # relative: to the folder, or to one above it
+            if node.level:  # relative to the folder or a parent
                 folder = file.parents[node.level - 1].relative_to(root)
                 module = ".".join(("saliencymixplus", *folder.parts, module)).rstrip(".")
             names |= {module, *(f"{module}.{alias.name}" for alias in node.names)}

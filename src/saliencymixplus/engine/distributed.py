@@ -1,4 +1,4 @@
-"""One training over several processes, which ``torchrun`` starts."""
+"""Distributed training over several processes started by ``torchrun``."""
 
 import os
 from collections.abc import Iterator
@@ -15,14 +15,14 @@ from saliencymixplus.errors import UserError
 
 @dataclass(frozen=True)
 class Processes:
-    """This process among all of the training."""
+    """This process's rank among all processes of the training."""
 
     rank: int = 0
     world: int = 1
 
     @property
     def first(self) -> bool:
-        """Whether this is rank 0, which alone tracks, writes and prints."""
+        """Whether this is rank 0, the only one that tracks, writes and prints."""
         return self.rank == 0
 
     def sum(self, values: Tensor) -> None:
@@ -31,10 +31,10 @@ class Processes:
             dist.all_reduce(values)
 
     def share(self, content: bytes | None) -> bytes:
-        """Rank 0's ``content`` on every rank; empty if it is None."""
+        """Broadcast rank 0's ``content``; empty if it is None."""
         if self.world == 1:
             return content or b""
-        # NCCL sends CUDA tensors only.
+        # NCCL only sends CUDA tensors.
         device = "cuda" if dist.get_backend() == "nccl" else "cpu"
         length = torch.tensor([len(content or b"")], device=device)
         dist.broadcast(length, 0)
@@ -50,10 +50,10 @@ class Processes:
         return batch[self.rank * size : (self.rank + 1) * size]
 
     def wrap(self, model: nn.Module, device: torch.device) -> nn.Module:
-        """``model`` in ``DistributedDataParallel``, which averages gradients over the processes.
+        """Wrap ``model`` in ``DistributedDataParallel``, which averages gradients over processes.
 
-        Batch normalisation sees each process's own part of the batch; rank 0's running statistics
-        are kept.
+        Batch normalisation uses each process's part of the batch; rank 0's running statistics are
+        kept.
         """
         if self.world == 1:
             return model
@@ -63,7 +63,7 @@ class Processes:
 
 @contextmanager
 def processes(device: torch.device) -> Iterator[Processes]:
-    """Join the processes that ``torchrun`` started; without it, a single process.
+    """Join the process group that ``torchrun`` started, or yield a single process without it.
 
     Raises:
         UserError: torchrun's variables are incomplete, or the processes cannot connect.
@@ -77,7 +77,7 @@ def processes(device: torch.device) -> Iterator[Processes]:
         return
     try:
         backend = "nccl" if device.type == "cuda" else "gloo"
-        # The first rank may wait at the end for a tracking server.
+        # Rank 0 may wait at the end for a tracking server.
         dist.init_process_group(backend, timeout=timedelta(minutes=30))
     except (RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())
@@ -89,7 +89,7 @@ def processes(device: torch.device) -> Iterator[Processes]:
 
 
 def local_device(device: torch.device) -> torch.device:
-    """The device of this process: on CUDA, each process of a machine has its own GPU."""
+    """The device of this process; with CUDA, each process on a machine has its own GPU."""
     rank = os.environ.get("LOCAL_RANK")
     if device.type != "cuda" or rank is None:
         return device

@@ -9,8 +9,8 @@ from torch import nn
 class EMA:
     """The moving average of a model's parameters and batch-norm statistics.
 
-    The decay of step n (from 0) is min(``decay``, (1 + n) / (10 + n)), so that the first steps are
-    soon forgotten. Integer buffers are copied.
+    The decay at step n (from 0) is min(``decay``, (1 + n) / (10 + n)), so that the first steps are
+    quickly forgotten. Integer buffers are copied.
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
@@ -29,7 +29,7 @@ class EMA:
 
     @torch.no_grad()
     def update(self) -> None:
-        """average += (1 − decay) · (weights − average), on the device."""
+        """Update on the device: average += (1 − decay) · (weights − average)."""
         change = torch._foreach_sub(self._weights, self._averages)
         torch._foreach_mul_(change, self._new)
         torch._foreach_add_(self._averages, change)

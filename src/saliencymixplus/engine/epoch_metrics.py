@@ -1,4 +1,4 @@
-"""Training metrics of an epoch, summed on the device so that no step waits for them."""
+"""Training metrics of an epoch, accumulated on the device so that no step has to wait."""
 
 from dataclasses import dataclass
 
@@ -24,8 +24,8 @@ class EpochAverages:
     """Training averages of one epoch; None if no such batch occurred."""
 
     loss: float
-    clean_top1_error: float | None  # percent, of the unmixed batches
-    mixed_top1_error: float | None  # percent, of the mixed ones, both labels weighted by λ
+    clean_top1_error: float | None  # percent, on unmixed batches
+    mixed_top1_error: float | None  # percent, on mixed batches, with both labels weighted by λ
     mean_lam: float | None
     images: int
 
@@ -35,7 +35,7 @@ class EpochMetrics:
 
     Attributes:
         sums: (8,) float64 (float32 on MPS), in the order of ``_KEYS``.
-        bad_batch: scalar, the first batch of the epoch (from 0) whose loss is not finite; −1: none.
+        bad_batch: scalar, the first batch of the epoch (from 0) with a non-finite loss, or −1.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -54,7 +54,7 @@ class EpochMetrics:
     def add(self, step: Step, labels: Tensor) -> None:
         """Count one batch, without waiting for the device."""
         sums, count = dict(zip(_KEYS, self.sums, strict=True)), float(len(step.logits))
-        # inf − inf and nan − nan are NaN, which differs from 0.
+        # inf − inf and nan − nan are NaN, which is not equal to 0.
         bad = (step.loss - step.loss).ne(0) & (self.bad_batch < 0)
         torch.where(bad, sums["batches"], self.bad_batch, out=self.bad_batch)
         predicted = step.logits.argmax(1)
@@ -72,7 +72,7 @@ class EpochMetrics:
 
     @staticmethod
     def averages(values: Tensor) -> EpochAverages:
-        """The averages from ``sums``; waits for the device."""
+        """Compute the averages from ``sums``; waits for the device."""
         sums = dict(zip(_KEYS, values.tolist(), strict=True))
         mixed, clean = sums["mixed_images"], sums["clean_images"]
         return EpochAverages(

@@ -1,4 +1,4 @@
-"""Loss and errors of a network on a whole split, as measured after every epoch."""
+"""Measure a network's loss and errors on a whole split, as after every epoch."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -30,9 +30,9 @@ def evaluate_split(
     autocast: Callable[[], AbstractContextManager[object]],
     processes: Processes,
 ) -> Accuracy:
-    """Evaluate ``model`` in evaluation mode, waiting for the device once, at the end.
+    """Evaluate ``model`` in evaluation mode, waiting for the device only once, at the end.
 
-    Each process evaluates its part of the images; the sums are added up over all processes.
+    Each process evaluates its part of the images; sums are then reduced over all processes.
     """
     dtype = torch.float32 if source.device.type == "mps" else torch.float64
     sums = torch.zeros(4, dtype=dtype, device=source.device)

@@ -1,4 +1,4 @@
-"""Counting floating-point operations of matrix products and convolutions."""
+"""Count the floating-point operations of matrix products and convolutions."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from torch.utils.flop_counter import flop_registry
 
 
 class FlopCounter(TorchDispatchMode):
-    """Counts by torch's formulas; its own FlopCounterMode fails on gradients of inputs alone."""
+    """Counts with torch's formulas; torch's FlopCounterMode fails if only inputs need gradients."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -24,9 +24,9 @@ class FlopCounter(TorchDispatchMode):
 
 
 def forward_flops(model: nn.Module, batch_size: int, size: tuple[int, int]) -> int:
-    """FLOPs of a forward pass over ``batch_size`` images of ``size`` (H, W), from shapes alone.
+    """FLOPs of a forward pass on ``batch_size`` images of ``size`` (H, W), computed from shapes.
 
-    Forward and backward together take three times as many.
+    Forward and backward passes together take three times as many.
     """
     tensors = [*model.named_parameters(), *model.named_buffers()]
     shapes = {name: tensor.detach().to("meta") for name, tensor in tensors}

@@ -1,17 +1,17 @@
-"""Watching the running loss without making the host wait for the device."""
+"""Monitor the running loss without making the host wait for the device."""
 
 import torch
 
 from saliencymixplus.engine.epoch_metrics import EpochMetrics
 
-_EVERY = 20  # steps between two copies from a GPU
+_EVERY = 20  # steps between copies from a GPU
 
 
 class LossMonitor:
-    """The mean loss of the epoch so far, and the first batch whose loss was not finite.
+    """The mean loss of the epoch so far, and the first batch with a non-finite loss.
 
-    On the CPU both are current. On a GPU they are copied in the background and read once they have
-    arrived, some steps late.
+    On the CPU both are current. From a GPU they are copied in the background, so they lag by some
+    steps.
     """
 
     def __init__(self, metrics: EpochMetrics) -> None:
@@ -23,11 +23,11 @@ class LossMonitor:
             self._host = self._host.pin_memory()
 
     def start(self) -> None:
-        """Start an epoch: a copy that is still on its way belongs to the one before."""
+        """Start an epoch, dropping a copy in progress, which belongs to the previous epoch."""
         self._event = None
 
     def look(self, index: int) -> tuple[float, int | None] | None:
-        """(mean loss, first bad batch or None) after step ``index``; None if not yet known."""
+        """(mean loss, first bad batch or None) after step ``index``; None if not yet available."""
         if not self.asynchronous:
             return _read(self._now())
         found = None
@@ -40,7 +40,7 @@ class LossMonitor:
         return found
 
     def wait(self) -> tuple[float, int | None]:
-        """The same, current; waits for the device."""
+        """The current values of the same; waits for the device."""
         return _read(self._now().cpu())
 
     def _now(self) -> torch.Tensor:

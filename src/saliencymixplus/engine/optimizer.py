@@ -1,4 +1,4 @@
-"""The optimizer: prepared so that a captured step can replay it, and its state by parameter."""
+"""Create optimizers that a captured step can replay, and save their state by parameter name."""
 
 from collections.abc import Mapping
 from importlib import import_module
@@ -15,14 +15,14 @@ _TIMM = "timm/"
 
 
 def create_optimizer(model: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
-    """SGD, torch's AdamW or an optimizer of timm's factory.
+    """Create SGD, torch's AdamW or an optimizer from timm's factory.
 
-    For SGD and AdamW, the learning rate of each group is a tensor on the device and the state
-    exists from the start (zeros, which give the same first step), so that a captured step finds
-    both at fixed addresses.
+    For SGD and AdamW, each group's learning rate is a tensor on the device and the state exists
+    from the start (zeros, which give the same first step), so that both have fixed addresses for a
+    captured step.
 
     Raises:
-        UserError: timm is not installed, has no such optimizer, or it cannot be used here.
+        UserError: timm is not installed or has no such optimizer, or it cannot be used here.
     """
     groups = parameter_groups(model, settings)
     if settings.optimizer.startswith(_TIMM):
@@ -37,9 +37,9 @@ def create_optimizer(model: nn.Module, settings: TrainingSettings) -> torch.opti
 
 
 def parameter_groups(model: nn.Module, settings: TrainingSettings) -> list[dict[str, Any]]:
-    """The trained parameters by weight decay and learning rate, the latter at its peak.
+    """Group the trained parameters by weight decay and (peak) learning rate.
 
-    ``lr_scale`` of a group is its learning rate as a fraction of ``learning_rate``.
+    A group's ``lr_scale`` is its learning rate as a fraction of ``learning_rate``.
     """
     excluded = without_decay(model) if settings.no_decay else set()
     scales = lr_scales(model, settings.backbone_lr, settings.layer_decay)
@@ -60,9 +60,9 @@ def parameter_groups(model: nn.Module, settings: TrainingSettings) -> list[dict[
 
 
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
-    """Set the learning rate, of each group times its ``lr_scale``; never waits for the device.
+    """Set each group's learning rate to ``lr`` times its ``lr_scale``; never waits for the device.
 
-    Where it is a tensor it is changed in place.
+    Learning rates that are tensors are changed in place.
     """
     for group in optimizer.param_groups:
         own = group.get("lr_scale", 1.0) * lr
@@ -73,18 +73,18 @@ def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
 
 
 def is_capturable(optimizer: torch.optim.Optimizer) -> bool:
-    """Whether a CUDA graph can replay its step: the learning rate is read on the device."""
+    """Whether a CUDA graph can replay its step, i.e. the learning rate is read on the device."""
     return all(isinstance(group["lr"], Tensor) for group in optimizer.param_groups)
 
 
 def state_tensors(optimizer: torch.optim.Optimizer) -> list[Tensor]:
-    """The tensors of the optimizer's state themselves, not copies."""
+    """The tensors in the optimizer's state, not copies of them."""
     states = optimizer.state.values()
     return [value for state in states for value in state.values() if isinstance(value, Tensor)]
 
 
 def named_state(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """A copy of the state on the CPU: by the parameters' names, and what groups keep count of."""
+    """A copy of the state on the CPU, by parameter name, with the counters that groups keep."""
     names, packed = _names(model, optimizer), optimizer.state_dict()
     return {
         "parameters": {names[index]: _copied(state) for index, state in packed["state"].items()},
@@ -98,7 +98,7 @@ def named_state(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str,
 def load_named_state(
     model: nn.Module, optimizer: torch.optim.Optimizer, saved: Mapping[str, Any]
 ) -> None:
-    """Restore what ``named_state`` gave; before any step was captured, as tensors are replaced."""
+    """Restore the result of ``named_state``. Replaces tensors, so call it before any capture."""
     names, packed = _names(model, optimizer), optimizer.state_dict()
     states = saved["parameters"]
     packed["state"] = {i: states[name] for i, name in enumerate(names) if name in states}
@@ -125,7 +125,7 @@ def _adamw(
     chosen = {name: value for name, value in chosen.items() if value is not None}
     optimizer = torch.optim.AdamW(groups, fused=fused, capturable=device.type == "cuda", **chosen)
     for parameter in _parameters(optimizer):
-        # As torch creates them at the first step.
+        # Equal to what torch creates at the first step.
         step = torch.zeros((), dtype=torch.float32, device=device if fused else "cpu")
         optimizer.state[parameter] |= {
             "step": step,
@@ -151,7 +151,7 @@ def _timm_optimizer(
         raise UserError(f"timm has no optimizer called {name!r}: {nearest(plain, known)}")
     about = optim.get_optimizer_info(plain)
     if about.second_order:
-        raise UserError(f"timm's {name} takes second derivatives, which no step here computes")
+        raise UserError(f"timm's {name} needs second derivatives, which are not computed here")
     chosen: dict[str, Any] = {}
     for key, taken in (("betas", about.has_betas), ("eps", about.has_eps)):
         value = getattr(settings, key)
@@ -178,7 +178,7 @@ def _parameters(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
 
 
 def _names(model: nn.Module, optimizer: torch.optim.Optimizer) -> list[str]:
-    """The parameters' names, in the optimizer's own order."""
+    """The parameters' names in the optimizer's order."""
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     return [names[id(parameter)] for parameter in _parameters(optimizer)]
 

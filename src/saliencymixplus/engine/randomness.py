@@ -1,7 +1,7 @@
-"""Random numbers without hidden state: every stream is seeded anew for every step.
+"""Random numbers without hidden state: every stream is reseeded at every step.
 
-A resumed run therefore needs no generator's state, and what one part draws never shifts another's
-numbers.
+A resumed run therefore needs no generator state, and the draws of one part never shift those of
+another.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ from saliencymixplus.mixing import draws
 
 
 def seed_of(seed: int, stream: str, *place: int) -> int:
-    """63 bits from the run's seed, the name of a stream and a place in it (epoch, step, rank)."""
+    """A 63-bit seed from the run's seed, a stream's name and a position (epoch, step, rank)."""
     text = f"{seed}/{stream}/" + "/".join(map(str, place))
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
 
@@ -22,18 +22,18 @@ def seed_of(seed: int, stream: str, *place: int) -> int:
 def generator_for(
     seed: int, stream: str, *place: int, device: torch.device | str = "cpu"
 ) -> torch.Generator:
-    """A generator at the start of a stream."""
+    """A generator at the position ``place`` of a stream."""
     return torch.Generator(device).manual_seed(seed_of(seed, stream, *place))
 
 
 def batches_of_epoch(
     count: int, batch_size: int, seed: int, epoch: int, repeats: int = 1, processes: int = 1
 ) -> list[Tensor]:
-    """The row numbers of each batch of ``epoch``, (B,) int64; the order depends on (seed, epoch).
+    """Row indices of each batch of ``epoch``, (B,) int64; the order depends on (seed, epoch).
 
-    With ``repeats`` each image comes so many times in a row, until there are ``count``. The last
-    batch holds the remainder. A remainder of one image is dropped, as batch normalisation and
-    mixing need two; so is one that does not reach all ``processes``.
+    With ``repeats``, each image is repeated that many times in a row, up to ``count`` in total.
+    The last batch has the remainder, which is dropped if it is a single image, as batch
+    normalisation and mixing need two, or has fewer images than ``processes``.
     """
     order = torch.randperm(count, generator=generator_for(seed, "order", epoch))
     if repeats > 1:
@@ -52,7 +52,7 @@ def mix_flags_of_epoch(steps: int, probability: float, seed: int, epoch: int) ->
 def members_of_epoch(
     steps: int, probabilities: Sequence[float], seed: int, epoch: int
 ) -> list[int]:
-    """Which member of a switch each step of ``epoch`` takes, if it mixes; 0 without a switch."""
+    """The member of a switch for each step of ``epoch``, if it mixes; 0 without a switch."""
     if len(probabilities) == 1:
         return [0] * steps
     generator = generator_for(seed, "switch", epoch)
@@ -62,9 +62,9 @@ def members_of_epoch(
 def saliency_flags_of_epoch(
     mix_flags: Sequence[bool], members: Sequence[int], every: Sequence[int]
 ) -> list[bool]:
-    """Whether each step of an epoch takes a saliency pass, if it mixes.
+    """Whether each step of an epoch has a saliency pass, if it mixes.
 
-    Of the steps that a member mixes, every ``every[member]``-th does, starting with the first.
+    It is every ``every[member]``-th of the steps that a member mixes, starting with the first.
     """
     mixed_before = [0] * len(every)
     flags = []
@@ -75,7 +75,7 @@ def saliency_flags_of_epoch(
 
 
 class Streams:
-    """The generators of a training step: augmentation, mixing, and torch's own (dropout).
+    """The generators of a training step: augmentation, mixing, and torch's default (dropout).
 
     Every process draws the augmentation of the whole batch; mixing and dropout differ by rank.
     """

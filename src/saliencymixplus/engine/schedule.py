@@ -1,4 +1,4 @@
-"""The learning rate of every step."""
+"""Learning rate schedules."""
 
 import math
 
@@ -9,11 +9,11 @@ def lr_at(settings: TrainingSettings, step: int, steps_per_epoch: int) -> float:
     """The learning rate of ``step``, counted from 0 over the whole training.
 
     ``steps``: multiplied by γ after each milestone (in epochs). ``cosine``: from the peak to
-    ``min_lr`` by ½(1 + cos πt) (Loshchilov and Hutter, SGDR, 2017, without restarts), t running
-    from 0 to 1 after the warm-up. ``one_cycle``: as torch's ``OneCycleLR`` (Smith and Topin,
-    arXiv:1708.07120) with its defaults; the momentum stays. Warm-up: linear over W steps, from 1/W
-    of the peak at the first step to the peak at the last; with ``warmup_start_lr`` from that at the
-    first step to the peak at step W, as timm and torch's ``LinearLR``.
+    ``min_lr`` by ½(1 + cos πt) (Loshchilov and Hutter, SGDR, 2017, without restarts), with t from
+    0 to 1 after the warm-up. ``one_cycle``: like torch's ``OneCycleLR`` (Smith and Topin,
+    arXiv:1708.07120) with its defaults, but with constant momentum. Warm-up: linear over W steps,
+    from 1/W of the peak at the first step to the peak at the last or, with ``warmup_start_lr``,
+    from that rate at the first step to the peak at step W, like timm and torch's ``LinearLR``.
     """
     lr = settings.learning_rate
     if settings.schedule == "one_cycle":

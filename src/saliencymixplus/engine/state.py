@@ -1,4 +1,4 @@
-"""What a checkpoint holds, and how a training resumes from it."""
+"""The content of a checkpoint, and how to resume from it."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -19,7 +19,7 @@ def pack(context: TrainingContext) -> dict[str, Any]:
     """The content of a checkpoint: tensors on the CPU, numbers and text."""
     state, parts, step = context.state, context.parts, context.parts.step
     evaluated = state_of(parts.evaluated)
-    # The best weights are often the latest: torch.save then writes them once.
+    # The best weights are often the latest; torch.save then writes the shared tensors once.
     weights = {
         str(epoch): evaluated if epoch == state.epoch and state.step == 0 else tensors
         for epoch, tensors in state.weights.items()
@@ -45,7 +45,7 @@ def pack(context: TrainingContext) -> dict[str, Any]:
 
 
 def _average(context: TrainingContext, evaluated: dict[str, Tensor]) -> dict[str, Tensor] | None:
-    """The moving average; the very tensors of ``evaluated`` if it is that network."""
+    """The moving average; the tensors of ``evaluated`` themselves if that is the average."""
     parts, ema = context.parts, context.parts.step.ema
     if ema is None:
         return None
@@ -53,11 +53,11 @@ def _average(context: TrainingContext, evaluated: dict[str, Tensor]) -> dict[str
 
 
 def unpack(content: dict[str, Any], context: TrainingContext, folder: Path) -> None:
-    """Resume ``context`` from the content of a checkpoint; tensors are written in place.
+    """Restore ``context`` from the content of a checkpoint, writing tensors in place.
 
     Raises:
-        UserError: settings, data, code or torch are not those that the checkpoint was written
-            with; the rest of the training would not be what they say.
+        UserError: settings, data, code or the torch version have changed since the checkpoint, so
+            that the result would not be reproducible from them.
     """
     changed = _changed(content, context)
     if changed:
@@ -83,7 +83,7 @@ def unpack(content: dict[str, Any], context: TrainingContext, folder: Path) -> N
 
 
 def _changed(content: dict[str, Any], context: TrainingContext) -> list[str]:
-    """What differs from when the checkpoint was written, in words."""
+    """Describe what has changed since the checkpoint was written."""
     changed = []
     if content.get("digest") != context.digest:
         if content.get("data") != context.meta.digest:
@@ -102,7 +102,7 @@ def _changed(content: dict[str, Any], context: TrainingContext) -> list[str]:
 
 
 def _differing(before: object, now: object, key: str = "") -> list[str]:
-    """Dotted keys of the values that differ."""
+    """The dotted keys of values that differ."""
     if not isinstance(before, dict) or not isinstance(now, dict):
         return [] if before == now else [key]
     return [

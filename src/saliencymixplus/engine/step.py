@@ -1,4 +1,4 @@
-"""One training step: augmentation, batch, mixing, forward, backward, optimizer, metrics."""
+"""One training step: augment, assemble the batch, mix, forward, backward, optimizer, metrics."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -21,10 +21,10 @@ from saliencymixplus.models.layers import backbone
 
 @dataclass(frozen=True)
 class Pieces:
-    """The functions that a step calls, either as written or compiled.
+    """The functions that a step calls, plain or compiled.
 
     Attributes:
-        model: the network in training, possibly ``DistributedDataParallel``.
+        model: the network being trained, possibly ``DistributedDataParallel``.
         saliency_model: the network of the saliency pass; see ``mixing.input_only``.
         assemble: ``BatchSource.assemble``.
         count: ``EpochMetrics.add``.
@@ -37,10 +37,10 @@ class Pieces:
     count: Callable[[mixing.Step, Tensor], None]
 
     def compiled(self, **how: Any) -> "Pieces":
-        """Everything compiled by ``torch.compile(…, **how)``, when the first step runs.
+        """All pieces wrapped in ``torch.compile(…, **how)``, which compiles at the first step.
 
-        That includes the small operations around the network: each would launch a kernel of its
-        own, and with mixing there are more of them than the network has layers.
+        This includes the small operations around the network: each would otherwise launch a
+        kernel, and with mixing there are more of them than the network has layers.
         """
         how = {"dynamic": False, **how}
 
@@ -58,18 +58,19 @@ class Pieces:
 
 @dataclass
 class TrainStep:
-    """Everything that a step reads and changes. Calling it never waits for the device, so that a
-    whole step can be captured in a CUDA graph.
+    """A callable training step with everything it reads and changes.
+
+    It never waits for the device, so that a whole step can be captured in a CUDA graph.
 
     Attributes:
-        local: the network itself, neither compiled nor distributed.
-        compiled: compiled pieces; None: nothing is compiled.
-        batch_size: of this process's part of a full batch. A smaller, last batch takes the plain
-            pieces, as compiling them for it once more would take longer than the step.
-        ema: moving average of the weights; None: there is none.
-        clip_grad_norm: largest L2 norm of all gradients together; None: any.
-        accumulate: batches per step of the optimizer.
-        rank, world: this process among all; each takes its part of every batch.
+        local: the bare network, neither compiled nor distributed.
+        compiled: compiled pieces, or None.
+        batch_size: size of this process's part of a full batch. A smaller, last batch uses the
+            plain pieces, as recompiling would take longer than the step.
+        ema: moving average of the weights, or None.
+        clip_grad_norm: largest L2 norm of all gradients together; None: no limit.
+        accumulate: batches per optimizer step.
+        rank, world: this process's rank and the number of processes, which share every batch.
     """
 
     local: nn.Module
@@ -123,24 +124,24 @@ class TrainStep:
         """Add the gradients of one batch to ``.grad``, and count it.
 
         Args:
-            inputs: what ``BatchSource.inputs`` yielded for the batch: B row numbers or raw images.
-            mix: mix the batch; otherwise it is trained on as it is.
-            member: which of ``mixer.members`` mixes it.
-            use_saliency: False: mix without the saliency pass, for ``saliency_every``.
+            inputs: what ``BatchSource.inputs`` yielded for the batch: B row indices or raw images.
+            mix: whether to mix the batch.
+            member: index in ``mixer.members`` of the one that mixes it.
+            use_saliency: False mixes without the saliency pass, for ``saliency_every``.
             last: of the batches of a step, after which several processes average what ``.grad``
                 then holds.
         """
         pieces = self.compiled if self.compiled and self.compiles(inputs) else self.plain
         count, mixer = len(inputs[0]), pieces.mixer.members[member]
 
-        # Augmentation: one draw for the batch of all processes, of which each takes its part, so
-        # that an image is cropped alike on any number of processes.
+        # Augmentation: drawn for the whole batch, of which each process uses its part, so that an
+        # image is cropped the same way with any number of processes.
         draws = self.source.augmentation.draw(
             count * self.world, self.streams.augment, self.source.device
         )
         draws = draws.part(count * self.rank, count * (self.rank + 1))
 
-        # Batch: images cut out, augmented and normalised to (B, 3, H, W), with labels and maps.
+        # Batch: images cropped, augmented and normalised to (B, 3, H, W), with labels and maps.
         batch = pieces.assemble(inputs, draws)
 
         # Saliency pass, mixing, forward, loss, backward; leaves gradients in `.grad`.
@@ -182,10 +183,10 @@ class TrainStep:
         return nullcontext()
 
     def freeze(self, frozen: bool) -> None:
-        """Keep all layers but the head as they are, batch-norm statistics included, or train them.
+        """Freeze all layers but the head, including batch-norm statistics, or unfreeze them.
 
-        A parameter without a gradient is none to the optimizer: neither momentum nor weight decay
-        move it.
+        The optimizer skips parameters without a gradient: neither momentum nor weight decay changes
+        them.
         """
         for module in backbone(self.local) if frozen or self.frozen else ():
             module.training = not frozen
@@ -195,20 +196,20 @@ class TrainStep:
 
     @property
     def mixer(self) -> mixing.Mixer:
-        """The mixer, not compiled."""
+        """The uncompiled mixer."""
         return self.plain.mixer
 
     @property
     def saliency_model(self) -> nn.Module:
-        """The network of the saliency pass, not compiled."""
+        """The uncompiled network of the saliency pass."""
         return self.plain.saliency_model
 
     def compiles(self, inputs: Inputs) -> bool:
-        """Whether the step of this batch takes the compiled pieces."""
+        """Whether the step for this batch uses the compiled pieces."""
         return self.compiled is not None and len(inputs[0]) == self.batch_size
 
     def state(self) -> list[Tensor]:
-        """Every tensor that a step changes, for a rehearsal that must leave no trace."""
+        """Every tensor that a step changes, so that a rehearsal can restore it."""
         averaged = [*self.ema.model.state_dict().values()] if self.ema else []
         return [
             *self.local.state_dict().values(),

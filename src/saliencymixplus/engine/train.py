@@ -1,7 +1,7 @@
-"""Training: epochs of steps, each epoch evaluated. Everything else hooks into it.
+"""The training loop: epochs of steps, each followed by an evaluation. All else is done by hooks.
 
-One step, from batch to optimizer, is ``step.TrainStep.__call__``; the engine calls it, or replays
-the CUDA graph that was captured of it.
+One step, from batch to optimizer, is ``step.TrainStep.__call__``. The engine calls it, or replays
+a CUDA graph captured from it.
 """
 
 import math
@@ -24,11 +24,11 @@ from saliencymixplus.engine.schedule import lr_at
 from saliencymixplus.epoch_row import EpochRow
 from saliencymixplus.errors import UserError
 
-_SPLITS = {"val": "validation", "test": "test"}  # and the prefix of their columns
+_SPLITS = {"val": "validation", "test": "test"}  # with the prefix of their columns
 
 
 def train_epochs(context: TrainingContext, hooks: Sequence[Hook] = ()) -> None:
-    """Train the epochs that are left.
+    """Train the remaining epochs.
 
     Raises:
         UserError: the loss is not finite.
@@ -38,7 +38,7 @@ def train_epochs(context: TrainingContext, hooks: Sequence[Hook] = ()) -> None:
 
 
 def train_one_epoch(context: TrainingContext, hooks: Sequence[Hook] = ()) -> EpochRow:
-    """Train and evaluate the next epoch, from the step that ``context.state`` is at.
+    """Train and evaluate the next epoch, starting at the step in ``context.state``.
 
     Raises:
         UserError: the loss is not finite.
@@ -113,7 +113,7 @@ def train_one_epoch(context: TrainingContext, hooks: Sequence[Hook] = ()) -> Epo
 
 
 def _evaluated(context: TrainingContext, passes: float) -> EpochRow:
-    """The figures of an epoch whose last step is done; evaluates the network."""
+    """Evaluate the network after an epoch's last step; returns the epoch's metrics."""
     recipe, parts, state = context.run.training, context.parts, context.state
     sums = parts.step.metrics.sums.clone()
     context.processes.sum(sums)
@@ -130,7 +130,7 @@ def _evaluated(context: TrainingContext, passes: float) -> EpochRow:
             autocast=parts.eval_autocast,
             processes=context.processes,
         )
-        # Batch statistics that lag behind the first steps may overflow: no reason to stop.
+        # Running batch statistics that lag behind the first steps may overflow; keep going.
         errors[f"{prefix}_loss"] = accuracy.loss if math.isfinite(accuracy.loss) else None
         errors[f"{prefix}_top1_error"] = accuracy.top1_error
         errors[f"{prefix}_top5_error"] = accuracy.top5_error

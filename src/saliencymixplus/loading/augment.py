@@ -1,4 +1,4 @@
-"""Augmentation of whole batches on their device: all random numbers first, then pure functions."""
+"""Augment whole batches on their device: draw all random numbers, then apply pure functions."""
 
 import math
 from dataclasses import dataclass, fields, replace
@@ -10,24 +10,23 @@ from torch import Tensor
 from saliencymixplus.loading.erasing import Erased, Erasing
 from saliencymixplus.loading.policy import OpDraws, Policy
 
-# torchvision's RandomResizedCrop: smallest fraction of the area, aspect ratio, tries before giving
-# up.
+# Defaults of torchvision's RandomResizedCrop: smallest area fraction, aspect ratio, attempts.
 SCALE, RATIO, TRIES = 0.08, (3 / 4, 4 / 3), 10
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """The augmentation of training images: crop and flip, then a policy, then erasing.
+    """Augmentation of training images: crop and flip, then a policy, then erasing.
 
     Attributes:
         kind: ``none``, ``flip``, ``crop``, ``crop-flip`` or ``resized-crop-flip``.
         size: (height, width) of the prepared images.
         output: (height, width) of the network's input.
         padding: pixels added on each side before a ``crop``.
-        reflect: pad with the image's reflection instead of black.
-        scale: smallest fraction of the area in a ``resized-crop``.
-        policy: operations on the uint8 pixels of the crop.
-        erasing: of the normalised images.
+        reflect: pad by reflection instead of with black.
+        scale: smallest area fraction of a ``resized-crop``.
+        policy: operations on the crop's uint8 pixels.
+        erasing: random erasing of the normalised images.
     """
 
     kind: str
@@ -49,14 +48,14 @@ class Augmentation:
         return self.kind.startswith("crop")
 
     def draw(self, count: int, generator: torch.Generator, device: torch.device) -> "Draws":
-        """What happens to each of ``count`` images, drawn on ``device``."""
+        """Draw the augmentation of ``count`` images on ``device``."""
         boxes = whole(count, self.size, device)
         if self.kind.startswith("resized"):
             chance = _uniform((count, 4, TRIES), generator, device)
             boxes = _resized_boxes(chance, self.size, self.scale)
         elif self.cropped:
             places = _uniform((count, 2), generator, device)
-            # One place for each position of the output within the padded image.
+            # The number of positions of the output in the padded image.
             rows = (places[:, 0] * (self.size[0] + 2 * self.padding - self.output[0] + 1)).long()
             columns = (places[:, 1] * (self.size[1] + 2 * self.padding - self.output[1] + 1)).long()
             boxes = replace(boxes, top=rows - self.padding, left=columns - self.padding)
@@ -69,7 +68,7 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class Boxes:
-    """Which part of each image is taken and whether it is flipped; all tensors are (B,)."""
+    """The part to crop from each image and whether to flip it; all tensors are (B,)."""
 
     top: Tensor  # int64 pixels; may lie outside the image
     left: Tensor
@@ -87,13 +86,13 @@ class Draws:
     erased: Erased | None = None
 
     def part(self, first: int, last: int) -> "Draws":
-        """Those of the images ``first`` to ``last`` (exclusive)."""
+        """The draws of images ``first`` to ``last`` (exclusive)."""
         rows: Draws = _rows_of(self, slice(first, last))
         return rows
 
 
 def _rows_of(draws: Any, rows: slice) -> Any:
-    """``draws`` with every tensor, also in nested dataclasses, cut to ``rows``."""
+    """Slice every tensor in ``draws``, including nested dataclasses, to ``rows``."""
     if draws is None:
         return None
     if isinstance(draws, Tensor):
@@ -102,7 +101,7 @@ def _rows_of(draws: Any, rows: slice) -> Any:
 
 
 def whole(count: int, size: tuple[int, int], device: torch.device) -> Boxes:
-    """Boxes of ``count`` whole images of ``size`` (height, width), not flipped."""
+    """Boxes for ``count`` whole, unflipped images of ``size`` (height, width)."""
     zero = torch.zeros(count, dtype=torch.int64, device=device)
     return Boxes(zero, zero, torch.full_like(zero, size[0]), torch.full_like(zero, size[1]))
 
@@ -115,10 +114,10 @@ def gather(
     *,
     reflect: bool = False,
 ) -> Tensor:
-    """Cut parts of size ``output`` out of ``pixels`` (N, H, W) or (N, H, W, C), without resizing.
+    """Crop parts of size ``output`` from ``pixels`` (N, H, W) or (N, H, W, C), without resizing.
 
-    A single gather of the images ``rows`` (B,) into a batch (B, *output[, C]). What lies outside
-    an image is 0, or with ``reflect`` its reflection (which does not repeat the border pixels).
+    A single gather from the images ``rows`` (B,) to a batch (B, *output[, C]). Pixels outside an
+    image are 0 or, with ``reflect``, its reflection (without repeating the border pixels).
     """
     height, width = pixels.shape[1:3]
     y, y_inside = _places(boxes.top, output[0], height, None, reflect)
@@ -133,8 +132,8 @@ def gather(
 def resize_boxes(pixels: Tensor, boxes: Boxes, output: tuple[int, int]) -> Tensor:
     """Resize each box of float ``pixels`` (B, C, H, W) to ``output``: (B, C, *output).
 
-    Bilinear with antialiasing, as torchvision's ``resize``: two matrix products with the triangle
-    filter, so that boxes of different sizes take one call.
+    Bilinear with antialiasing, like torchvision's ``resize``, as two matrix products with the
+    triangle filter, which allow boxes of different sizes in one call.
     """
     height, width = pixels.shape[2:]
     down = _filter(boxes.top, boxes.height, height, output[0], None, pixels.dtype)
@@ -145,7 +144,7 @@ def resize_boxes(pixels: Tensor, boxes: Boxes, output: tuple[int, int]) -> Tenso
 def _filter(
     start: Tensor, length: Tensor, size: int, output: int, flip: Tensor | None, dtype: torch.dtype
 ) -> Tensor:
-    """(B, output, size): the weight of each input pixel in each output pixel."""
+    """The weight of each input pixel in each output pixel, (B, output, size)."""
     start, length = start[:, None, None].to(dtype), length[:, None, None].to(dtype)
     scale = length / output
     out = torch.arange(output, device=start.device, dtype=dtype)[None, :, None]
@@ -161,7 +160,7 @@ def _filter(
 def _places(
     start: Tensor, output: int, size: int, flip: Tensor | None, reflect: bool
 ) -> tuple[Tensor, Tensor]:
-    """(B, output): each output pixel's source coordinate, and whether it is inside the image."""
+    """Each output pixel's source coordinate and whether it is in the image, both (B, output)."""
     steps = torch.arange(output, device=start.device)[None]
     if flip is not None:
         steps = torch.where(flip[:, None], output - 1 - steps, steps)
@@ -180,7 +179,7 @@ def _resized_boxes(chance: Tensor, size: tuple[int, int], scale: float) -> Boxes
     ratio = torch.exp(low + (high - low) * chance[:, 1])
     w, h = (area * ratio).sqrt().round(), (area / ratio).sqrt().round()
     fits = (w >= 1) & (w <= width) & (h >= 1) & (h <= height)
-    first = fits.to(torch.uint8).argmax(1, keepdim=True)  # the first try that fits
+    first = fits.to(torch.uint8).argmax(1, keepdim=True)  # the first attempt that fits
     found = fits.any(1)
     # If none fits: the centre of the image, at the nearest allowed ratio.
     most_w, most_h = min(width, round(height * RATIO[1])), min(height, round(width / RATIO[0]))

@@ -1,4 +1,4 @@
-"""Batches made on the training device from uint8 arrays: gathered, augmented, normalised."""
+"""Make batches from uint8 arrays on the training device: gather, augment, normalise."""
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,11 +14,11 @@ from saliencymixplus.loading.erasing import erase, inside
 from saliencymixplus.loading.pixels import UNIT, ByteNormalization
 
 Inputs = tuple[Tensor, ...]
-_PIECE = 8192  # images that go to the device at once
+_PIECE = 8192  # images copied to the device at once
 
 
 class LoadedBatch(NamedTuple):
-    """What a step trains on; maps and masks move with the images, 0 where they are erased."""
+    """A training batch. Maps and masks are augmented with the images, and 0 where erased."""
 
     images: Tensor  # (B, 3, H, W) float32, normalised, channels last
     labels: Tensor  # (B,) int64
@@ -30,11 +30,11 @@ class BatchSource:
     """One split as batches on ``device``.
 
     ``inputs`` yields what the host sends for each batch, in fixed shapes, so that a captured step
-    can keep buffers for it; ``assemble`` turns that into the batch, on the device alone.
+    can keep buffers for it; ``assemble`` turns that into the batch, entirely on the device.
 
     Args:
-        mean, std: per channel, of pixels in [0, 1].
-        saliency, masks: whether the batches carry them, where the split has them.
+        mean, std: per-channel statistics of pixels in [0, 1].
+        saliency, masks: whether to include them in the batches, if the split has them.
     """
 
     def __init__(
@@ -59,15 +59,15 @@ class BatchSource:
         return len(self.split)
 
     def inputs(self, batches: Sequence[Tensor]) -> Iterator[Inputs]:
-        """What ``assemble`` takes for each of ``batches``, row numbers (B,) int64 on the CPU."""
+        """Yield the inputs of ``assemble`` for ``batches`` of row indices (B,) int64 on the CPU."""
         raise NotImplementedError
 
     def assemble(self, inputs: Inputs, draws: Draws | None = None) -> LoadedBatch:
-        """The batch, augmented by ``draws``; None: whole images, resized to the input size."""
+        """The batch, augmented by ``draws``; if None, whole images resized to the input size."""
         raise NotImplementedError
 
     def _batch(self, held: Mapping[str, Tensor], rows: Tensor, draws: Draws | None) -> LoadedBatch:
-        """The batch of ``rows`` (B,) of the tensors ``held``, which have the keys of ``arrays``."""
+        """Assemble the batch of ``rows`` (B,) from the tensors ``held``, keyed like ``arrays``."""
         how = self.augmentation
         resized = how.resized if draws is not None else how.output != how.size
         boxes = draws.boxes if draws is not None else whole(len(rows), how.size, self.device)
@@ -100,13 +100,13 @@ class BatchSource:
             images.contiguous(memory_format=torch.channels_last),
             held["labels"].index_select(0, rows),
             None if saliency is None else saliency / UNIT,
-            # Resized, a pixel belongs to the object if at least half of it does.
+            # After resizing, a pixel belongs to the object if at least half of it does.
             None if masks is None else (masks >= 0.5).byte(),
         )
 
 
 class DeviceData(BatchSource):
-    """The whole split as uint8 tensors on the device; the host sends row numbers only."""
+    """The whole split as uint8 tensors on the device; the host sends only row indices."""
 
     def __init__(
         self,
@@ -123,7 +123,7 @@ class DeviceData(BatchSource):
         self._hold(None)
 
     def inputs(self, batches: Sequence[Tensor]) -> Iterator[Inputs]:
-        """Row numbers (B,) on the device, sent there for a whole epoch at once."""
+        """Yield row indices (B,) on the device, sent for the whole epoch at once."""
         if not batches:
             return
         rows = torch.cat(list(batches))
@@ -139,19 +139,19 @@ class DeviceData(BatchSource):
         return self._batch(self._held, rows, draws)
 
     def _hold(self, rows: Tensor | None) -> None:
-        """Send these rows of the split to the device; None: all."""
+        """Copy these rows of the split to the device; None: all."""
         self._held = {kind: _on(a, rows, self.device) for kind, a in self.arrays.items()}
 
 
 class ShardData(DeviceData):
-    """Each of several processes holds only its own part of an epoch on its device.
+    """Holds only this process's part of an epoch on its device.
 
-    The order of the images must not depend on the number of processes, so which images these are
-    changes with every epoch; they are sent at its start.
+    The order of images does not depend on the number of processes, so the part differs from epoch
+    to epoch and is sent at the start of each.
     """
 
     def inputs(self, batches: Sequence[Tensor]) -> Iterator[Inputs]:
-        """Send all images of ``batches`` to the device, then yield their places there."""
+        """Copy all images of ``batches`` to the device, then yield their indices there."""
         if not batches:
             return
         self._hold(torch.cat(list(batches)))
@@ -159,12 +159,12 @@ class ShardData(DeviceData):
         yield from super().inputs(torch.arange(sum(sizes)).split(sizes))
 
     def _hold(self, rows: Tensor | None) -> None:
-        self._held = {}  # frees the last epoch's images: both might not fit
+        self._held = {}  # free the previous epoch's images first: both might not fit
         super()._hold(torch.empty(0, dtype=torch.int64) if rows is None else rows)
 
 
 def arrays_of(split: Split, *, saliency: bool, masks: bool) -> dict[str, np.ndarray]:
-    """Images and labels, and the saliency maps and masks that are asked for and exist."""
+    """Images and labels, and the saliency maps and masks that are requested and exist."""
     arrays: dict[str, np.ndarray] = {"images": split.images, "labels": split.labels}
     if saliency and split.saliency is not None:
         arrays["saliency"] = split.saliency
@@ -178,12 +178,12 @@ def _is_object(masks: Tensor) -> Tensor:
 
 
 def _on(array: np.ndarray, rows: Tensor | None, device: torch.device) -> Tensor:
-    """These rows of ``array``, or all, on ``device``; copied in pieces, as they may be many.
+    """Copy these rows of ``array``, or all, to ``device``, in pieces to limit host memory.
 
-    All rows of a mapped file stay where they are for the CPU: trainings side by side share them.
+    On the CPU, a whole memory map is used in place, so that parallel trainings share its memory.
     """
     if rows is None and device.type == "cpu" and isinstance(array, np.memmap):
-        with warnings.catch_warnings():  # that the map is read-only: batches are copies of rows
+        with warnings.catch_warnings():  # about read-only maps; batches are copies
             warnings.simplefilter("ignore", UserWarning)
             return torch.from_numpy(array)
     count = len(array) if rows is None else len(rows)
@@ -191,7 +191,7 @@ def _on(array: np.ndarray, rows: Tensor | None, device: torch.device) -> Tensor:
     for start in range(0, count, _PIECE):
         piece = slice(start, start + _PIECE)
         taken = array[piece if rows is None else rows[piece].numpy()]
-        found[piece].copy_(torch.from_numpy(np.array(taken)))  # a copy: memory maps are read-only
+        found[piece].copy_(torch.from_numpy(np.array(taken)))  # copy: the map is read-only
     return found
 
 

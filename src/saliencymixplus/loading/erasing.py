@@ -1,4 +1,4 @@
-"""Random erasing of normalised images, as timm's ``RandomErasing``.
+"""Random erasing of normalised images, like timm's ``RandomErasing``.
 
 Zhong et al., "Random Erasing Data Augmentation", 2020 (arXiv:1708.04896).
 """
@@ -9,19 +9,19 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-# timm's: fraction of the area, range of the logarithm of the aspect ratio, tries before giving up.
+# timm's defaults: range of area fractions, range of log aspect ratios, attempts.
 AREA, LOG_RATIO, TRIES = (0.02, 1 / 3), (math.log(0.3), math.log(1 / 0.3)), 10
 
 
 @dataclass(frozen=True)
 class Erased:
-    """One rectangle of each image; without rows or columns where none is erased."""
+    """One rectangle per image, empty if nothing is erased."""
 
-    top: Tensor  # (B,) int64 pixels, and so the others
+    top: Tensor  # (B,) int64 pixels, like the other three
     left: Tensor
     height: Tensor
     width: Tensor
-    noise: Tensor | None = None  # (B, 3, H, W): what is put there; None: 0, the mean colour
+    noise: Tensor | None = None  # (B, 3, H, W): the fill; None: 0, the mean colour
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Erasing:
     """Erase a random rectangle.
 
     Attributes:
-        probability: of each image.
+        probability: of erasing, per image.
         noise: fill with standard normal noise (timm's mode ``pixel``) instead of 0 (``const``).
     """
 
@@ -43,7 +43,7 @@ class Erasing:
         generator: torch.Generator,
         device: torch.device,
     ) -> Erased:
-        """The rectangles of ``count`` images of ``size`` (height, width)."""
+        """Draw the rectangles of ``count`` images of ``size`` (height, width)."""
         height, width = size
         chance = torch.rand((count, 4, TRIES), generator=generator, device=device)
         area = height * width * (AREA[0] + (AREA[1] - AREA[0]) * chance[:, 0])
@@ -63,7 +63,7 @@ class Erasing:
 
 
 def inside(erased: Erased, size: tuple[int, int]) -> Tensor:
-    """(B, H, W) bool: the erased pixels."""
+    """The erased pixels, (B, H, W) bool."""
 
     def between(start: Tensor, length: Tensor, extent: int) -> Tensor:
         place = torch.arange(extent, device=start.device)[None] - start[:, None]
@@ -75,7 +75,7 @@ def inside(erased: Erased, size: tuple[int, int]) -> Tensor:
 
 
 def erase(images: Tensor, erased: Erased) -> Tensor:
-    """Normalised ``images`` (B, 3, H, W) with the rectangles filled."""
+    """Fill the rectangles in normalised ``images`` (B, 3, H, W)."""
     height, width = images.shape[2:]
     where = inside(erased, (height, width))[:, None]
     if erased.noise is None:

@@ -1,4 +1,4 @@
-"""Chosen images of a prepared split, whole and normalised, for the audit, previews and pages."""
+"""Load chosen images of a prepared split without augmentation, for the audit and previews."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ class LoadedBatch:
 
     images: Tensor  # (B, 3, S, S) float32, normalised
     labels: Tensor  # (B,) int64
-    saliency: Tensor | None  # (B, S, S) float32 in [0, 1], as stored at preparation
+    saliency: Tensor | None  # (B, S, S) float32 in [0, 1], as prepared
     masks: Tensor | None  # (B, S, S) uint8: 0 background, 1 object, 2 unknown
 
 
@@ -29,11 +29,10 @@ def load_batch(
     size: int | None = None,
     device: torch.device | str = "cpu",
 ) -> LoadedBatch:
-    """The images ``rows`` of ``split`` without augmentation.
+    """Load the images ``rows`` of ``split`` without augmentation.
 
     Args:
-        size: side in pixels to which images and maps are resized, masks by the nearest pixel;
-            None: as prepared.
+        size: side in pixels to resize to (masks by nearest neighbour); None: as prepared.
     """
     chosen = list(rows)
 

@@ -1,4 +1,4 @@
-"""Where a split's images live, and batches of those that don't fit on the device."""
+"""Choose where a split's images are held, and load batches that do not fit on the device."""
 
 import os
 import re
@@ -23,15 +23,15 @@ from saliencymixplus.loading.batches import (
     arrays_of,
 )
 
-_FRACTION = 0.4  # of the free memory; the rest is the network's
+_FRACTION = 0.4  # of the free memory; the rest is for the network
 _AVAILABLE = re.compile(r"MemAvailable:\s*(\d+) kB")
 
 
 class _Rows(Dataset[Inputs]):
-    """Reads whole batches of a split; indexed by the row numbers of a batch."""
+    """Reads whole batches of a split, indexed by a batch's row indices."""
 
     def __init__(self, arrays: Iterable[np.ndarray]) -> None:
-        # Workers get the names of memory maps: pickled, the arrays would be copied whole.
+        # Workers get the file names of memory maps; pickled arrays would be copied in full.
         self._arrays: list[Any] = [_name_of(array) for array in arrays]
 
     def __getitem__(self, rows: Tensor) -> Inputs:
@@ -43,7 +43,7 @@ class _Rows(Dataset[Inputs]):
 
 
 class _Order(Sampler[Tensor]):
-    """The batches that were last set, so that the loader keeps its workers between epochs."""
+    """A sampler whose batches can be replaced, so that the loader keeps its workers."""
 
     def __init__(self) -> None:
         self.batches: Sequence[Tensor] = ()
@@ -56,9 +56,9 @@ class _Order(Sampler[Tensor]):
 
 
 class HostData(BatchSource):
-    """The split stays on disk: workers read pixels, and all else happens on the device.
+    """Leaves the split on disk: workers read pixels, and the device does the rest.
 
-    Neither the order nor the content of a batch depends on the number of workers.
+    Neither the order nor the content of batches depends on the number of workers.
     """
 
     def __init__(
@@ -83,11 +83,11 @@ class HostData(BatchSource):
             persistent_workers=workers > 0,
             prefetch_factor=4 if workers else None,
             pin_memory=device.type == "cuda",
-            generator=torch.Generator(),  # the loader's own seed, not the global generator's
+            generator=torch.Generator(),  # or the loader would draw from the global generator
         )
 
     def inputs(self, batches: Sequence[Tensor]) -> Iterator[Inputs]:
-        """The batch's rows of each of ``arrays``, sent one batch ahead."""
+        """Yield each batch's rows of ``arrays``, sent to the device one batch ahead."""
         self._order.batches = batches
         ahead: deque[Inputs] = deque()
         for batch in self._loader:
@@ -113,14 +113,14 @@ def open_sources(
     processes: int = 1,
     say: Callable[[str], None] = print,
 ) -> dict[str, BatchSource]:
-    """Every split as batches on ``device``; ``train`` is augmented, the others are not.
+    """Open every split as batches on ``device``; only ``train`` is augmented.
 
     Args:
-        saliency, masks: whether the training batches carry them.
-        place: ``device``: everything on the device. ``shard``: each process keeps its part of an
-            epoch there. ``host``: worker processes read from disk. ``auto``: the first of these
+        saliency, masks: whether to include them in training batches.
+        place: ``device`` holds everything on the device, ``shard`` only the process's part of an
+            epoch; with ``host``, worker processes read from disk. ``auto`` is the first of these
             that takes less than 40 % of the device's free memory.
-        say: told where the data are.
+        say: receives a message on where the data are.
     """
     splits = {name: prepared.split(name) for name in prepared.splits}
     plain = Augmentation("none", augmentation.size, augmentation.output)
@@ -158,14 +158,14 @@ def open_sources(
 
 
 def free_memory(device: torch.device) -> int:
-    """Bytes that are free on ``device``."""
+    """Free memory on ``device`` in bytes."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     if device.type == "mps":
         return torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
     meminfo = Path("/proc/meminfo")
     try:
-        # Linux counts the page cache, which it gives up on demand; sysconf does not.
+        # MemAvailable, unlike sysconf, includes the page cache, which is freed on demand.
         if meminfo.is_file() and (found := _AVAILABLE.search(meminfo.read_text("ascii"))):
             return int(found[1]) * 1024
         return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

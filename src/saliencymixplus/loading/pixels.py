@@ -1,8 +1,8 @@
-"""From uint8 pixels to a network's input: the one path of training, evaluation and inference.
+"""Convert uint8 pixels to network input, for training, evaluation and inference alike.
 
 Training normalises bytes in one operation (``ByteNormalization``). Evaluation needs pixels in
-[0, 1] in between, which corruptions and attacks change: ``to_unit``, ``fit``, then ``normalize``.
-The two differ by rounding only.
+[0, 1] in between, for corruptions and attacks: ``to_unit``, ``fit``, then ``normalize``. The two
+differ only by rounding.
 """
 
 from collections.abc import Sequence
@@ -16,12 +16,12 @@ UNIT = 255.0  # the largest uint8 pixel
 
 
 def to_unit(pixels: Tensor) -> Tensor:
-    """float32 in [0, 1] of uint8 pixels: images (B, H, W, 3) to (B, 3, H, W), maps as they are."""
+    """Convert uint8 pixels to float32 in [0, 1]; images (B, H, W, 3) become (B, 3, H, W)."""
     return (pixels.permute(0, 3, 1, 2) if pixels.ndim == 4 else pixels).float() / UNIT
 
 
 def fit(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """Whole images (B, C, H, W), resized to ``size`` (height, width) if they have another."""
+    """Resize images (B, C, H, W) to ``size`` (height, width) if necessary."""
     height, width = images.shape[-2:]
     if (height, width) == size:
         return images
@@ -34,15 +34,15 @@ def per_channel(values: Sequence[float], device: torch.device | str = "cpu") -> 
 
 
 def normalize(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-    """Images (B, C, H, W) in [0, 1], normalised by ``per_channel`` mean and standard deviation."""
+    """Normalise images (B, C, H, W) in [0, 1] with ``per_channel`` mean and std."""
     return (images - mean) / std
 
 
 class ByteNormalization:
-    """(x / 255 − mean) / std of x in [0, 255] as one multiplication and one addition.
+    """Computes (x / 255 − mean) / std of x in [0, 255] as one multiplication and one addition.
 
     Args:
-        mean, std: per channel, of pixels in [0, 1].
+        mean, std: per-channel statistics of pixels in [0, 1].
     """
 
     def __init__(self, mean: Sequence[float], std: Sequence[float], device: torch.device) -> None:

@@ -1,7 +1,7 @@
-"""RandAugment, TrivialAugment and AutoAugment: which operations each image gets.
+"""RandAugment, TrivialAugment and AutoAugment: draw the operations for each image.
 
-Operations, strengths and sub-policies are torchvision's (``transforms.v2``); here every image of a
-batch draws its own, on the device. ``policy_ops`` carries them out.
+Operations, strengths and sub-policies are torchvision's (``transforms.v2``), drawn separately for
+every image of a batch, on the device. ``policy_ops`` applies them.
 """
 
 import math
@@ -18,35 +18,35 @@ OPS = (
     *("Brightness", "Color", "Contrast", "Sharpness", "Posterize", "Solarize"),
     *("AutoContrast", "Equalize", "Invert"),
 )
-RAND_BINS, AUTO_BINS = 31, 10  # strengths that torchvision divides each range into
+RAND_BINS, AUTO_BINS = 31, 10  # number of strengths that torchvision divides each range into
 
 
 @dataclass(frozen=True)
 class OpDraws:
-    """The operations of B images, R one after another."""
+    """The operations for B images, R each."""
 
     op: Tensor  # (B, R) int64, indices into OPS
-    magnitude: Tensor  # (B, R) float32, with sign; 0 where the operation has no strength
+    magnitude: Tensor  # (B, R) float32, signed; 0 for operations without a strength
 
 
 @dataclass(frozen=True)
 class _Tables:
-    """N choices of R operations each; of M strengths one is drawn."""
+    """N choices of R operations each, with M equally likely strengths."""
 
     op: Tensor  # (N, R) int64
     probability: Tensor  # (N, R)
     magnitudes: Tensor  # (N, R, M)
-    signed: Tensor  # (N, R) bool: the sign is drawn
+    signed: Tensor  # (N, R) bool: whether a sign is drawn
 
 
 @dataclass(frozen=True)
 class Policy:
-    """How operations are drawn.
+    """A policy for drawing operations.
 
     Attributes:
         name: ``randaugment`` (Cubuk et al. 2020), ``trivialaugment`` (Müller and Hutter 2021, wide)
             or ``autoaugment-`` (Cubuk et al. 2019) with ``cifar10``, ``imagenet`` or ``svhn``.
-        size: (height, width) of the images that it is applied to.
+        size: (height, width) of the images.
         ops: operations per image; RandAugment only.
         magnitude: their strength, 0 to 30; RandAugment only.
         std: standard deviation of the strength, which is rounded and kept in this range.
@@ -59,7 +59,7 @@ class Policy:
     std: float = 0.0
 
     def draw(self, count: int, generator: torch.Generator, device: torch.device) -> OpDraws:
-        """The operations of ``count`` images, drawn on ``device``."""
+        """Draw the operations for ``count`` images on ``device``."""
         tables = _tables(self, device)
         choices, rounds, strengths = tables.magnitudes.shape
         drawn = []
@@ -82,12 +82,12 @@ class Policy:
 
 @cache
 def _tables(policy: Policy, device: torch.device) -> _Tables:
-    """torchvision's tables on ``device``; kept, as a captured step may not send anything there."""
+    """torchvision's tables on ``device``, cached, as a captured step cannot copy to the device."""
     from torchvision.transforms import v2
 
     height, width = policy.size
     kind, _, data = policy.name.partition("-")
-    # Each choice: (operation, probability, strengths) one after another.
+    # Each choice is a sequence of (operation, probability, strengths).
     choices: list[list[tuple[str, float, int | None]]]
     if kind == "autoaugment":
         transform: Any = v2.AutoAugment

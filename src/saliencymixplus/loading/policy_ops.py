@@ -1,8 +1,8 @@
-"""The operations of ``policy`` on uint8 batches, with an operation and a strength for each image.
+"""Apply the operations of ``policy`` to uint8 batches, one operation and strength per image.
 
-Every operation is computed for the whole batch and each image takes its own: shapes never depend on
-what was drawn, so that the step can be compiled and captured. Results are torchvision's, up to a
-rounding error at the border between two grey levels.
+Every operation is computed for the whole batch and each image selects its own, so that shapes never
+depend on the draws and the step can be compiled and captured. Results equal torchvision's, except
+for rounding between adjacent grey levels.
 """
 
 import math
@@ -20,11 +20,11 @@ _GREY = (0.2989, 0.587, 0.114)
 def apply_policy(
     images: Tensor, planes: tuple[Tensor | None, ...], draws: OpDraws
 ) -> tuple[Tensor, tuple[Tensor | None, ...]]:
-    """Carry out all operations.
+    """Apply all operations.
 
     Args:
         images: uint8 (B, 3, H, W).
-        planes: float (B, H, W), such as saliency maps; they follow the geometric operations.
+        planes: float (B, H, W), such as saliency maps; only geometric operations apply to them.
     """
     for op, magnitude in zip(draws.op.unbind(1), draws.magnitude.unbind(1), strict=True):
         grid = _grid(op, magnitude, images.shape[2], images.shape[3])
@@ -36,7 +36,7 @@ def apply_policy(
 
 
 def _recoloured(images: Tensor, op: Tensor, magnitude: Tensor) -> Tensor:
-    """The operations that leave pixels in place."""
+    """Apply the operations that leave pixels in place."""
     strength = magnitude[:, None, None, None]
     pixels = images.float()
 
@@ -45,7 +45,7 @@ def _recoloured(images: Tensor, op: Tensor, magnitude: Tensor) -> Tensor:
 
     red, green, blue = pixels.unbind(1)
     grey = (_GREY[0] * red + _GREY[1] * green + _GREY[2] * blue).floor()[:, None]
-    # Away from (or towards) black, the grey image, or its mean.
+    # Interpolate towards (or away from) black, the grey image, or its mean.
     other = torch.where(chosen("Color"), grey, torch.zeros_like(grey))
     other = torch.where(chosen("Contrast"), grey.mean((1, 2, 3), keepdim=True), other)
     blended = (pixels * (1 + strength) - other * strength).clamp(0, 255)
@@ -69,7 +69,7 @@ def _recoloured(images: Tensor, op: Tensor, magnitude: Tensor) -> Tensor:
 
 
 def _stretched(pixels: Tensor) -> Tensor:
-    """uint8: each channel's darkest pixel becomes 0 and its brightest 255; flat channels stay."""
+    """Stretch each uint8 channel to [0, 255]; constant channels stay the same."""
     darkest, brightest = pixels.amin((2, 3), keepdim=True), pixels.amax((2, 3), keepdim=True)
     scale = (brightest - darkest) * (1 / 255)
     flat = scale == 0
@@ -78,9 +78,9 @@ def _stretched(pixels: Tensor) -> Tensor:
 
 
 def _blurred(pixels: Tensor) -> Tensor:
-    """(B, 3, H, W), smoothed by PIL's 3 × 3 kernel (5 in the centre, 1 around it) and rounded.
+    """Smooth (B, 3, H, W) with PIL's 3 × 3 kernel (5 in the centre, 1 around it) and round.
 
-    Border pixels stay as they are.
+    Border pixels stay the same.
     """
     inner = pixels[:, :, 1:-1, 1:-1]
     smooth = ((F.avg_pool2d(pixels, 3, 1) * 9 + 4 * inner) / 13).round()
@@ -88,9 +88,9 @@ def _blurred(pixels: Tensor) -> Tensor:
 
 
 def _grid(op: Tensor, magnitude: Tensor, height: int, width: int) -> Tensor:
-    """(B, H, W, 2): where each output pixel comes from, as ``grid_sample`` counts.
+    """The source of each output pixel, (B, H, W, 2), in the coordinates of ``grid_sample``.
 
-    Coordinates start at the image's centre. Shears leave the first row or column in place.
+    Transformations are about the image's centre; shears leave the first row or column in place.
     """
 
     def strength(name: str) -> Tensor:
@@ -113,5 +113,5 @@ def _grid(op: Tensor, magnitude: Tensor, height: int, width: int) -> Tensor:
 
 
 def _warped(values: Tensor, grid: Tensor) -> Tensor:
-    """Float (B, C, H, W) by the nearest pixel; 0 comes from outside."""
+    """Sample float (B, C, H, W) by nearest neighbour; pixels outside are 0."""
     return F.grid_sample(values, grid, "nearest", "zeros", align_corners=False)

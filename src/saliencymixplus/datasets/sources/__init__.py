@@ -1,4 +1,4 @@
-"""The kinds of data sets, one file each; ``open_source`` picks by the settings."""
+"""The kinds of data sets, one file each; ``open_source`` opens the one in the settings."""
 
 from collections.abc import Callable
 from importlib import import_module
@@ -9,22 +9,22 @@ from saliencymixplus.datasets.sources.base import Listing, Piece, Source
 from saliencymixplus.errors import UserError
 from saliencymixplus.settings import ClutterSettings, DataSettings
 
-# Each in a file of its name, with a function open_NAME.
+# Each is in a file of that name, with a function open_NAME.
 _LISTED = ("cub200", "flowers102", "food101", "aircraft", "cars", "imagenet", "tiny_imagenet")
 
 __all__ = ["Listing", "Piece", "Source", "open_source"]
 
 
 def open_source(manifest: Manifest, folder: Path, settings: DataSettings) -> Source:
-    """Open a download folder, whose checksums the caller has verified (``manifest.verified``).
+    """Open a download folder after the caller verified its checksums (``manifest.verified``).
 
     Args:
-        manifest: Of the folder.
-        folder: The download.
-        settings: The side that pictures are resized to, and what the source itself is told.
+        manifest: the folder's manifest.
+        folder: the download folder.
+        settings: the image size, and settings of the source itself.
 
     Raises:
-        UserError: it does not hold what it should; the message names the file or class.
+        UserError: the content is not as expected; the message names the file or class.
     """
     size = settings.image_size
     crop = settings.crops(manifest.source)

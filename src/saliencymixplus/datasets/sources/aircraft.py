@@ -10,7 +10,7 @@ _TOP = "fgvc-aircraft-2013b/data"
 
 
 def open_aircraft(folder: Path, *, size: int, crop: bool) -> Listed:
-    """trainval is train, as papers have it: 6,667 training and 3,333 test images."""
+    """The usual split, with trainval as train: 6,667 training and 3,333 test images."""
     archive = folder / AIRCRAFT.name
     lists = {"train": "images_variant_trainval", "test": "images_variant_test"}
     tables = read_lists(archive, *(f"{_TOP}/{name}.txt" for name in lists.values()))

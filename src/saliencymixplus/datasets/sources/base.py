@@ -1,4 +1,4 @@
-"""What every source of images provides: first a listing, then the pictures themselves."""
+"""The interface of image sources: first a listing, then the pictures themselves."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -12,19 +12,19 @@ from saliencymixplus.datasets.decode import ALL_BITS
 
 @dataclass(frozen=True)
 class Listing:
-    """All that is known before a picture is decoded. Splits: train, perhaps val and test."""
+    """What is known before decoding. The splits are train and, optionally, val and test."""
 
     classes: tuple[str, ...]
     files: Mapping[str, tuple[str, ...]]  # by split; the order of the prepared rows
     labels: Mapping[str, npt.NDArray[np.int64]]  # by split, (N,), indices into ``classes``
     has_masks: bool = False
-    notes: tuple[str, ...] = ()  # what the user should know of
+    notes: tuple[str, ...] = ()  # caveats for the user
     bits: int = ALL_BITS  # in use per channel, in pictures that have more than 8
 
 
 @dataclass(frozen=True)
 class Piece:
-    """One picture or one mask, still to be decoded."""
+    """One picture or mask to be decoded."""
 
     split: str
     row: int
@@ -33,7 +33,7 @@ class Piece:
 
 
 class Source(Protocol):
-    """One kind of data set, opened on a download folder."""
+    """A data set opened from a download folder."""
 
     @property
     def listing(self) -> Listing:
@@ -41,5 +41,5 @@ class Source(Protocol):
         ...
 
     def pieces(self) -> Iterator[Piece]:
-        """Every listed picture once, and the masks there are, in the order that reads fastest."""
+        """Yield every listed picture once, and any masks, in the order that is fastest to read."""
         ...

@@ -13,7 +13,7 @@ from saliencymixplus.errors import UserError
 def open_cars(folder: Path, *, size: int, crop: bool) -> Listed:
     """The official split: 8,144 training and 8,041 test images.
 
-    The publisher's server no longer has the archives: they need a ``download.mirror``.
+    The publisher's server no longer has the archives, so a ``download.mirror`` is needed.
     """
     devkit = folder / "car_devkit.tgz"
     meta, train = read_members(devkit, "devkit/cars_meta.mat", "devkit/cars_train_annos.mat")
@@ -33,5 +33,5 @@ def _structure(content: bytes, key: str, what: str) -> Any:
 
     try:
         return np.atleast_1d(loadmat(BytesIO(content), squeeze_me=True)[key])
-    except Exception as error:  # damaged: scipy raises nearly every kind
+    except Exception as error:  # scipy raises all kinds of errors on damaged files
         raise UserError(f"Stanford Cars: cannot read {key!r} of {what}: {error}") from error

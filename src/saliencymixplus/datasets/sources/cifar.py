@@ -20,10 +20,10 @@ class Cifar:
     """The official split, 32×32. No masks."""
 
     def __init__(self, source: str, folder: Path, size: int) -> None:
-        """Read the archive of ``cifar10`` or ``cifar100`` whole: 184 MB of pixels.
+        """Read the whole archive of ``cifar10`` or ``cifar100``: 184 MB of pixels.
 
-        The archive holds pickles. Its checksum must have been verified before, and even so
-        they are read by ``_Plain``, which builds only arrays, lists, strings and numbers.
+        It contains pickles. Although its checksum must have been verified before, these are read
+        by ``_Plain``, which only builds arrays, lists, strings and numbers.
 
         Raises:
             UserError: the archive lacks a file, or a file is not as published.
@@ -55,7 +55,7 @@ class Cifar:
         self.listing = Listing(tuple(map(str, names)), files, labels)
 
     def pieces(self) -> Iterator[Piece]:
-        """Each row holds 3 × 32 × 32 values, one channel after the other."""
+        """Yield the images; each row has 3 × 32 × 32 values, one channel after another."""
         for split, parts in self._pixels.items():
             row = 0
             for pixels in parts:
@@ -81,7 +81,7 @@ class Cifar:
     def _load(self, name: str, data: bytes) -> dict[str, Any]:
         try:
             content = _Plain(io.BytesIO(data), encoding="latin1").load()
-        except Exception as error:  # a damaged pickle may raise nearly anything
+        except Exception as error:  # damaged pickles can raise almost anything
             text = " ".join(str(error).split()) or type(error).__name__
             raise UserError(f"{self._archive.name}: cannot read {name}: {text}") from error
         if not isinstance(content, dict):
@@ -108,7 +108,7 @@ class Cifar:
         return pixels, np.array(labels, dtype=np.int64), [str(file) for file in files]
 
     def _odd(self, name: str) -> UserError:
-        return UserError(f"{self._archive.name}: {name} is not laid out as the publisher's")
+        return UserError(f"{self._archive.name}: {name} does not have the publisher's layout")
 
 
 def _latin1(text: str, encoding: str) -> bytes:
@@ -120,12 +120,12 @@ def _latin1(text: str, encoding: str) -> bytes:
 def _dtype(name: str, *_: object) -> np.dtype:
     if name != "u1":
         raise pickle.UnpicklingError(f"an array of type {name!r}")
-    # A fresh object: unpickling then sets its byte order, which must not touch the shared one.
+    # A new object, because unpickling sets its byte order, which must not affect the shared one.
     return np.dtype("u1", copy=True)
 
 
 class _Plain(pickle.Unpickler):
-    """An unpickler that can only build numpy arrays of bytes and plain Python values."""
+    """An unpickler that can only build NumPy arrays of bytes and plain Python values."""
 
     _ALLOWED = {
         ("numpy", "ndarray"): np.ndarray,
@@ -136,7 +136,7 @@ class _Plain(pickle.Unpickler):
     }
 
     def find_class(self, module: str, name: str) -> Any:
-        """Look up a global in the list of allowed ones."""
+        """Look up a global, if it is on the list of allowed ones."""
         if (module, name) not in self._ALLOWED:
             raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no data set needs")
         return self._ALLOWED[module, name]

@@ -1,8 +1,8 @@
 """Scikit-learn's digits on generated clutter: small objects whose masks are known exactly.
 
-Each picture shows one whole digit, enlarged and tinted, at a random place. Around it lie a smooth
-coloured ground, noise, and scraps cut out of other digits in the same kind of tints, so that
-neither colour nor strokes alone tell where the object is. Nothing is downloaded.
+Each picture has one whole digit, enlarged and tinted, at a random position, on a smooth coloured
+background with noise and fragments of other digits in similar tints, so that neither colour nor
+strokes alone reveal the object. Nothing is downloaded.
 """
 
 from collections.abc import Iterator
@@ -18,16 +18,15 @@ from saliencymixplus.datasets.sources.digits import INK, read_digits
 from saliencymixplus.settings import ClutterSettings
 
 Bytes = npt.NDArray[np.uint8]
-_GROUND_CELLS = 4  # the ground is this many random colours a side, interpolated
+_GROUND_CELLS = 4  # the background interpolates this many random colours per side
 
 
 class Clutter:
-    """Digits in clutter; masks are the whole digit's ink (1) on everything else (0).
+    """Digits in clutter; masks mark the whole digit's ink (1) and everything else (0).
 
-    The split is that of ``digits``. A digit, scraps included, is only ever shown in its own split,
-    so that no test digit has been seen in training. Every picture has a random stream of its own,
-    made of whole numbers: more placements leave the pictures that are already there unchanged, and
-    all machines make the same bytes.
+    The split is that of ``digits``. A digit, and any fragment of it, appears in only one split, so
+    that no test digit is seen in training. Each picture has its own stream of random integers:
+    adding placements leaves existing pictures unchanged, and all machines make the same bytes.
     """
 
     def __init__(self, folder: Path, size: int, settings: ClutterSettings) -> None:
@@ -43,7 +42,7 @@ class Clutter:
 
     @cached_property
     def listing(self) -> Listing:
-        """Ten classes, "0" to "9"; a file's name has the line in scikit-learn's table."""
+        """Ten classes, "0" to "9"; file names include the row in scikit-learn's table."""
         return Listing(
             classes=tuple("0123456789"),
             files={
@@ -58,7 +57,7 @@ class Clutter:
         )
 
     def pieces(self) -> Iterator[Piece]:
-        """Pictures and masks in the order of the listing."""
+        """Yield pictures and masks in the order of the listing."""
         for split, shown in self._shown.items():
             for row, key in enumerate(shown):
                 yield Piece(split, row, "images", partial(self._image, split, *key))
@@ -86,7 +85,7 @@ class Clutter:
         return mask
 
     def _object(self, index: int, place: int) -> tuple["_Stream", tuple[int, int, int], Bytes]:
-        """The picture's random stream, then top, left, side and ink of its digit."""
+        """The picture's random stream, and the (top, left, side) and ink of its digit."""
         stream = _Stream(self._settings.seed, index, place)
         smallest = self._settings.object_size
         largest = self._settings.object_size_max or smallest
@@ -107,7 +106,7 @@ class Clutter:
 
 
 class _Stream:
-    """Random whole numbers from PCG64's raw output, the one sequence that NumPy never changes."""
+    """Random integers from PCG64's raw output, the only sequence NumPy guarantees not to change."""
 
     def __init__(self, *key: int) -> None:
         self._bits = np.random.PCG64(np.random.SeedSequence(key))
@@ -123,5 +122,5 @@ class _Stream:
         return raw.view(np.uint8)[:count].reshape(shape)
 
     def tint(self) -> Bytes:
-        """A bright colour, (3,), each channel 128 to 255."""
+        """A random bright colour, (3,), with channels from 128 to 255."""
         return self.bytes(3) // 2 + np.uint8(128)

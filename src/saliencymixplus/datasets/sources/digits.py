@@ -1,4 +1,4 @@
-"""Scikit-learn's 1,797 handwritten digits (8×8, 17 grey levels), which come with its package."""
+"""Scikit-learn's 1,797 handwritten digits (8×8, 17 grey levels), bundled with the package."""
 
 import gzip
 from collections.abc import Iterator
@@ -17,12 +17,12 @@ from saliencymixplus.errors import UserError
 ARCHIVE = "digits.csv.gz"
 # scikit-learn has no official split. This one is fixed, independent of `split_seed`.
 _TEST_FRACTION, _TEST_SEED = 0.2, 0
-# From this value on, a quarter of full ink, a pixel counts as ink; measured after resizing.
+# After resizing, pixels of at least this value, a quarter of full ink, count as ink.
 INK = 64
 
 
 class DigitsFile(NamedTuple):
-    """What the file holds, with the split."""
+    """The content of the file, with the split."""
 
     glyphs: npt.NDArray[np.uint8]  # (1797, 8, 8), 0 background to 255 ink
     labels: npt.NDArray[np.int64]  # (1797,)
@@ -30,14 +30,14 @@ class DigitsFile(NamedTuple):
 
 
 def embedded() -> bytes:
-    """The bytes of scikit-learn's own file."""
+    """The bytes of scikit-learn's file."""
     from importlib.resources import files
 
     return (files("sklearn.datasets.data") / ARCHIVE).read_bytes()
 
 
 def read_digits(folder: Path) -> DigitsFile:
-    """Read ``folder/digits.csv.gz``, split into train and test (a fixed, stratified 20 %).
+    """Read ``folder/digits.csv.gz`` with a fixed, stratified test split of 20 %.
 
     Raises:
         UserError: the file is missing, damaged or not the table of digits.
@@ -58,7 +58,7 @@ def read_digits(folder: Path) -> DigitsFile:
 
 
 class Digits:
-    """White digits on black; masks are the ink (1) on background (0)."""
+    """White digits on black; masks mark the ink (1) and the background (0)."""
 
     def __init__(self, folder: Path, size: int) -> None:
         """Read the digits in ``folder``; pictures will be ``size`` × ``size``."""
@@ -67,7 +67,7 @@ class Digits:
 
     @cached_property
     def listing(self) -> Listing:
-        """Ten classes, "0" to "9"; a file's name is its line in scikit-learn's table."""
+        """Ten classes, "0" to "9"; file names are rows in scikit-learn's table."""
         return Listing(
             classes=tuple("0123456789"),
             files={s: tuple(f"digit_{i:04d}" for i in rows) for s, rows in self._rows.items()},
@@ -76,7 +76,7 @@ class Digits:
         )
 
     def pieces(self) -> Iterator[Piece]:
-        """White ink on black, the three channels alike."""
+        """Yield the digits in white on black, with three equal channels, and their masks."""
         for split, rows in self._rows.items():
             for row, index in enumerate(rows):
                 yield Piece(split, row, "images", partial(self._image, int(index)))

@@ -29,5 +29,5 @@ def _matrix(path: Path, key: str) -> np.ndarray:
 
     try:
         return np.atleast_1d(loadmat(BytesIO(path.read_bytes()), squeeze_me=True)[key])
-    except Exception as error:  # damaged: scipy raises nearly every kind
+    except Exception as error:  # scipy raises all kinds of errors on damaged files
         raise UserError(f"cannot read {key!r} of {path.name}: {error}") from error

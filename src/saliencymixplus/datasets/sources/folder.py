@@ -1,4 +1,4 @@
-"""The user's own pictures: an archive of SPLIT/CLASS/* or CLASS/*, with masks or without."""
+"""The user's own pictures: an archive of SPLIT/CLASS/* or CLASS/*, with or without masks."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -26,24 +26,25 @@ _MAY_BE_DEEP = (b"\x89PNG", b"II", b"MM", b"P2", b"P3", b"P5", b"P6")
 
 
 class Folder:
-    """An archive laid out as ``read_layout`` understands it.
+    """An archive with a layout that ``read_layout`` accepts.
 
     Classes and pictures are sorted by name, whatever the order in the archive. Pictures with 16
-    bits per channel are scaled alike, by the largest value that any of them holds: such files
-    often hold 8 or 12 bits. A mask is 0 where there is background; a picture without one, among
-    others that have one, has a mask that is unknown everywhere.
+    bits per channel, of which often only 8 or 12 are used, are all scaled by the largest value in
+    any of them. Masks are 0 on the background; if only some pictures have masks, those of the
+    others are unknown everywhere.
     """
 
     def __init__(self, archive: Path, size: int, *, crop: bool) -> None:
-        """Read the names, and how many bits are in use.
+        """Read the names, and find the number of bits in use.
 
         Args:
-            archive: Of the pictures.
-            size: Side in pixels that they are resized to.
-            crop: As in ``decode.resize``.
+            archive: the archive of pictures.
+            size: side in pixels that pictures are resized to.
+            crop: as in ``decode.resize``.
 
         Raises:
-            UserError: something is not as it must be; the message names the file or class.
+            UserError: the archive is damaged or its layout invalid; the message names the file or
+                class.
         """
         self._archive, self._size, self._crop = archive, size, crop
         names: dict[bool, list[str]] = {True: [], False: []}
@@ -68,7 +69,7 @@ class Folder:
         )
 
     def pieces(self) -> Iterator[Piece]:
-        """The pictures in the archive's order, then the masks."""
+        """Yield the pictures in the archive's order, then the masks."""
         decoded = partial(decode, size=self._size, crop=self._crop, bits=self.listing.bits)
         masked, sizes = set(self._masks.values()), {}
         for member in self._pictures():
@@ -89,7 +90,7 @@ class Folder:
         return (member for member in iter_members(self._archive) if member.name in self._places)
 
     def _bits_in_use(self) -> int:
-        """The largest number of bits that a picture of 16 bits per channel uses; 0: none has."""
+        """The largest number of bits that any 16-bit picture uses; 0 if there are none."""
         contents = ((member.read(), member.name) for member in self._pictures())
         deep = (item for item in contents if item[0].startswith(_MAY_BE_DEEP))
         found = in_parallel(lambda item: bits_in_use(*item), deep)

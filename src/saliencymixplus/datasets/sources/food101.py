@@ -17,7 +17,7 @@ def open_food101(folder: Path, *, size: int, crop: bool) -> Listed:
         for (image,) in listed:
             dish = image.partition("/")[0]
             if dish not in label_of:
-                raise UserError(f"{archive.name}: {image} of {split}.txt is of an unknown class")
+                raise UserError(f"{archive.name}: {image} in {split}.txt has an unknown class")
             rows.append(ListedPicture(f"food-101/images/{image}.jpg", split, label_of[dish]))
     titles = [name.replace("_", " ") for (name,) in classes]
     return Listed([archive], rows, titles, size=size, crop=crop)

@@ -9,10 +9,10 @@ from saliencymixplus.datasets.user_images import PACKED
 
 
 def open_imagenet(folder: Path, *, size: int, crop: bool) -> Listed:
-    """1,281,167 training images; the 50,000 of ``val`` are the test split, as papers have it.
+    """1,281,167 training images; the 50,000 of ``val`` are the test split, as is usual.
 
     Classes are in the order of their codes, as in torchvision and timm, so that their pretrained
-    heads fit. The labels of the publisher's own test images are not public.
+    heads fit. The labels of the official test images are not public.
     """
     archive = folder / PACKED
     pictures: list[tuple[str, str, str]] = []  # split, code, name in the archive

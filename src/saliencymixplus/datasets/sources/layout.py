@@ -1,4 +1,4 @@
-"""How a folder of the user's own pictures is laid out: which file is which split and class."""
+"""Find the split and class of each file in a folder of the user's pictures."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from saliencymixplus.datasets.archives import is_clutter
 from saliencymixplus.datasets.formats import EXTENSIONS
 from saliencymixplus.errors import UserError
 
-# In any case of letters: "Train", "VALID".
+# Case-insensitive: "Train", "VALID".
 SPLIT_NAMES = {
     "train": "train",
     "training": "train",
@@ -19,35 +19,35 @@ SPLIT_NAMES = {
     "testing": "test",
 }
 MASKS = "masks"
-Classes = dict[str, dict[str, list[str]]]  # split -> class -> names of its pictures
+Classes = dict[str, dict[str, list[str]]]  # split -> class -> picture names
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The pictures of each split by class, and their masks; all names as they are in the folder."""
+    """The pictures of each split by class, and their masks, by their names in the folder."""
 
     pictures: Classes  # all sorted
-    masks: dict[str, str]  # mask -> the picture that it belongs to
+    masks: dict[str, str]  # mask -> its picture
     notes: tuple[str, ...] = ()
 
 
 def read_layout(files: Iterable[str], folders: Iterable[str], name: str) -> Layout:
-    """Understand SPLIT/CLASS/picture or CLASS/picture, and refuse what fits neither.
+    """Parse a layout of SPLIT/CLASS/picture or CLASS/picture, and reject anything else.
 
-    One folder around everything is passed over; hidden files, Thumbs.db and the like are ignored,
-    and so is what is not a picture outside the class folders (a note names such folders). Where
-    there is only ``val/`` beside ``train/``, it is the test split. Without split folders everything
-    is ``train``. Masks have their pictures' names, but for the extension, in ``masks/`` before
-    SPLIT/CLASS/ or CLASS/.
+    A single folder around everything is skipped. Hidden files, Thumbs.db and the like are ignored,
+    as are files outside the class folders that are not pictures (a note names such folders). If
+    ``val/`` is the only folder besides ``train/``, it is the test split; without split folders,
+    everything is ``train``. Masks are in ``masks/SPLIT/CLASS/`` or ``masks/CLASS/``, named like
+    their pictures except for the extension.
 
     Args:
-        files: Relative names with "/".
-        folders: Likewise; those without a file in them matter, too.
-        name: What errors call the whole.
+        files: relative names with "/".
+        folders: likewise, including empty folders.
+        name: name of the whole in error messages.
 
     Raises:
-        UserError: a folder or file that would be left out, a class that is missing or empty in a
-            split, fewer than two classes, a mask without a picture. The message names it.
+        UserError: a folder or file would be left out, a class is missing or empty in a split,
+            there are fewer than two classes, or a mask has no picture. The message names it.
     """
     files = sorted(file for file in files if not is_clutter(file))
     folders = sorted(folder for folder in folders if folder and not is_clutter(folder))
@@ -64,7 +64,7 @@ class _Reader:
         masks = {*self._masks}
         self._files = [file for file in inner if file not in masks]
         self._splits = self._find_splits()
-        # What the folder of each split is called here.
+        # The folder of each split.
         self._titles = {split: f"{top}/" for top, split in self._splits.items()}
         self._left_out: set[str] = set()
 
@@ -88,7 +88,7 @@ class _Reader:
         )
 
     def _find_splits(self) -> dict[str, str]:
-        """Top folder -> split; none if the top folders are classes."""
+        """Map top folder to split; empty if the top folders are classes."""
         tops = {file.split("/")[0] for file in self._files if "/" in file}
         tops |= {folder.split("/")[0] for folder in self._folders}
         splits: dict[str, str] = {}
@@ -96,7 +96,7 @@ class _Reader:
             split = SPLIT_NAMES.get(top.casefold())
             if split in splits.values():
                 first = next(other for other, known in splits.items() if known == split)
-                raise self._wrong(f"{first}/ and {top}/ both are the {split} split: keep one")
+                raise self._wrong(f"{first}/ and {top}/ are both the {split} split: keep one")
             if split:
                 splits[top] = split
         if splits and "train" not in splits.values():
@@ -105,9 +105,9 @@ class _Reader:
         return splits
 
     def _sorted_out(self) -> Classes:
-        """Split -> class -> pictures; each file is checked."""
+        """Map split to class to pictures, checking each file."""
         found: Classes = {split: {} for split in self._splits.values()} or {"train": {}}
-        depth = 2 if self._splits else 1  # of a class folder
+        depth = 2 if self._splits else 1  # of class folders
         for folder in self._folders:
             parts = folder.split("/")
             is_mask = not self._splits and folder.casefold() == MASKS and self._masks
@@ -130,7 +130,7 @@ class _Reader:
     def _check_file(self, file: str, parts: list[str], inside: bool, depth: int) -> None:
         if len(parts) == 1:
             where = "train/CLASS/" if self._splits else "CLASS/"
-            raise self._wrong(f"{file} lies in no class folder: move it to {where} or elsewhere")
+            raise self._wrong(f"{file} is not in a class folder: move it to {where} or elsewhere")
         if not inside:
             raise self._wrong(
                 f"{parts[0]}/ is neither a split ({', '.join(SPLIT_NAMES)}) nor {MASKS}/: rename "
@@ -147,7 +147,7 @@ class _Reader:
             )
 
     def _check_classes(self, found: Classes) -> None:
-        """All splits must have the same classes, two or more, none of them empty."""
+        """Require the same two or more classes in all splits, none of them empty."""
         if not any(files for classes in found.values() for files in classes.values()):
             raise self._wrong("it holds no pictures in train/CLASS/ or CLASS/ folders")
         train = found["train"]
@@ -162,10 +162,10 @@ class _Reader:
                 if name not in classes:
                     raise self._wrong(f"class {name!r} is in train/ but not in {title}")
         if len(train) < 2:
-            raise self._wrong("it has only one class: there is nothing to tell apart")
+            raise self._wrong("it has only one class: at least two are needed")
 
     def _match_masks(self, found: Classes) -> dict[str, str]:
-        """Mask -> picture."""
+        """Map masks to pictures."""
         if not self._masks:
             return {}
         pictures: dict[tuple[str, ...], str] = {}
@@ -186,7 +186,7 @@ class _Reader:
                 parts.insert(0, "train")
             picture = pictures.get((*parts, PurePosixPath(file).stem))
             if picture is None:
-                raise self._wrong(f"{mask} is the mask of no picture: rename or remove it")
+                raise self._wrong(f"the mask {mask} has no picture: rename or remove it")
             if picture in masks.values():
                 raise self._wrong(f"{picture} has two masks: remove {mask} or the other one")
             masks[mask] = picture
@@ -197,7 +197,7 @@ class _Reader:
 
 
 def _wrapper(files: list[str], folders: list[str]) -> str:
-    """The one folder around everything ("photos/"), or ""."""
+    """The single folder around everything, such as "photos/", or ""."""
     tops = {name.split("/")[0] for name in (*files, *folders)}
     if len(tops) != 1:
         return ""

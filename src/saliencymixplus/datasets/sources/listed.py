@@ -1,4 +1,4 @@
-"""Published data sets whose lists name the pictures in their archives, with split and class."""
+"""Published data sets with lists that give the split and class of each picture."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
@@ -22,7 +22,7 @@ class ListedPicture(NamedTuple):
 
 
 class Listed:
-    """The pictures that ``rows`` name, in that order; others in the archives are left out."""
+    """The pictures in ``rows``, in that order; others in the archives are ignored."""
 
     def __init__(
         self,
@@ -33,17 +33,17 @@ class Listed:
         size: int,
         crop: bool,
     ) -> None:
-        """Check the lists; nothing is decoded yet.
+        """Check the lists, without decoding anything.
 
         Args:
-            archives: Where the pictures are.
-            rows: In the order of the prepared arrays.
-            classes: By label; a name that occurs twice gets its number.
-            size: Side in pixels that pictures are resized to.
-            crop: As in ``decode.resize``.
+            archives: the archives with the pictures.
+            rows: the pictures, in the order of the prepared arrays.
+            classes: names by label; the number is added to duplicate names.
+            size: side in pixels that pictures are resized to.
+            crop: as in ``decode.resize``.
 
         Raises:
-            UserError: a picture is listed twice, has a label without a class, or a class has no
+            UserError: a picture is listed twice or its label has no class, or a class has no
                 training picture.
         """
         self._archives, self._size, self._crop = archives, size, crop
@@ -75,7 +75,7 @@ class Listed:
         )
 
     def pieces(self) -> Iterator[Piece]:
-        """The pictures in their archives' order."""
+        """Yield the pictures in the archives' order."""
         for archive in self._archives:
             for member in iter_members(archive):
                 if place := self._places.get(member.name):
@@ -85,10 +85,10 @@ class Listed:
 
 
 def read_members(archive: Path, *names: str) -> list[bytes]:
-    """The contents of some members of an archive, which is read no further than necessary.
+    """Read some members of an archive, reading no further than necessary.
 
     Raises:
-        UserError: one of them is missing.
+        UserError: a member is missing.
     """
     found: dict[str, bytes] = {}
     for member in iter_members(archive):
@@ -103,10 +103,10 @@ def read_members(archive: Path, *names: str) -> list[bytes]:
 
 
 def read_lists(archive: Path, *names: str, columns: int = 2) -> list[list[list[str]]]:
-    """Lists of the form "KEY VALUE" per line, the last column with spaces, for each member.
+    """Read lists with lines like "KEY VALUE", where the last column may contain spaces.
 
     Raises:
-        UserError: a member is missing, is not text, or a line has fewer columns.
+        UserError: a member is missing or not text, or a line has too few columns.
     """
     tables = []
     for name, content in zip(names, read_members(archive, *names), strict=True):
@@ -123,7 +123,7 @@ def read_lists(archive: Path, *names: str, columns: int = 2) -> list[list[list[s
 
 
 def whole_number(text: str, archive: Path) -> int:
-    """A whole number of a list, or ``UserError``."""
+    """Parse an integer in a list, or raise ``UserError``."""
     if not (text.isascii() and text.isdecimal()):
         raise UserError(f"{archive.name}: {text!r} is not a whole number")
     return int(text)

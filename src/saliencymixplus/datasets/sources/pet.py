@@ -15,7 +15,7 @@ from saliencymixplus.datasets.sources.pet_lists import PetEntry, parse_list, tit
 from saliencymixplus.errors import UserError
 
 _LISTS = {"train": "annotations/trainval.txt", "test": "annotations/test.txt"}
-# Trimaps: 1 the animal, 2 background, 3 border or not annotated; other values are not allowed.
+# Trimap values: 1 animal, 2 background, 3 border or not annotated.
 _TRIMAP = np.full(256, 255, dtype=np.uint8)
 _TRIMAP[1:4] = OBJECT, BACKGROUND, UNKNOWN
 
@@ -23,14 +23,14 @@ _TRIMAP[1:4] = OBJECT, BACKGROUND, UNKNOWN
 class Pet:
     """The official split: trainval.txt is train, test.txt is test.
 
-    The list files decide: classes are the breeds in trainval.txt, in the publisher's
-    order. A breed without test images is reported as a note and kept (the lists may be a part of
-    the data set), one with test images only is an error: it could not be learned. Images in no
-    list are left out. An image without a trimap has a mask that is unknown everywhere.
+    Classes are the breeds in trainval.txt, in the publisher's order. A breed without test images
+    is kept and noted, as the lists may be a subset of the data set; one with only test images is
+    an error, as it cannot be learned. Images in neither list are left out. The mask of an image
+    without a trimap is unknown everywhere.
     """
 
     def __init__(self, folder: Path, size: int, *, crop: bool = False) -> None:
-        """Read the lists; raises ``UserError`` that names the line or breed that is wrong."""
+        """Read the lists; raises ``UserError`` naming the invalid line or breed."""
         self._images = folder / "images.tar.gz"
         self._annotations = folder / "annotations.tar.gz"
         self._size, self._crop = size, crop
@@ -57,7 +57,7 @@ class Pet:
         self.listing = _listing(rows, has_masks=not trimaps.isdisjoint(self._places))
 
     def pieces(self) -> Iterator[Piece]:
-        """The images in their archive's order, then the trimaps in theirs."""
+        """Yield the images, then the trimaps, each in their archive's order."""
         for member in iter_members(self._images):
             place = self._places.get(_stem(member.name, "images", ".jpg"))
             if place:
@@ -73,7 +73,7 @@ class Pet:
 
 
 def _stem(name: str, folder: str, extension: str) -> str:
-    """The image that a member belongs to, "" for other members."""
+    """The image that a member belongs to; "" for other members."""
     parent, _, file = name.rpartition("/")
     if parent != folder or not file.endswith(extension) or is_clutter(name):
         return ""
@@ -96,7 +96,7 @@ def _listing(rows: dict[str, list[PetEntry]], has_masks: bool) -> Listing:
         )
     present = sorted(breeds["train"])
     if len(present) < 2:
-        raise UserError(f"{_LISTS['train']} lists only one breed: there is nothing to tell apart")
+        raise UserError(f"{_LISTS['train']} lists only one breed: at least two are needed")
     untested = [title(breed) for breed in present if breed not in breeds["test"]]
     notes = []
     if untested:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from saliencymixplus.errors import UserError, nearest
 
-# In the publisher's order: class 1 is the first. Cats have capital letters.
+# In the publisher's order, starting with class 1. Names of cats are capitalised.
 BREEDS = (
     *("Abyssinian", "american_bulldog", "american_pit_bull_terrier", "basset_hound", "beagle"),
     *("Bengal", "Birman", "Bombay", "boxer", "British_Shorthair", "chihuahua", "Egyptian_Mau"),
@@ -18,14 +18,14 @@ BREEDS = (
 
 @dataclass(frozen=True)
 class PetEntry:
-    """One image of a list."""
+    """One image in a list."""
 
     image: str  # without folder and extension
     breed: int  # index into BREEDS
 
 
 def title(breed: int) -> str:
-    """ "american_bulldog" as "American Bulldog", as torchvision writes it."""
+    """The breed's name as in torchvision, such as "American Bulldog"."""
     return " ".join(part.title() for part in BREEDS[breed].split("_"))
 
 
@@ -33,15 +33,15 @@ def parse_list(text: str, name: str) -> list[PetEntry]:
     """Read one list file.
 
     Args:
-        text: Its content.
-        name: Its name, for messages.
+        text: its content.
+        name: its name, for messages.
 
     Returns:
-        One row an image, in the file's order; comments (#) and blank lines are left out.
+        One row per image, in the file's order; comments (#) and blank lines are skipped.
 
     Raises:
-        UserError: a line lacks columns, a number is malformed or out of range, a breed is unknown
-            or contradicts its class number, an image is listed twice, or there is no image.
+        UserError: a line has too few columns, a number is malformed or out of range, a breed is
+            unknown or contradicts its class number, an image is listed twice, or there are none.
     """
     rows: dict[str, PetEntry] = {}
     for number, line in enumerate(text.splitlines(), start=1):
@@ -54,7 +54,7 @@ def parse_list(text: str, name: str) -> list[PetEntry]:
                 f"{where}: {len(fields)} columns, not the 4 of Image CLASS-ID SPECIES BREED-ID"
             )
         image, numbers = fields[0], fields[1:]
-        # isdecimal alone would let Arabic digits pass; int alone "1_0".
+        # isdecimal alone would accept Arabic digits, and int alone "1_0".
         if not all(field.isascii() and field.isdecimal() and len(field) < 6 for field in numbers):
             raise UserError(f"{where}: CLASS-ID, SPECIES and BREED-ID must be numbers: {line!r}")
         stem, separator, index = image.rpartition("_")

@@ -1,4 +1,4 @@
-"""STL-10, the labelled part (Coates et al. 2011)."""
+"""The labelled part of STL-10 (Coates et al. 2011)."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -13,14 +13,14 @@ from saliencymixplus.datasets.sources.base import Listing, Piece
 from saliencymixplus.errors import UserError
 
 _SIDE = 96
-_UNLABELLED = 4 << 30  # bytes: more than the part of the archive that is not read
+_UNLABELLED = 4 << 30  # bytes, more than the unlabelled part, which is skipped
 
 
 class Stl10:
     """The official split: 5,000 training and 8,000 test images of 96×96. No masks."""
 
     def __init__(self, folder: Path, size: int) -> None:
-        """Read the archive whole: 360 MB of pixels; raises ``UserError`` if it lacks a file."""
+        """Read the whole archive, 360 MB of pixels; raises ``UserError`` if it lacks a file."""
         from torchvision.datasets import STL10
 
         archive, self._size = folder / STL10.filename, size
@@ -54,7 +54,7 @@ class Stl10:
         self.listing = Listing(classes, files, labels)
 
     def pieces(self) -> Iterator[Piece]:
-        """Each image is stored as three channels, column after column."""
+        """Yield the images, which are stored by channel in column-major order."""
         for split, pixels in self._pixels.items():
             for row, values in enumerate(pixels):
                 yield Piece(split, row, "images", partial(self._image, values))

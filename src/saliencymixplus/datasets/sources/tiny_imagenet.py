@@ -11,9 +11,9 @@ _TOP = "tiny-imagenet-200"
 
 
 def open_tiny_imagenet(folder: Path, *, size: int, crop: bool) -> Listed:
-    """100,000 training images; the 10,000 of ``val`` are the test split, as papers have it.
+    """100,000 training images; the 10,000 of ``val`` are the test split, as is usual.
 
-    The labels of the publisher's own test images are not public.
+    The labels of the official test images are not public.
     """
     archive = folder / TINY_IMAGENET.name
     words, validation = read_lists(archive, f"{_TOP}/words.txt", f"{_TOP}/val/val_annotations.txt")
@@ -28,7 +28,7 @@ def open_tiny_imagenet(folder: Path, *, size: int, crop: bool) -> Listed:
     for image, rest in validation:
         code = rest.split()[0]
         if code not in label_of:
-            raise UserError(f"{archive.name}: {image} of val is of the unknown class {code}")
+            raise UserError(f"{archive.name}: {image} in val has the unknown class {code}")
         rows.append(ListedPicture(f"{_TOP}/val/images/{image}", "test", label_of[code]))
     classes = [names.get(code, code).partition(",")[0] for code in label_of]
     return Listed([archive], sorted(rows), classes, size=size, crop=crop)
