@@ -1,4 +1,4 @@
-"""SaliencyMix+ and its peers: image-mixing augmentation, trained, tracked and compared."""
+"""SaliencyMix+ and other image-mixing augmentations: train, track and compare them."""
 
 from saliencymixplus.version import __version__
 

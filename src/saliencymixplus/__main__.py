@@ -1,4 +1,4 @@
-"""The installed command ``saliencymixplus``, which says how to install what it needs."""
+"""The installed command ``saliencymixplus``, which reports missing dependencies."""
 
 import sys
 

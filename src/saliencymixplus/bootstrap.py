@@ -1,8 +1,8 @@
-"""From bootstrap draws to an interval and a p-value, the same for every statistic here.
+"""Intervals and p-values from bootstrap draws, for all statistics in this project.
 
 Percentile intervals and two-sided p-values (Efron and Tibshirani 1993, chapters 13 and 16;
-Davison and Hinkley 1997, section 4.4). ``scipy.stats.bootstrap`` gives the same intervals, but no
-p-value, and draws every image where a multinomial of the few values that occur does.
+Davison and Hinkley 1997, section 4.4). ``scipy.stats.bootstrap`` gives the same intervals but no
+p-value, and draws every image where a multinomial over the few distinct values suffices.
 """
 
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class Difference(Estimate):
 
 
 def percentile_interval(value: float, draws: Draws, confidence: float = 0.95) -> Estimate:
-    """The percentile interval of ``draws (R,)``; draws that are not finite are left out."""
+    """The percentile interval of ``draws (R,)``, ignoring non-finite draws."""
     known = draws[np.isfinite(draws)]
     if not np.isfinite(value) or not len(known):
         return Estimate(np.nan, np.nan, np.nan)
@@ -40,9 +40,9 @@ def percentile_interval(value: float, draws: Draws, confidence: float = 0.95) ->
 
 
 def difference(value: float, draws: Draws, confidence: float = 0.95) -> Difference:
-    """The same for a difference, with twice the fraction of draws on the other side of zero.
+    """The same for a difference; the p-value is twice the fraction of draws across zero.
 
-    A draw of zero counts on both sides, and one draw is added to either: no p-value is exactly 0.
+    Draws of zero count on both sides, and one draw is added to each, so that no p-value is 0.
     """
     known = draws[np.isfinite(draws)]
     found = percentile_interval(value, draws, confidence)

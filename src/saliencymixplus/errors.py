@@ -1,4 +1,4 @@
-"""The one exception that a user is meant to read."""
+"""Exceptions with messages for users."""
 
 import difflib
 from collections.abc import Iterable
@@ -14,13 +14,13 @@ class UserError(Exception):
 
 
 class NetworkError(UserError, ValueError):
-    """A network that cannot serve a mixing method; a ``ValueError`` to users of the library."""
+    """A network that a mixing method cannot use; also a ``ValueError``, for library users."""
 
 
 def one_line(reason: object, longest: int = 200) -> str:
-    """What a library says went wrong, in one short line that a terminal only prints.
+    """Shorten a library's error message to one line without control characters.
 
-    Such texts may span lines and quote what a file holds: megabytes, or escape sequences.
+    Such messages may span lines and quote file content: megabytes, or escape sequences.
     """
     text = " ".join(str(reason).split())
     text = text if len(text) <= longest else text[:longest] + "…"
@@ -40,7 +40,7 @@ def reason_of(error: Exception) -> str:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """A hint after a misspelt ``name``: the nearest known one, or all of them."""
+    """A hint for a misspelt ``name``: the closest known one, or all of them."""
     names = sorted(known)
     close = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.5)
     if close:

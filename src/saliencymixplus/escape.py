@@ -1,7 +1,7 @@
-"""Text from names and files, made safe to show in a terminal, Markdown, HTML, CSV and LaTeX.
+"""Escape text for terminals, Markdown, HTML, CSV and LaTeX.
 
-A class, a data set or a recipe may be named by somebody else: its name is text everywhere, never
-a terminal command, markup, a spreadsheet formula or a TeX macro.
+Names of classes, data sets and recipes are untrusted: they must never act as terminal commands,
+markup, spreadsheet formulas or TeX macros.
 """
 
 import html as _html
@@ -45,12 +45,12 @@ _LATEX = {
 
 
 def visible(text: str) -> str:
-    """Replace control characters and direction marks by their escapes, such as ``\\x1b``."""
+    """Replace control characters and direction marks with escapes such as ``\\x1b``."""
     return _INVISIBLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def markdown(text: str) -> str:
-    """Escape ``text`` for GitHub Markdown, inside a paragraph, a heading or a table's cell."""
+    """Escape ``text`` for GitHub Markdown, in a paragraph, heading or table cell."""
     escaped = _MARKDOWN.sub(lambda found: "\\" + found[0], visible(text))
     return _html.escape(escaped, quote=False)
 
@@ -66,12 +66,12 @@ def latex(text: str) -> str:
 
 
 def csv(text: str) -> str:
-    """Put an apostrophe before what a spreadsheet would take for a formula."""
+    """Prefix an apostrophe to text that a spreadsheet would interpret as a formula."""
     return f"'{text}" if _FORMULA.match(text) and not _is_number(text) else text
 
 
 def from_csv(text: str) -> str:
-    """The text of a cell that ``csv`` wrote."""
+    """Undo ``csv``."""
     return text[1:] if text.startswith("'") and _FORMULA.match(text) else text
 
 

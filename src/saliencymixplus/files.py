@@ -1,4 +1,4 @@
-"""Writing files so that a later run never trusts a half-written one."""
+"""Write files atomically, so that no later run reads a half-written one."""
 
 import hashlib
 import json
@@ -19,15 +19,15 @@ from saliencymixplus.errors import UserError, one_line
 from saliencymixplus.plain_values import parse_json
 
 LARGEST = 256 * 2**20  # bytes of a JSON file; the file names of a million images are 60 MB
-# After so long no writer is still at work, on whatever machine it runs.
+# After this many seconds no writer is still at work, on any machine.
 _STALE = 7 * 24 * 3600.0
 
 
 def file_name(text: str) -> str:
-    """``text``, which may come from somebody's settings, as a name for one file in a folder.
+    """Convert untrusted ``text``, such as a name in settings, to a safe file name.
 
-    Whatever is neither a letter, a digit nor harmless becomes ``_``, so that the file can be
-    nowhere else.
+    Anything but letters, digits and harmless characters becomes ``_``, so that the name cannot
+    point outside its folder.
     """
     harmless = "".join(c if c.isalnum() or c in " -_+=,.()#" else "_" for c in text)
     return harmless.lstrip(". ")[:150] or "_"
@@ -45,11 +45,11 @@ def sha256_of(path: Path) -> str:
 def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
     """Let ``write`` fill a temporary file beside ``path``, then move it into place.
 
-    The bytes are on the disk (fsync) before the name changes, so that after a crash ``path``
-    holds either the old content or the whole new one.
+    The bytes are on disk (fsync) before the name changes, so that after a crash ``path`` has
+    either the old or the complete new content.
 
     Raises:
-        UserError: the folder cannot be written to or the disk is full; ``path`` is as before.
+        UserError: the folder cannot be written or the disk is full; ``path`` is unchanged.
     """
     temporary = beside(path)
     try:
@@ -58,7 +58,9 @@ def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
         temporary.touch()
         mode = temporary.stat().st_mode
         write(temporary)
-        temporary.chmod(mode)  # by the umask: some libraries write files for their owner alone
+        temporary.chmod(
+            mode
+        )  # apply the umask: some libraries write files readable only by their owner
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -69,12 +71,12 @@ def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write ``text`` as UTF-8 with LF line ends, atomically."""
+    """Write ``text`` as UTF-8 with LF line endings, atomically."""
     write_atomically(path, lambda part: part.write_text(text, encoding="utf-8", newline="\n"))
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write ``value`` as readable JSON, atomically. NaN and infinity are refused."""
+    """Write ``value`` as readable JSON, atomically. NaN and infinity are errors."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
@@ -82,7 +84,7 @@ def read_json(path: Path, largest: int = LARGEST) -> Any:
     """Read a JSON file of at most ``largest`` bytes, within the limits of ``plain_values``.
 
     Raises:
-        UserError: the file is missing, unreadable, too large or not such JSON.
+        UserError: the file is missing, unreadable, too large, or not JSON within these limits.
     """
     try:
         return parse_json(read_limited(path, largest))
@@ -91,10 +93,10 @@ def read_json(path: Path, largest: int = LARGEST) -> Any:
 
 
 def read_limited(path: Path, largest: int) -> bytes:
-    """The bytes of a regular file (or a link to one), of which there are at most ``largest``.
+    """Read a regular file (or a link to one) of at most ``largest`` bytes.
 
     Raises:
-        UserError: the file is missing, unreadable, larger, or a pipe or device, which may not end.
+        UserError: the file is missing, unreadable, too large, or a pipe or device (may never end).
     """
     try:
         if not stat.S_ISREG(path.stat().st_mode):
@@ -111,16 +113,16 @@ def read_limited(path: Path, largest: int) -> bytes:
 
 
 def beside(path: Path) -> Path:
-    """A temporary name next to ``path``, unique, that says which process writes it."""
+    """A unique temporary name next to ``path`` that identifies the writing process."""
     return path.parent / f".{path.name}.{_machine()}-{os.getpid()}-{uuid.uuid4().hex[:8]}.part"
 
 
 def temporaries(path: Path, kind: str) -> Iterator[tuple[Path, int | None]]:
-    """What writers of ``path`` have beside it, with their process number if it is of this machine.
+    """Yield temporary paths next to ``path``, with the writer's PID if it is on this machine.
 
     Args:
-        path: its name may be ``*``: whatever is written in its folder.
-        kind: ``part``: what is being written; ``old``: what is being replaced.
+        path: its name may be ``*``, for anything written in its folder.
+        kind: ``part`` for content being written, ``old`` for content being replaced.
     """
     name = ".+" if path.name == "*" else re.escape(path.name)
     ours = re.compile(rf"\.{name}\.([0-9a-f]{{8}})-(\d+)-[0-9a-f]{{8}}\.{kind}")
@@ -131,10 +133,10 @@ def temporaries(path: Path, kind: str) -> Iterator[tuple[Path, int | None]]:
 
 
 def sweep(path: Path, kind: str) -> None:
-    """Remove what killed writers of ``path`` left behind.
+    """Remove leftovers of killed writers of ``path``.
 
-    A writer counts as killed if its process, on this machine, is gone, or if nothing has changed
-    for a week. What another machine or a running process writes is left alone.
+    A writer counts as killed if its process was on this machine and is gone, or if nothing has
+    changed for a week. Files of other machines and running processes are left alone.
     """
     for left, pid in temporaries(path, kind):
         try:
@@ -155,10 +157,10 @@ def remove(path: Path) -> None:
 
 
 def discard(folder: Path) -> None:
-    """Remove a folder that other processes look for, as one change, and what such removals left.
+    """Atomically remove a folder that others may be using, and leftovers of such removals.
 
-    Removed file by file, it could be found half empty, and a lock file made in it meanwhile would
-    keep it in place. Removal is best effort: a disk that is read-only or full keeps the folder.
+    Removing it file by file, others could see it half empty, and a new lock file in it would keep
+    it alive. Best effort: on a read-only or full disk, the folder stays.
     """
     going = beside(folder).with_suffix(".old")
     with suppress(OSError):
@@ -168,7 +170,7 @@ def discard(folder: Path) -> None:
 
 
 def _machine() -> str:
-    """Identifies this machine or container, within which process numbers are unique."""
+    """An identifier of this machine or container, within which PIDs are unique."""
     try:
         space = os.stat("/proc/self/ns/pid").st_ino  # noqa: PTH116  (a link, and no file)
     except OSError:
@@ -177,8 +179,8 @@ def _machine() -> str:
 
 
 def is_running(pid: int) -> bool:
-    """Whether this machine has a process of this number."""
-    if sys.platform == "win32":  # signal 0 would end the process there
+    """Whether a process with this PID exists on this machine."""
+    if sys.platform == "win32":  # signal 0 would terminate the process
         return True
     try:
         os.kill(pid, 0)

@@ -1,4 +1,4 @@
-"""Output folders: reserved before the work, replaced whole after it, and no file of others lost."""
+"""Output folders: reserved before the work, replaced as a whole after it, keeping foreign files."""
 
 import os
 import shutil
@@ -12,11 +12,11 @@ from saliencymixplus.files import beside, is_running, sweep, temporaries
 
 _Listing = dict[str, tuple[int, ...]]
 _reserved: set[Path] = set()  # by this process
-_checked: dict[Path, _Listing] = {}  # what folders held when this command started
+_checked: dict[Path, _Listing] = {}  # content of folders when this command started
 
 
 class ReservedFolder:
-    """A fresh folder ``part`` that ``publish`` moves to its place."""
+    """A new folder ``part`` that ``publish`` moves into place."""
 
     def __init__(self, path: Path, place: Path, part: Path) -> None:
         self.path, self.place, self.part = path, place, part
@@ -24,14 +24,14 @@ class ReservedFolder:
         self._before = _checked.pop(here) if here in _checked else _listing(place)
 
     def publish(self) -> None:
-        """Replace the folder that was there at the start by ``part``.
+        """Replace the existing folder with ``part``.
 
-        Files that appeared or changed there since the start (``check_folder``, else ``reserved``)
-        are kept: they are copied into the new folder, and that is said.
+        Files that were added or changed there since the start (``check_folder``, or else
+        ``reserved``) are copied into the new folder and reported.
 
         Raises:
-            UserError: such a file has the name of one in ``part``. The folder is left as it is,
-                and the message says where the result is.
+            UserError: such a file has the same name as one in ``part``. The folder is left
+                unchanged, and the message says where the result is.
         """
         with writing(self.path):
             if not self.place.exists():
@@ -56,30 +56,30 @@ class ReservedFolder:
                 raise
             shutil.rmtree(old, ignore_errors=True)
         if added:
-            print(f"{self.path}: {_named(added)}, new there, kept beside the result", flush=True)
+            print(f"{self.path}: kept new files next to the result: {_named(added)}", flush=True)
 
     def _publish_beside(self, added: list[str]) -> None:
         numbered = (self.place.with_name(f"{self.place.name}-{n}") for n in range(2, 1000))
         target = next(path for path in numbered if not os.path.lexists(path))
         self.part.replace(target)
         raise UserError(
-            f"{self.path} was changed while this command ran ({_named(added)}): it is left as it "
-            f"is, and the result is in {target}"
+            f"{self.path} was changed while this command ran ({_named(added)}): it was left "
+            f"unchanged, and the result is in {target}"
         )
 
 
 @contextmanager
 def reserved(path: Path, *marks: str) -> Iterator[ReservedFolder]:
-    """Reserve the folder ``path`` for what the block makes; nothing changes until ``publish``.
+    """Reserve the folder ``path`` for the output of the block; it changes only at ``publish``.
 
-    A folder that is there stays until then, and if the block fails. A link to a folder is followed.
+    An existing folder stays until then, or if the block fails. Links to folders are followed.
 
     Args:
-        path: The folder.
-        marks: See ``check_folder``; none: whatever the folder holds is replaced.
+        path: the folder.
+        marks: see ``check_folder``; if empty, any content is replaced.
 
     Raises:
-        UserError: ``path`` cannot be written to, or another process is writing it.
+        UserError: ``path`` cannot be written, or another process is writing it.
     """
     if marks:
         _check(path, marks)
@@ -100,14 +100,14 @@ def reserved(path: Path, *marks: str) -> Iterator[ReservedFolder]:
     finally:
         shutil.rmtree(part, ignore_errors=True)
         _reserved.discard(part)
-        with suppress(OSError):  # the first that is not empty ends it
+        with suppress(OSError):  # ends at the first that is not empty
             for parent in missing:
                 parent.rmdir()
 
 
 @contextmanager
 def whole_directory(path: Path) -> Iterator[Path]:
-    """Fill a fresh folder that takes the name ``path`` only if the block ends without an error.
+    """Fill a new folder that becomes ``path`` only if the block ends without an error.
 
     See ``reserved`` and ``ReservedFolder.publish``.
     """
@@ -119,7 +119,7 @@ def whole_directory(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turn an ``OSError`` of the block into a ``UserError`` that names ``path``."""
+    """Turn an ``OSError`` in the block into a ``UserError`` that names ``path``."""
     try:
         yield
     except OSError as error:
@@ -127,17 +127,17 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def check_folder(path: Path, *marks: str) -> None:
-    """Check, before hours of work, that the folder ``path`` may be replaced at their end.
+    """Check, before hours of work, that the folder ``path`` may be replaced afterwards.
 
-    What it holds now is what will be replaced: see ``ReservedFolder.publish``.
+    Only its current content will be replaced: see ``ReservedFolder.publish``.
 
     Args:
-        path: The folder.
-        marks: Files relative to it, any of which shows that an earlier command wrote it.
+        path: the folder.
+        marks: relative paths of files, any of which shows that an earlier command wrote the folder.
 
     Raises:
-        UserError: a file is in the way, the folder holds something else, or the folder above it
-            cannot be written to.
+        UserError: a file is in the way, the folder has other content, or its parent cannot be
+            written.
     """
     _check(path, marks)
     place = _followed(path)
@@ -145,7 +145,7 @@ def check_folder(path: Path, *marks: str) -> None:
 
 
 def check_only(folder: Path, known: Collection[str]) -> None:
-    """Refuse to replace ``folder`` if it holds anything but ``known`` names and DVC's .gitignore.
+    """Refuse to replace ``folder`` if it has anything but ``known`` names and DVC's .gitignore.
 
     Raises:
         UserError: there is such a file or folder; the message names it.
@@ -173,17 +173,17 @@ def _check(path: Path, marks: Sequence[str]) -> None:
             raise UserError(f"cannot write {path}: {above} is a file: move it away")
         if not os.access(above, os.W_OK | os.X_OK):
             raise UserError(f"cannot write {path}: {above} is read-only for you")
-        # Some file systems, such as /proc, claim to be writable.
+        # Some file systems, such as /proc, falsely claim to be writable.
         Path(tempfile.mkdtemp(prefix=".probe-", dir=above)).rmdir()
 
 
 def _followed(path: Path) -> Path:
-    """What a link stands for, whether it exists or not; other paths as they are."""
+    """Resolve a link, whether or not its target exists; other paths are returned unchanged."""
     return Path(os.path.realpath(path)) if path.is_symlink() else path
 
 
 def _listing(folder: Path) -> _Listing:
-    """Every path below ``folder`` with what identifies its content; folders have nothing."""
+    """Every path below ``folder`` with an identifier of its content, empty for folders."""
     found: _Listing = {}
     for root, folders, files in os.walk(folder):
         for name in folders:
@@ -222,7 +222,7 @@ def _refuse_second_writer(path: Path, place: Path, part: Path) -> None:
     for other, pid in temporaries(place, "part"):
         if other == part or not other.is_dir():
             continue
-        ours = pid == os.getpid()  # if not reserved: by a killed process that had this number
+        ours = pid == os.getpid()  # unless reserved, it is from a killed process with our PID
         if other in _reserved or (pid is not None and not ours and is_running(pid)):
             raise UserError(
                 f"another process ({pid}) is writing {path}: wait for it, or name another folder "
@@ -233,7 +233,7 @@ def _refuse_second_writer(path: Path, place: Path, part: Path) -> None:
 
 
 def _restore(place: Path) -> None:
-    """Put back the folder of a writer that was killed just after it had moved it away."""
+    """Restore a folder whose writer was killed just after moving it away."""
     if os.path.lexists(place):
         return
     for old, pid in temporaries(place, "old"):

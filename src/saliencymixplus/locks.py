@@ -1,4 +1,4 @@
-"""File locks that end with their process, and say so where a disk has none."""
+"""File locks that are released with their process."""
 
 import errno
 from collections.abc import Callable, Iterator
@@ -16,17 +16,17 @@ _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 def locked(
     path: Path, busy: str, *, waiting: Callable[[str], object] | None = None
 ) -> Iterator[None]:
-    """Hold the lock file ``path`` during the block; the lock ends with its process in any case.
+    """Hold the lock file ``path`` during the block; a killed process releases it, too.
 
     Args:
-        busy: What another process does if it holds the lock; an error, or given to ``waiting``.
-        waiting: Told once that another process is waited for; None: it is not waited for.
+        busy: what another process that holds the lock is doing, for messages.
+        waiting: is called once with a message before waiting; None: do not wait.
 
     Raises:
-        UserError: another process holds the lock, the folder cannot be written to, or its file
+        UserError: another process holds the lock, the folder cannot be written, or its file
             system has no locks.
     """
-    # Without flock, filelock would fall back to a marker file, which outlives a killed process.
+    # Without flock, filelock would use a marker file, which a killed process leaves behind.
     lock = FileLock(path, timeout=0, fallback_to_soft=False)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -40,12 +40,12 @@ def locked(
     except OSError as error:
         if error.errno in _NO_LOCKS:
             raise UserError(
-                f"cannot lock {path}: its disk has no file locks ({error.strerror}); move the "
+                f"cannot lock {path}: its file system has no locks ({error.strerror}); move the "
                 "state to one that has, with SALIENCYMIXPLUS_STATE=FOLDER"
             ) from error
         raise UserError(f"cannot write {path.parent}: {error.strerror or error}") from error
     try:
         yield
     finally:
-        with suppress(OSError):  # the lock ends with the process at the latest
+        with suppress(OSError):  # the lock is released with the process at the latest
             lock.release()

@@ -1,4 +1,4 @@
-"""Parsing JSON, and bounding any parsed value, that somebody else may have written."""
+"""Parse untrusted JSON, and check the size and depth of parsed values."""
 
 import json
 import math
@@ -10,10 +10,10 @@ MOST_VALUES = 10_000_000
 
 
 def parse_json(text: str | bytes) -> Any:
-    """Parse JSON strictly: finite numbers, no key twice, nothing deeper than ``DEEPEST``.
+    """Parse JSON strictly: finite numbers, no duplicate keys, nesting up to ``DEEPEST``.
 
     Raises:
-        ValueError: it is not JSON, or it is beyond these limits.
+        ValueError: ``text`` is not JSON within these limits.
     """
     try:
         value = json.loads(
@@ -30,11 +30,11 @@ def parse_json(text: str | bytes) -> Any:
 
 
 def check_plain(value: object, most: int = MOST_VALUES) -> None:
-    """Check a parsed JSON or YAML value before anything walks it recursively or prints it.
+    """Check a parsed JSON or YAML value before it is traversed recursively or printed.
 
     Raises:
-        ValueError: it nests deeper than ``DEEPEST`` (a YAML alias inside itself never ends), has
-            more than ``most`` values (aliases of aliases multiply), an integer of more than
+        ValueError: it is nested deeper than ``DEEPEST`` (a YAML alias in itself is infinite), has
+            more than ``most`` values (aliases of aliases multiply), an integer with more than
             ``MOST_DIGITS`` digits, or text that is not valid Unicode.
     """
     waiting: list[tuple[object, int]] = [(value, 0)]

@@ -1,4 +1,4 @@
-"""All progress displays: a live bar on a terminal, a line now and then elsewhere."""
+"""All progress displays: a live bar on a terminal, occasional lines elsewhere."""
 
 import sys
 import time
@@ -23,22 +23,22 @@ from saliencymixplus.epoch_row import EpochRow
 Report = Callable[[str], None]
 Kind = Literal["auto", "bar", "lines", "none"]
 
-# Seconds between two lines where there is no terminal: the log of an hour stays readable.
+# Seconds between lines without a terminal, so that the log of an hour stays readable.
 _PAUSE = 10.0
-_EPOCH_PAUSE = 60.0  # in a training, which also has a line per epoch
+_EPOCH_PAUSE = 60.0  # during training, which also has a line per epoch
 
 
 @contextmanager
 def progress(
     title: str, total: int | None, report: Report = print, unit: str = "images"
 ) -> Iterator[Callable[[int], None]]:
-    """Show how far a long job is; yields a function to call with the amount newly done.
+    """Show the progress of a long job; yields a function to call with each amount done.
 
     Args:
-        title: what is being done.
-        total: the amount at the end, None if it is not known.
-        report: where lines go if standard output is not a terminal.
-        unit: what is counted; ``bytes`` are shown as megabytes.
+        title: the job's name.
+        total: the total amount, or None if unknown.
+        report: receives lines if standard output is not a terminal.
+        unit: the unit of amounts; ``bytes`` are shown as megabytes.
     """
     if report is print and sys.stdout.isatty():
         amount = DownloadColumn() if unit == "bytes" else MofNCompleteColumn()
@@ -61,26 +61,26 @@ def progress(
 
 
 class TrainingProgress:
-    """Shows nothing: the base class, and what every process but the first gets."""
+    """Shows nothing; the base class, also used on ranks other than 0."""
 
     def say(self, text: str) -> None:
         """Print a line."""
 
     def begin(self, epoch: int, steps: int, done: int) -> None:
-        """An epoch of ``steps`` batches starts, ``done`` of which are done."""
+        """Start an epoch of ``steps`` batches, of which ``done`` are already done."""
 
     def step(self, done: int, loss: float | None, images_per_second: float | None) -> None:
-        """After a batch; the figures are None unless the device was waited for."""
+        """Show a finished batch; the numbers are None if not yet available from the device."""
 
     def end(self, row: EpochRow) -> None:
-        """After an epoch, with its figures."""
+        """Show a finished epoch with its metrics."""
 
     def close(self) -> None:
-        """The training is over, or has failed."""
+        """End the display."""
 
 
 class _Shown(TrainingProgress):
-    """What the bar and the lines have in common: the clock."""
+    """The common part of bar and lines: timing."""
 
     def __init__(self, epochs: int) -> None:
         self.epochs = epochs
@@ -89,7 +89,7 @@ class _Shown(TrainingProgress):
         self._started, self._first, self._steps, self._epoch = time.monotonic(), done, steps, epoch
 
     def _left(self, done: int) -> str:
-        """Time until the end of the training, at the pace of this epoch."""
+        """Estimated time to the end of the training, at this epoch's speed."""
         per_step = (time.monotonic() - self._started) / max(1, done - self._first)
         steps = self._steps - done + (self.epochs - self._epoch) * self._steps
         return f"{clock(per_step * steps)} left"
@@ -175,7 +175,7 @@ def training_progress(kind: Kind, epochs: int) -> TrainingProgress:
 
 
 def summary_line(row: EpochRow, epochs: int) -> str:
-    """An epoch in at most 74 characters: loss, top-1 errors, speed."""
+    """An epoch's loss, top-1 errors and speed, in at most 74 characters."""
     width = len(str(epochs))
     return (
         f"{row.epoch:{width}d}/{epochs}  loss {row.text('train_loss')}  "
@@ -184,7 +184,7 @@ def summary_line(row: EpochRow, epochs: int) -> str:
 
 
 def clock(seconds: float) -> str:
-    """0:07, 12:34 or 1:02:03."""
+    """Format a duration like 0:07, 12:34 or 1:02:03."""
     minutes, second = divmod(round(seconds), 60)
     hours, minute = divmod(minutes, 60)
     return f"{hours}:{minute:02d}:{second:02d}" if hours else f"{minute}:{second:02d}"
@@ -195,7 +195,7 @@ def _bar(*columns: ProgressColumn) -> Progress:
 
 
 def _words(text: str, narrowest: int | None = None) -> TextColumn:
-    """A column that ends in … where the terminal is too narrow, and takes no name for markup."""
+    """A text column without markup, truncated with … if the terminal is too narrow."""
     column = Column(no_wrap=True, overflow="ellipsis", min_width=narrowest)
     return TextColumn(text, markup=False, table_column=column)
 

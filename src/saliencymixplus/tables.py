@@ -1,7 +1,7 @@
-"""Tables and the numbers in them: built once, shown as Markdown, HTML, CSV, LaTeX or in a terminal.
+"""Tables and number formats, for Markdown, HTML, CSV, LaTeX and terminals.
 
-A cell is a text, a number, None (nothing was measured) or a ``Cell``: a text with the numbers that
-it was made of, which sort it in HTML and fill columns of their own in CSV.
+A cell is a text, a number, None (not measured) or a ``Cell``: a text with its underlying numbers,
+which are sort keys in HTML and separate columns in CSV.
 """
 
 import csv
@@ -22,7 +22,7 @@ MINUS = "\N{MINUS SIGN}"
 
 @dataclass(frozen=True)
 class Cell:
-    """A text and the ``values`` in it, in the order of its column's ``parts``."""
+    """A text and its ``values``, in the order of the column's ``parts``."""
 
     text: str
     values: tuple[float | None, ...] = ()
@@ -33,7 +33,7 @@ Value = str | float | None | Cell
 
 
 def number(value: float | None, digits: int = 2, *, signed: bool = False, unit: str = "") -> str:
-    """``value`` rounded, with a true minus sign; a zero has no sign, NaN and None are a dash."""
+    """Round ``value``, with a typographic minus sign; zero has no sign, NaN and None are a dash."""
     if value is None or math.isnan(value):
         return MISSING
     text = f"{abs(value):,.{digits}f}".replace(",", "\N{THIN SPACE}")
@@ -43,19 +43,19 @@ def number(value: float | None, digits: int = 2, *, signed: bool = False, unit: 
 
 
 def p_value(p: float | None) -> str:
-    """A p-value with three decimals, a smaller one as ``<0.001``: no bootstrap here is finer."""
+    """A p-value with three decimals, or ``<0.001``, which no bootstrap here can resolve."""
     if p is None or math.isnan(p):
         return MISSING
     return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def p_cell(p: float | None) -> Cell:
-    """A p-value that sorts."""
+    """A sortable p-value."""
     return Cell(p_value(p), (p,))
 
 
 def mean_sd(mean: float, sd: float | None, digits: int = 2, unit: str = "") -> Cell:
-    """``12.34 ± 0.56``; the mean alone where there is no standard deviation (one seed)."""
+    """``12.34 ± 0.56``, or only the mean without a standard deviation (one seed)."""
     text = number(mean, digits)
     return Cell((text if sd is None else f"{text} ± {number(sd, digits)}") + unit, (mean, sd))
 
@@ -79,10 +79,10 @@ def estimate(
 
 @dataclass(frozen=True)
 class Column:
-    """A column: its header, its alignment, how its numbers are written, what its cells hold.
+    """A column: header, alignment, number format, and the parts of its cells.
 
-    ``parts`` names the ``values`` of its cells; CSV has a column for each. An empty name stands
-    for the header itself.
+    ``parts`` names the ``values`` of its cells, each of which has a column in CSV. An empty name
+    stands for the header itself.
     """
 
     header: str
@@ -91,7 +91,7 @@ class Column:
     parts: Sequence[str] = ()
 
     def text(self, value: Value) -> str:
-        """What is shown of a cell."""
+        """The text shown for a cell."""
         if value is None:
             return MISSING
         if isinstance(value, Cell):
@@ -106,7 +106,7 @@ ESTIMATE = ("", "low", "high")
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under columns. Every text in it is shown as it is, whatever it holds."""
+    """A table. All text is escaped, so it is shown literally."""
 
     columns: Sequence[Column]
     rows: Sequence[Sequence[Value]]
@@ -118,14 +118,14 @@ class Table:
             raise ValueError(f"rows of {sorted(wrong)} cells under {len(self.columns)} columns")
 
     def texts(self) -> list[list[str]]:
-        """The cells as they are shown, without the header."""
+        """The cells' texts, without the header."""
         return [
             [column.text(value) for column, value in zip(self.columns, row, strict=True)]
             for row in self.rows
         ]
 
     def markdown(self) -> str:
-        """GitHub Markdown; the title is left to a heading."""
+        """GitHub Markdown, without the title, which belongs in a heading."""
         rule = ["---" if column.align == "left" else "---:" for column in self.columns]
         lines = [[escape.markdown(column.header) for column in self.columns], rule]
         for row, texts in zip(self.rows, self.texts(), strict=True):
@@ -139,7 +139,7 @@ class Table:
         return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
     def html(self) -> str:
-        """A ``<table>`` whose cells carry what they are sorted by as ``data-sort``."""
+        """An HTML ``<table>`` with sort keys in ``data-sort``."""
         head = "".join(
             f'<th scope="col" class="{column.align}">{escape.html(column.header)}</th>'
             for column in self.columns
@@ -154,7 +154,7 @@ class Table:
         )
 
     def csv(self) -> str:
-        """Comma-separated values: numbers at six digits, compound cells in several columns."""
+        """Comma-separated values: numbers with six digits, compound cells in several columns."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(
@@ -203,7 +203,7 @@ class Table:
         )
 
     def rich(self) -> "RichTable":
-        """For a terminal, by ``rich.console.Console.print``."""
+        """A rich table, for ``rich.console.Console.print``."""
         from rich import box
         from rich.table import Table as RichTable
         from rich.text import Text

@@ -1,7 +1,7 @@
-"""Where things live: the repository, its outputs, the resume state.
+"""Locate the repository, its outputs and the resume state.
 
-A run started from any working directory of the repository, or from one of the temporary copies
-in which DVC runs queued experiments, must find the same database and the same resume state.
+A run must find the same database and resume state from any working directory in the repository,
+and from the temporary copies in which DVC runs queued experiments.
 """
 
 import os
@@ -34,7 +34,7 @@ def checkout_root(start: Path | None = None) -> Path:
 
 
 def repository_root(start: Path | None = None) -> Path:
-    """Like ``checkout_root``, but for a temporary DVC copy the repository it was copied from."""
+    """Like ``checkout_root``, but maps DVC's temporary copies to the original repository."""
     root = checkout_root(start)
     parts = root.parts
     for i in range(len(parts) - len(_DVC_COPIES)):
@@ -50,9 +50,9 @@ def project_path(*parts: str | Path) -> Path:
 
 
 def output_above(path: Path) -> str | None:
-    """The top folder of the pipeline's outputs in which ``path`` lies, if it lies in one.
+    """The top-level pipeline output folder that contains ``path``, or None.
 
-    DVC deletes its outputs before it runs a stage, whatever they hold.
+    DVC deletes outputs before it runs a stage, whatever their content.
     """
     for root in (checkout_root(), repository_root()):
         for base in (Path.cwd(), root):
@@ -64,7 +64,7 @@ def output_above(path: Path) -> str | None:
 
 
 def state_root() -> Path:
-    """The folder of resume state and unsent records; ``SALIENCYMIXPLUS_STATE`` moves it."""
+    """The folder of resume state and unsent records; set by ``SALIENCYMIXPLUS_STATE``."""
     chosen = os.environ.get("SALIENCYMIXPLUS_STATE")
     root = Path(chosen).expanduser() if chosen else repository_root() / ".saliencymixplus"
     if root.exists() and not root.is_dir():

@@ -86,8 +86,8 @@ def test_overrides_win_and_reach_new_keys(params):
 
 
 BAD = [
-    ("", "must hold a mapping"),
-    ("- a\n", "must hold a mapping"),
+    ("", "must be a mapping"),
+    ("- a\n", "must be a mapping"),
     ("a: [", "not valid YAML"),
     ("a: 1\na: 2\n", "not valid YAML"),
     ("experimnts: [digits]\n" + MINIMAL, "did you mean 'experiments'"),
@@ -127,7 +127,7 @@ BAD = [
     (MINIMAL + "  training: {nesterov: maybe}\n", "digits.training.nesterov"),
     (MINIMAL + "  training: {weight_decay: -1}\n", "digits.training.weight_decay"),
     (MINIMAL + "  training: {schedule: linear}\n", "digits.training.schedule"),
-    (MINIMAL + "  training: {milestones: [150, 75]}\n", "must rise"),
+    (MINIMAL + "  training: {milestones: [150, 75]}\n", "must increase"),
     (MINIMAL + "  training: {milestones: 75}\n", "digits.training.milestones"),
     (MINIMAL + "  training: {gamma: 2}\n", "digits.training.gamma"),
     (MINIMAL + "  training: {warmup_epochs: 200}\n", "warmup_epochs"),

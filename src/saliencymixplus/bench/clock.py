@@ -1,4 +1,4 @@
-"""Timing functions on a device, and what the device can do at most."""
+"""Time functions on a device, and measure the device's peak rate."""
 
 import platform
 import statistics
@@ -11,7 +11,7 @@ import torch
 
 
 class Timing(NamedTuple):
-    """Medians over rounds: of a function, of what it is compared with, and of their ratio."""
+    """Medians over rounds: of a function, of its reference, and of their ratio."""
 
     ms: float
     reference_ms: float
@@ -20,13 +20,13 @@ class Timing(NamedTuple):
 
 @dataclass(frozen=True)
 class Clock:
-    """Milliseconds of a function: medians of rounds after a warm-up, by device events on a GPU.
+    """Measures the median time of a function after a warm-up, with device events on a GPU.
 
     Attributes:
-        rounds: measurements, of which the median is taken; fewer, but at least three, once
-            they have taken ``patience`` seconds.
-        warmup: calls before the first one; fewer once they have taken as long.
-        round_seconds: a round repeats the function for at least this long.
+        rounds: number of measurements to take the median of; after ``patience`` seconds, three
+            are enough.
+        warmup: number of calls before the first measurement; also limited to ``patience``.
+        round_seconds: minimum duration of a round, which repeats the function.
     """
 
     device: torch.device
@@ -36,16 +36,16 @@ class Clock:
     patience: float = 10.0
 
     def median_ms(self, function: Callable[[], object]) -> float:
-        """Of one call."""
+        """Median time of one call in milliseconds."""
         return self.compare(function).ms
 
     def compare(
         self, function: Callable[[], object], reference: Callable[[], object] | None = None
     ) -> "Timing":
-        """One call beside one of ``reference`` (without one: beside itself).
+        """Compare a call with one of ``reference`` (default: the function itself).
 
-        The rounds of both alternate, and the ratio is the median over pairs of rounds: a machine
-        that others use is faster at one time than at another.
+        Rounds of both alternate, and the ratio is the median over pairs of rounds, because the
+        speed of a shared machine varies.
         """
         both = [function] if reference is None else [function, reference]
         repeats = [self._warm_up(each) for each in both]
@@ -62,7 +62,7 @@ class Clock:
         )
 
     def _warm_up(self, function: Callable[[], object]) -> int:
-        """Call it until it is at its pace; returns how often a round is to repeat it."""
+        """Call the function until it is warm; returns the number of calls per round."""
         began = time.perf_counter()
         for done in range(self.warmup):
             if done and time.perf_counter() - began > self.patience:

@@ -1,4 +1,4 @@
-"""Our mixing beside torchvision's, timm's and kornia's, where these are installed."""
+"""Compare our mixing with torchvision's, timm's and kornia's, if installed."""
 
 import platform
 from collections.abc import Callable, Iterator, Mapping
@@ -27,14 +27,14 @@ SIZES = ((32, 128), (224, 32))  # side in pixels and batch size
 
 @dataclass(frozen=True)
 class Pair:
-    """One of our recipes and what does the same elsewhere.
+    """One of our recipes and its equivalent elsewhere.
 
     Attributes:
         peer: library and call, for the table.
-        make: gives the function of images (B, C, H, W) and labels (B,).
-        options: of our recipe, so that both do the same work.
-        soft: the peer returns soft labels; ours are then made as well.
-        maps: both are given saliency maps.
+        make: creates the peer's function of images (B, C, H, W) and labels (B,).
+        options: options of our recipe that make both do the same work.
+        soft: whether the peer returns soft labels; ours are then computed as well.
+        maps: whether both are given saliency maps.
     """
 
     method: str
@@ -50,7 +50,7 @@ def bench_peers(
 ) -> dict[str, Any]:
     """Measure each pair of functions in alternating rounds on the same random images.
 
-    Libraries that are not installed are left out, which ``say`` is told.
+    Libraries that are not installed are skipped and reported to ``say``.
     """
     where = choose_device(device)
     clock = Clock(where, rounds)
@@ -76,7 +76,7 @@ def bench_peers(
 
 
 def peers_table(result: dict[str, Any]) -> Table:
-    """What ``bench_peers`` returned, one row for each pair and size."""
+    """The result of ``bench_peers`` as a table, one row per pair and size."""
     versions = ", ".join(f"{name} {number}" for name, number in result["versions"].items())
     count = result["threads"]
     threads = f", {count} thread{'s' if count > 1 else ''}" if count else ""
@@ -134,7 +134,7 @@ def installed_pairs(say: Say) -> Iterator[Pair]:
         if _installed(name):
             yield from pairs()
         else:
-            say(f"{name} is not installed and left out: pip install 'saliencymixplus[peers]'")
+            say(f"{name} is not installed and was skipped: pip install 'saliencymixplus[peers]'")
     yield Pair("resizemix", "naive, nearest neighbour", lambda: naive_resizemix, soft=False)
     yield Pair(
         "saliencymixplus-published",
@@ -195,9 +195,9 @@ _LIBRARIES = {"torchvision": _torchvision, "timm": _timm, "kornia": _kornia}
 
 
 def naive_resizemix(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor, float]:
-    """ResizeMix with one box for the batch, by ``F.interpolate`` and a slice (arXiv:2012.11101).
+    """ResizeMix with one box per batch, by ``F.interpolate`` and slicing (arXiv:2012.11101).
 
-    Sizes and places are read on the host, which waits for the device.
+    Sizes and positions are read on the host, which waits for the device.
     """
     height, width = images.shape[2:]
     tau = 0.1 + 0.7 * float(torch.rand(()))
@@ -215,9 +215,9 @@ def naive_resizemix(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Ten
 def naive_saliencymixplus(
     images: Tensor, labels: Tensor, saliency: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """SaliencyMix+ as its published code: a loop over the first half of the batch.
+    """SaliencyMix+ as in its published code, with a loop over the first half of the batch.
 
-    λ = p_a / (p_a + p_b): the fraction of its saliency that each image still shows.
+    λ = p_a / (p_a + p_b), where p is the fraction of an image's saliency that is still visible.
     """
     half, (height, width) = len(images) // 2, images.shape[2:]
     partners = torch.randperm(half) + half

@@ -1,4 +1,4 @@
-"""What a benchmark measures."""
+"""Settings of a benchmark."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,15 +8,15 @@ from saliencymixplus.settings import ExperimentSettings, MixSettings, TrainingSe
 
 @dataclass(frozen=True)
 class BenchSettings:
-    """What is measured.
+    """Settings of a benchmark.
 
     Attributes:
-        image_size: side of the network's input, in pixels; ``prepared_size`` that of the images
-            it is cut from.
-        training: the recipe, of which augmentation and optimizer are measured.
-        images, epochs: of the experiment whose duration is estimated.
-        mix_prob: share of its steps that are mixed.
-        rounds: measurements of each figure, of which the median is taken.
+        image_size: side of the network's input in pixels.
+        prepared_size: side of the images it is cropped from.
+        training: the recipe whose augmentation and optimizer are used.
+        images, epochs: size of the experiment whose duration is estimated.
+        mix_prob: fraction of its steps that are mixed.
+        rounds: measurements per number, of which the median is taken.
     """
 
     device: str = "auto"
@@ -35,7 +35,7 @@ class BenchSettings:
     mix_prob: float = 0.5
     rounds: int = 20
     warmup: int = 5
-    seconds: float = 0.05  # a round takes at least this long
+    seconds: float = 0.05  # minimum duration of a round
 
 
 # Training images and classes, to estimate how long an experiment takes before it is fetched.
@@ -57,10 +57,10 @@ OFFICIAL = {
 
 
 def settings_for(section: ExperimentSettings, **given: Any) -> BenchSettings:
-    """What an experiment's section says, with ``given`` (fields of ``BenchSettings``) on top.
+    """The settings of an experiment, overridden by ``given`` (fields of ``BenchSettings``).
 
-    Of the user's own images the number is not known before they are prepared: an estimate is
-    then for as many as CIFAR-10 has.
+    The number of the user's own images is not known before they are prepared; estimates assume as
+    many as in CIFAR-10.
     """
     training = section.training
     images, classes = OFFICIAL.get(section.download.source, OFFICIAL["cifar10"])

@@ -1,4 +1,4 @@
-"""What a training step costs on this machine, for every method; the real step, on random images."""
+"""Measure the cost of the real training step of every method, on random images."""
 
 import platform
 import statistics
@@ -42,10 +42,10 @@ Run = Callable[[], object]
 
 
 def bench(settings: BenchSettings, say: Callable[[str], None] = print) -> dict[str, Any]:
-    """Measure every method's step; the figures are described by their names.
+    """Measure every method's step; the keys of the result describe the numbers.
 
     Raises:
-        UserError: a setting that cannot be had on this machine.
+        UserError: a setting is not supported on this machine.
     """
     device = choose_device(settings.device)
     dtype = choose_dtype(settings.precision, device)
@@ -79,7 +79,7 @@ def bench(settings: BenchSettings, say: Callable[[str], None] = print) -> dict[s
                     steps.append(found)
                     say(f"{mix.name}: {found['ms']:.4g} ms")
     plain = next((s for s in steps if s["method"] == "none"), None)
-    if plain:  # it was measured beside every method
+    if plain:  # measured alongside every method
         plain["ms"] = statistics.median(found["plain_ms"] for found in steps)
     count = -(-settings.images // settings.batch_size)
     for found in steps:
@@ -88,7 +88,7 @@ def bench(settings: BenchSettings, say: Callable[[str], None] = print) -> dict[s
         if plain:
             share = settings.mix_prob if found["method"] != "none" else 0.0
             average = share * found["ms"] + (1 - share) * plain["ms"]
-            # By the ratio, which other work on the machine changes little.
+            # From the ratio, which other load on the machine hardly affects.
             found["mean_ms"] = plain["ms"] * (1 + share * (found["ratio_to_plain"] - 1))
             found["mixing_share_of_plain"] = found["mixing_ms"] / plain["ms"]
             found["experiment_hours"] = average * count * settings.epochs / 3.6e6
@@ -117,12 +117,12 @@ def measure_steps(
     say: Callable[[str], None],
     plain: Run | None = None,
 ) -> tuple[dict[str, Any], Run]:
-    """One recipe: a whole step beside the ``plain`` one, the mixing in it, and its arithmetic.
+    """Measure one recipe: a whole step compared with the ``plain`` one, its mixing, and its FLOPs.
 
-    Of a recipe with several kinds of mixed step, the figures are the mean over these: by each
-    member of a switch, and with and without a saliency pass.
+    For recipes with several kinds of mixed steps (by member of a switch, with and without a
+    saliency pass), the numbers are means over these.
 
-    Returns the figures, and what runs the step.
+    Returns the numbers, and a function that runs the step.
     """
     mixer = mixing.create(mix.method, **mix.options)
     step, inputs = _training(settings, mixer, device, dtype)
@@ -157,7 +157,7 @@ def measure_steps(
 
 
 def _kinds(mixer: mixing.Mixer) -> Iterator[tuple[float, dict[str, Any]]]:
-    """How often each kind of mixed step comes up, as a fraction, and what selects it."""
+    """Yield the fraction of each kind of mixed step, and the arguments that select it."""
     for member, probability in enumerate(mixer.probabilities):
         chosen = mixer.members[member]
         every = chosen.options.saliency_every if chosen.needs_model else 1
@@ -176,7 +176,7 @@ def step_flops(step: TrainStep, inputs: Inputs, mix: bool, **how: Any) -> float:
 def _training(
     settings: BenchSettings, mixer: mixing.Mixer, device: torch.device, dtype: torch.dtype
 ) -> tuple[TrainStep, Inputs]:
-    """The trainer's own step, on random images."""
+    """The real training step, on random images."""
     recipe = settings.training.model_copy(
         update={"batch_size": settings.batch_size, "crop_size": settings.image_size}
     )
@@ -226,7 +226,7 @@ def _training(
 
 
 def mixing_ms(step: TrainStep, engine: Engine, inputs: Inputs, clock: Clock) -> float:
-    """Drawing, boxes, pasting and labels, captured where the step is; without the saliency pass."""
+    """Time of drawing, boxes, pasting and labels, captured if possible; no saliency pass."""
     batch = step.source.assemble(inputs)
     mixers = step.compiled.mixer if step.compiled else step.mixer
 
@@ -258,7 +258,7 @@ def mixing_ms(step: TrainStep, engine: Engine, inputs: Inputs, clock: Clock) -> 
 
 @contextmanager
 def _room_to_compile() -> Iterator[None]:
-    """All recipes at once: the compiler gives up on a function after eight versions of it."""
+    """Raise the compiler's limit of eight versions per function, as all recipes share a process."""
     import torch._dynamo
 
     with torch._dynamo.config.patch(recompile_limit=1000, accumulated_recompile_limit=10_000):

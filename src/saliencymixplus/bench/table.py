@@ -1,4 +1,4 @@
-"""The numbers of a benchmark as a table."""
+"""Benchmark results as a table."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from saliencymixplus.tables import Column, Table, number
 
 
 def table(result: dict[str, Any]) -> Table:
-    """What ``bench`` returned, one row per recipe."""
+    """The result of ``bench`` as a table, one row per recipe."""
     settings = result["settings"]
     title = (
         f"{settings['model']}, batch {settings['batch_size']}, {settings['image_size']} px, "

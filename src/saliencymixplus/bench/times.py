@@ -1,4 +1,4 @@
-"""Step times out of a file that ``bench --output`` wrote."""
+"""Read step times from a file written by ``bench --output``."""
 
 from pathlib import Path
 from typing import Annotated
@@ -21,7 +21,7 @@ class _Settings(Record):
 
 
 class StepTimes(Record):
-    """The content of the file, as far as a report shows it."""
+    """The part of the file that reports show."""
 
     settings: _Settings
     hardware: Text
@@ -29,11 +29,11 @@ class StepTimes(Record):
 
     @property
     def milliseconds(self) -> dict[str, float]:
-        """Mean time of a training step by recipe, over its mixed and unmixed batches."""
+        """Mean time of a training step by recipe, averaged over mixed and unmixed batches."""
         return {step.method: step.mean_ms for step in self.steps if step.mean_ms is not None}
 
     def of(self, run: ExperimentSettings) -> bool:
-        """Whether network, batch and images are those of a run."""
+        """Whether network, batch size and images match those of a run."""
         return (self.settings.model, self.settings.batch_size, self.settings.prepared_size) == (
             run.model.name,
             run.training.batch_size,

@@ -1,1 +1,1 @@
-"""The typer commands: parse, call, print. What they do lives in the packages below."""
+"""The typer commands: parse, call, print. The work is done in the packages below."""

@@ -1,4 +1,4 @@
-"""The application: its commands, its help, and how errors are printed."""
+"""The command-line application: commands, help, and error output."""
 
 import io
 import os
@@ -24,12 +24,12 @@ from saliencymixplus.commands.train_all import train_all
 from saliencymixplus.errors import UserError, one_line, reason_of
 from saliencymixplus.version import __version__
 
-# Options of the published command line that have another name here.
+# Options of the published command line that are named differently here.
 _PUBLISHED = {"start-mixaugmentation": "mix-start"}
 
 
 def _normalised(token: str) -> str:
-    """Let published command lines work unchanged: ``--mix_aug`` is ``--mix-aug``."""
+    """Accept published command lines unchanged: ``--mix_aug`` is ``--mix-aug``."""
     token = token.replace("_", "-")
     return _PUBLISHED.get(token, token)
 
@@ -48,7 +48,7 @@ app = typer.Typer(
     },
 )
 
-# In the order in which they are needed, which is the order in the help.
+# In typical order of use, which is also the order in the help.
 for command in (
     download,
     prepare,
@@ -92,12 +92,12 @@ def _options(
 
 
 def main() -> None:
-    """Run the command line; a user's mistake prints one line and sets the exit code."""
-    for stream in (sys.stdout, sys.stderr):  # characters that it cannot show stop nothing
+    """Run the command line; user errors are printed as one line and set the exit code."""
+    for stream in (sys.stdout, sys.stderr):  # never fail on characters that cannot be encoded
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
-    # Read when torch is loaded. Threads that spin while they wait slow trainings that share a
-    # machine (the workers of a DVC queue, say) by a factor of tens.
+    # Read when torch is loaded. Threads that spin while waiting slow down trainings that share a
+    # machine, such as workers of a DVC queue, by an order of magnitude or more.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         code = app(standalone_mode=False)

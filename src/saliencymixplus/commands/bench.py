@@ -1,4 +1,4 @@
-"""``bench``: what a training step costs on this machine."""
+"""``bench``: measure the cost of a training step."""
 
 from pathlib import Path
 from typing import Annotated
@@ -40,12 +40,13 @@ def bench(
     device: Device = "auto",
     compile_: Annotated[bool, typer.Option("--compile", help="torch.compile the step.")] = False,
     rounds: Annotated[
-        int, typer.Option(min=1, metavar="INT", help="Measurements per method; the median counts.")
+        int,
+        typer.Option(min=1, metavar="INT", help="Measurements per method, to take the median of."),
     ] = 20,
     peers: Annotated[
         bool,
         typer.Option(
-            "--peers", help="Measure the mixing beside torchvision's, timm's and kornia's instead."
+            "--peers", help="Compare only the mixing, with torchvision's, timm's and kornia's."
         ),
     ] = False,
     output: Annotated[

@@ -26,7 +26,7 @@ def compare(
     runs: Runs = None,
     experiment: Experiment = DEFAULT_EXPERIMENT,
     baseline: Annotated[
-        str, typer.Option(metavar="NAME", help="The recipe that the others are compared with.")
+        str, typer.Option(metavar="NAME", help="The recipe to compare the others with.")
     ] = "none",
     output: Annotated[Path | None, typer.Option(help="Default: reports/EXPERIMENT.")] = None,
     as_json: AsJson = False,
@@ -55,13 +55,13 @@ def report(
     output: Annotated[Path | None, typer.Option(help="Default: reports/EXPERIMENT.")] = None,
     prepared: Annotated[
         Path | None,
-        typer.Option(help="Folder written by `prepare`. Default: the cached one, if there is one."),
+        typer.Option(help="Folder written by `prepare`. Default: the cached one, if any."),
     ] = None,
     tracker: Tracker = "mlflow",
     params: ParamsFile = DEFAULT_PARAMS,
     set_: Overrides = [],  # noqa: B006
 ) -> None:
-    """Write a report on an experiment's runs, as one HTML file, and model cards."""
+    """Write a report on an experiment's runs as a single HTML file, with model cards."""
     loaded = load(params, set_, experiment)
     folders = loaded.run_folders(experiment, loaded.top.methods)
     how = runtime(tracker=tracker)

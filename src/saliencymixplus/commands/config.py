@@ -1,4 +1,4 @@
-"""``config``: every setting of a run, and where its value comes from."""
+"""``config``: all settings of a run and the origin of their values."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -36,7 +36,7 @@ def config(
     params: ParamsFile = DEFAULT_PARAMS,
     set_: Overrides = [],  # noqa: B006
 ) -> None:
-    """Print every setting of a run, in the form that `--set` takes, and where it comes from."""
+    """Print every setting of a run, in the format of `--set`, and where its value comes from."""
     loaded = load(params, set_, experiment)
     found = list(_settings(loaded, experiment, mix_aug, seed))
     if as_json:
@@ -51,7 +51,7 @@ def config(
 def _settings(
     params: "Params", experiment: str, mix_aug: str, seed: int
 ) -> Iterator[tuple[str, Any, str]]:
-    """Key, value and origin of every setting."""
+    """Yield the key, value and origin of every setting."""
     run = params.run(experiment, mix_aug, seed)
     sections = run.model_dump(mode="json", include={"download", "data", "model", "training"})
     for key, value in _flat(sections, f"{experiment}."):
@@ -70,7 +70,7 @@ def _settings(
 
 
 def _options(params: "Params", mix: "MixSettings", chosen: str) -> Iterator[tuple[str, Any, str]]:
-    """Key, value and origin of a recipe's method, which ``chosen`` names, and of its options."""
+    """Yield the key, value and origin of a recipe's method (``chosen``) and its options."""
     from saliencymixplus.mixing import PRESETS
 
     own = params.top.mix.get(mix.name, {})
@@ -80,7 +80,7 @@ def _options(params: "Params", mix: "MixSettings", chosen: str) -> Iterator[tupl
     for name, value in mix.options.items():
         key = f"mix.{mix.name}.{name}"
         origin = f"preset {mix.name}" if name in preset else f"default of {mix.method}"
-        given = own.get(name) is not None  # null: as the method has it
+        given = own.get(name) is not None  # null: the method's default
         yield key, value, params.origin(key) if given else origin
 
 

@@ -47,7 +47,7 @@ def prepare(
     params: ParamsFile = DEFAULT_PARAMS,
     set_: Overrides = [],  # noqa: B006
 ) -> None:
-    """Decode an experiment's images once, to uint8 arrays with their saliency maps."""
+    """Decode an experiment's images to uint8 arrays and compute their saliency maps."""
     from saliencymixplus.datasets.cache import downloaded, prepare_to, prepared
     from saliencymixplus.datasets.prepared import check_prepared_folder
 
@@ -61,14 +61,14 @@ def prepare(
 
 
 def resolve(
-    output: Annotated[Path, typer.Option(help="The folder to write into.")],
+    output: Annotated[Path, typer.Option(help="The output folder.")],
     of: Annotated[
         str | None, typer.Option(help="ablation or study: resolve that section's recipes instead.")
     ] = None,
     params: ParamsFile = DEFAULT_PARAMS,
     set_: Overrides = [],  # noqa: B006
 ) -> None:
-    """Write the resolved settings of the pipeline's trainings, for DVC to compare."""
+    """Write the resolved settings of the pipeline's runs, for DVC to compare."""
     from saliencymixplus.errors import UserError
     from saliencymixplus.training.resolve import write_resolved
 

@@ -100,9 +100,9 @@ def evaluate(
 
 
 def _data_of(trained: "RunSettings", params: "Params") -> Path:
-    """The prepared data of a run: found, or made from the source that the user's params.yaml names.
+    """The prepared data of a run, prepared now if necessary from the source in params.yaml.
 
-    The run's folder may come from somebody else: it does not decide what is downloaded or read.
+    The run's folder may come from elsewhere, so it does not determine what is downloaded or read.
 
     Raises:
         UserError: params.yaml has no such experiment.
@@ -132,7 +132,7 @@ def audit(
     params: ParamsFile = DEFAULT_PARAMS,
     set_: Overrides = [],  # noqa: B006
 ) -> None:
-    """Compare mixed labels with the visible fraction of each object (data with masks)."""
+    """Compare mixed labels with the visible fraction of each object (needs object masks)."""
     loaded = load(params, set_)
     section = loaded.experiment(experiment)
     mixes = [loaded.mix(name) for name in mix_aug or loaded.top.methods]

@@ -1,4 +1,4 @@
-"""``export``: a trained network as one file."""
+"""``export``: write a trained network to a single file."""
 
 from pathlib import Path
 from typing import Annotated

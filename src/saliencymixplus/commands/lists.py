@@ -1,4 +1,4 @@
-"""``methods``, ``models`` and ``experiments``: what there is to choose from, one line each."""
+"""``methods``, ``models`` and ``experiments``: list the available choices, one per line."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -22,7 +22,7 @@ def methods(
     params: ParamsFile = DEFAULT_PARAMS,
     set_: Overrides = [],  # noqa: B006
 ) -> None:
-    """List the mixing methods, their presets, and the recipes of params.yaml."""
+    """List the mixing methods, their presets, and the recipes in params.yaml."""
     loaded = load(params, set_)
     recipes = loaded.top.mix
 
@@ -72,7 +72,7 @@ def models(as_json: AsJson = False) -> None:
         try:
             parameters = next(iter(get_model_weights(name))).meta["num_params"]
             source = "torchvision"
-        except ValueError:  # not torchvision's
+        except ValueError:  # not a torchvision network
             with torch.device("meta"):
                 parameters = parameter_count(create_model(name, 10, 32))
             source = "for small images"
@@ -82,7 +82,7 @@ def models(as_json: AsJson = False) -> None:
     lines = [f"{m['parameters'] / 1e6:6.2f} M parameters, {m['from']}" for m in found]
     _print(found, lines, as_json)
     if not as_json:
-        typer.echo("timm/NAME: any network of the package timm, if it is installed")
+        typer.echo("timm/NAME: any network in the timm package, if installed")
 
 
 def experiments(
@@ -90,7 +90,7 @@ def experiments(
     params: ParamsFile = DEFAULT_PARAMS,
     set_: Overrides = [],  # noqa: B006
 ) -> None:
-    """List the experiments of params.yaml; `dvc repro` runs those marked with *."""
+    """List the experiments in params.yaml; `dvc repro` runs those marked with *."""
     loaded = load(params, set_)
     found = [
         {

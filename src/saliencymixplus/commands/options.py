@@ -1,4 +1,4 @@
-"""Options that several commands share, and how they become settings."""
+"""Options shared by several commands, and their conversion to settings."""
 
 import json
 import pkgutil
@@ -20,19 +20,19 @@ DEFAULT_EXPERIMENT = "clutter"  # what `dvc repro` runs
 
 
 def method_names() -> list[str]:
-    """The mixing methods, by the names of their files: importing them takes seconds (torch)."""
+    """The mixing methods, listed by file name because importing them (with torch) takes seconds."""
     folder = Path(__file__).parents[1] / "mixing" / "methods"
     return [file.name for file in pkgutil.iter_modules([str(folder)]) if file.name[0] != "_"]
 
 
 def complete_experiments() -> list[str]:
-    """Experiments of the default params.yaml, for the shell's completion."""
+    """Experiments in the default params.yaml, for shell completion."""
     sections = _raw_params().items()
     return [str(name) for name, section in sections if "download" in (section or ())]
 
 
 def complete_mixes() -> list[str]:
-    """Mixing methods and what the default params.yaml names, for the shell's completion."""
+    """Mixing methods, and recipes in the default params.yaml, for shell completion."""
     raw = _raw_params()
     named = [raw.get("mix"), raw.get("methods"), (raw.get("ablation") or {}).get("methods")]
     return sorted({*method_names(), *(str(name) for names in named for name in names or ())})
@@ -50,15 +50,15 @@ def _raw_params() -> dict[str, Any]:
 
 
 def print_json(value: Any, file: TextIO | None = None) -> None:
-    """Print ``value`` for a script, in letters that every terminal and pipe has."""
+    """Print ``value`` for scripts, in ASCII, which every terminal and pipe can encode."""
     print(json.dumps(value, indent=2), file=file)
 
 
 @contextmanager
 def only_json(asked: bool) -> Iterator[Callable[[Any], None]]:
-    """Keep standard output for the JSON that the yielded function prints, if ``asked``.
+    """If ``asked``, reserve standard output for the JSON that the yielded function prints.
 
-    Everything else that is printed meanwhile goes to standard error.
+    Everything else printed in the block goes to standard error.
     """
     out = sys.stdout
 
@@ -76,7 +76,7 @@ Overrides = Annotated[
     typer.Option(
         "--set",
         metavar="KEY=VALUE",
-        help="Override any key of params.yaml: `--set mix.cutmix.alpha=0.2`. Repeatable.",
+        help="Override any key in params.yaml: `--set mix.cutmix.alpha=0.2`. Repeatable.",
     ),
 ]
 Experiment = Annotated[
@@ -86,14 +86,14 @@ Experiment = Annotated[
         "--dataset",
         metavar="NAME",
         autocompletion=complete_experiments,
-        help="A section of params.yaml; `experiments` lists them.",
+        help="A section in params.yaml; `experiments` lists them.",
     ),
 ]
 MixAugs = Annotated[
     list[str] | None,
     typer.Option(
         metavar="NAME",
-        help="A mixing method, preset or recipe. Repeatable. Default: `methods:` of params.yaml.",
+        help="A mixing method, preset or recipe. Repeatable. Default: `methods:` in params.yaml.",
         autocompletion=complete_mixes,
         show_default=False,
     ),
@@ -105,13 +105,13 @@ Runs = Annotated[
     list[Path] | None,
     typer.Argument(
         metavar="RUN",
-        help="Run folders, or folders that contain runs. Default: the pipeline's of EXPERIMENT.",
+        help="Run folders, or folders that contain runs. Default: EXPERIMENT's in the pipeline.",
         show_default=False,
     ),
 ]
 Prepared = Annotated[
     Path | None,
-    typer.Option(help="Folder written by `prepare`. Default: the cached one, made if missing."),
+    typer.Option(help="Folder written by `prepare`. Default: the cached one, created if missing."),
 ]
 Tracker = Annotated[str, typer.Option(metavar="NAME", help="mlflow or none.")]
 
@@ -122,9 +122,9 @@ def _seed(value: int) -> int:
     return value
 
 
-# A range of typer's own would take half the width of the help.
+# Typer would display a range that takes half the width of the help.
 Seed = Annotated[
-    int, typer.Option(metavar="INT", callback=_seed, help="Seed of every random number.")
+    int, typer.Option(metavar="INT", callback=_seed, help="Seed of all random numbers.")
 ]
 Device = Annotated[
     str,
@@ -136,14 +136,14 @@ def load(path: Path, overrides: list[str], experiment: str = "", **given: Any) -
     """Read params.yaml, then apply ``--set`` and the options given for one experiment.
 
     Args:
-        path: The settings file. The default one is also found from a subfolder.
-        overrides: Values of ``--set``.
-        experiment: Must be in the file if it is given.
-        **given: Key of the experiment's section (``training.epochs``) to the option's value,
-            None if the option was not given.
+        path: the settings file; the default one is also found from subfolders.
+        overrides: values of ``--set``.
+        experiment: must be in the file, if given.
+        **given: keys in the experiment's section (``training.epochs``) to option values, None if
+            the option was not given.
 
     Raises:
-        UserError: a setting is wrong; the message starts with the option if one is to blame.
+        UserError: a setting is invalid; if an option set it, the message starts with the option.
     """
     from saliencymixplus.settings import load_params
     from saliencymixplus.workspace import project_path
@@ -182,7 +182,7 @@ def refuse(context: typer.Context, names: tuple[str, ...], reason: str) -> None:
 
 
 def runtime(**given: Any) -> "RuntimeSettings":
-    """The validated options of how to run; a wrong value raises ``UserError``."""
+    """Validate runtime options; an invalid value raises ``UserError``."""
     from pydantic import ValidationError
 
     from saliencymixplus.errors import UserError

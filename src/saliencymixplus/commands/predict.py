@@ -1,4 +1,4 @@
-"""``predict``: classes of new pictures by a trained run."""
+"""``predict``: classify new pictures with a trained run."""
 
 import sys
 from pathlib import Path
@@ -30,29 +30,30 @@ def predict(
         str,
         typer.Option(metavar="NAME", help="last, best_validation or other weights saved in RUN."),
     ] = "last",
-    top: Annotated[int, typer.Option(min=1, metavar="INT", help="Classes for each picture.")] = 3,
+    top: Annotated[int, typer.Option(min=1, metavar="INT", help="Classes per picture.")] = 3,
     format_: Annotated[
         str,
         typer.Option("--format", metavar="NAME", callback=_format, help="table, csv or json."),
     ] = "table",
     sheet: Annotated[
         Path | None,
-        typer.Option(metavar="PNG", help="Draw the least certain pictures, 24 at most."),
+        typer.Option(metavar="PNG", help="Draw a sheet of the least certain pictures, at most 24."),
     ] = None,
     cam: Annotated[
-        bool, typer.Option("--cam", help="Show on the sheet what the network looked at.")
+        bool,
+        typer.Option("--cam", help="Overlay Grad-CAM on the sheet: what the network looked at."),
     ] = False,
     device: Device = "auto",
 ) -> None:
     """Classify pictures with a trained run.
 
-    They are preprocessed like the run's test images. A picture that cannot be read is reported and
-    skipped, and the exit code is then 1.
+    They are preprocessed like the run's test images. Pictures that cannot be read are reported and
+    skipped; the exit code is then 1.
     """
     from saliencymixplus.errors import UserError
 
     if cam and sheet is None:
-        raise UserError("--cam draws on the sheet: give --sheet FILE.png too")
+        raise UserError("--cam draws on the sheet: also give --sheet FILE.png")
     listed = [line.rstrip("\r\n") for line in sys.stdin] if "-" in paths else []
     named = [Path(path) for path in [*(p for p in paths if p != "-"), *listed] if path]
 

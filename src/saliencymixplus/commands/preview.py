@@ -1,4 +1,4 @@
-"""``preview``: mixed samples, drawn without training."""
+"""``preview``: draw mixed samples without training."""
 
 from pathlib import Path
 from typing import Annotated
@@ -27,13 +27,13 @@ def preview(
         typer.Option(
             metavar="NAME",
             autocompletion=complete_mixes,
-            help="A mixing method or recipe, drawn with saliency maps. Repeatable; several "
-            "make a gallery without the maps. Default: the methods of params.yaml.",
+            help="A mixing method or recipe, drawn with saliency maps. Repeatable: several "
+            "give a gallery without maps. Default: the methods in params.yaml.",
         ),
     ] = None,
     experiment: Experiment = DEFAULT_EXPERIMENT,
     run: Annotated[
-        Path | None, typer.Option(help="A trained run whose network provides the saliency.")
+        Path | None, typer.Option(help="A trained run whose network computes the saliency.")
     ] = None,
     count: Annotated[
         int, typer.Option(min=1, max=64, metavar="INT", help="Number of samples.")

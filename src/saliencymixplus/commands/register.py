@@ -1,4 +1,4 @@
-"""``register``: a version in MLflow's Model Registry, and its promotion to champion."""
+"""``register``: add a version to MLflow's Model Registry, and promote it to champion."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,15 +27,17 @@ def register(
     ] = False,
     margin: Annotated[
         float,
-        typer.Option(min=0, max=100, metavar="POINTS", help="How much worse still counts as not."),
+        typer.Option(
+            min=0, max=100, metavar="POINTS", help="Difference that does not count as worse."
+        ),
     ] = 1.0,
 ) -> None:
     """Register a run's model in MLflow, as the challenger.
 
-    With --promote it becomes the champion if it is not worse than the present one on the same test
+    With --promote, it becomes the champion if it is not worse than the current one on the same test
     images: the 95 % interval of the difference of their top-1 errors (paired bootstrap over the
-    test images) must end at or below the margin. The first version becomes the champion at once.
-    A model of other data is refused. Serve the champion with `mlflow models serve`.
+    test images) must end at or below the margin. The first version always becomes the champion.
+    A model trained on other data is rejected. Serve the champion with `mlflow models serve`.
     """
     from saliencymixplus.comparison.load import load_results
     from saliencymixplus.errors import UserError

@@ -40,7 +40,7 @@ def study_report(
     cells: Annotated[list[Path], typer.Argument(metavar="CELL", help="Folders of cells.")],
     output: Annotated[Path, typer.Option(help="Folder of the report.")],
 ) -> None:
-    """Report on cells: errors by object size, and test error against label error."""
+    """Report on cells: errors by object size, and test error versus label error."""
     from saliencymixplus.study.report import write_report
     from saliencymixplus.study.results import read_cells, read_loops
 

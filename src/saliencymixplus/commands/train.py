@@ -1,4 +1,4 @@
-"""``train``, and ``sync`` for what MLflow is missing."""
+"""``train``, and ``sync``, which sends missing records to MLflow."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,12 +24,12 @@ from saliencymixplus.commands.options import (
 
 
 def _recipe(text: str, metavar: str | None = None) -> Any:
-    """An option of the recipe: what is not given stays as params.yaml has it."""
+    """A recipe option; the default is the value in params.yaml."""
     return typer.Option(help=text, metavar=metavar, rich_help_panel=RECIPE, show_default=False)
 
 
 def _how(text: str, *names: str, metavar: str | None = None) -> Any:
-    """An option of how to run, which changes no result."""
+    """A runtime option, which does not affect results."""
     return typer.Option(*names, help=text, metavar=metavar, rich_help_panel=RUNTIME)
 
 
@@ -50,12 +50,12 @@ def train(
     ] = None,
     prepared: Prepared = None,
     model: Annotated[
-        str | None, _recipe("A network; `models` lists them. timm/NAME: one of timm's.", "NAME")
+        str | None, _recipe("A network; `models` lists them. timm/NAME: one from timm.", "NAME")
     ] = None,
     epochs: Annotated[int | None, _recipe("Passes over the training images.")] = None,
     batch_size: Annotated[int | None, _recipe("Images per batch, over all processes.")] = None,
     learning_rate: Annotated[float | None, _recipe("Peak learning rate.")] = None,
-    mix_prob: Annotated[float | None, _recipe("Fraction of the batches that are mixed.")] = None,
+    mix_prob: Annotated[float | None, _recipe("Fraction of batches to mix.")] = None,
     mix_start: Annotated[
         int | None,
         _recipe("Epochs without mixing at the start."),
@@ -78,10 +78,10 @@ def train(
     ] = "auto",
     compile_: Annotated[bool, _how("torch.compile the step.", "--compile")] = False,
     deterministic: Annotated[
-        bool, _how("Repeatable bit for bit on CUDA too; slower.", "--deterministic")
+        bool, _how("Bit-identical results on CUDA, too; slower.", "--deterministic")
     ] = False,
     data_on: Annotated[
-        str, _how("Where the images are kept: auto, device, shard or host.", metavar="WHERE")
+        str, _how("Where images are held: auto, device, shard or host.", metavar="WHERE")
     ] = "auto",
     workers: Annotated[int, _how("Loader processes for images on the host.")] = 2,
     dry_run: Annotated[
@@ -135,12 +135,12 @@ def train(
     from saliencymixplus.training.launch import launch
 
     folder, summary = launch(run, how, prepared=prepared, output=output)
-    if summary:  # of several processes the first one has it
+    if summary:  # empty on ranks other than 0
         typer.echo(f"run: {folder}")
 
 
 def sync() -> None:
-    """Send to MLflow what it is missing, and end the runs of killed trainings."""
+    """Send missing records to MLflow, and end the runs of killed trainings."""
     from saliencymixplus.tracking.sync import sync as send
 
     send()

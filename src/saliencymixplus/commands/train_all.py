@@ -1,4 +1,4 @@
-"""``train-all``: the trainings that an experiment's comparison needs."""
+"""``train-all``: train all runs of an experiment's comparison."""
 
 from pathlib import Path
 from typing import Annotated
@@ -29,13 +29,13 @@ def train_all(
     ablation: Annotated[
         bool,
         typer.Option(
-            "--ablation", help="The experiment, methods and seeds of `ablation:` instead."
+            "--ablation", help="Use the experiment, methods and seeds in `ablation:` instead."
         ),
     ] = False,
     output: Annotated[
         Path | None,
         typer.Option(
-            help="The runs go to OUTPUT/METHOD/seed0 and so on. Default: new ones below outputs/."
+            help="Runs go to OUTPUT/METHOD/seed0 and so on. Default: new folders below outputs/."
         ),
     ] = None,
     live: Annotated[
@@ -49,7 +49,7 @@ def train_all(
         int | None,
         typer.Option(
             min=1,
-            help="Trainings at once. Default: what the cores and the memory allow; one on a GPU.",
+            help="Concurrent trainings. Default: as cores and memory allow; one on a GPU.",
             rich_help_panel=RUNTIME,
             show_default=False,
         ),

@@ -1,1 +1,1 @@
-"""The style of figures, fonts, and pictures of mixed samples."""
+"""Figure style, fonts, and pictures of mixed samples."""

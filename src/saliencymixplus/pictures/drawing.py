@@ -1,4 +1,4 @@
-"""Parts of pictures of samples: crisp scaling, heat maps, outlines, fitted text."""
+"""Building blocks of sample pictures: crisp scaling, heat maps, outlines, fitted text."""
 
 from functools import lru_cache
 from typing import Any
@@ -13,8 +13,8 @@ Pixels = NDArray[np.uint8]  # (H, W, 3)
 
 INK = (28, 32, 38)
 GREY = (110, 116, 124)
-COLOUR_A = (31, 99, 178)  # whatever belongs to image a
-COLOUR_B = (224, 102, 10)  # whatever belongs to image b: its name, the pasted region
+COLOUR_A = (31, 99, 178)  # anything from image a
+COLOUR_B = (224, 102, 10)  # anything from image b: its name, the pasted region
 COLOUR_OBJECT = (0, 200, 190)  # the outline of an annotated object
 PANEL = 132  # longest side of a panel in pixels
 
@@ -27,7 +27,7 @@ def _heat_colours() -> NDArray[np.float32]:
 
 
 def panel_size(height: int, width: int, longest: int = PANEL) -> tuple[int, int]:
-    """(height, width) of a panel: an integer multiple of a small image, or a reduced large one."""
+    """(height, width) of a panel: small images are scaled by an integer, large ones reduced."""
     side = max(height, width)
     if side <= longest:
         times = longest // side
@@ -47,9 +47,9 @@ def scaled(pixels: Pixels, size: tuple[int, int]) -> Pixels:
 def heat(pixels: Pixels, saliency: NDArray[np.floating[Any]]) -> Pixels:
     """Overlay a saliency map on the darkened grey image ``(H, W, 3)``.
 
-    The map may have another size: a large one is averaged, since single pixels would show as
-    noise, and a small one is enlarged without smoothing. The colour scale ends at the 99.5 %
-    quantile, because gradient maps have single pixels far above the rest.
+    The map may have a different size: larger ones are averaged, so that single pixels do not look
+    like noise, and smaller ones are enlarged without smoothing. The colour scale ends at the 99.5 %
+    quantile, because gradient maps have outlier pixels.
     """
     values = np.nan_to_num(np.asarray(saliency, np.float32), nan=0.0, posinf=0.0, neginf=0.0)
     if values.shape != pixels.shape[:2]:
@@ -76,8 +76,7 @@ def draw_box(
 ) -> Pixels:
     """Frame the half-open ``box`` (r0, c0, r1, c1 in pixels of an image of size ``source``).
 
-    The frame is drawn around the box, so that it covers no pixel inside, except at the image's
-    edge.
+    The frame is drawn outside the box, except at the image's edge.
     """
     r0, c0, r1, c1 = box
     if r1 <= r0 or c1 <= c0:
@@ -122,7 +121,7 @@ def draw_outline(
 
 
 def wrap_text(text: str, width: int, size: int, lines: int = 2) -> list[str]:
-    """Wrap ``text`` into at most ``lines`` lines of ``width`` pixels; the last ends in … if cut."""
+    """Wrap ``text`` to at most ``lines`` lines of ``width`` pixels, ending in … if truncated."""
     face = font(size, text=text)
     result: list[str] = []
     words = text.split()

@@ -1,7 +1,7 @@
-"""Fonts for names in any script: DejaVu Sans, which matplotlib brings, then the system's fonts.
+"""Fonts for names in any script: DejaVu Sans, bundled with matplotlib, then system fonts.
 
-DejaVu has λ and looks the same on every machine. It has no Chinese, no Thai, no emoji: for these a
-font of the system is used, and a name that no font here can show is replaced, never drawn as boxes.
+DejaVu has λ and looks the same on every machine, but has no Chinese, Thai or emoji, for which
+system fonts are used. Names that no font can show are replaced rather than drawn as boxes.
 """
 
 import sys
@@ -21,17 +21,17 @@ _COMBINING = frozenset((0x200C, 0x200D, *range(0xFE00, 0xFE10)))  # joiners, var
 
 @lru_cache(maxsize=64)
 def font(size: int, bold: bool = False, text: str = "") -> ImageFont.FreeTypeFont:
-    """A font of ``size`` pixels that has every character of ``text``; DejaVu if none has."""
+    """A font of ``size`` pixels with every character of ``text``; DejaVu if there is none."""
     return ImageFont.truetype(_font_file(text) or _dejavu(bold), size)
 
 
 def has_font(text: str) -> bool:
-    """Whether one font of this machine has every character of ``text``."""
+    """Whether an installed font has every character of ``text``."""
     return _font_file(text) is not None or not _missing(text, _dejavu())
 
 
 def shown_name(name: str, otherwise: str) -> str:
-    """``name``, or ``otherwise`` if no font here can show it, which is said once."""
+    """``name``, or ``otherwise`` with a one-time warning if no installed font can show it."""
     shown = escape.visible(name)
     if has_font(shown):
         return shown
@@ -40,9 +40,9 @@ def shown_name(name: str, otherwise: str) -> str:
 
 
 def show_texts_as_they_are(figure: Figure) -> None:
-    """Give every text of a figure a font that has its characters; escape those that none has.
+    """Give every text in a figure a font with its characters, and escape missing characters.
 
-    Dollar signs are text, too: a name may hold them, and no label here is a formula.
+    Dollar signs are escaped, as names may contain them and no label is a formula.
     """
     for text in figure.findobj(Text):
         assert isinstance(text, Text)
@@ -68,7 +68,7 @@ def _dejavu(bold: bool = False) -> Path:
 
 @lru_cache(maxsize=256)
 def _font_file(text: str) -> Path | None:
-    """The first system font with all of ``text``; None if DejaVu has it all, or no font does."""
+    """The first system font with all of ``text``; None if DejaVu or no font at all has it."""
     if not _missing(text, _dejavu()):
         return None
     return next((path for path in _system_fonts() if not _missing(text, path)), None)
@@ -76,7 +76,7 @@ def _font_file(text: str) -> Path | None:
 
 @lru_cache(maxsize=1)
 def _system_fonts() -> list[Path]:
-    """Every font file of the system that can be drawn, plain sans-serif ones first."""
+    """All usable system font files, plain sans-serif ones first."""
     paths = [Path(file) for file in font_manager.findSystemFonts()]
     return sorted(
         paths, key=lambda path: ("Sans" not in path.name, "Regular" not in path.name, path)
@@ -84,13 +84,13 @@ def _system_fonts() -> list[Path]:
 
 
 def _missing(text: str, path: Path) -> set[int]:
-    """The characters, as code points, that a font file lacks."""
+    """The code points in ``text`` that a font file lacks."""
     return {ord(letter) for letter in text if not letter.isspace()} - _COMBINING - _letters(path)
 
 
 @cache
 def _letters(path: Path) -> frozenset[int]:
-    """The code points a font can draw; none if it has no outlines, as bitmap emoji fonts."""
+    """The code points a font can draw; empty for fonts without outlines, such as bitmap emoji."""
     try:
         ImageFont.truetype(path, 11)
         return frozenset(FT2Font(str(path)).get_charmap())
@@ -101,7 +101,7 @@ def _letters(path: Path) -> frozenset[int]:
 @lru_cache(maxsize=1)
 def _say_missing() -> None:
     print(
-        "pictures: no font on this machine has all letters of some names, which are shown as "
-        "numbers or codes; install one that has (Noto: apt install fonts-noto-core fonts-noto-cjk)",
+        "pictures: no installed font has all letters of some names, which are shown as "
+        "numbers or codes; install one, e.g. Noto: apt install fonts-noto-core fonts-noto-cjk",
         file=sys.stderr,
     )

@@ -37,7 +37,7 @@ Box = tuple[int, int, int, int]
 
 @dataclass(frozen=True)
 class Sample:
-    """A mixed image with its sources and what explains it. Pixels are uint8 ``(H, W, 3)``."""
+    """A mixed image with its sources and annotations. Pixels are uint8 ``(H, W, 3)``."""
 
     a: Pixels
     b: Pixels
@@ -46,19 +46,19 @@ class Sample:
     name_b: str
     lam: float
     area_lam: float
-    lam_b: float | None = None  # weight of the second label where it is not 1 − λ
+    lam_b: float | None = None  # weight of the second label if not 1 − λ
     saliency_a: NDArray[np.float32] | None = None  # (H, W)
     saliency_b: NDArray[np.float32] | None = None
     box: Box | None = None  # in a
-    source_box: Box | None = None  # in b, where it is another
-    region: NDArray[np.bool_] | None = None  # where b's weight is above one half, if there's no box
+    source_box: Box | None = None  # in b, if different
+    region: NDArray[np.bool_] | None = None  # where b's weight exceeds one half, if there is no box
     object_a: NDArray[np.bool_] | None = None  # annotated object, outlined
     object_b: NDArray[np.bool_] | None = None
     note: str = ""
 
     @property
     def weights(self) -> str:
-        """λ, with the second label's weight where it is not 1 − λ."""
+        """λ, with the second label's weight if that is not 1 − λ."""
         second = "" if self.lam_b is None else f" + {self.lam_b:.2f}"
         return f"λ {self.lam:.2f}{second}"
 
@@ -80,9 +80,9 @@ def samples_of(
 
     Args:
         mixed: the result of a mixer for ``images (B, C, H, W)`` and ``labels (B,)`` or ``(B, K)``.
-        mean, std: that ``images`` were normalised with, of pixels in [0, 1].
+        mean, std: with which ``images`` were normalised, of pixels in [0, 1].
         classes: class names by label.
-        saliency: maps ``(B, H, W)`` to show if ``mixed`` has none.
+        saliency: fallback maps ``(B, H, W)`` if ``mixed`` has none.
         masks: ``(B, H, W)``, 1 on annotated objects.
     """
     chosen = list(range(min(count, len(mixed.images)))) if which is None else list(which)

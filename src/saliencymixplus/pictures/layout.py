@@ -1,4 +1,4 @@
-"""One layout for every picture made of panels: training samples, preview, gallery, audit."""
+"""The layout of all multi-panel pictures: training samples, preview, gallery, audit."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ class CaptionedPanel:
 
 @dataclass(frozen=True)
 class CellRow:
-    """Cells side by side, with lines of text left of them; ``apart`` from the row above."""
+    """Cells side by side with text on their left; ``apart`` adds space above."""
 
     cells: Sequence[CaptionedPanel]
     label: Sequence[Words] = ()
@@ -44,12 +44,12 @@ class CellRow:
 
 
 def pitch(panel_width: int) -> int:
-    """Pixels from one panel's left edge to the next one's."""
+    """Distance in pixels between the left edges of adjacent panels."""
     return max(panel_width, _NARROWEST_PANEL) + GAP
 
 
 def fitting(panel_width: int, *, block: int = 1, label_width: int = 0) -> int:
-    """How many blocks of ``block`` panels fit side by side; at least one."""
+    """The number of blocks of ``block`` panels that fit side by side; at least one."""
     gap = BLOCK_GAP if block > 1 else GAP
     size = pitch(panel_width) * block - GAP
     return max(1, (WIDTH - 2 * MARGIN - label_width + gap) // (size + gap))
@@ -58,7 +58,7 @@ def fitting(panel_width: int, *, block: int = 1, label_width: int = 0) -> int:
 def wrapped(
     text: str, colour: Colour, panel_width: int, *, span: int = 1, lines: int = 2
 ) -> list[Words]:
-    """``text`` in at most ``lines`` lines that fit below ``span`` panels."""
+    """Wrap ``text`` to at most ``lines`` lines that fit below ``span`` panels."""
     room = pitch(panel_width) * span - GAP
     return [Words(line, colour) for line in wrap_text(text, room, TEXT, lines)]
 
@@ -78,8 +78,8 @@ def draw_rows(
     Args:
         title: above everything; ``legend`` in grey below it; ``note`` in grey below the rows.
         heads: a word above each column.
-        block: so many columns belong together, with a wider gap to the next; 0: all.
-        label_width: pixels kept for the rows' labels.
+        block: number of columns that form a block, separated by wider gaps; 0: all.
+        label_width: width in pixels reserved for row labels.
 
     Returns:
         uint8 pixels (height, width, 3).

@@ -1,12 +1,12 @@
 """A colour and a marker for each method, the same in every figure and in MLflow.
 
-The colours are Okabe and Ito's (2008) and Tol's (2021), which colour-blind readers can tell apart;
-the markers differ too, so that a figure survives greyscale printing.
+The colours are from the colour-blind-safe palettes of Okabe and Ito (2008) and Tol (2021). Markers
+differ, too, so that figures remain readable in greyscale.
 """
 
 import zlib
 
-# The looks of published figures. A method that is not among them takes spare ones by its name.
+# Fixed styles. Methods not listed here get spare ones, chosen by name.
 LOOKS = {
     "none": ("#555555", "o"),
     "cutmix": ("#0072B2", "s"),

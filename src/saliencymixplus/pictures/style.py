@@ -1,4 +1,4 @@
-"""The look of every figure: one colour, marker and name per method, labelled axes, no global state.
+"""The style of all figures: one colour, marker and name per method, labelled axes, no global state.
 
 Usage::
 
@@ -35,7 +35,7 @@ REFERENCE = "#888888"  # chance levels, diagonals, published figures
 
 @dataclass(frozen=True)
 class MethodStyle:
-    """How a mixing recipe looks and what it is called in figures and tables."""
+    """The appearance and name of a mixing recipe in figures and tables."""
 
     label: str
     colour: str
@@ -58,7 +58,7 @@ def method_style(name: str) -> MethodStyle:
 
 
 def method_styles(names: Iterable[str]) -> dict[str, MethodStyle]:
-    """Styles for recipes that share a figure: as ``method_style``, but no two alike."""
+    """Styles for recipes in the same figure: as ``method_style``, but all different."""
     names = list(names)  # read twice
     styles: dict[str, MethodStyle] = {}
     taken: set[tuple[str, str]] = set()
@@ -144,7 +144,7 @@ def png_bytes(fig: Figure, *, dpi: int = DPI) -> bytes:
 
 
 def svg_bytes(fig: Figure) -> bytes:
-    """The figure as an SVG whose letters are outlines; equal figures give equal bytes."""
+    """The figure as an SVG with text as outlines; equal figures give equal bytes."""
     show_texts_as_they_are(fig)
     buffer = io.BytesIO()
     with rc_context({"svg.hashsalt": "saliencymixplus", "svg.fonttype": "path"}):

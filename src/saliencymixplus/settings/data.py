@@ -1,4 +1,4 @@
-"""Which images a run uses, and how they are prepared."""
+"""The images that a run uses, and their preparation."""
 
 from typing import Annotated, Literal, Self
 
@@ -33,7 +33,7 @@ class DownloadSettings(Section):
     """``source: imagefolder``: a folder, a zip or a tar (plain, gz, bz2 or xz). ``imagenet``: the
     folder with ``train`` and ``val``."""
     mirror: str | None = None
-    """A folder or https URL that holds the publisher's archives. null: the publisher's server."""
+    """A folder or https URL with the publisher's archives. null: the publisher's server."""
     sha256: dict[str, str] = {}
     """Checksum by archive name, for a mirror whose archives were repacked."""
 
@@ -47,18 +47,18 @@ class DownloadSettings(Section):
 
 
 class ClutterSettings(Section):
-    """The pictures of ``source: clutter``: a digit among scraps of others. Sizes in pixels."""
+    """The pictures of ``source: clutter``: a digit among fragments of others. Sizes in pixels."""
 
     object_size: Annotated[int, Field(ge=4, le=1024)] = 10
     """Side of the digit."""
     object_size_max: Annotated[int, Field(ge=4, le=1024)] | None = None
-    """If set, each digit's side is drawn between ``object_size`` and this."""
+    """If set, each digit's side is drawn from ``object_size`` to this."""
     scraps: Annotated[int, Field(ge=0, le=1000)] = 12
-    """Pieces of other digits in each picture."""
+    """Fragments of other digits in each picture."""
     scrap_size: Annotated[int, Field(ge=1, le=1024)] = 5
-    """Side of these pieces."""
+    """Side of these fragments."""
     contrast: Annotated[int, Field(ge=1, le=100)] = 100
-    """Opacity of digits and scraps, in percent."""
+    """Opacity of digits and fragments, in percent."""
     train_digits: Annotated[int, Field(ge=20, le=1437)] | None = None
     """Number of different digits to train on. null: all 1437."""
     train_placements: Annotated[int, Field(ge=1, le=100)] = 1
@@ -66,7 +66,7 @@ class ClutterSettings(Section):
     test_placements: Annotated[int, Field(ge=1, le=100)] = 1
     """Pictures of each test digit."""
     seed: Seed = 0
-    """Of the pictures."""
+    """Seed of the pictures."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -83,20 +83,20 @@ class DataSettings(Section):
     image_size: Annotated[int, Field(ge=8, le=1024)] = 32
     """Side of the prepared images, in pixels."""
     resize: Literal["squash", "crop"] | None = None
-    """What becomes of pictures that are not square: squashed, or cropped to the middle. null: crop
-    for ``imagefolder`` and ``imagenet``, squash for other data sets, as their papers do."""
+    """Whether pictures that are not square are squashed or centre-cropped. null: crop for
+    ``imagefolder`` and ``imagenet``, squash for other data sets, as their papers do."""
     test_fraction: Annotated[float, Field(gt=0, le=0.5)] | None = None
     """Fraction of each class that becomes the test split, for an ``imagefolder`` without one."""
     validation_fraction: Annotated[float, Field(ge=0, le=0.5)] = 0.0
     """Fraction of the training images that becomes the validation split, stratified by class."""
     split_seed: Seed = 0
-    """Of both splits."""
+    """Seed of both splits."""
     mean: Channels | None = None
-    """Of each channel, of pixels in [0, 1]. null: measured on the training images."""
+    """Mean of each channel, of pixels in [0, 1]. null: measured on the training images."""
     std: tuple[Positive, Positive, Positive] | None = None
     """Standard deviation of each channel; goes with ``mean``."""
     clutter: ClutterSettings | None = None
-    """How the pictures of ``source: clutter`` are made."""
+    """Settings of ``source: clutter``."""
 
     def crops(self, source: str) -> bool:
         """Whether pictures from ``source`` that are not square are cropped, not squashed."""

@@ -9,8 +9,8 @@ from saliencymixplus.settings.experiment import RunSettings
 def settings_digest(run: RunSettings, data_digest: str) -> str:
     """16 hexadecimal digits that differ between any two runs that compute different weights.
 
-    ``data_digest`` is that of the prepared arrays and stands for where they came from. A file of
-    weights counts by its content.
+    ``data_digest`` is the digest of the prepared arrays and replaces the settings of their origin.
+    A file of initial weights is represented by its content.
     """
     content = run.model_dump(mode="json", exclude={"download", "data"}) | {"data": data_digest}
     if run.model.weights is not None:

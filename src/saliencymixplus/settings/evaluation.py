@@ -32,15 +32,15 @@ class EvaluationSettings(Section):
     batch_size: Count = 128
     """Images per forward pass."""
     parts: tuple[Part, ...] = get_args(Part)
-    """What is measured besides accuracy."""
+    """Measures besides accuracy."""
     images: Count | None = 2000
     """Test images for corruptions, attacks, occlusion and localisation. null: all."""
     seed: Seed = 0
-    """Of the choice of these images and of every random corruption, attack and occlusion."""
+    """Seed of the choice of these images and of all random corruptions, attacks and occlusions."""
     calibration_bins: Count = 15
     """Bins of the expected calibration error."""
     corruptions: tuple[Corruption, ...] = get_args(Corruption)
-    """Which corruptions are applied, each at five severities."""
+    """Corruptions to apply, each at five severities."""
     epsilons: tuple[Positive, ...] = (1.0, 4.0, 8.0)
     """Largest change of a pixel by FGSM and PGD, in 255ths of the pixel range."""
     pgd_steps: Count = 10
@@ -65,17 +65,17 @@ class AuditSettings(Section):
     """``audit:`` in params.yaml."""
 
     images: Count = 1000
-    """Mixed images of each recipe."""
+    """Mixed images per recipe."""
     split: Literal["train", "val", "test"] = "train"
-    """Which images are mixed; training mixes ``train``."""
+    """Split whose images are mixed; training mixes ``train``."""
     batch_size: Annotated[int, Field(ge=2)] = 16
     """Images per mixed batch. Small, as many methods draw one box per batch and the bootstrap
     resamples batches."""
     seed: Seed = 0
-    """Of the choice of images, the mixing and the bootstrap."""
+    """Seed of the choice of images, the mixing and the bootstrap."""
     resamples: Count = 2000
-    """Of the bootstrap."""
+    """Number of bootstrap resamples."""
     worst: Count = 6
     """Samples in each gallery of the worst labels."""
     epoch_images: Count = 300
-    """Mixed images of each saved epoch, for the label error along training."""
+    """Mixed images per saved epoch, for the label error during training."""

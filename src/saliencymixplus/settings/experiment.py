@@ -12,7 +12,7 @@ from saliencymixplus.settings.training import TrainingSettings
 
 
 class ModelSettings(Section):
-    """The network and what its weights start from."""
+    """The network and its initial weights."""
 
     name: str = "resnet50"
     """A network for small images (``resnet8``, ``preact_resnet18``, ``wrn28_10``, …), a torchvision
@@ -25,8 +25,8 @@ class ModelSettings(Section):
     have it."""
     weights: str | None = None
     """null: random. ``pretrained``: those of torchvision or timm. Otherwise a .safetensors or .pth
-    file of the same network. The head is replaced if the number of classes differs. The weights
-    bring their mean, std and input size unless ``data`` sets its own."""
+    file of the same network. The head is replaced if the number of classes differs. The weights'
+    mean, std and input size are used unless set under ``data``."""
 
 
 class ExperimentSettings(Section):
@@ -45,10 +45,10 @@ class ExperimentSettings(Section):
 
 
 class RunSettings(ExperimentSettings):
-    """Everything that decides a run's weights: equal settings give equal weights on one machine."""
+    """Everything that affects a run's weights: equal settings give equal weights on one machine."""
 
     experiment: Name
     """Name of its section in params.yaml."""
     mix: MixSettings
     seed: Seed = 0
-    """Of every random number of the training."""
+    """Seed of all random numbers of the training."""

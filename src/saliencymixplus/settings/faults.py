@@ -1,4 +1,4 @@
-"""Validation, and one line about the first setting that is wrong."""
+"""Validate settings, and describe the first invalid one in a line."""
 
 import json
 import reprlib
@@ -12,13 +12,13 @@ from saliencymixplus.errors import nearest
 
 Model = TypeVar("Model", bound=BaseModel)
 
-# What is wrong may be a megabyte long.
+# Invalid values may be megabytes long.
 _shortened = reprlib.Repr()
 _shortened.maxstring = _shortened.maxother = 80
 
 
 class SettingError(Exception):
-    """A setting that is wrong, before it is known who set it."""
+    """An invalid setting, before it is known where it was set."""
 
     def __init__(self, key: str, message: str) -> None:
         super().__init__(f"{key}: {message}" if key else message)
@@ -26,7 +26,7 @@ class SettingError(Exception):
 
 
 def validate(model: type[Model], content: object, name: str) -> Model:
-    """Validate as JSON: strict about types, but a list is a tuple and 1 a fine float."""
+    """Validate like JSON: strict about types, but lists are accepted as tuples and 1 as a float."""
     try:
         return model.model_validate_json(json.dumps(content), strict=True)
     except ValidationError as error:
@@ -40,13 +40,13 @@ def validate(model: type[Model], content: object, name: str) -> Model:
 
 
 def explain(error: ValidationError, where: str, model: type[BaseModel] | None = None) -> str:
-    """One line for the first fault that pydantic found; ``model`` allows a hint for its keys."""
+    """Describe pydantic's first error in a line, with hints for misspelt keys of ``model``."""
     key, message = _first_fault(error, model)
     return f"{where}: {key or where}: {message}"
 
 
 def _first_fault(error: ValidationError, model: type[BaseModel] | None) -> tuple[str, str]:
-    """The dotted key of the first fault, "" for the whole, and what is wrong with it."""
+    """The dotted key of the first error ("" for the whole) and its description."""
     faults = error.errors()
     first = faults[0]
     message = first["msg"].removeprefix("Value error, ")

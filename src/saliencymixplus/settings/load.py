@@ -1,4 +1,4 @@
-"""Reads params.yaml and the settings given on the command line."""
+"""Read params.yaml and the settings given on the command line."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -24,14 +24,14 @@ def load_params(
     """Read ``path``, apply what the command line gives, and validate the result.
 
     Args:
-        path: The YAML file.
-        overrides: ``section.key=value`` each, the value in YAML.
-        options: Dotted key to the command-line option that sets it, and its value. Keys of a
-            section that the file lacks are left out.
+        path: the YAML file.
+        overrides: strings ``section.key=value`` with the value in YAML.
+        options: dotted key to the command-line option that sets it and its value. Keys in a
+            section that the file lacks are ignored.
 
     Raises:
-        UserError: the file is missing or not YAML, a key is unknown, or a value has a wrong type
-            or is out of range. The message names the key, after the option that set it.
+        UserError: the file is missing or not YAML, a key is unknown, or a value has the wrong type
+            or is out of range. The message names the key, and the option that set it.
     """
     raw = read_yaml(path)
     given = dict.fromkeys(_leaves(raw), path.name)
@@ -85,7 +85,7 @@ def _validated(raw: dict[str, Any], path: Path) -> Params:
 
 
 def _check_places(download: DownloadSettings, name: str) -> None:
-    """Refuse to read from a folder whose content DVC may delete first."""
+    """Refuse to read from a folder that DVC may empty first."""
     for key, place in (("path", download.path), ("mirror", download.mirror)):
         if place is None or "://" in place:
             continue

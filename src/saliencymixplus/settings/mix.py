@@ -18,16 +18,16 @@ class SwitchMember(BaseModel):
 
 
 class MixSettings(Section):
-    """A mixing recipe: a method of the registry and every option of it, resolved.
+    """A mixing recipe: a registered method and all its options, resolved.
 
     ``method: switch`` draws one of several recipes for each batch; its only option ``members``
     maps their names to ``SwitchMember``.
     """
 
     name: Name
-    """In runs and tables: the method's own name unless params.yaml gives another."""
+    """Name in runs and tables: the method's, unless params.yaml gives another."""
     method: str
-    """Which method of the registry it is."""
+    """Name of the registered method."""
     options: dict[str, Any] = {}
     """Every option of the method."""
 
@@ -39,7 +39,7 @@ class MixSettings(Section):
 
     @property
     def members(self) -> tuple[tuple[float, "MixSettings"], ...]:
-        """Probability and recipe of each member of a switch; any other recipe is its own member."""
+        """Probability and recipe of each member of a switch; other recipes are their own member."""
         if self.method != "switch":
             return ((1.0, self),)
         found = []
@@ -51,7 +51,7 @@ class MixSettings(Section):
 
     @property
     def flat_options(self) -> dict[str, Any]:
-        """The options, those of a switch's members as ``MEMBER.OPTION``."""
+        """The options, with those of a switch's members as ``MEMBER.OPTION``."""
         if self.method != "switch":
             return self.options
         members = self.options["members"].items()
@@ -59,5 +59,5 @@ class MixSettings(Section):
 
     @property
     def methods(self) -> tuple[str, ...]:
-        """The methods that it mixes with."""
+        """The methods that the recipe uses."""
         return tuple(sorted({recipe.method for _, recipe in self.members}))

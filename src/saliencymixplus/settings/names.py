@@ -1,4 +1,4 @@
-"""What recipes and experiments may be called: their names become folders, files and DVC stages."""
+"""Valid names of recipes and experiments, which become folders, files and DVC stages."""
 
 from typing import Annotated
 
@@ -8,11 +8,11 @@ _LONGEST = 100  # characters; a file name holds 255 bytes
 
 
 def check_name(name: str) -> str:
-    """Return ``name`` if it is fit for a folder, a DVC key and a command line.
+    """Return ``name`` if it is suitable for a folder, a DVC key and a command line.
 
     Raises:
-        ValueError: it has anything but letters (of any alphabet), digits, ``-`` and ``_``, starts
-            with ``-``, is empty or too long.
+        ValueError: it contains anything but letters (of any alphabet), digits, ``-`` and ``_``,
+            starts with ``-``, is empty or is too long.
     """
     if not name or len(name) > _LONGEST:
         raise ValueError(f"a name has 1 to {_LONGEST} characters")

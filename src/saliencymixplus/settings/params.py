@@ -1,4 +1,4 @@
-"""params.yaml, validated: what each experiment, recipe and run resolves to."""
+"""The validated params.yaml, which resolves experiments, recipes and runs."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,16 +17,16 @@ from saliencymixplus.workspace import project_path
 
 @dataclass(frozen=True)
 class Params:
-    """params.yaml with what the command line overrides, validated."""
+    """The validated params.yaml, with command-line overrides."""
 
     path: Path
     top: TopSettings
     sections: Mapping[str, ExperimentSettings]
-    # Dotted key to where its value comes from: the file's name, or the option that set it.
+    # Dotted key to the origin of its value: the file name, or the option that set it.
     given: Mapping[str, str] = field(default_factory=dict)
 
     def origin(self, key: str) -> str:
-        """Where the value of a dotted key, or of the section it is in, comes from."""
+        """The origin of a dotted key's value, or of the section it is in."""
         while key:
             if key in self.given:
                 return self.given[key]
@@ -36,7 +36,7 @@ class Params:
     def experiment(self, name: str) -> ExperimentSettings:
         """The section of one experiment; raises ``UserError`` with the nearest name.
 
-        Pretrained weights bring their mean, std and input size, unless the section sets them.
+        The mean, std and input size of pretrained weights are used unless the section sets them.
         """
         if name not in self.sections:
             raise UserError(
@@ -49,7 +49,7 @@ class Params:
         """The mixing recipe ``name``: a section of ``mix:``, a method or one of its presets.
 
         Raises:
-            UserError: an unknown method, option or value, or a switch that cannot be.
+            UserError: an unknown method, option or value, or an invalid switch.
         """
         from saliencymixplus.mixing import METHODS, PRESETS, create
         from saliencymixplus.mixing.options import as_json
@@ -103,12 +103,12 @@ class Params:
         return self.top.ablation
 
     def run_folders(self, experiment: str, mixes: Sequence[str]) -> list[Path]:
-        """The folders of the pipeline's runs of an experiment: each recipe with each seed."""
+        """The pipeline's run folders of an experiment, for each recipe and seed."""
         root = project_path("runs", experiment)
         return [root / mix / f"seed{seed}" for mix in mixes for seed in self.top.seeds]
 
     def run(self, experiment: str, mix: str, seed: int) -> RunSettings:
-        """The settings of one training."""
+        """The settings of one run."""
         section = self.experiment(experiment)
         try:
             return RunSettings(

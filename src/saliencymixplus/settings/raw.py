@@ -14,7 +14,7 @@ MOST_SETTINGS = 100_000  # values in params.yaml or in one --set
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a YAML 1.2 mapping, as DVC does: 5e-4 is a number and ``no`` a word.
+    """Read a YAML 1.2 mapping, like DVC: 5e-4 is a number and ``no`` a string.
 
     Raises:
         UserError: the file is missing, unreadable, not YAML or not a mapping.
@@ -32,7 +32,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise UserError(f"{path} is not valid YAML: {one_line(error)}") from error
     if not isinstance(content, dict):
-        raise UserError(f"{path} must hold a mapping of keys to values")
+        raise UserError(f"{path} must be a mapping of keys to values")
     return content
 
 
@@ -40,7 +40,7 @@ def apply_override(raw: dict[str, Any], override: str) -> str:
     """Set one key of ``raw`` from ``section.key=value``; returns the key.
 
     Raises:
-        UserError: it is not of that form, or the value is not YAML within our limits.
+        UserError: ``override`` does not have this form, or its value is not YAML within our limits.
     """
     key, separator, text = override.partition("=")
     parts = key.split(".")
@@ -56,19 +56,19 @@ def apply_override(raw: dict[str, Any], override: str) -> str:
 
 
 def set_value(raw: dict[str, Any], parts: Sequence[str], value: object, origin: str) -> None:
-    """Set a nested key of ``raw``; ``origin`` starts the error if a section is in fact a value."""
+    """Set a nested key of ``raw``; if a parent is not a section, the error names ``origin``."""
     section = raw
     for part in parts[:-1]:
         inner = section.get(part, {})
         if not isinstance(inner, dict):
             raise UserError(f"{origin}: {part!r} is a value, not a section")
-        section[part] = dict(inner)  # YAML's aliases share one dictionary between sections
+        section[part] = dict(inner)  # YAML aliases share dictionaries between sections
         section = section[part]
     section[parts[-1]] = value
 
 
 def _parsed(text: str) -> Any:
-    """The YAML value of ``text``; raises ``ValueError`` if it is none, or beyond our limits."""
+    """Parse ``text`` as YAML; raises ``ValueError`` if it is invalid or beyond our limits."""
     try:
         value = YAML(typ="safe", pure=True).load(text)
     except YAMLError as error:

@@ -1,4 +1,4 @@
-"""What every section of settings is built from."""
+"""The base class of all sections of settings."""
 
 from typing import Annotated
 
@@ -13,9 +13,9 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
 class Section(BaseModel):
-    """A group of settings: frozen, and an unknown key is an error.
+    """A frozen group of settings; unknown keys are errors.
 
-    The string below a field says what the setting means; the reference of settings shows it.
+    The string below a field documents the setting, and is shown in the settings reference.
     """
 
     model_config = ConfigDict(

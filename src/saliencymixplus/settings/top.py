@@ -35,13 +35,13 @@ class StudySettings(Section):
     """``study:`` in params.yaml, run by ``dvc --cd study repro``."""
 
     experiment: str
-    """Name of the section to start from; its source is ``clutter``."""
+    """Name of the base section, whose source is ``clutter``."""
     object_sizes: Annotated[tuple[int, ...], Field(min_length=1), AfterValidator(_once)]
     """Values of ``clutter.object_size``."""
     train_digits: Annotated[tuple[int, ...], Field(min_length=1), AfterValidator(_once)]
     """Values of ``clutter.train_digits``."""
     images_seen: Count | None = None
-    """Train for about this many images whatever ``train_digits`` is; null: ``training.epochs``."""
+    """Train on about this many images, whatever ``train_digits`` is; null: ``training.epochs``."""
     methods: Methods
     """Recipes to train in each cell."""
     seeds: Seeds = (0,)
@@ -54,16 +54,16 @@ class TopSettings(Section):
     experiments: Annotated[tuple[str, ...], AfterValidator(_once)] = ()
     """Experiments that ``dvc repro`` runs."""
     methods: Methods = ("none", "cutmix", "saliencymix", "saliencymixplus")
-    """Methods or recipes that it trains on each."""
+    """Methods or recipes to train on each."""
     seeds: Seeds = (0,)
     """Each method is trained with every seed."""
     mix: dict[Name, dict[str, Any]] = {}
     """Options by recipe name; ``method`` names the method unless it is the name itself."""
     evaluation: EvaluationSettings = EvaluationSettings()
-    """What is measured of each run."""
+    """Measures of each run."""
     audit: AuditSettings = AuditSettings()
-    """How mixed labels are audited."""
+    """Audit of mixed labels."""
     ablation: AblationSettings | None = None
-    """Which recipes ``dvc --cd ablation repro`` compares."""
+    """Recipes that ``dvc --cd ablation repro`` compares."""
     study: StudySettings | None = None
-    """Which recipes ``dvc --cd study repro`` compares, on which data."""
+    """Recipes that ``dvc --cd study repro`` compares, and their data."""

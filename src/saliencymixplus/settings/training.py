@@ -1,4 +1,4 @@
-"""The training recipe. Its defaults are the published one.
+"""The training recipe, with defaults as published.
 
 Uddin et al. 2021 (SaliencyMix) and the SaliencyMix+ code.
 """
@@ -30,21 +30,21 @@ class TrainingSettings(Section):
     learning_rate: Positive = 0.1
     """Peak learning rate."""
     optimizer: Annotated[str, Field(pattern=r"^(sgd|adamw|timm/\w+)$")] = "sgd"
-    """``sgd``, ``adamw``, or ``timm/NAME``: an optimizer of timm's factory, such as ``timm/lamb``,
-    whose steps are not captured in CUDA graphs."""
+    """``sgd``, ``adamw``, or ``timm/NAME``: an optimizer from timm's factory, such as
+    ``timm/lamb``, whose steps are not captured in CUDA graphs."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    """Of ``sgd``, and of timm's optimizers that have it."""
+    """Momentum of ``sgd``, and of timm's optimizers that have it."""
     nesterov: bool = True
-    """Nesterov's momentum, for ``sgd``."""
+    """Nesterov momentum, for ``sgd``."""
     betas: tuple[Beta, Beta] | None = None
-    """Decay rates of the moments of ``adamw`` and its kin. null: the optimizer's own."""
+    """Decay rates of the moments in ``adamw`` and similar. null: the optimizer's default."""
     eps: Positive | None = None
-    """Added to the denominator by ``adamw`` and its kin. null: the optimizer's own."""
+    """Added to the denominator in ``adamw`` and similar. null: the optimizer's default."""
     weight_decay: NonNegative = 5e-4
-    """L2 penalty of ``sgd``, decoupled weight decay of ``adamw``."""
+    """L2 penalty in ``sgd``, decoupled weight decay in ``adamw``."""
     no_decay: Literal["norm_bias"] | None = None
-    """``norm_bias``: no weight decay on biases, norms and other vectors, nor on what timm's network
-    excludes, as in timm. null: on all parameters, as published."""
+    """``norm_bias``: no weight decay on biases, norms and other vectors, nor on parameters that
+    timm networks exclude, as in timm. null: on all parameters, as published."""
     backbone_lr: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Learning rate of all layers but the classification head, as a fraction of
     ``learning_rate``."""
@@ -53,17 +53,17 @@ class TrainingSettings(Section):
     what timm groups in its networks, a block in torchvision's ViT, Swin and ConvNeXt, and a
     top-level module in others."""
     freeze_epochs: Annotated[int, Field(ge=0)] = 0
-    """Epochs at the start in which the head alone is trained; the other layers keep their weights
+    """Epochs at the start in which only the head is trained; the other layers keep their weights
     and batch-norm statistics."""
     clip_grad_norm: Positive | None = None
-    """Largest L2 norm of all gradients together; larger ones are scaled down. null: any."""
+    """Largest L2 norm of all gradients together; larger ones are scaled down. null: no limit."""
     loss: Literal["ce", "bce"] = "ce"
-    """``ce``: cross-entropy; ``bce``: binary cross-entropy of each class, as timm's."""
+    """``ce``: cross-entropy; ``bce``: binary cross-entropy of each class, as in timm."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Of both labels of a mixed image alike, as timm does."""
+    """Label smoothing of both labels of a mixed image, as in timm."""
     schedule: Literal["steps", "cosine", "one_cycle"] = "steps"
-    """``steps``: times ``gamma`` at each of ``milestones``. ``cosine``: down to ``min_lr``.
-    ``one_cycle``: from 1/25 of the peak up for 30 % of the steps, then down to 1/250,000 of it."""
+    """``steps``: multiply by ``gamma`` at each of ``milestones``. ``cosine``: decay to ``min_lr``.
+    ``one_cycle``: rise from 1/25 of the peak for 30 % of the steps, then fall to 1/250,000."""
     min_lr: NonNegative = 0.0
     """Learning rate at the end of ``schedule: cosine``."""
     milestones: tuple[Count, ...] = (75, 150, 225)
@@ -80,13 +80,13 @@ class TrainingSettings(Section):
     mix_start: Annotated[int, Field(ge=0)] = 0
     """Epochs without mixing at the start."""
     mix_off_epoch: Annotated[int, Field(ge=0)] = 0
-    """Last epoch with mixing, as timm's ``--mixup-off-epoch``. 0: mixing never ends."""
+    """Last epoch with mixing, like timm's ``--mixup-off-epoch``. 0: mixing never ends."""
     augment: Literal["none", "flip", "crop", "crop-flip", "resized-crop-flip"] = "flip"
     """Random crop and flip, before anything else."""
     crop_padding: Annotated[int, Field(ge=0, le=64)] = 4
     """Pixels of padding on each side, for ``augment: crop`` and ``crop-flip``."""
     crop_mode: Literal["constant", "reflect"] = "constant"
-    """What the padding shows: black, or the reflected image."""
+    """Content of the padding: black, or the reflected image."""
     crop_size: Annotated[int, Field(ge=8, le=1024)] | None = None
     """Side of the network's input, in pixels. null: as prepared."""
     crop_scale: Annotated[float, Field(gt=0, le=1)] = 0.08
@@ -101,7 +101,7 @@ class TrainingSettings(Section):
         ]
         | None
     ) = None
-    """Colour and geometric operations after the crop, drawn for each image, as torchvision's."""
+    """Colour and geometric operations after the crop, drawn for each image, as in torchvision."""
     randaugment_ops: Annotated[int, Field(ge=1, le=14)] = 2
     """Operations per image, for ``auto_augment: randaugment``."""
     randaugment_magnitude: Annotated[int, Field(ge=0, le=30)] = 9
@@ -109,19 +109,20 @@ class TrainingSettings(Section):
     randaugment_std: NonNegative = 0.0
     """Standard deviation of the strength, drawn anew for each operation, as timm's ``mstd``."""
     random_erasing: Fraction = 0.0
-    """Probability that a rectangle of an image is erased before mixing, as timm's ``--reprob``."""
+    """Probability of erasing a rectangle of an image before mixing, like timm's ``--reprob``."""
     erasing_mode: Literal["pixel", "const"] = "pixel"
-    """``pixel``: filled with normal noise. ``const``: with the mean colour."""
+    """Fill of this rectangle. ``pixel``: normal noise. ``const``: the mean colour."""
     repeated_augmentation: Annotated[int, Field(ge=1, le=100)] = 1
-    """Times that an image occurs in an epoch, augmented differently; the epoch is no longer."""
+    """Number of times an image occurs in an epoch, each augmented differently. The epoch does not
+    get longer."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """``auto``: bf16 on a GPU that supports it, fp32 elsewhere."""
     weight_average: Annotated[float, Field(ge=0, lt=1)] | None = None
     """Decay of an exponential moving average (EMA) of the weights. null: no average."""
     sample_epochs: tuple[Annotated[int, Field(ge=0)], ...] = (0, 1)
-    """Epochs after which a grid of mixed samples is logged. 0: before the first one."""
+    """Epochs after which a grid of mixed samples is logged. 0: before the first epoch."""
     weights_epochs: tuple[Count, ...] = ()
-    """Epochs whose weights are kept as well, as ``weights/epoch_0001`` and so on."""
+    """Epochs whose weights are also kept, as ``weights/epoch_0001`` and so on."""
 
     def mixes_in(self, epoch: int) -> bool:
         """Whether batches of ``epoch``, counted from 1, may be mixed."""
@@ -130,7 +131,7 @@ class TrainingSettings(Section):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if list(self.milestones) != sorted(set(self.milestones)):
-            raise ValueError("`milestones` must rise")
+            raise ValueError("`milestones` must increase")
         if self.warmup_epochs >= self.epochs:
             raise ValueError("`warmup_epochs` must be fewer than `epochs`; 0 is none")
         if self.warmup_start_lr is not None and not self.warmup_epochs:
