@@ -21,7 +21,7 @@ SETTINGS: dict[str, tuple[dict[str, Any], str]] = {
     "mirror with a bad port": ({"source": "cifar10", "mirror": "https://x:y/"}, "https://x:y/"),
     "mirror with a password": (
         {"source": "cifar10", "mirror": "https://me:secret@localhost/x"},
-        "https://localhost/x is given with a user",
+        "as for https://localhost/x, are not supported",
     ),
     "mirror for digits": ({"source": "digits", "mirror": "."}, "download.mirror"),
     "checksum of no archive": (

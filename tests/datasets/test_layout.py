@@ -54,11 +54,11 @@ def test_plain_class_folders_are_all_train() -> None:
 def test_what_is_not_understood_is_named() -> None:
     refused("tset/ is neither a split", "train", "test", "tset")
     refused("unlabeled/ is neither a split", "train", "test", more=["unlabeled/1.jpg"])
-    refused("Valid/ and val/ both are the val split", "train", "val", "Valid", "test")
+    refused("Valid/ and val/ are both the val split", "train", "val", "Valid", "test")
     refused(r"it has no train/CLASS/ folders \(found: dev/, test/\)", "dev", "test")
     refused("dev/cat/0.png is not of the form CLASS/picture; split folders are", "dev", "eval")
-    refused("a.png lies in no class folder", "train", "test", more=["a.png"])
-    refused("a.png lies in no class folder", more=["cat/1.png", "dog/1.png", "a.png"])
+    refused("a.png is not in a class folder", "train", "test", more=["a.png"])
+    refused("a.png is not in a class folder", more=["cat/1.png", "dog/1.png", "a.png"])
     refused("it has only one class", more=["cat/1.png", "cat/2.png"])
     refused(r"class 'dog' is in train/ but not in Valid/", "train", more=["Valid/cat/1.png"])
 
@@ -118,7 +118,7 @@ def test_a_fraction_of_plain_folders_is_the_test_split(bench: Any, make: Any) ->
 
 
 def test_a_fraction_beside_a_test_folder_is_refused(bench: Any, make: Any) -> None:
-    with pytest.raises(UserError, match=r"test split of their own: leave data\.test_fraction out"):
+    with pytest.raises(UserError, match=r"already have a test split: leave out data\.test_fraction"):
         bench.run(bench.own(make.tarred(make.photos())), test_fraction=0.2)
 
 

@@ -151,7 +151,7 @@ def test_a_batch_that_does_not_divide_is_refused(
     tiny: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data, cpu = load_prepared(tiny), torch.device("cpu")
-    with pytest.raises(UserError, match="does not divide by 2 processes"):
+    with pytest.raises(UserError, match="must be divisible by their number, 2"):
         assembly.assemble(
             run_settings(batch_size=15), data, RuntimeSettings(), cpu, Unwrapped(0, 2), say=str
         )
