@@ -118,7 +118,9 @@ def test_a_fraction_of_plain_folders_is_the_test_split(bench: Any, make: Any) ->
 
 
 def test_a_fraction_beside_a_test_folder_is_refused(bench: Any, make: Any) -> None:
-    with pytest.raises(UserError, match=r"already have a test split: leave out data\.test_fraction"):
+    with pytest.raises(
+        UserError, match=r"already have a test split: leave out data\.test_fraction"
+    ):
         bench.run(bench.own(make.tarred(make.photos())), test_fraction=0.2)
 
 

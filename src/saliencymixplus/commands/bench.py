@@ -55,7 +55,7 @@ def bench(
     params: ParamsFile = DEFAULT_PARAMS,
     set_: Overrides = [],  # noqa: B006
 ) -> None:
-    """Measure a training step of every method on this machine, on random images."""
+    """Measure the training step of every method on this machine, on random images."""
     if peers:
         ignored = ("experiment", "model", "batch_size", "mix_aug", "compile_")
         refuse(context, ignored, "is ignored with --peers: leave one out")

@@ -48,7 +48,7 @@ class Policy:
             or ``autoaugment-`` (Cubuk et al. 2019) with ``cifar10``, ``imagenet`` or ``svhn``.
         size: (height, width) of the images.
         ops: operations per image; RandAugment only.
-        magnitude: their strength, 0 to 30; RandAugment only.
+        magnitude: strength, 0 to 30; RandAugment only.
         std: standard deviation of the strength, which is rounded and kept in this range.
     """
 

@@ -105,7 +105,7 @@ class TrainingSettings(Section):
     randaugment_ops: Annotated[int, Field(ge=1, le=14)] = 2
     """Operations per image, for ``auto_augment: randaugment``."""
     randaugment_magnitude: Annotated[int, Field(ge=0, le=30)] = 9
-    """Their strength, of 30."""
+    """Strength of these operations, 0 to 30."""
     randaugment_std: NonNegative = 0.0
     """Standard deviation of the strength, drawn anew for each operation, as timm's ``mstd``."""
     random_erasing: Fraction = 0.0
