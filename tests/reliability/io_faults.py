@@ -364,9 +364,15 @@ def restart_with_injector() -> None:
 if __name__ == "__main__":
     if not os.environ.get("LD_PRELOAD", "").endswith("io_faults.so"):
         restart_with_injector()
-    # In this process, so that the forked ones start with all of it.
+    # In this process, so that the forked ones start with all of it: imports take longer than most
+    # commands, and no file of theirs is below the repository.
+    import mlflow.store.tracking.sqlalchemy_store
+    import mlflow.system_metrics.metrics.cpu_monitor  # noqa: F401
 
+    from saliencymixplus.commands import app  # noqa: F401
+    from saliencymixplus.evaluation import evaluate  # noqa: F401
     from saliencymixplus.tracking import mlflow_library, tracker  # noqa: F401
+    from saliencymixplus.training import trainer  # noqa: F401
 
     mlflow_library.require_mlflow()
     sys.exit(main(int(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 0, sys.argv[3:]))
