@@ -169,6 +169,8 @@ CASES = [
     (["export", "nowhere", "--weights"], "--weights"),
     (["export", "nowhere", "--prepared"], "--prepared"),
     (["export", "nowhere", "--json=all"], "--json"),
+    (["export", "nowhere", "--params", "gone.yaml"], "nowhere"),
+    (["export", "nowhere", "--set"], "--set"),
     (["preview", "--mix-aug", "cutmx"], "cutmix"),
     (["preview", "--experiment", "nothing"], "nothing"),
     (["preview", "--count", "0"], "--count"),

@@ -184,6 +184,9 @@ def test_other_data_are_refused(trained, tmp_path):
     (prepared / "meta.json").write_text(json.dumps(meta | {"digest": "1" * 64}))
     with pytest.raises(UserError, match="was trained on data with digest"):
         evaluate(trained[1], prepared, tmp_path / "out", QUICK, RUNTIME)
+    (prepared / "meta.json").write_text(json.dumps(meta | {"std": [0.5, 0.5, 0.5]}))
+    with pytest.raises(UserError, match="differ in the data's std: give the folder"):
+        evaluate(trained[1], prepared, tmp_path / "out", QUICK, RUNTIME)
     assert not (tmp_path / "out").exists()
 
 
@@ -192,8 +195,10 @@ def test_weights_that_diverged_are_named(trained, tmp_path):
     copy = tmp_path / "run"
     shutil.copytree(run, copy)
     state = load_file(copy / "weights/best_test.safetensors")
-    state["fc.bias"][0] = torch.nan
+    state["fc.bias"][0] = torch.finfo(torch.float32).max
+    state["fc.weight"][:] = torch.finfo(torch.float32).max
     save_file(state, copy / "weights/best_test.safetensors")
+    (copy / "weights/best_test.json").unlink()  # it has the checksum
     with pytest.raises(UserError, match="best_test weights produce non-finite outputs"):
         evaluate(copy, prepared, tmp_path / "out", QUICK, RUNTIME)
 

@@ -1,7 +1,7 @@
 """``evaluate`` a run, and ``audit`` mixed labels."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -17,6 +17,7 @@ from saliencymixplus.commands.options import (
     Prepared,
     Runs,
     Tracker,
+    data_of,
     load,
     only_json,
     refuse,
@@ -25,9 +26,6 @@ from saliencymixplus.commands.options import (
 from saliencymixplus.errors import UserError
 from saliencymixplus.folders import check_folder
 from saliencymixplus.workspace import project_path
-
-if TYPE_CHECKING:
-    from saliencymixplus.settings import Params, RunSettings
 
 HEADLINES = ("top1_error", "top5_error", "nll", "ece", "mean_corruption_error")
 
@@ -89,7 +87,7 @@ def evaluate(
             if output and not runs:
                 folder = output / each.name
             check_folder(folder, "evaluation.json")
-            data = prepared or _data_of(trained, loaded)
+            data = prepared or data_of(trained, loaded)
             metrics = measure(each, data, folder, loaded.top.evaluation, how)
             found[str(each)] = metrics
             for name in HEADLINES:
@@ -97,28 +95,6 @@ def evaluate(
                     typer.echo(f"{name:<22}{metrics[name]:8.3f}")
             typer.echo(f"evaluation: {folder}")
         show(metrics if runs and len(folders) == 1 else found)
-
-
-def _data_of(trained: "RunSettings", params: "Params") -> Path:
-    """The prepared data of a run, prepared now if necessary from the source in params.yaml.
-
-    The run's folder may come from elsewhere, so it does not determine what is downloaded or read.
-
-    Raises:
-        UserError: params.yaml has no such experiment.
-    """
-    from saliencymixplus.datasets.cache import find_prepared, prepared
-
-    name = trained.experiment
-    if found := find_prepared(trained, name):
-        return found
-    if name not in params.sections:
-        raise UserError(
-            f"{params.path.name} has no experiment {name!r} to prepare data for: "
-            "give the run's data with --prepared"
-        )
-    own = params.sections[name].download
-    return prepared(trained.model_copy(update={"download": own}), name)
 
 
 def audit(

@@ -5,7 +5,16 @@ from typing import Annotated
 
 import typer
 
-from saliencymixplus.commands.options import AsJson, Prepared, only_json
+from saliencymixplus.commands.options import (
+    DEFAULT_PARAMS,
+    AsJson,
+    Overrides,
+    ParamsFile,
+    Prepared,
+    data_of,
+    load,
+    only_json,
+)
 
 _PICTURES = 16
 
@@ -24,6 +33,8 @@ def export(
     ] = "last",
     prepared: Prepared = None,
     as_json: AsJson = False,
+    params: ParamsFile = DEFAULT_PARAMS,
+    set_: Overrides = [],  # noqa: B006
 ) -> None:
     """Write a trained network, with its preprocessing, to one file.
 
@@ -32,7 +43,6 @@ def export(
     """
     import numpy as np
 
-    from saliencymixplus.datasets.cache import prepared as find_prepared
     from saliencymixplus.datasets.prepared import load_prepared
     from saliencymixplus.errors import UserError
     from saliencymixplus.inference.export import FORMATS
@@ -44,7 +54,7 @@ def export(
         raise UserError(f"--format: {format_!r} is not one of {', '.join(FORMATS)}")
     name = f"{trained.settings.experiment}-{trained.settings.mix.name}{FORMATS[format_]}"
     with only_json(as_json) as show:
-        folder = prepared or find_prepared(trained.settings, trained.settings.experiment)
+        folder = prepared or data_of(trained.settings, load(params, set_))
         images = load_prepared(folder).split("test").images[:_PICTURES]
         made = write(trained, weights, format_, output or Path(name), np.array(images))
         show(made)

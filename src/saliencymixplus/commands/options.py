@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 import typer
 
 if TYPE_CHECKING:
-    from saliencymixplus.settings import Params, RuntimeSettings
+    from saliencymixplus.settings import Params, RunSettings, RuntimeSettings
 
 RECIPE = "Recipe (default: params.yaml)"
 RUNTIME = "How to run"
@@ -159,6 +159,34 @@ def load(path: Path, overrides: list[str], experiment: str = "", **given: Any) -
     if experiment:
         params.experiment(experiment)
     return params
+
+
+def data_of(run: "RunSettings", params: "Params") -> Path:
+    """Find the prepared data of a run, or make them.
+
+    The run's folder may come from somebody else: only the user's own params.yaml names folders to
+    read and addresses to download from.
+
+    Raises:
+        UserError: the data have to be made, and params.yaml has no such experiment.
+    """
+    from saliencymixplus.datasets.cache import find_prepared, prepared
+    from saliencymixplus.errors import UserError
+
+    name = run.experiment
+    if name in params.sections:
+        own = run.model_copy(update={"download": params.sections[name].download})
+    else:
+        own = None
+    wanted = run if run.download.path is None else own
+    if wanted and (found := find_prepared(wanted, name)):
+        return found
+    if own is None:
+        raise UserError(
+            f"{params.path.name} has no experiment {name!r} to prepare data for: "
+            "give the run's data with --prepared"
+        )
+    return prepared(own, name)
 
 
 def _option(key: str) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from saliencymixplus import escape
-from saliencymixplus.datasets.prepared import Prepared, load_prepared
+from saliencymixplus.datasets.prepared import META, Prepared, load_prepared
 from saliencymixplus.engine.device import choose_device, device_settings
 from saliencymixplus.errors import UserError
 from saliencymixplus.evaluation import accuracy
@@ -119,6 +119,12 @@ def _check_same_data(run: Run, data: Prepared, run_dir: Path, prepared: Path) ->
             f"{run_dir} was trained on data with digest {trained_on}, but {prepared} has digest "
             f"{data.meta.digest}: give the folder it was trained on, or train again"
         )
+    for name in ("classes", "image_size", "mean", "std"):
+        if getattr(run.data, name) != getattr(data.meta, name):
+            raise UserError(
+                f"{run_dir / 'settings.json'} and {prepared / META} differ in the data's {name}: "
+                "give the folder it was trained on, or train again"
+            )
 
 
 def _prefixed(

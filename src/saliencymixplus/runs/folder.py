@@ -22,6 +22,12 @@ LARGEST_JSON = 16 * 2**20  # bytes; the names of 50,000 classes are 2 MB
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # terminals act on these
 
 
+def _distinct(names: list[str]) -> list[str]:
+    if len(set(names)) != len(names):
+        raise ValueError("a class is named twice")
+    return names
+
+
 def _printable(text: str) -> str:
     if _CONTROL.search(text):
         raise ValueError("contains control characters")
@@ -50,7 +56,11 @@ class DataFacts(Record):
 
     digest: Digest
     name: Text
-    classes: Annotated[list[Annotated[str, Field(max_length=1000)]], Field(max_length=50_000)]
+    classes: Annotated[
+        list[Annotated[str, Field(max_length=1000)]],
+        Field(min_length=2, max_length=50_000),
+        AfterValidator(_distinct),
+    ]
     image_size: tuple[Side, Side]  # (H, W) of the prepared images
     mean: tuple[Number, Number, Number]
     std: tuple[Amount, Amount, Amount]
@@ -80,6 +90,13 @@ class RunFile(SettingsOnly):
     versions: dict[Text, Text] = {}
     device: Text = "an unnamed device"
     git: GitFacts = GitFacts()
+
+
+class WeightsFile(Record):
+    """The JSON file beside weights."""
+
+    digest: Digest  # of the run
+    sha256: Digest | None = None  # of the weights; None: by version 0.1.0
 
 
 class EpochErrors(Record):
@@ -143,7 +160,7 @@ def read_record(path: Path, model: type[Model], remedy: str = "train again") -> 
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        reason = one_line(explain(error, "", model).removeprefix(": "))
+        reason = one_line(explain(error, "", model).lstrip(": "))
         raise UserError(f"{path} is damaged or of another version ({reason}): {remedy}") from error
 
 

@@ -11,8 +11,16 @@ from torch import nn
 from saliencymixplus import mixing
 from saliencymixplus.epoch_row import EpochRow
 from saliencymixplus.errors import UserError, nearest, one_line
+from saliencymixplus.files import sha256_of
 from saliencymixplus.models import create_model
-from saliencymixplus.runs.folder import DataFacts, GitFacts, RunFile, Summary, read_record
+from saliencymixplus.runs.folder import (
+    DataFacts,
+    GitFacts,
+    RunFile,
+    Summary,
+    WeightsFile,
+    read_record,
+)
 from saliencymixplus.runs.history import read_history
 from saliencymixplus.settings import RunSettings
 
@@ -44,7 +52,8 @@ class Run:
     @property
     def weights(self) -> list[str]:
         """Names of the available weights: ``last``, ``best_…``, then ``epoch_0001`` and so on."""
-        kept = {path.stem for path in (self.path / "weights").glob("*.safetensors")}
+        files = (self.path / "weights").glob("*.safetensors")
+        kept = {path.stem for path in files if path.is_file()}  # a pipe would be waited for
         epochs = sorted(name for name in kept if _EPOCH.fullmatch(name))
         return [*(which for which in WEIGHTS if which in kept), *epochs]
 
@@ -52,11 +61,9 @@ class Run:
         """The trained network on the CPU, in evaluation mode.
 
         Raises:
-            UserError: the weights do not exist, are damaged or belong to a different network.
+            UserError: the weights do not exist, are damaged or not finite, or belong to a different
+                training or network.
         """
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-
         if which not in self.weights:
             hint = nearest(which, self.weights) if self.weights else "train it again"
             raise UserError(f"{self.path} has no weights {which!r}: {hint}")
@@ -67,10 +74,8 @@ class Run:
         if mixer.trains_part:
             mixer.attach(model, torch.zeros(2, 3, *self.input_size))
         path = self.path / "weights" / f"{which}.safetensors"
-        try:
-            model.load_state_dict(load_file(path))
-        except (SafetensorError, OSError, RuntimeError) as error:
-            raise UserError(f"{path} is damaged or of another model: {one_line(error)}") from error
+        _check_origin(path, self.digest)
+        _load_weights(model, path)
         return model.eval()
 
 
@@ -108,6 +113,42 @@ def load_run(path: Path) -> Run:
         versions=described.versions,
         git=described.git,
     )
+
+
+def _check_origin(path: Path, run_digest: str) -> None:
+    """Compare weights with the JSON file beside them, which version 0.1.0 may not have written."""
+    beside = path.with_suffix(".json")
+    if not beside.exists():
+        return
+    about = read_record(beside, WeightsFile)
+    if about.digest != run_digest:
+        raise UserError(f"{beside}: these weights are of another training: put back this run's")
+    if about.sha256 not in (None, sha256_of(path)):
+        raise UserError(
+            f"{path} is damaged or was replaced (it has another SHA-256): copy the run again"
+        )
+
+
+def _load_weights(model: nn.Module, path: Path) -> None:
+    """Load the weights that a training wrote; ``load_state_dict`` would cast any type."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        state = load_file(path)
+        for name, tensor in model.state_dict().items():
+            given = state.get(name, tensor)
+            if given.dtype != tensor.dtype:
+                raise ValueError(f"{name} is {given.dtype}, not {tensor.dtype}")
+        model.load_state_dict(state)
+    except (SafetensorError, OSError, RuntimeError, ValueError) as error:
+        raise UserError(f"{path} is damaged or of another model: {one_line(error)}") from error
+    for name, tensor in state.items():
+        if not tensor.isfinite().all():
+            raise UserError(
+                f"{path} has values in {one_line(name)} that are not finite: the training "
+                "diverged; lower training.learning_rate and train again"
+            )
 
 
 def find_runs(paths: Sequence[Path]) -> list[Path]:

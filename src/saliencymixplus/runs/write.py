@@ -1,5 +1,6 @@
 """Write the folder of a finished run."""
 
+import hashlib
 import shutil
 from pathlib import Path
 from typing import Any
@@ -41,8 +42,8 @@ def write_run(
     write_json(output / "tracking.json", tracking)
     for name, (epoch, tensors) in weights.items():
         path = output / "weights" / f"{name}.safetensors"
-        _write_weights(path, tensors)
-        write_json(path.with_suffix(".json"), _about(name, epoch, context))
+        about = _about(name, epoch, context) | {"sha256": _write_weights(path, tensors)}
+        write_json(path.with_suffix(".json"), about)
     (output / "samples").mkdir()
     for image in sorted((folder / "samples").glob("*.png")):
         shutil.copyfile(image, output / "samples" / image.name)
@@ -125,10 +126,12 @@ def _about(name: str, epoch: int, context: TrainingContext) -> dict[str, Any]:
     }
 
 
-def _write_weights(path: Path, state: dict[str, Tensor]) -> None:
+def _write_weights(path: Path, state: dict[str, Tensor]) -> str:
+    """Write the file and return its SHA-256."""
     from safetensors.torch import save
 
     # safetensors refuses tensors that share memory, and a disk's errors in its save_file are not
     # OSErrors.
     data = save({name: tensor.clone() for name, tensor in state.items()})
     write_atomically(path, lambda part: part.write_bytes(data))
+    return hashlib.sha256(data).hexdigest()
