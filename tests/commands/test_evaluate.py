@@ -3,6 +3,8 @@
 import json
 import shutil
 
+import pytest
+
 from saliencymixplus.datasets import cache
 
 
@@ -43,3 +45,20 @@ def test_every_run_below_a_folder_is_evaluated_in_one_process(cli, refused, copi
     assert list(json.loads(outcome.out)) == [str(run) for run in runs]
     assert all((run / "evaluation" / "evaluation.json").is_file() for run in runs)
     refused("evaluate", tmp_path / "mine", *few, "--output", tmp_path / "out", culprit="--output")
+
+
+@pytest.mark.parametrize("command", ["evaluate", "export"])
+def test_a_run_does_not_decide_which_data_are_read(cli, copied, tmp_path, monkeypatch, command):
+    settings = json.loads((copied.run / "settings.json").read_text())
+    settings["settings"]["download"] = {"source": "imagefolder", "path": str(tmp_path)}
+    (copied.run / "settings.json").write_text(json.dumps(settings))
+    looked_at = []
+    stamp = cache._stamp
+    monkeypatch.setattr(cache, "_stamp", lambda given: looked_at.append(given) or stamp(given))
+    quick = {
+        "evaluate": ["--tracker", "none", "--set", "evaluation.parts=[]"],
+        "export": ["--format", "pt2"],
+    }
+    outcome = cli(command, copied.run, "--output", tmp_path / "made", *quick[command])
+    assert outcome.code == 0, outcome.err
+    assert {given.source for given in looked_at} == {"digits"}
