@@ -319,6 +319,7 @@ HAND_MADE = [
     put(S, "data", "classes", value="abc"),
     put(S, "data", "classes", value=["x"] * 10),
     put(S, "data", "classes", value=["x"]),
+    put(S, "settings", "mix", "options", value={"../x": 1}),
     put(S, "data", "counts", value={"train": -1}),
     put(S, "data", "counts", value={"../x": 1}),
     put(S, "settings", "training", "epochs", value=10**18),

@@ -70,7 +70,13 @@ class Run:
         settings = self.settings.model
         classes = len(self.data.classes)
         model = create_model(settings.name, classes, self.input_size, settings.stem)
-        mixer = mixing.create(self.settings.mix.method, **self.settings.mix.options)
+        try:
+            mixer = mixing.create(self.settings.mix.method, **self.settings.mix.options)
+        except (TypeError, ValueError) as error:
+            raise UserError(
+                f"{self.path / 'settings.json'} is damaged or of another version "
+                f"(mix.options: {one_line(error)}): train again"
+            ) from error
         if mixer.trains_part:
             mixer.attach(model, torch.zeros(2, 3, *self.input_size))
         path = self.path / "weights" / f"{which}.safetensors"
