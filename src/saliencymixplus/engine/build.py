@@ -83,7 +83,8 @@ def assemble(
     metrics = EpochMetrics(device)
     plain = Pieces(
         model=processes.wrap(local, device),
-        saliency_model=mixing.input_only(salient),
+        # In training mode, so that a layer in evaluation mode is known to be frozen.
+        saliency_model=mixing.input_only(salient).train(),
         mixer=mixer,
         assemble=sources["train"].assemble,
         count=metrics.add,

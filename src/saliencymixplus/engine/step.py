@@ -188,10 +188,13 @@ class TrainStep:
         The optimizer skips parameters without a gradient: neither momentum nor weight decay changes
         them.
         """
-        for module in backbone(self.local) if frozen or self.frozen else ():
-            module.training = not frozen
-            for parameter in module.parameters(False):
-                parameter.requires_grad_(not frozen)
+        if frozen or self.frozen:
+            for module in backbone(self.local):
+                module.training = not frozen
+                for parameter in module.parameters(False):
+                    parameter.requires_grad_(not frozen)
+            for module in backbone(self.saliency_model):
+                module.training = not frozen
         self.frozen = frozen
 
     @property
