@@ -1,7 +1,7 @@
 """Fonts for names in any script: DejaVu Sans, bundled with matplotlib, then system fonts.
 
 DejaVu has λ and looks the same on every machine, but has no Chinese, Thai or emoji, for which
-system system fonts are used. Names that no font can show are replaced rather than drawn as boxes.
+system fonts are used. Names that no font can show are replaced rather than drawn as boxes.
 """
 
 import sys
