@@ -120,7 +120,9 @@ def test_what_has_a_name_of_the_result_keeps_its_place(tmp_path: Path, existed: 
     with reserved(path) as folder:
         fill(path, **{"settings.json": "another run's", "notes.txt": "only copy"})
         fill(folder.part, **{"settings.json": "new"})
-        with pytest.raises(UserError, match=r"settings\.json\): it is left.* is in .*run-2"):
+        with pytest.raises(
+            UserError, match=r"settings\.json\): it was left unchanged.* is in .*run-2"
+        ):
             folder.publish()
     assert content(path) == {"settings.json": "another run's", "notes.txt": "only copy"}
     assert content(tmp_path / "run-2") == {"settings.json": "new"}

@@ -13,17 +13,24 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+import click
 import numpy as np
 import pytest
+import typer
 from mlflow import MlflowClient
 from PIL import Image
 
-from saliencymixplus.commands.register import register
+from saliencymixplus.commands.register import register as register_command
 from saliencymixplus.errors import UserError
 from saliencymixplus.tracking.record import read_card
 from tests.helpers import write_run
 
 WRONG = np.arange(1000) < 200
+
+
+def register(run: Path, **options: Any) -> None:
+    """The command, called as a function: no option comes from a command line."""
+    register_command(typer.Context(click.Command("register")), run, **options)
 
 
 def _run(room: Any, model: Path, seed: int, wrong: Any) -> Path:
