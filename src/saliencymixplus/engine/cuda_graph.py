@@ -103,9 +103,8 @@ class Captured:
 
     inputs: Inputs  # where a replay reads its batch
     replay: Callable[[], None]
-    parameters: tuple[
-        nn.Parameter, ...
-    ] = ()  # with ``accumulate``: those that it adds gradients to
+    # With ``accumulate``: the parameters whose gradients a replay adds to.
+    parameters: tuple[nn.Parameter, ...] = ()
 
 
 class GraphEngine:
