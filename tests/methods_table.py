@@ -37,7 +37,7 @@ WHERE = [
     "tests/mixing/methods",
     "tests/mixing/test_compiled.py",
     "tests/mixing/test_visible_fraction.py",
-    "tests/engine/test_cuda_graph.py",
+    "tests/engine/test_no_waiting.py",
 ]
 
 

@@ -1,11 +1,14 @@
 """A way to run small archives through ``download`` and ``prepare``."""
 
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from saliencymixplus.datasets import fetch
 from saliencymixplus.datasets.download import download
 from saliencymixplus.datasets.prepare import prepare
 from saliencymixplus.datasets.prepared import Prepared, load_prepared
@@ -24,6 +27,7 @@ from tests.archives import (
     tarred,
     zipped,
 )
+from tests.datasets.mirror import NAME, Mirror
 
 
 class Bench:
@@ -103,3 +107,24 @@ def make() -> SimpleNamespace:
         sha256=sha256,
         size=SIZE,
     )
+
+
+@pytest.fixture
+def mirror(monkeypatch: pytest.MonkeyPatch) -> Iterator[Mirror]:
+    """A running mirror; retries don't wait."""
+    monkeypatch.setattr(fetch, "PAUSES", (0.0, 0.0))
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")  # must not be asked for this machine
+    with Mirror() as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def settings(mirror: Mirror, make: Any) -> DownloadSettings:
+    """CIFAR-10 from the mirror, with its checksum."""
+    mirror.files[NAME] = make.tarred(make.cifar())
+    sums = {NAME: make.sha256(mirror.files[NAME])}
+    return DownloadSettings(source="cifar10", mirror=mirror.url, sha256=sums)

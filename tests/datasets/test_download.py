@@ -1,14 +1,9 @@
 """Fetching from a mirror: interrupted, corrupt or wrong archives are never taken for good."""
 
-import http.server
 import json
 import socket
-import threading
-import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 
@@ -17,70 +12,7 @@ from saliencymixplus.datasets.manifest import verified
 from saliencymixplus.datasets.sources.digits import embedded
 from saliencymixplus.errors import UserError
 from saliencymixplus.settings import DownloadSettings
-
-NAME = "cifar-10-python.tar.gz"
-
-
-class Mirror(http.server.ThreadingHTTPServer):
-    """A web server on this machine that can be told to misbehave."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.files: dict[str, bytes] = {}
-        self.faults: list[str] = []  # one is used up by each request
-        self.asked: list[str] = []
-
-    @property
-    def url(self) -> str:
-        """Its address."""
-        return f"http://127.0.0.1:{self.server_port}/data"
-
-
-class _Handler(http.server.BaseHTTPRequestHandler):
-    server: Mirror
-
-    def do_GET(self) -> None:
-        self.server.asked.append(self.path)
-        fault = self.server.faults.pop(0) if self.server.faults else ""
-        content = self.server.files.get(self.path.partition("?")[0].removeprefix("/data/"))
-        if fault.startswith("redirect "):
-            self.send_response(302)
-            self.send_header("Location", fault.removeprefix("redirect "))
-            self.end_headers()
-            return
-        if content is None or fault.isdigit():
-            self.send_error(int(fault or 404))
-            return
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        if fault == "flip":
-            content = bytes([content[0] ^ 1]) + content[1:]
-        self.wfile.write(content[: len(content) // 2] if fault == "cut" else content)
-
-    def log_message(self, *_: Any) -> None:
-        pass
-
-
-@pytest.fixture
-def mirror(monkeypatch: pytest.MonkeyPatch) -> Iterator[Mirror]:
-    """A running mirror; retries don't wait."""
-    monkeypatch.setattr(fetch, "PAUSES", (0.0, 0.0))
-    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")  # must not be asked for this machine
-    with Mirror() as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
-
-
-@pytest.fixture
-def settings(mirror: Mirror, make: Any) -> DownloadSettings:
-    """CIFAR-10 from the mirror, with its checksum."""
-    mirror.files[NAME] = make.tarred(make.cifar())
-    sums = {NAME: make.sha256(mirror.files[NAME])}
-    return DownloadSettings(source="cifar10", mirror=mirror.url, sha256=sums)
+from tests.datasets.mirror import NAME, Mirror
 
 
 def test_fetches_and_records(settings: Any, bench: Any, mirror: Mirror) -> None:
@@ -132,58 +64,6 @@ def test_a_lasting_fault_leaves_nothing_and_a_retry_works(
     bench.refused(settings, culprit)
     assert len(mirror.asked) == attempts
     assert bench.run(settings).meta.counts == {"train": 20, "test": 4}
-
-
-def test_a_redirect_on_the_same_host_is_followed_and_said(
-    settings: Any, bench: Any, mirror: Mirror
-) -> None:
-    mirror.faults = [f"redirect {mirror.url}/{NAME}"]
-    bench.download(settings)
-    assert len(mirror.asked) == 2
-    assert f"{NAME}: redirected to http://127.0.0.1" in bench.lines
-
-
-ADDRESSES = {"public.example": "93.184.216.34", "inside.example": "10.0.0.7"}
-
-
-@pytest.mark.parametrize(
-    ("start", "target", "what"),
-    [
-        ("https://a.example/x", "https://public.example/y", None),
-        ("https://a.example/x", "https://a.example/y", None),
-        ("https://inside.example/x", "https://inside.example/y", None),  # named by the user
-        ("http://127.0.0.1/x", "https://public.example/y", None),
-        ("https://a.example/x", "https://inside.example/y", "private network"),
-        ("https://a.example/x", "https://localhost/y", "private network"),
-        ("https://a.example/x", "https://169.254.169.254/y", "private network"),
-        ("https://a.example/x", "https://127.1/y", "private network"),
-        ("https://a.example/x", "https://[::1]/y", "private network"),
-        ("https://a.example/x", "https://intranet/y", "private network"),
-        ("https://a.example/x", "http://127.0.0.1/y", "only https"),
-        ("https://a.example/x", "http://a.example/y", "only https"),
-    ],
-)
-def test_redirects_lead_to_public_hosts_over_https_only(
-    start: str, target: str, what: str | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real = socket.getaddrinfo
-
-    def resolve(host: str, *rest: Any, **options: Any) -> Any:
-        if host.endswith(("example", "intranet")) and host not in ADDRESSES:
-            raise socket.gaierror(host)
-        return real(ADDRESSES.get(host, host), *rest, **options)
-
-    monkeypatch.setattr(socket, "getaddrinfo", resolve)
-    said: list[str] = []
-    handler = fetch._Redirects(said.append)
-    request = urllib.request.Request(start)
-    if what is None:
-        handler.redirect_request(request, None, 302, "", {}, target)
-        assert said == [f"redirected to https://{urlsplit(target).hostname}"]
-    else:
-        with pytest.raises(UserError, match=what):
-            handler.redirect_request(request, None, 302, "", {}, target)
-        assert said == []
 
 
 def test_no_server(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -264,28 +144,6 @@ def test_the_same_bytes_give_the_same_folder_from_anywhere(
     from_folder = settings.model_copy(update={"mirror": str(bench.mirror)})
     second = {path.name: path.read_bytes() for path in bench.download(from_folder).iterdir()}
     assert first == second
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        "http://me:hunter2@127.0.0.1:9/data?token=hunter2",
-        "https://me:hunter2#x@127.0.0.1:9/data",
-        "https://me:x?hunter2@127.0.0.1:9/data",
-        "https://me:x/hunter2@127.0.0.1:9/data",
-        "https://me:hunter2@[::1/data",
-    ],
-)
-def test_no_password_in_any_message(bench: Any, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
-    monkeypatch.setattr(fetch, "PAUSES", (0.0,))
-    with pytest.raises(UserError) as caught:
-        bench.download(DownloadSettings(source="cifar10", mirror=url))
-    assert "hunter2" not in " ".join([str(caught.value), *bench.lines])
-
-
-def test_the_query_of_a_mirror_is_kept(settings: Any, bench: Any, mirror: Mirror) -> None:
-    bench.download(settings.model_copy(update={"mirror": f"{mirror.url}/?token=1"}))
-    assert mirror.asked == [f"/data/{NAME}?token=1"]
 
 
 def test_another_source_replaces_the_download(settings: Any, bench: Any) -> None:

@@ -7,21 +7,18 @@ from typing import Any
 
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from saliencymixplus import mixing
 from saliencymixplus.datasets.prepared import load_prepared
 from saliencymixplus.engine import cuda_graph as graph
 from saliencymixplus.engine.build import assemble
-from saliencymixplus.engine.context import Assembly
 from saliencymixplus.engine.cuda_graph import CudaCapturer, EagerEngine, GraphEngine, capturable
-from saliencymixplus.mixing import combine
 from saliencymixplus.settings import RuntimeSettings
 from saliencymixplus.training.trainer import train
+from tests.engine.captured import parts_for
 from tests.helpers import run_settings, same_weights, timeless
 
 CPU = torch.device("cpu")
-METHODS = [m for m in mixing.METHODS if m not in ("none", "transmix")]  # transmix: needs a ViT
 
 
 class FakeCapturer:
@@ -98,11 +95,6 @@ def test_captured_steps_give_the_eager_results(
     assert fake.replays == 12
     assert 2 <= fake.captures <= most
     assert fake.rehearsals == 3 * fake.captures
-
-
-def parts_for(tiny: Path, method: str, **training: Any) -> Assembly:
-    run = run_settings(method, batch_size=8, **training)
-    return assemble(run, load_prepared(tiny), RuntimeSettings(device="cpu"), CPU, say=str)
 
 
 def test_compile_time_is_said(tiny: Path) -> None:
@@ -187,72 +179,6 @@ def test_recording_leaves_no_trace(tiny: Path) -> None:
     changed = [not torch.equal(a, b) for a, b in zip(parts.step.state(), before, strict=True)]
     # Else the comparison above would prove nothing; only the "no bad step" mark may stay.
     assert sum(changed) >= len(changed) - 1
-
-
-class NothingWaits(TorchDispatchMode):
-    """Fails on what makes the host wait for a device, or copies host memory in a capture."""
-
-    WAITS = frozenset(
-        {
-            "_local_scalar_dense",
-            "nonzero",
-            "masked_select",
-            "unique2",
-            "_unique2",
-            "lift_fresh",
-            "equal",
-            "is_nonzero",
-            "unique_consecutive",
-            "multinomial",
-        }
-    )
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        name = func._schema.name.removeprefix("aten::")
-        assert name not in self.WAITS, f"{name} would wait for the device"
-        if name in ("index", "index_put_"):
-            masks = [t for t in args[1] if t is not None and t.dtype in (torch.bool, torch.uint8)]
-            assert not masks, "a mask as index would wait for the device"
-        return func(*args, **(kwargs or {}))
-
-
-def test_waiting_is_noticed() -> None:
-    with pytest.raises(AssertionError, match="_local_scalar_dense"), NothingWaits():
-        torch.ones(1).item()
-    with pytest.raises(AssertionError, match="mask as index"), NothingWaits():
-        torch.arange(3)[torch.arange(3) > 1]
-
-
-@pytest.mark.parametrize("augment", ["none", "flip", "crop-flip", "resized-crop-flip"])
-def test_augmenting_waits_for_nothing(tiny: Path, augment: str) -> None:
-    parts = parts_for(tiny, "none", augment=augment)
-    (inputs,) = parts.sources["train"].inputs([torch.arange(8)])
-    with NothingWaits():
-        parts.step(inputs, False)
-
-
-@pytest.mark.parametrize("policy", [None, "randaugment", "trivialaugment", "autoaugment-svhn"])
-def test_policies_and_erasing_wait_for_nothing(tiny_with_masks: Path, policy: str | None) -> None:
-    parts = parts_for(
-        tiny_with_masks, "none", crop_mode="reflect", auto_augment=policy, random_erasing=0.5
-    )
-    (inputs,) = parts.sources["train"].inputs([torch.arange(8)])
-    parts.step(inputs, False)  # as a rehearsal does: the policy's tables are sent to the device
-    with NothingWaits():
-        parts.step(inputs, False)
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_every_methods_step_waits_for_nothing(
-    tiny_with_masks: Path, monkeypatch: pytest.MonkeyPatch, method: str
-) -> None:
-    monkeypatch.setattr(combine, "_IN_PARTS", "none")  # as on a GPU
-    parts = parts_for(tiny_with_masks, method, weight_average=0.9)
-    if not capturable(parts.step.mixer):
-        pytest.skip("this variant is run eagerly")
-    (inputs,) = parts.sources["train"].inputs([torch.arange(8)])
-    with NothingWaits():
-        parts.step(inputs, True)
 
 
 def test_what_calls_opencv_is_run_eagerly(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,5 @@
 """The mixers in other people's loops: pickling, workers, dtypes, outputs, and clear refusals."""
 
-import copy
-import pickle
 import subprocess
 import sys
 import warnings
@@ -12,154 +10,10 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, TensorDataset
 
 from saliencymixplus import mixing
 from saliencymixplus.mixing.draws import Draw
-from tests.helpers import maps_for
-
-METHODS = [name for name in mixing.METHODS if name != "none"]
-
-
-class Network(nn.Module):
-    """Logits in whatever ``wrap`` makes of them."""
-
-    def __init__(self, wrap: Any = None) -> None:
-        super().__init__()
-        torch.manual_seed(0)
-        self.layers = nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 5))
-        self.wrap = wrap
-
-    def forward(self, images: Tensor) -> Any:
-        logits = self.layers(images)
-        return self.wrap(logits) if self.wrap else logits
-
-
-def batch(count: int = 6) -> tuple[Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(1)
-    return torch.rand(count, 3, 8, 8, generator=generator), torch.arange(count) % 5
-
-
-def given(mixer: mixing.Mixer, count: int = 6) -> dict[str, Any]:
-    """Maps and masks where the mixer needs them."""
-    return maps_for(mixer, torch.rand(count, 8, 8, generator=torch.Generator().manual_seed(2)))
-
-
-def seeded(mixer: mixing.Mixer, *arguments: Any, **more: Any) -> mixing.MixedBatch:
-    return mixer(*arguments, generator=torch.Generator().manual_seed(3), **more)
-
-
-def pickled(value: Any) -> Any:
-    return pickle.loads(pickle.dumps(value))  # noqa: S301
-
-
-@pytest.mark.parametrize("method", mixing.METHODS)
-@pytest.mark.parametrize("copied", [pickled, copy.deepcopy])
-def test_mixers_and_batches_pickle(method: str, copied: Any) -> None:
-    mixer = mixing.create(method)
-    other = copied(mixer)
-    assert (other.method, other.options, repr(other)) == (method, mixer.options, repr(mixer))
-    mixed = seeded(mixer, *batch(), **given(mixer))
-    again = seeded(other, *batch(), **given(mixer))
-    assert again.images.equal(mixed.images)
-    assert copied(mixed).lam.equal(mixed.lam)
-    if not mixer.needs_model:
-        assert copied(mixing.collate(mixer)).mixer.options == mixer.options
-
-
-def test_a_compiled_mixer_pickles_and_is_compiled_again() -> None:
-    torch._dynamo.reset()  # what other tests compiled counts towards its limit
-    mixer = mixing.create("cutmix").compiled(backend="eager")
-    other = pickled(mixer)
-    assert other._how == {"backend": "eager"}
-    assert seeded(other, *batch()).images.equal(seeded(mixer, *batch()).images)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("start", ["fork", "forkserver", "spawn"])
-def test_workers_mix_however_they_are_started(start: str) -> None:
-    data = TensorDataset(*batch(16))
-    collate = mixing.collate(mixing.create("cutmix", box="sample"))
-    loader = DataLoader(data, 8, collate_fn=collate, num_workers=2, multiprocessing_context=start)
-    mixed = list(loader)
-    assert len(mixed) == 2
-    assert not mixed[0].lam.equal(mixed[1].lam)
-
-
-@pytest.mark.parametrize("persistent", [False, True])
-def test_workers_draw_apart_from_each_other_and_every_epoch(persistent: bool) -> None:
-    data = TensorDataset(*batch(16))
-
-    def epochs() -> list[list[float]]:
-        collate = mixing.collate(mixing.create("mixup"), generator=torch.Generator().manual_seed(0))
-        loader = DataLoader(
-            data,
-            4,
-            collate_fn=collate,
-            num_workers=2,
-            multiprocessing_context="fork",
-            persistent_workers=persistent,
-            generator=torch.Generator().manual_seed(5),
-        )
-        return [[mixed.lam[0].item() for mixed in loader] for _ in range(2)]
-
-    first = epochs()
-    assert len({lam for epoch in first for lam in epoch}) == 8
-    assert epochs() == first  # both generators are seeded
-
-
-def test_without_workers_the_generator_itself_is_used() -> None:
-    generator = torch.Generator().manual_seed(0)
-    samples = list(zip(*batch(), strict=True))
-    collate = mixing.collate(mixing.create("mixup"), generator=generator)
-    found = [collate(samples).lam[0].item() for _ in range(2)]
-    generator.manual_seed(0)
-    assert found == [
-        mixing.create("mixup")(*batch(), generator=generator).lam[0].item() for _ in range(2)
-    ]
-
-
-@pytest.mark.parametrize("keys", [("pixel_values", "labels"), ("image", "label")])
-def test_dict_samples_are_collated(keys: tuple[str, str]) -> None:
-    images, labels = batch()
-    samples = [dict(zip(keys, pair, strict=True)) for pair in zip(images, labels, strict=True)]
-    generator = torch.Generator().manual_seed(3)
-    mixed = mixing.collate(mixing.create("cutmix"), generator=generator)(samples)
-    assert mixed.images.equal(seeded(mixing.create("cutmix"), images, labels).images)
-
-
-def test_maps_of_dict_samples_reach_the_mixer() -> None:
-    mixer = mixing.create("saliencymix")
-    images, labels = batch()
-    maps = given(mixer)["saliency"]
-    samples = [
-        {"pixel_values": x, "labels": y, "saliency": s}
-        for x, y, s in zip(images, labels, maps, strict=True)
-    ]
-    mixed = mixing.collate(mixer)(samples)
-    assert mixed.saliency is not None
-    assert mixed.saliency.equal(maps)
-
-
-@pytest.mark.parametrize(
-    ("samples", "says"),
-    [
-        ([], "no samples"),
-        ([(torch.zeros(3, 8, 8), "cat")] * 2, "labels must be a tensor, not list"),
-        ([(torch.zeros(3, 8, 8), None)] * 2, r"labels of a batch \(NoneType\) cannot be stacked"),
-        ([(object(), 0)] * 2, r"images of a batch \(object\) cannot be stacked"),
-        ([(torch.zeros(3, 8, 8), 0), (torch.zeros(3, 9, 9), 0)], "cannot be stacked"),
-        ([(torch.zeros(3, 8, 8), 0, 17)] * 2, r"saliency must be \(2, 8, 8\), not \(2,\)"),
-        ([(torch.zeros(3, 8, 8), 0, "a.png")] * 2, "saliency must be a tensor"),
-        ([(torch.zeros(3, 8, 8), 0, 1, 2)] * 2, "samples must be"),
-        ([torch.zeros(3, 8, 8)] * 2, "samples must be"),
-        ([{"pixel_values": torch.zeros(3, 8, 8)}] * 2, "samples lack their labels"),
-        ([{"image": torch.zeros(3, 8, 8), "label": 0, "file": "a"}] * 2, "'file'"),
-    ],
-)
-def test_samples_that_cannot_be_mixed_are_refused(samples: Any, says: str) -> None:
-    with pytest.raises(ValueError, match=says):
-        mixing.collate(mixing.create("cutmix"))(samples)
+from tests.mixing.loops import Network, batch, given, seeded
 
 
 @pytest.mark.parametrize(
@@ -275,72 +129,6 @@ def test_a_network_without_a_path_from_its_input_is_refused(network: Any, varian
     mixer = mixing.create("saliencymixplus", variant=variant)
     with pytest.raises(ValueError, match="does not depend differentiably on the images"):
         mixing.backward(network, mixer, *batch())
-
-
-def functional_loss(method: str, maps: dict[str, Tensor]) -> Tensor:
-    """The gradient of the weights, by ``torch.func.grad`` of a mixed loss."""
-    network, (images, labels) = Network(), batch()
-
-    def loss(weights: dict[str, Tensor]) -> Tensor:
-        mixed = seeded(mixing.create(method), images, labels, model=network, **maps)
-        return mixed.loss(torch.func.functional_call(network, weights, (mixed.images,)))
-
-    weights = {name: weight.detach() for name, weight in network.named_parameters()}
-    return torch.func.grad(loss)(weights)["layers.1.weight"]
-
-
-@pytest.mark.parametrize("method", ["cutmix", "mixup", "saliencymixplus"])
-def test_mixing_inside_a_functional_gradient(method: str) -> None:
-    images, labels = batch()
-    maps = given(mixing.create(method))
-    network = Network()
-    mixed = seeded(mixing.create(method), images, labels, **maps)
-    mixed.loss(network(mixed.images)).backward()
-    assert network.layers[1].weight.grad is not None
-    torch.testing.assert_close(functional_loss(method, maps), network.layers[1].weight.grad)
-
-
-def test_a_saliency_pass_inside_a_functional_gradient_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"inside torch\.func\.grad .* pass saliency="):
-        functional_loss("saliencymixplus", {})
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_gradients_flow_through_mixed_images_if_asked(method: str) -> None:
-    mixer = mixing.create(method)
-    images, labels = batch()
-    images.requires_grad_()
-    extra = given(mixer)
-    assert not seeded(mixer, images, labels, **extra).images.requires_grad
-    mixed = seeded(mixer, images, labels, differentiable=True, **extra)
-    mixed.images.sum().backward()
-    assert images.grad is not None
-    assert images.grad.abs().sum() > 0
-    assert mixed.images.detach().equal(seeded(mixer, images, labels, **extra).images)
-
-
-def test_gradients_of_a_pasted_box_are_where_the_pixels_come_from() -> None:
-    images, labels = batch()
-    images.requires_grad_()
-    mixed = seeded(mixing.create("cutmix"), images, labels, differentiable=True)
-    mixed.images.sum().backward()
-    assert mixed.mask is not None
-    kept, taken = 1 - mixed.mask, torch.zeros_like(mixed.mask)
-    taken[mixed.index_b] = mixed.mask
-    torch.testing.assert_close(images.grad, (kept + taken).expand_as(images))
-
-
-def test_a_clean_gradient_that_is_left_out_is_said_once_where_the_loss_is_taken() -> None:
-    images, labels = batch()
-    network, mixer = Network(), mixing.create("saliencymixplus-published")
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("default")
-        for _ in range(2):
-            mixed = mixer(images, labels, model=network)
-            mixed.loss(network(mixed.images)).backward()
-    (warning,) = caught
-    assert "clean_gradient: 1 is left out of this loss" in str(warning.message)
-    assert warning.filename == __file__
 
 
 def test_a_whole_step_leaves_nothing_out() -> None:

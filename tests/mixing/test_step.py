@@ -8,61 +8,17 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 
 from saliencymixplus import mixing
 from saliencymixplus.mixing.options import as_json
 from saliencymixplus.mixing.saliency import pass_mode
+from tests.mixing.networks import batch, network, run
 
 PUBLISHED = mixing.resolve_options("saliencymixplus", {"variant": "published"})
 
 
-class Counting(nn.Module):
-    """Counts its own forward passes in a buffer that is no batch-norm statistic."""
-
-    count: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.register_buffer("count", torch.zeros(()))
-
-    def forward(self, x: Tensor) -> Tensor:
-        self.count += 1
-        return x
-
-
-def network() -> nn.Sequential:
-    torch.manual_seed(0)
-    model = nn.Sequential(
-        nn.Conv2d(3, 6, 3, padding=1),
-        nn.BatchNorm2d(6),
-        nn.ReLU(),
-        nn.Dropout(0.2),
-        nn.AdaptiveAvgPool2d(2),
-        nn.Flatten(),
-        nn.Linear(24, 4),
-    )
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.running_mean.uniform_(-0.2, 0.2)
-    return model
-
-
-def batch(count: int = 6) -> tuple[Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(5)
-    images = torch.randn(count, 3, 10, 14, generator=generator)
-    return images, torch.randint(4, (count,), generator=generator)
-
-
 def gradients(model: nn.Module) -> list[Tensor]:
     return [p.grad for p in model.parameters()]
-
-
-def run(mixer: mixing.Mixer, model: nn.Module, **how: Any) -> mixing.Step:
-    images, labels = batch()
-    draw = mixer.draw(len(images), 10, 14, generator=torch.Generator().manual_seed(2))
-    torch.manual_seed(1)  # dropout
-    return mixing.backward(model, mixer, images, labels, draw=draw, **how)
 
 
 def test_unmixed_steps_are_plain_cross_entropy() -> None:
@@ -101,59 +57,6 @@ def test_the_corrected_step_is_the_per_sample_loss_alone() -> None:
     torch.testing.assert_close(step.loss, loss.detach())
     torch.testing.assert_close(gradients(model), gradients(expected))
     torch.testing.assert_close(dict(model.named_buffers()), dict(expected.named_buffers()))
-
-
-def test_saliency_is_the_summed_input_gradient() -> None:
-    images, labels = batch()
-    model = network().eval()
-    inputs = images.clone().requires_grad_()
-    F.cross_entropy(model(inputs), labels).backward()
-    saliency, _ = mixing.gradient_saliency(network().train(), images, labels)
-    torch.testing.assert_close(saliency, inputs.grad.abs().sum(1))
-    mixed = mixing.create("saliencymixplus")(images, labels, model=network().train())
-    torch.testing.assert_close(mixed.saliency, saliency)
-
-
-@pytest.mark.parametrize("mode", ["eval", "train"])
-def test_an_untouched_pass_leaves_no_trace(mode: Any) -> None:
-    model = nn.Sequential(network()[:3], Counting(), network()[3:]).train()
-    model[0][1].eval()  # a frozen batch norm stays frozen
-    before = {name: value.clone() for name, value in model.state_dict().items()}
-    training = [module.training for module in model.modules()]
-    images, labels = batch()
-    saliency, _ = mixing.gradient_saliency(model, images, labels, mode=mode, batch_norm="untouched")
-    assert saliency.shape == (6, 10, 14)
-    after = model.state_dict()
-    assert all(torch.equal(after[name], value) for name, value in before.items())
-    assert [module.training for module in model.modules()] == training
-    assert all(p.grad is None for p in model.parameters())
-
-
-def test_untouched_train_mode_uses_the_batchs_statistics() -> None:
-    model, images = network().train(), batch()[0]
-    expected = network().train()
-    torch.manual_seed(1)
-    with pass_mode(model, "train", "untouched"):
-        found = model(images)
-    torch.manual_seed(1)
-    torch.testing.assert_close(found, expected(images))
-
-
-def test_a_published_step_leaves_a_frozen_batch_norm_alone() -> None:
-    model = network().train()
-    model[1].eval()
-    before = {name: value.clone() for name, value in model[1].named_buffers()}
-    run(mixing.create("saliencymixplus-published"), model)
-    for name, value in model[1].named_buffers():
-        assert torch.equal(value, before[name]), name
-
-
-def test_modes_come_back_after_an_error() -> None:
-    model = network().train()
-    with pytest.raises(RuntimeError), pass_mode(model, "eval", "untouched"):
-        raise RuntimeError
-    assert all(module.training for module in model.modules())
-    assert model[1].track_running_stats
 
 
 def clean(model: nn.Module) -> list[Tensor]:
@@ -243,32 +146,6 @@ def test_every_quirk_can_be_set_alone(option: str) -> None:
 
     changed = zip(left(base), left(base | {option: PUBLISHED[option]}), strict=True)
     assert not all(torch.equal(a, b) for a, b in changed)
-
-
-def test_the_moving_average_gives_the_saliency() -> None:
-    model = network()
-    average = AveragedModel(network())
-    with torch.no_grad():
-        for p in average.parameters():
-            p.mul_(1.3)
-    mixer = mixing.create("saliencymixplus", saliency_weights="average")
-    step = run(mixer, model, saliency_model=average)
-    expected, _ = mixing.gradient_saliency(average, *batch())
-    assert step.mixed is not None
-    torch.testing.assert_close(step.mixed.saliency, expected)
-    with pytest.raises(ValueError, match="average"):
-        run(mixer, model)
-
-
-def test_a_smaller_saliency_pass_gives_a_whole_map() -> None:
-    sizes = []
-    model = network()
-    model.register_forward_pre_hook(lambda module, given: sizes.append(tuple(given[0].shape[2:])))
-    mixer = mixing.create("saliencymixplus", saliency_resolution=0.5)
-    step = run(mixer, model)
-    assert sizes == [(5, 7), (10, 14)]
-    assert step.mixed is not None
-    assert step.mixed.saliency.shape == (6, 10, 14)
 
 
 @pytest.mark.parametrize("variant", ["corrected", "published"])

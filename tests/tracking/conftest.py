@@ -13,6 +13,9 @@ from PIL import Image
 
 pytest.importorskip("mlflow")
 
+
+import pytest
+
 from saliencymixplus.epoch_row import EpochRow
 from saliencymixplus.files import write_json
 from saliencymixplus.runs.history import read_history, write_history
@@ -209,3 +212,14 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Try again at once what failed."""
     monkeypatch.setattr("saliencymixplus.tracking.worker.FIRST_WAIT", 0.01)
     monkeypatch.setattr("saliencymixplus.tracking.worker.LONGEST_WAIT", 0.01)
+
+
+@pytest.fixture
+def finished(room: Any, tmp_path: Path) -> Path:
+    """The folder of a finished and recorded run."""
+    training = room.start().epochs(2)
+    training.sample(1)
+    run = training.publish(tmp_path / "run")
+    training.finish()
+    (tmp_path / "evaluation").mkdir()
+    return Path(run)

@@ -4,21 +4,18 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
 from saliencymixplus.datasets.prepared import load_prepared
 from saliencymixplus.engine.build import initial_model
 from saliencymixplus.engine.context import TrainingContext
-from saliencymixplus.engine.randomness import saliency_flags_of_epoch
 from saliencymixplus.epoch_row import COLUMNS
 from saliencymixplus.errors import UserError
-from saliencymixplus.runs.history import read_history
 from saliencymixplus.runs.read import load_run
 from saliencymixplus.settings import RuntimeSettings
 from saliencymixplus.training.trainer import train
-from tests.helpers import Recorder, run_settings, same_weights, timeless, write_rectangles
+from tests.helpers import Recorder, run_settings, same_weights, timeless
 from tests.train_apart import AtStep
 
 
@@ -146,19 +143,6 @@ def test_the_output_is_reserved_at_the_start_and_nothing_of_others_is_lost(
     assert len(modes) == 1, "weights too have the mode that the umask gives"
 
 
-def test_a_place_that_cannot_be_written_is_an_error_before_the_first_step(
-    tiny: Path, tmp_path: Path, runtime: RuntimeSettings
-) -> None:
-    def taken(context: TrainingContext) -> None:
-        raise AssertionError("a step was taken")
-
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "thesis.txt").write_text("mine")
-    for place in (Path("/proc/run"), tmp_path / "mine"):
-        with pytest.raises(UserError, match=str(place)):
-            train(run_settings("none"), tiny, place, runtime, [AtStep(1, 0, taken)])
-
-
 @pytest.mark.parametrize("variant", ["corrected", "published"])
 def test_drawing_grids_leaves_the_training_as_it_is(
     tiny: Path, tmp_path: Path, runtime: RuntimeSettings, variant: str
@@ -199,193 +183,3 @@ def test_initial_weights_depend_on_the_seed_only(tiny: Path) -> None:
     weights = [torch.cat([p.flatten() for p in m.parameters()]) for m in (*models, other)]
     assert torch.equal(weights[0], weights[1])
     assert not torch.equal(weights[0], weights[2])
-
-
-def test_without_mixing_there_are_no_mixed_figures(
-    tiny: Path, tmp_path: Path, runtime: RuntimeSettings
-) -> None:
-    train(run_settings("none", epochs=1), tiny, tmp_path / "plain", runtime)
-    train(run_settings("cutmix", epochs=1, mix_prob=1.0), tiny, tmp_path / "mixed", runtime)
-    (plain,) = read_history(tmp_path / "plain" / "history.csv")
-    (mixed,) = read_history(tmp_path / "mixed" / "history.csv")
-    assert plain.train_mixed_top1_error is None
-    assert plain.mean_lam is None
-    assert plain.forward_backward_passes == 4
-    assert mixed.train_clean_top1_error is None
-    assert 0 < (mixed.mean_lam or 0) < 1
-
-
-def test_labels_from_masks(
-    tmp_path: Path, runtime: RuntimeSettings, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """The masks reach the mixer, those without an object are counted, and data need them."""
-    data = write_rectangles(tmp_path / "data")
-    masks = np.load(data / "train_masks.npy")
-    masks[:2] = 0
-    np.save(data / "train_masks.npy", masks)
-    histories, runtime = [], runtime.model_copy(update={"progress": "lines"})
-    for label in ("area", "mask"):
-        settings = run_settings("cutmix", options={"label": label}, mix_prob=1.0, batch_size=12)
-        train(settings, data, tmp_path / label, runtime)
-        histories.append(timeless(tmp_path / label))
-        counted = "2 of 24 training images have no object" in capsys.readouterr().out
-        assert counted == (label == "mask")
-    area, mask = histories
-    assert area[0]["mean_lam"] != mask[0]["mean_lam"]
-    without = write_rectangles(tmp_path / "without", masks=False)
-    with pytest.raises(UserError, match="needs object masks"):
-        train(settings, without, tmp_path / "none", runtime)
-
-
-def test_mixing_may_start_later(tiny: Path, tmp_path: Path, runtime: RuntimeSettings) -> None:
-    """Until then the run is that of plain training, and then it mixes."""
-    histories = []
-    for method, more in (("none", {}), ("cutmix", {"mix_start": 2})):
-        train(run_settings(method, mix_prob=1.0, **more), tiny, tmp_path / method, runtime)
-        histories.append(timeless(tmp_path / method))
-    plain, late = histories
-    assert plain[:2] == late[:2]
-    assert late[2]["train_clean_top1_error"] is None
-    assert late[2]["mean_lam"] is not None
-
-
-def test_mixing_may_stop(tiny: Path, tmp_path: Path, runtime: RuntimeSettings) -> None:
-    """Until then the run is the same as without stopping, and then nothing is mixed."""
-    histories = []
-    for name, more in (("on", {}), ("off", {"mix_off_epoch": 2})):
-        train(run_settings("cutmix", mix_prob=1.0, **more), tiny, tmp_path / name, runtime)
-        histories.append(timeless(tmp_path / name))
-    on, off = histories
-    assert on[:2] == off[:2]
-    assert off[2]["train_mixed_top1_error"] is None
-    assert off[2]["mean_lam"] is None
-
-
-def test_a_saliency_pass_every_few_mixed_steps(
-    tiny: Path, tmp_path: Path, runtime: RuntimeSettings
-) -> None:
-    """Every third of an epoch's mixed steps takes one, the first to begin with."""
-    assert saliency_flags_of_epoch([True, False, True, True, False, True], [0] * 6, [3]) == [
-        True, False, False, False, True, True,
-    ]  # fmt: skip
-    settings = run_settings(
-        "saliencymixplus", options={"saliency_every": 3}, epochs=1, mix_prob=1.0
-    )
-    train(settings, tiny, tmp_path / "run", runtime)
-    (row,) = read_history(tmp_path / "run" / "history.csv")
-    assert row.forward_backward_passes == 4 + 2  # of four steps the first and the fourth
-    train(run_settings("saliencymixplus", epochs=1, mix_prob=1.0), tiny, tmp_path / "each", runtime)
-    (each,) = read_history(tmp_path / "each" / "history.csv")
-    assert each.forward_backward_passes == 8
-
-
-def test_a_loss_that_is_not_finite_ends_the_run(
-    tiny: Path,
-    tmp_path: Path,
-    state: Path,
-    runtime: RuntimeSettings,
-    recorder: Recorder,
-) -> None:
-    def break_weights(context: TrainingContext) -> None:
-        next(context.parts.step.local.parameters()).data.fill_(float("nan"))
-
-    broken = [AtStep(2, 0, break_weights)]  # before the second step of epoch 2
-    with pytest.raises(UserError, match=r"epoch 2, step 2 of 4 \(learning rate 0\.1\).*epoch 1 is"):
-        train(run_settings("cutmix"), tiny, tmp_path / "run", runtime, broken)
-    assert recorder.status == "FAILED"
-    assert recorder.epochs == [1]
-    assert not (tmp_path / "run").exists()
-    (folder,) = (state / "runs").iterdir()
-    assert len(list(folder.glob("epoch00001-*.pt"))) == 1
-
-
-def test_an_exploding_loss_is_caught(tiny: Path, tmp_path: Path, runtime: RuntimeSettings) -> None:
-    with pytest.raises(
-        UserError, match=r"not finite in epoch 1, step \d of 4 \(learning rate 1e\+25"
-    ):
-        train(run_settings("none", learning_rate=1e25), tiny, tmp_path / "run", runtime)
-
-
-@pytest.mark.parametrize(
-    "error",
-    [
-        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
-        RuntimeError("CUDA error: out of memory"),
-        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
-        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
-        MemoryError(),
-    ],
-    ids=["torch", "driver", "library", "cpu", "python"],
-)
-def test_out_of_memory_says_which_batch_size_to_try(
-    error: Exception,
-    tiny: Path,
-    tmp_path: Path,
-    runtime: RuntimeSettings,
-    recorder: Recorder,
-) -> None:
-    def full(context: TrainingContext) -> None:
-        raise error
-
-    for size, advice in (
-        (16, "training.batch_size 8 with training.accumulate 2"),
-        (18, "training.batch_size 16"),
-        (2, "a smaller network or smaller images"),
-    ):
-        with pytest.raises(UserError, match=rf"batch size {size}: try {advice}$"):
-            train(
-                run_settings(batch_size=size), tiny, tmp_path / "run", runtime, [AtStep(1, 0, full)]
-            )
-        assert recorder.status == "FAILED"
-
-
-def test_another_error_is_not_taken_for_too_little_memory(
-    tiny: Path,
-    tmp_path: Path,
-    runtime: RuntimeSettings,
-) -> None:
-    def broken(context: TrainingContext) -> None:
-        raise RuntimeError("shapes do not fit")
-
-    with pytest.raises(RuntimeError, match="shapes do not fit"):
-        train(run_settings(), tiny, tmp_path / "run", runtime, [AtStep(1, 0, broken)])
-
-
-@pytest.mark.parametrize(
-    ("training", "says"),
-    [
-        ({"batch_size": 51}, "batch_size 51 is larger than the 50 training images"),
-        ({"batch_size": 1}, "at least 2"),
-        ({"crop_size": 11}, "crop_size 11 is larger than the 8×8 images"),
-        ({"crop_mode": "reflect", "crop_padding": 8}, "needs images larger than 8 pixels"),
-    ],
-)
-def test_settings_that_do_not_fit_the_data(
-    tiny: Path, tmp_path: Path, runtime: RuntimeSettings, training: Any, says: str
-) -> None:
-    with pytest.raises(UserError, match=says):
-        train(run_settings(**training), tiny, tmp_path / "run", runtime)
-
-
-@pytest.mark.parametrize("name", ["gpu", "cuda:99", "xla"])
-def test_a_device_that_is_not_there(
-    tiny: Path, tmp_path: Path, runtime: RuntimeSettings, name: str
-) -> None:
-    with pytest.raises(UserError, match="device"):
-        train(run_settings(), tiny, tmp_path / "run", runtime.model_copy(update={"device": name}))
-
-
-def test_a_folder_that_is_no_run(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="not a finished run"):
-        load_run(tmp_path)
-
-
-def test_damaged_weights_are_named(tiny: Path, tmp_path: Path, runtime: RuntimeSettings) -> None:
-    train(run_settings("none", epochs=1), tiny, tmp_path / "run", runtime)
-    run = load_run(tmp_path / "run")
-    with pytest.raises(UserError, match="did you mean 'best_test'"):
-        run.model("best_tst")
-    path = tmp_path / "run" / "weights" / "last.safetensors"
-    path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(UserError, match=r"last\.safetensors is damaged"):
-        run.model()
