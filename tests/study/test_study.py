@@ -96,6 +96,21 @@ def test_the_regression_by_hand() -> None:
     assert len(found.points) == 6
 
 
+def test_the_report_pairs_recipes_by_seed(tmp_path: Path) -> None:
+    errors = {"none": (30.0, 20.0, 28.0), "cutmix-sample-box": (28.0, 19.0, 23.0)}
+    rows = [
+        replace(row(method, error, None if method == "none" else 0.2, 0.1), seed=seed)
+        for method, found in errors.items()
+        for seed, error in enumerate(found)
+    ]
+    rows += [replace(r, train_digits=200) for r in rows] + [replace(r, image_size=32) for r in rows]
+    text = write_report(rows, [], tmp_path / "report")
+    assert text.count("Objects of 8 pixels in") == 3
+    # −2, −1 and −5: mean −8/3, s.d. √(13/3), Student's t for two degrees of freedom 4.3027.
+    assert text.count("| −2.7 [−7.8, +2.5] | – |") == 3
+    assert text.count("| – | +2.7 [−2.5, +7.8] |") == 3
+
+
 def test_recipes_are_compared_over_the_seeds_of_both() -> None:
     rows = [
         replace(row("cutmix-sample-box", error, 0.3, 0.2), seed=seed)

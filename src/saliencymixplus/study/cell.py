@@ -27,23 +27,23 @@ LOOP = "loop.csv"
 
 @dataclass(frozen=True)
 class Row:
-    """One training of a cell, with what the audit of its recipe found."""
+    """One training of a cell, with the audit of its recipe."""
 
-    object_size: int  # pixels, of pictures with this side:
-    image_size: int
+    object_size: int  # side of the object, pixels
+    image_size: int  # side of the image, pixels
     train_digits: int
     method: str
     seed: int
-    top1_error: float  # on the test images after the last epoch, percent
-    seconds: float  # training alone
-    label_error: float | None  # mean |λ − λ*|; None for a recipe that doesn't mix
+    top1_error: float  # percent of the test images, after the last epoch
+    seconds: float  # of training alone
+    label_error: float | None  # mean |λ − λ*|; None if the recipe does not mix
     no_object: float | None  # fraction of the pasted regions that show no object
 
 
 def overrides(study: StudySettings, object_size: int, train_digits: int) -> list[str]:
-    """What a cell changes in params.yaml, in the form of ``--set``.
+    """Return the settings of a cell that differ from params.yaml, as arguments of ``--set``.
 
-    With ``images_seen``, every amount of data is trained on for about the same number of steps.
+    ``study.images_seen`` fixes the number of steps: the less data, the more epochs.
     """
     clutter = f"{study.experiment}.data.clutter"
     changed = [f"{clutter}.object_size={object_size}", f"{clutter}.train_digits={train_digits}"]
@@ -56,17 +56,18 @@ def overrides(study: StudySettings, object_size: int, train_digits: int) -> list
 def run_cell(
     params: Params, prepared: Path, output: Path, *, jobs: int, say: Callable[[str], None]
 ) -> list[Row]:
-    """Train every recipe with every seed, audit the recipes, and write ``output``.
+    """Train every recipe with every seed, audit the recipes and write the results to ``output``.
 
     Args:
-        params: with the cell's ``overrides``.
-        prepared: the cell's images.
-        output: becomes a folder of runs/, audit/, cell.csv and loop.csv.
-        jobs: trainings at once; more than one needs as many processes.
-        say: told of every finished training.
+        params: settings that include the cell's ``overrides``.
+        prepared: folder of the cell's images.
+        output: new folder for runs/, audit/, cell.csv and loop.csv; written whole or not at all.
+        jobs: concurrent trainings, each in a process of its own if there are several.
+        say: receives one line per finished training.
 
     Raises:
-        UserError: see ``train`` and ``audit``.
+        UserError: the experiment is not on clutter with a number of digits, or ``train`` or
+            ``audit`` fails.
     """
     study = params.top.study
     assert study is not None
@@ -121,7 +122,7 @@ def run_cell(
 
 
 def write_rows(path: Path, rows: list[Entry], kind: type[Entry]) -> None:
-    """Write ``rows``, all of one ``kind``, as CSV, numbers in full."""
+    """Write ``rows``, all of the same ``kind``, as CSV with full precision."""
 
     def fill(part: Path) -> None:
         with part.open("w", encoding="utf-8", newline="") as file:
@@ -135,7 +136,7 @@ def write_rows(path: Path, rows: list[Entry], kind: type[Entry]) -> None:
 def _trained(
     runs: list[RunSettings], folders: list[Path], prepared: Path, jobs: int
 ) -> Iterator[dict[str, Any]]:
-    """The summary of each run, in order, as soon as it is there."""
+    """Yield the summary of each run in the order of ``runs``, as it becomes available."""
     work = [
         partial(train, run, prepared, folder, RuntimeSettings(tracker="none", progress="none"))
         for run, folder in zip(runs, folders, strict=True)
@@ -143,7 +144,7 @@ def _trained(
     if jobs == 1:
         yield from (task() for task in work)
         return
-    # Not forked: torch's threads do not survive it.
+    # Spawned, because torch's threads do not survive a fork.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(jobs, len(work)), context) as pool:
         yield from (future.result() for future in [pool.submit(task) for task in work])

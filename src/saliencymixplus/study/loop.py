@@ -1,8 +1,7 @@
-"""The loop of a method that takes its saliency from the network it trains, seed by seed.
+"""The feedback loop of methods that take saliency from the network they train.
 
-Labels and boxes depend on the maps, the maps on the network, and the network on the labels. For
-every epoch whose weights a run kept: the test error, the label error, the regions that show no
-object, and how much of the maps lies on the object.
+Boxes and labels depend on the saliency maps, the maps on the network, and the network on the
+labels. This module follows that loop over the epochs whose weights a run saved.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -24,19 +23,19 @@ from saliencymixplus.settings.evaluation import AuditSettings
 
 @dataclass(frozen=True)
 class Epoch:
-    """One network on its way, and the labels that it gives."""
+    """A network during training, and the mixed labels it would produce."""
 
     object_size: int  # pixels
     train_digits: int
     method: str
     seed: int
     epoch: int
-    top1_error: float  # on the test images, percent
+    top1_error: float  # percent of the test images
     label_error: float  # mean |λ − λ*|
     no_object: float  # fraction of the pasted regions that show no object
     map_on_object: float  # fraction of each saliency map that lies on the object
     peak_on_object: float  # fraction of the maps whose peak is on the object
-    object_area: float  # chance for both: fraction of the pixels that are object
+    object_area: float  # fraction of the pixels that are object: what chance would give for both
 
 
 def follow(
@@ -46,14 +45,14 @@ def follow(
     settings: AuditSettings,
     cell: tuple[int, int],
 ) -> list[Epoch]:
-    """Audit ``settings.epoch_images`` mixes with each network that the ``runs`` kept.
+    """Audit ``settings.epoch_images`` mixes with each network that the ``runs`` saved.
 
     Args:
-        runs: folders by seed.
-        cell: object size and training digits.
+        runs: run folders by seed.
+        cell: object size in pixels and number of training digits.
 
     Returns:
-        One entry per seed and kept epoch; empty for a method that looks through no network.
+        One entry per seed and saved epoch; empty if the method does not use the network.
     """
     mixer = create(mix.method, **mix.options)
     if not mixer.needs_model:
@@ -100,7 +99,10 @@ def follow(
 
 
 def loop_figure(epochs: Sequence[Epoch]) -> Figure:
-    """A row per cell: test error, label error, empty regions and maps; a line per seed."""
+    """Draw test error, label error, empty regions and maps over epochs.
+
+    One row per cell, one line per recipe and seed.
+    """
     cells = sorted({(row.train_digits, row.object_size) for row in epochs})
     styles = method_styles(dict.fromkeys(row.method for row in epochs))
     panels: dict[str, Callable[[Epoch], float]] = {

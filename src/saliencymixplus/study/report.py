@@ -1,6 +1,7 @@
-"""The study's curves, its regression, and the text that goes with them."""
+"""The study's figures and tables."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,22 +22,40 @@ from saliencymixplus.pictures.style import (
 from saliencymixplus.study.cell import Row, write_rows
 from saliencymixplus.study.loop import Epoch, loop_figure
 from saliencymixplus.study.results import (
+    PLAIN,
     REFERENCE,
     Errors,
+    Recipes,
     Regression,
     by_cell,
+    differences,
     regression,
 )
-from saliencymixplus.tables import Cell, Column, Table, Value, estimate, number
+from saliencymixplus.tables import Column, Table, Value, estimate, number
 
-PLAIN = "none"
-Quantity = Callable[[Sequence[Row]], SeedSummary | None]
+QUANTITIES: dict[str, Callable[[Recipes, str], SeedSummary | None]] = {
+    "Top-1 test error (%)": lambda recipes, method: _error(recipes[method]),
+    "Minus no mixing (points)": lambda recipes, method: _difference(recipes, method, PLAIN),
+    "Label error, mean |λ − λ*|": lambda recipes, method: _alone(recipes[method][0].label_error),
+    "Regions without an object (%)": lambda recipes, method: _alone(
+        recipes[method][0].no_object, 100
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Line:
+    """Cells that differ in one property only: a row of panels."""
+
+    title: str
+    axis: str
+    cells: dict[int, Recipes]  # by the value on the axis
 
 
 def write_report(rows: list[Row], epochs: list[Epoch], folder: Path) -> str:
-    """Write study.csv, study.md, curves.png, regression.png and loop.png; returns the text.
+    """Write study.csv, study.md, curves.png, regression.png and loop.png; return the text.
 
-    The last two are left out where there is nothing to draw.
+    Leaves out the last two if there is nothing to draw.
     """
     cells = by_cell(rows)
     found = regression(cells)
@@ -52,27 +71,23 @@ def write_report(rows: list[Row], epochs: list[Epoch], folder: Path) -> str:
 
 
 def curves(cells: Errors) -> Figure:
-    """Test error, label error and empty regions over object size; a row per amount of data."""
-    amounts = sorted({digits for _, digits in cells})
-    names = list(dict.fromkeys(method for recipes in cells.values() for method in recipes))
-    styles = method_styles(names)
-    quantities: list[tuple[str, Quantity]] = [
-        ("Top-1 test error (%)", _error),
-        ("Label error, mean |λ − λ*|", lambda rows: _audited(rows[0].label_error)),
-        ("Regions without an object (%)", lambda rows: _audited(rows[0].no_object, 100)),
-    ]
+    """Draw every quantity over object size and over the amount of data.
+
+    Intervals are Student's over seeds, those of the differences over pairs of seeds.
+    """
+    lines = _lines(cells)
+    styles = method_styles(dict.fromkeys(name for found in cells.values() for name in found))
     fig, grid = figure_grid(
-        len(amounts), len(quantities), 13.0, 0.8 + 2.8 * len(amounts), sharex=True, sharey="col"
+        len(lines), len(QUANTITIES), 14.0, 0.8 + 2.8 * len(lines), sharex="row", sharey="col"
     )
-    for line, amount in zip(grid, amounts, strict=True):
-        for axes, (label, quantity) in zip(line, quantities, strict=True):
+    for row, line in zip(grid, lines, strict=True):
+        for axes, (label, quantity) in zip(row, QUANTITIES.items(), strict=True):
             for at, (name, look) in enumerate(styles.items()):
                 points = {
                     # Side by side, so that no interval hides another.
-                    size + 0.06 * (at - len(styles) / 2): summary
-                    for (size, digits), recipes in cells.items()
-                    if digits == amount and name in recipes
-                    if (summary := quantity(recipes[name])) is not None
+                    position + 0.05 * (at - len(styles) / 2): summary
+                    for position, recipes in enumerate(line.cells.values())
+                    if name in recipes and (summary := quantity(recipes, name)) is not None
                 }
                 if points:
                     means = [found.mean for found in points.values()]
@@ -80,24 +95,45 @@ def curves(cells: Errors) -> Figure:
                     axes.errorbar(
                         [*points], means, halves, **look.line(), marker=look.marker, capsize=2
                     )
-            finish_axes(
-                axes,
-                x="Side of the object (pixels)" if line is grid[-1] else "",
-                y=label,
-                title=f"{amount} training digits" if axes is line[0] else "",
-            )
-            axes.set_ylim(bottom=0)
+            finish_axes(axes, x=line.axis, y=label, title=line.title if axes is row[0] else "")
+            axes.set_xticks(range(len(line.cells)), [str(value) for value in line.cells])
+            if "Minus" in label:
+                axes.axhline(0, color=style.REFERENCE, linewidth=0.8, zorder=0)
+            else:
+                axes.set_ylim(bottom=0)
     handles = {  # of every row: a recipe may be missing in some
         label: handle
-        for line in grid
-        for handle, label in zip(*line[0].get_legend_handles_labels(), strict=True)
+        for row in grid
+        for handle, label in zip(*row[0].get_legend_handles_labels(), strict=True)
     }
     fig.legend(handles.values(), handles.keys(), loc="outside right upper", fontsize=8)
     return fig
 
 
+def _lines(cells: Errors) -> list[Line]:
+    """Object sizes for each amount of data, and amounts of data for the size with the most.
+
+    Amounts with a single size are left out where there is another line to show them.
+    """
+    by_amount: dict[tuple[int, int], dict[int, Recipes]] = {}
+    by_size: dict[tuple[int, int], dict[int, Recipes]] = {}
+    for cell, recipes in sorted(cells.items()):
+        by_amount.setdefault((cell.image_size, cell.train_digits), {})[cell.object_size] = recipes
+        by_size.setdefault((cell.image_size, cell.object_size), {})[cell.train_digits] = recipes
+    lines = [
+        Line(f"{digits} training digits, {side} × {side}", "Side of the object (pixels)", found)
+        for (side, digits), found in sorted(by_amount.items())
+    ]
+    (side, size), amounts = max(by_size.items(), key=lambda item: len(item[1]))
+    if len(amounts) > 1:
+        title = f"Objects of {size} pixels, {side} × {side}"
+        lines = [line for line in lines if len(line.cells) > 1]
+        lines.append(Line(title, "Training digits", amounts))
+    return lines
+
+
 def regression_figure(found: Regression) -> Figure:
-    """Each recipe of each cell: points gained over label error removed, and the fitted slope."""
+    """Draw points gained over label error removed, for each recipe of each cell, with the fit."""
     fig, axes = figure(8.0, 4.4)
     styles = method_styles(dict.fromkeys(point[1] for point in found.points))
     for name, look in styles.items():
@@ -126,11 +162,11 @@ def regression_figure(found: Regression) -> Figure:
 
 
 def markdown(cells: Errors, found: Regression | None) -> str:
-    """One table per cell, and the regression."""
+    """Return one table per cell, and the regression, as Markdown."""
     lines = ["# When does a truer label help?", ""]
-    for (size, digits), recipes in cells.items():
-        side = next(iter(recipes.values()))[0].image_size
-        lines += [f"## Objects of {size} pixels in {side}, {digits} training digits", ""]
+    for cell, recipes in cells.items():
+        title = f"Objects of {cell.object_size} pixels in {cell.image_size}"
+        lines += [f"## {title}, {cell.train_digits} training digits", ""]
         lines += [_table(recipes).markdown(), ""]
     if found:
         lines += [
@@ -151,37 +187,44 @@ def _points(found: Estimate) -> str:
     return estimate(found.value, found.low, found.high, 1, signed=True).text
 
 
-def _table(recipes: Mapping[str, Sequence[Row]]) -> Table:
+def _table(recipes: Recipes) -> Table:
     columns = [
         Column("recipe", "left"),
         Column("seeds", format=lambda value: f"{value:.0f}"),
         Column("top-1 error (%)"),
         Column(f"minus {PLAIN}"),
+        Column(f"minus {REFERENCE}"),
         Column("label error", format=lambda value: f"{value:.3f}"),
         Column("no object (%)", format=lambda value: f"{100 * value:.1f}"),
     ]
     rows: list[list[Value]] = []
     for method, found in recipes.items():
         error = _error(found)
-        gap = _gap(found, recipes)
-        rows.append([method, error.n, _cell(error), gap, found[0].label_error, found[0].no_object])
+        gaps = [_difference(recipes, method, other) for other in (PLAIN, REFERENCE)]
+        rows.append(
+            [
+                method,
+                error.n,
+                _text(error),
+                *(None if gap is None else _text(gap, signed=True) for gap in gaps),
+                found[0].label_error,
+                found[0].no_object,
+            ]
+        )
     return Table(columns, rows)
 
 
-def _gap(rows: Sequence[Row], recipes: Mapping[str, Sequence[Row]]) -> Value:
-    """Test error minus that of plain training, paired by seed, with Student's t interval."""
-    plain = {row.seed: row.top1_error for row in recipes.get(PLAIN, ())}
-    gaps = [row.top1_error - plain[row.seed] for row in rows if row.seed in plain]
-    if rows[0].method == PLAIN or not gaps:
-        return None
-    return _cell(summarise_seeds(gaps), signed=True)
+def _difference(recipes: Recipes, method: str, other: str) -> SeedSummary | None:
+    """Test error minus that of ``other``, paired by seed; None without common seeds."""
+    gaps = differences(recipes, method, other)
+    return None if method == other or not len(gaps) else summarise_seeds(gaps.tolist())
 
 
-def _cell(found: SeedSummary, *, signed: bool = False) -> Cell:
-    """The mean with its interval, or alone for a single seed."""
+def _text(found: SeedSummary, *, signed: bool = False) -> str:
+    """Format the mean with its interval, or alone for a single seed."""
     if found.low is None or found.high is None:
-        return Cell(number(found.mean, 1, signed=signed), (found.mean,))
-    return estimate(found.mean, found.low, found.high, 1, signed=signed)
+        return number(found.mean, 1, signed=signed)
+    return estimate(found.mean, found.low, found.high, 1, signed=signed).text
 
 
 def _error(rows: Sequence[Row]) -> SeedSummary:
@@ -189,9 +232,10 @@ def _error(rows: Sequence[Row]) -> SeedSummary:
 
 
 def _half(found: SeedSummary) -> float:
-    """Half of the interval's width, 0 without one."""
+    """Half the width of the interval, or 0 for a single value."""
     return 0.0 if found.high is None else found.high - found.mean
 
 
-def _audited(value: float | None, scale: float = 1.0) -> SeedSummary | None:
+def _alone(value: float | None, scale: float = 1.0) -> SeedSummary | None:
+    """A value without an interval."""
     return None if value is None else SeedSummary(1, value * scale, None, None, None)

@@ -1,10 +1,11 @@
-"""What the cells of the study say together: means over seeds, and error gained per label error."""
+"""Read the study's cells, pair recipes by seed, and fit error gained to label error removed."""
 
 import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,22 +16,34 @@ from saliencymixplus.errors import UserError
 from saliencymixplus.study.cell import LOOP, ROWS, Entry, Row
 from saliencymixplus.study.loop import Epoch
 
-REFERENCE = "cutmix-sample-box"  # random box, area label: what the others are compared with
+PLAIN = "none"
+REFERENCE = "cutmix-sample-box"  # random box, area label: the baseline of the regression
 _DRAWS, _SEED = 2000, 0
-Cell = tuple[int, int]  # object size, training digits
-Errors = Mapping[Cell, Mapping[str, Sequence[Row]]]  # by cell and recipe, one row per seed
+
+
+class Cell(NamedTuple):
+    """The data of a cell. Cells sort by amount of data, then by size."""
+
+    train_digits: int
+    image_size: int  # side in pixels
+    object_size: int  # side in pixels
+
+
+Recipes = Mapping[str, Sequence[Row]]  # one row per seed
+Errors = Mapping[Cell, Recipes]
 
 
 @dataclass(frozen=True)
 class Regression:
-    """Test error gained (points) against what a recipe changes, over all cells.
+    """Test error gained over label error removed, in all cells together.
 
-    Both are differences to the ``REFERENCE`` of the same cell. ``slope`` is that of the label error
-    alone (points for 0.1 of label error removed); ``label`` and ``background`` belong to one fit
-    of both (points for 0.1 each).
+    Everything is relative to the ``REFERENCE`` of the same cell. ``slope`` is the fit to label
+    error alone; ``label`` and ``background`` are the two coefficients of a joint fit. Their unit
+    is points of test error for 0.1 of label error, or of regions without an object.
     """
 
-    points: list[tuple[Cell, str, float, float, float]]  # label error and background removed, gain
+    # Cell, recipe, label error removed, regions without an object removed, points gained
+    points: list[tuple[Cell, str, float, float, float]]
     slope: Estimate
     label: Estimate
     background: Estimate
@@ -38,22 +51,23 @@ class Regression:
 
 
 def read_cells(folders: Sequence[Path]) -> list[Row]:
-    """The rows of the cells in ``folders``.
+    """Return the rows of the cells in ``folders``.
 
     Raises:
-        UserError: no cells, a file that is missing or damaged, or a training twice.
+        UserError: there are no cells, a file is missing or damaged, or two cells hold the same
+            training.
     """
     rows = [row for folder in folders for row in _read(folder / ROWS, Row)]
     if not rows:
         raise UserError("there are no cells: run `study-cell` first")
-    keys = [(row.object_size, row.train_digits, row.method, row.seed) for row in rows]
+    keys = [(_cell(row), row.method, row.seed) for row in rows]
     if len(set(keys)) < len(keys):
         raise UserError("two cells hold the same training: name each cell once")
     return rows
 
 
 def read_loops(folders: Sequence[Path]) -> list[Epoch]:
-    """What the networks of the cells in ``folders`` were on their way.
+    """Return the saved epochs of the cells in ``folders``.
 
     Raises:
         UserError: a file is missing or damaged.
@@ -73,24 +87,31 @@ def _read(path: Path, kind: type[Entry]) -> list[Entry]:
         raise UserError(f"{path} is not a cell of the study: run `study-cell` again") from error
 
 
+def _cell(row: Row) -> Cell:
+    return Cell(row.train_digits, row.image_size, row.object_size)
+
+
 def by_cell(rows: Sequence[Row]) -> Errors:
-    """Rows by cell and recipe, cells in the order of data and size."""
-
-    def cell(row: Row) -> Cell:
-        return row.object_size, row.train_digits
-
-    ordered = sorted(rows, key=lambda row: (row.train_digits, row.object_size))
+    """Group rows by cell, in the order of the cells, and by recipe."""
     found: dict[Cell, dict[str, list[Row]]] = {}
-    for key, group in groupby(ordered, cell):
+    for cell, group in groupby(sorted(rows, key=_cell), _cell):
         for row in group:
-            found.setdefault(key, {}).setdefault(row.method, []).append(row)
+            found.setdefault(cell, {}).setdefault(row.method, []).append(row)
     return found
 
 
-def regression(cells: Errors) -> Regression | None:
-    """Fit error gained to label error removed; None with fewer than three points.
+def differences(recipes: Recipes, method: str, other: str) -> NDArray[np.float64]:
+    """Test error of ``method`` minus that of ``other``, for each seed that both have."""
+    first, second = (
+        {row.seed: row.top1_error for row in recipes.get(name, ())} for name in (method, other)
+    )
+    return np.array([first[seed] - second[seed] for seed in sorted(first.keys() & second.keys())])
 
-    The intervals are of a bootstrap over cells and, within each, over seeds.
+
+def regression(cells: Errors) -> Regression | None:
+    """Fit error gained to label error removed; None for fewer than three points.
+
+    The intervals come from a bootstrap over cells and, within each cell, over seeds.
     """
     rng = np.random.default_rng(_SEED)
     names = [cell for cell, recipes in cells.items() if REFERENCE in recipes]
@@ -119,17 +140,17 @@ def regression(cells: Errors) -> Regression | None:
     return Regression(points, slope, label, background, r2)
 
 
-def _compared(recipes: Mapping[str, Sequence[Row]]) -> list[str]:
-    """Recipes that paste a part, other than the reference."""
+def _compared(recipes: Recipes) -> list[str]:
+    """Recipes other than the reference that paste a region and share seeds with it."""
     return [
         method
         for method, rows in recipes.items()
         if rows[0].label_error is not None and method not in (REFERENCE, "mixup")
-        if _shared(recipes, method)
+        if len(differences(recipes, method, REFERENCE))
     ]
 
 
-def _removed(recipes: Mapping[str, Sequence[Row]], method: str) -> tuple[float, float]:
+def _removed(recipes: Recipes, method: str) -> tuple[float, float]:
     """Label error and background fraction of the reference minus those of ``method``."""
     first, second = recipes[REFERENCE][0], recipes[method][0]
     assert first.label_error is not None
@@ -138,24 +159,14 @@ def _removed(recipes: Mapping[str, Sequence[Row]], method: str) -> tuple[float, 
     return first.label_error - second.label_error, background
 
 
-def _gain(
-    recipes: Mapping[str, Sequence[Row]], method: str, seeds: NDArray[np.int64] | None
-) -> float:
-    """Mean over the seeds of both, or over resampled ones, of the reference's error minus that of
-    ``method``.
-    """
-    errors = [{row.seed: row.top1_error for row in recipes[name]} for name in (REFERENCE, method)]
-    gains = np.array([errors[0][seed] - errors[1][seed] for seed in _shared(recipes, method)])
+def _gain(recipes: Recipes, method: str, seeds: NDArray[np.int64] | None) -> float:
+    """Mean error of the reference minus that of ``method``, over all seeds or resampled ones."""
+    gains = -differences(recipes, method, REFERENCE)
     return float((gains if seeds is None else gains[seeds[: len(gains)] % len(gains)]).mean())
 
 
-def _shared(recipes: Mapping[str, Sequence[Row]], method: str) -> list[int]:
-    """Seeds of both the reference and ``method``."""
-    return sorted({row.seed for row in recipes[REFERENCE]} & {row.seed for row in recipes[method]})
-
-
 def _fit(points: NDArray[np.float64]) -> tuple[float, float, float]:
-    """Slope of the label error alone, then of label error and background together; per 0.1."""
+    """Slope of label error alone, then both coefficients of the joint fit; per 0.1."""
     x, gain = points[:, :2] * 10, points[:, 2]
     ones = np.ones((len(x), 1))
     alone = np.linalg.lstsq(np.hstack((ones, x[:, :1])), gain, rcond=None)[0]
