@@ -35,7 +35,8 @@ class Ready:
 @pytest.fixture(scope="session")
 def ready(tmp_path_factory):
     from saliencymixplus.commands.options import load, runtime
-    from saliencymixplus.datasets.cache import download_to, prepare_to
+    from saliencymixplus.datasets.download import download
+    from saliencymixplus.datasets.prepare import prepare
     from saliencymixplus.evaluation.evaluate import evaluate
     from saliencymixplus.training.trainer import train
 
@@ -46,8 +47,9 @@ def ready(tmp_path_factory):
     how = runtime(tracker="none", device="cpu", progress="none")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SALIENCYMIXPLUS_STATE", str(root / "state"))
-        download_to(params.experiment("digits"), made.downloads)
-        prepare_to(params.experiment("digits"), made.downloads, made.prepared)
+        section = params.experiment("digits")
+        download(section.download, made.downloads)
+        prepare(section.data, made.downloads, made.prepared)
         train(params.run("digits", "cutmix", 0), made.prepared, made.run, how)
         evaluate(made.run, made.prepared, made.evaluated, params.top.evaluation, how)
     return made

@@ -8,6 +8,8 @@ import pytest
 from PIL import Image
 
 from saliencymixplus.datasets import cache as locate
+from saliencymixplus.datasets.download import download
+from saliencymixplus.datasets.prepare import prepare
 from saliencymixplus.datasets.prepared import load_prepared
 from saliencymixplus.errors import UserError
 from saliencymixplus.settings import DataSettings, DownloadSettings, ExperimentSettings
@@ -36,9 +38,10 @@ def quiet(_: str) -> None:
 
 def by_dvc(section: ExperimentSettings) -> Path:
     """What the pipeline's two stages leave."""
-    locate.download_to(section, Path("pipeline/downloads/own"), quiet)
-    locate.prepare_to(section, Path("pipeline/downloads/own"), Path("pipeline/prepared/own"), quiet)
-    return Path("pipeline/prepared/own").resolve()
+    downloads, prepared = Path("pipeline/downloads/own"), Path("pipeline/prepared/own")
+    download(section.download, downloads, report=quiet)
+    prepare(section.data, downloads, prepared, report=quiet)
+    return prepared.resolve()
 
 
 def repaint() -> None:

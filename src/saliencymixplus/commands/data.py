@@ -15,23 +15,24 @@ from saliencymixplus.commands.options import (
     refuse,
 )
 
+Output = Annotated[Path | None, typer.Option(help="Default: a cache in .saliencymixplus/.")]
+
 
 def download(
     experiment: Experiment = DEFAULT_EXPERIMENT,
-    output: Annotated[
-        Path | None, typer.Option(help="Default: a cache in .saliencymixplus/.")
-    ] = None,
+    output: Output = None,
     params: ParamsFile = DEFAULT_PARAMS,
     set_: Overrides = [],  # noqa: B006
 ) -> None:
     """Fetch an experiment's archives and verify their checksums."""
-    from saliencymixplus.datasets.cache import download_to, downloaded
+    from saliencymixplus.datasets.cache import downloaded
+    from saliencymixplus.datasets.download import download as fetch
     from saliencymixplus.datasets.manifest import check_download_folder
 
     section = load(params, set_).experiment(experiment)
     if output:
         check_download_folder(output)
-        download_to(section, output)
+        fetch(section.download, output)
     typer.echo(output or downloaded(section))
 
 
@@ -41,14 +42,13 @@ def prepare(
     source: Annotated[
         Path | None, typer.Option(help="Folder written by `download`. Default: the cache.")
     ] = None,
-    output: Annotated[
-        Path | None, typer.Option(help="Default: a cache in .saliencymixplus/.")
-    ] = None,
+    output: Output = None,
     params: ParamsFile = DEFAULT_PARAMS,
     set_: Overrides = [],  # noqa: B006
 ) -> None:
     """Decode an experiment's images to uint8 arrays and compute their saliency maps."""
-    from saliencymixplus.datasets.cache import downloaded, prepare_to, prepared
+    from saliencymixplus.datasets.cache import downloaded, prepared
+    from saliencymixplus.datasets.prepare import prepare as decode
     from saliencymixplus.datasets.prepared import check_prepared_folder
 
     section = load(params, set_).experiment(experiment)
@@ -56,7 +56,7 @@ def prepare(
         refuse(context, ("source",), "needs --output: the cache takes archives from its own folder")
     else:
         check_prepared_folder(output)
-        prepare_to(section, source or downloaded(section), output)
+        decode(section.data, source or downloaded(section), output)
     typer.echo(output or prepared(section, experiment))
 
 

@@ -26,15 +26,10 @@ def downloaded(section: ExperimentSettings, report: Report = print) -> Path:
     folder = _download_cache(section)
     with _alone(folder, report):
         if not _whole(folder, "manifest.json", verified, report):
-            download_to(section, folder, report)
+            from saliencymixplus.datasets.download import download
+
+            download(section.download, folder, report=report)
     return folder
-
-
-def download_to(section: ExperimentSettings, output: Path, report: Report = print) -> None:
-    """Fetch and verify an experiment's archives into ``output``."""
-    from saliencymixplus.datasets.download import download
-
-    download(section.download, output, report=report)
 
 
 def prepared(section: ExperimentSettings, experiment: str, report: Report = print) -> Path:
@@ -47,7 +42,9 @@ def prepared(section: ExperimentSettings, experiment: str, report: Report = prin
     folder = _prepared_cache(section, experiment)
     with _alone(folder, report):
         if not _whole(folder, "meta.json", load_prepared, report):
-            prepare_to(section, downloaded(section, report), folder, report)
+            from saliencymixplus.datasets.prepare import prepare
+
+            prepare(section.data, downloaded(section, report), folder, report=report)
     return folder
 
 
@@ -71,15 +68,6 @@ def _made_by_dvc(experiment: str) -> Path:
 def _prepared_cache(section: ExperimentSettings, experiment: str) -> Path:
     key = _key(section.download, section.data, _stamp(section.download), __version__)
     return state_root() / "prepared" / f"{experiment}-{key}"
-
-
-def prepare_to(
-    section: ExperimentSettings, source: Path, output: Path, report: Report = print
-) -> None:
-    """Prepare the archives in ``source`` into ``output``."""
-    from saliencymixplus.datasets.prepare import prepare
-
-    prepare(section.data, source, output, report=report)
 
 
 def _alone(folder: Path, report: Report) -> AbstractContextManager[None]:

@@ -10,6 +10,7 @@ from saliencymixplus.datasets.manifest import Entry, Manifest, check_archive, ve
 from saliencymixplus.datasets.publishers import Archive, archives_of, expected_sha256
 from saliencymixplus.datasets.user_images import PACKED
 from saliencymixplus.errors import UserError
+from saliencymixplus.files import sha256_of
 from saliencymixplus.folders import whole_directory
 from saliencymixplus.progress import Report
 from saliencymixplus.settings import DownloadSettings
@@ -77,9 +78,10 @@ def _is_there(settings: DownloadSettings, destination: Path) -> bool:
 def _digits(source: str, part: Path) -> Manifest:
     from saliencymixplus.datasets.sources.digits import ARCHIVE, embedded
 
-    (part / ARCHIVE).write_bytes(embedded())
+    path = part / ARCHIVE
+    path.write_bytes(embedded())
     origin = "scikit-learn, sklearn/datasets/data/digits.csv.gz"
-    return Manifest(source, source, (_entry(part / ARCHIVE, origin),))
+    return Manifest(source, source, (Entry.of(path, sha256_of(path), origin),))
 
 
 def _published(settings: DownloadSettings, part: Path, report: Report) -> Manifest:
@@ -90,7 +92,7 @@ def _published(settings: DownloadSettings, part: Path, report: Report) -> Manife
         sha256 = check_archive(settings, path, archive.name)
         own = archive.name in settings.sha256
         origin = "checksum given in the settings" if own else archive.url
-        entries.append(Entry(archive.name, sha256, path.stat().st_size, origin))
+        entries.append(Entry.of(path, sha256, origin))
     return Manifest(settings.source, settings.source, tuple(entries))
 
 
@@ -123,9 +125,3 @@ def _resolved(text: str) -> Path:
     if path.is_absolute() or path.exists():
         return path
     return repository_root() / path
-
-
-def _entry(path: Path, origin: str) -> Entry:
-    from saliencymixplus.files import sha256_of
-
-    return Entry(path.name, sha256_of(path), path.stat().st_size, origin)

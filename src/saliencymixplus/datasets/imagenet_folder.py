@@ -44,7 +44,7 @@ def collect(settings: DownloadSettings, path: Path, destination: Path, report: R
     target = destination / PACKED
     write_tar({**names, **pictures}, target, "imagenet", report)
     sha256 = check_archive(settings, target, PACKED)
-    entry = Entry(PACKED, sha256, target.stat().st_size, "the user's folder of ILSVRC2012")
+    entry = Entry.of(target, sha256, "the user's folder of ILSVRC2012")
     return Manifest("imagenet", "imagenet", (entry,))
 
 

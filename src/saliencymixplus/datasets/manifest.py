@@ -1,11 +1,15 @@
 """manifest.json: the content of a download folder, verified before use."""
 
 import hashlib
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
 
 from saliencymixplus.datasets.publishers import archives_of, expected_sha256
-from saliencymixplus.errors import UserError
+from saliencymixplus.errors import UserError, one_line
 from saliencymixplus.files import read_json, write_json
 from saliencymixplus.folders import check_folder, check_only
 from saliencymixplus.settings import DownloadSettings
@@ -13,23 +17,34 @@ from saliencymixplus.settings import DownloadSettings
 NAME = "manifest.json"
 
 
-@dataclass(frozen=True)
+def _inside(name: str) -> str:
+    if Path(name).name != name:
+        raise ValueError("an archive's name is a path")
+    return name
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class Entry:
     """One downloaded file."""
 
-    name: str
+    name: Annotated[str, AfterValidator(_inside)]
     sha256: str
     bytes: int
     origin: str  # the publisher's address or a description, never a local path
 
+    @classmethod
+    def of(cls, path: Path, sha256: str, origin: str) -> "Entry":
+        """Describe the file ``path``."""
+        return cls(path.name, sha256, path.stat().st_size, origin)
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class Manifest:
     """The content of a download folder; equal content gives equal manifests on all machines."""
 
     source: str
     name: str  # the data set's display name
-    archives: tuple[Entry, ...]
+    archives: Annotated[tuple[Entry, ...], Field(min_length=1)]
 
     def write(self, folder: Path) -> None:
         """Write ``folder/manifest.json``."""
@@ -99,21 +114,11 @@ def read_manifest(folder: Path) -> Manifest:
     path = folder / NAME
     if not path.is_file():
         raise UserError(f"{folder} holds no finished download ({NAME} is missing): run `download`")
-    content = read_json(path)
     try:
-        archives = tuple(Entry(**entry) for entry in content["archives"])
-        manifest = Manifest(content["source"], content["name"], archives)
-        texts = [manifest.source, manifest.name]
-        texts += [text for entry in archives for text in (entry.name, entry.sha256, entry.origin)]
-        names = [entry.name for entry in archives]
-        if not all(isinstance(text, str) for text in texts) or not names:
-            raise TypeError("fields of the wrong type")
-        # A manifest must not point outside its folder.
-        if any(Path(name).name != name for name in names):
-            raise ValueError("an archive's name is a path")
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path} is damaged ({error}): run `download` again") from error
-    return manifest
+        return TypeAdapter(Manifest).validate_python(read_json(path))
+    except ValidationError as error:
+        reason = one_line(error.errors()[0]["msg"])
+        raise UserError(f"{path} is damaged ({reason}): run `download` again") from error
 
 
 def verified(folder: Path) -> Manifest:

@@ -52,7 +52,7 @@ def collect(settings: DownloadSettings, path: Path, destination: Path, report: R
     files = [member.name for member in found if not member.is_folder]
     folders = [member.name for member in found if member.is_folder]
     read_layout(files, folders, path.resolve().name)
-    entry = Entry(target.name, sha256, target.stat().st_size, "the user's own")
+    entry = Entry.of(target, sha256, "the user's own")
     return Manifest("imagefolder", _title(path), (entry,))
 
 

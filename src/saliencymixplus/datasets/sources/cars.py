@@ -1,13 +1,8 @@
 """Stanford Cars, 196 models (Krause et al. 2013)."""
 
-from io import BytesIO
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from saliencymixplus.datasets.sources.listed import Listed, ListedPicture, read_members
-from saliencymixplus.errors import UserError
+from saliencymixplus.datasets.sources.listed import Listed, ListedPicture, read_mat, read_members
 
 
 def open_cars(folder: Path, *, size: int, crop: bool) -> Listed:
@@ -21,17 +16,8 @@ def open_cars(folder: Path, *, size: int, crop: bool) -> Listed:
     rows = [
         ListedPicture(f"cars_{split}/{annotation['fname']}", split, int(annotation["class"]) - 1)
         for split, content in (("train", train), ("test", test))
-        for annotation in _structure(content, "annotations", split)
+        for annotation in read_mat(content, "annotations", f"cars_{split}_annos")
     ]
-    classes = [str(name) for name in _structure(meta, "class_names", "meta")]
+    classes = [str(name) for name in read_mat(meta, "class_names", "cars_meta")]
     archives = [folder / "cars_train.tgz", folder / "cars_test.tgz"]
     return Listed(archives, rows, classes, size=size, crop=crop)
-
-
-def _structure(content: bytes, key: str, what: str) -> Any:
-    from scipy.io import loadmat
-
-    try:
-        return np.atleast_1d(loadmat(BytesIO(content), squeeze_me=True)[key])
-    except Exception as error:  # scipy raises all kinds of errors on damaged files
-        raise UserError(f"Stanford Cars: cannot read {key!r} of {what}: {error}") from error

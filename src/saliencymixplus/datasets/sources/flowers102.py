@@ -1,12 +1,10 @@
 """Flowers-102 (Nilsback and Zisserman 2008)."""
 
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 
-from saliencymixplus.datasets.sources.listed import Listed, ListedPicture
-from saliencymixplus.errors import UserError
+from saliencymixplus.datasets.sources.listed import Listed, ListedPicture, read_mat
 
 _SPLITS = {"train": "trnid", "val": "valid", "test": "tstid"}
 
@@ -25,9 +23,4 @@ def open_flowers102(folder: Path, *, size: int, crop: bool) -> Listed:
 
 
 def _matrix(path: Path, key: str) -> np.ndarray:
-    from scipy.io import loadmat
-
-    try:
-        return np.atleast_1d(loadmat(BytesIO(path.read_bytes()), squeeze_me=True)[key])
-    except Exception as error:  # scipy raises all kinds of errors on damaged files
-        raise UserError(f"cannot read {key!r} of {path.name}: {error}") from error
+    return read_mat(path.read_bytes(), key, path.name)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
+from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
 
@@ -84,15 +85,18 @@ class Listed:
                     yield Piece(*place, "images", make)
 
 
-def read_members(archive: Path, *names: str) -> list[bytes]:
-    """Read some members of an archive, reading no further than necessary.
+def read_members(archive: Path, *names: str, largest: int | None = None) -> list[bytes]:
+    """Read some files of an archive, reading no further than necessary.
+
+    Args:
+        largest: as in ``iter_members``.
 
     Raises:
-        UserError: a member is missing.
+        UserError: a file is missing.
     """
     found: dict[str, bytes] = {}
-    for member in iter_members(archive):
-        if member.name in names:
+    for member in iter_members(archive, largest=largest):
+        if member.name in names and not member.is_folder:
             found[member.name] = member.read()
             if len(found) == len(names):
                 break
@@ -120,6 +124,20 @@ def read_lists(archive: Path, *names: str, columns: int = 2) -> list[list[list[s
                 raise UserError(f"{archive.name}: {name}, row {number}: {columns} columns expected")
         tables.append([[field.strip() for field in fields] for fields in table])
     return tables
+
+
+def read_mat(content: bytes, key: str, name: str) -> np.ndarray:
+    """Read the array ``key`` of the MATLAB file ``name``.
+
+    Raises:
+        UserError: the file is damaged or has no such array.
+    """
+    from scipy.io import loadmat
+
+    try:
+        return np.atleast_1d(loadmat(BytesIO(content), squeeze_me=True)[key])
+    except Exception as error:  # scipy raises all kinds of errors on damaged files
+        raise UserError(f"cannot read {key!r} of {name}: {error}") from error
 
 
 def whole_number(text: str, archive: Path) -> int:

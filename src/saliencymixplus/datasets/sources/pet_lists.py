@@ -61,7 +61,7 @@ def parse_list(text: str, name: str) -> list[PetEntry]:
         if not separator or not index.isdecimal() or "/" in image:
             raise UserError(f"{where}: {image!r} is not an image name of the form breed_number")
         if stem not in BREEDS:
-            raise UserError(f"{where}: unknown breed {stem!r}: {_nearest(stem)}")
+            raise UserError(f"{where}: unknown breed {stem!r}: {nearest(stem, BREEDS)}")
         breed = int(numbers[0]) - 1
         if not 0 <= breed < len(BREEDS):
             raise UserError(f"{where}: CLASS-ID {numbers[0]} is not in 1 to {len(BREEDS)}")
@@ -75,7 +75,3 @@ def parse_list(text: str, name: str) -> list[PetEntry]:
     if not rows:
         raise UserError(f"{name} does not list any image")
     return list(rows.values())
-
-
-def _nearest(stem: str) -> str:
-    return nearest(stem, BREEDS)

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from saliencymixplus.datasets.archives import iter_members
 from saliencymixplus.datasets.decode import resize
 from saliencymixplus.datasets.sources.base import Listing, Piece
+from saliencymixplus.datasets.sources.listed import read_members
 from saliencymixplus.errors import UserError
 
 _SIDE = 96
@@ -24,17 +24,10 @@ class Stl10:
         from torchvision.datasets import STL10
 
         archive, self._size = folder / STL10.filename, size
-        wanted = {f"{split}_{kind}.bin" for split in ("train", "test") for kind in "Xy"}
-        found: dict[str, bytes] = {}
-        for member in iter_members(archive, largest=_UNLABELLED):
-            parent, _, name = member.name.rpartition("/")
-            if parent == STL10.base_folder and name in wanted | {STL10.class_names_file}:
-                found[name] = member.read()
-                if len(found) == len(wanted) + 1:
-                    break
-        for name in sorted(wanted | {STL10.class_names_file}):
-            if name not in found:
-                raise UserError(f"{archive.name} lacks {name}: it is not the publisher's archive")
+        names = (STL10.class_names_file, "train_X.bin", "train_y.bin", "test_X.bin", "test_y.bin")
+        members = [f"{STL10.base_folder}/{name}" for name in names]
+        contents = read_members(archive, *members, largest=_UNLABELLED)
+        found = dict(zip(names, contents, strict=True))
         classes = tuple(found[STL10.class_names_file].decode().split())
         self._pixels: dict[str, npt.NDArray[np.uint8]] = {}
         labels = {}
