@@ -11,7 +11,7 @@ repro: $(VENV)/installed
 	PATH="$(BIN):$$PATH" dvc repro
 
 test: lint
-	OMP_NUM_THREADS=1 "$(BIN)/python" -m pytest -m "not slow" -n auto --maxprocesses 8 --dist loadfile
+	OMP_NUM_THREADS=1 "$(BIN)/python" -m pytest -m "not slow" -n auto --maxprocesses 8 --dist loadfile $(COVERAGE)
 	"$(BIN)/python" -m pytest --doctest-modules src/saliencymixplus/mixing
 
 test-slow: $(VENV)/installed
