@@ -11,7 +11,8 @@ from saliencymixplus.audit.records import Indices, Records, joined
 from saliencymixplus.datasets.prepared import Meta, Split
 from saliencymixplus.errors import UserError
 from saliencymixplus.evaluation.map_agreement import measures
-from saliencymixplus.loading.load_batch import LoadedBatch, load_batch
+from saliencymixplus.loading.batches import LoadedBatch
+from saliencymixplus.loading.load_batch import load_batch
 from saliencymixplus.mixing import MixedBatch, Mixer
 from saliencymixplus.mixing.visible_fraction import truth
 from saliencymixplus.pictures.grid import Sample, samples_of

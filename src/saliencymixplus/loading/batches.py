@@ -14,13 +14,13 @@ from saliencymixplus.loading.erasing import erase, inside
 from saliencymixplus.loading.pixels import UNIT, ByteNormalization
 
 Inputs = tuple[Tensor, ...]
-_PIECE = 8192  # images copied to the device at once
+PIECE = 8192  # images copied to the device at once
 
 
 class LoadedBatch(NamedTuple):
-    """A training batch. Maps and masks are augmented with the images, and 0 where erased."""
+    """A batch. In training, maps and masks are augmented with the images, and 0 where erased."""
 
-    images: Tensor  # (B, 3, H, W) float32, normalised, channels last
+    images: Tensor  # (B, 3, H, W) float32, normalised
     labels: Tensor  # (B,) int64
     saliency: Tensor | None  # (B, H, W) float32 in [0, 1]
     masks: Tensor | None = None  # (B, H, W) uint8: 1 object, 0 anything else
@@ -188,8 +188,8 @@ def _on(array: np.ndarray, rows: Tensor | None, device: torch.device) -> Tensor:
             return torch.from_numpy(array)
     count = len(array) if rows is None else len(rows)
     found = torch.empty((count, *array.shape[1:]), dtype=_dtype(array), device=device)
-    for start in range(0, count, _PIECE):
-        piece = slice(start, start + _PIECE)
+    for start in range(0, count, PIECE):
+        piece = slice(start, start + PIECE)
         taken = array[piece if rows is None else rows[piece].numpy()]
         found[piece].copy_(torch.from_numpy(np.array(taken)))  # copy: the map is read-only
     return found

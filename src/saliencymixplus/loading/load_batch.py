@@ -1,7 +1,6 @@
 """Load chosen images of a prepared split without augmentation, for the audit and previews."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -9,17 +8,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from saliencymixplus.datasets.prepared import Meta, Split
+from saliencymixplus.loading.batches import LoadedBatch
 from saliencymixplus.loading.pixels import fit, normalize, per_channel, to_unit
-
-
-@dataclass(frozen=True)
-class LoadedBatch:
-    """A batch of B whole images."""
-
-    images: Tensor  # (B, 3, S, S) float32, normalised
-    labels: Tensor  # (B,) int64
-    saliency: Tensor | None  # (B, S, S) float32 in [0, 1], as prepared
-    masks: Tensor | None  # (B, S, S) uint8: 0 background, 1 object, 2 unknown
 
 
 def load_batch(
@@ -29,7 +19,7 @@ def load_batch(
     size: int | None = None,
     device: torch.device | str = "cpu",
 ) -> LoadedBatch:
-    """Load the images ``rows`` of ``split`` without augmentation.
+    """Load the images ``rows`` of ``split`` without augmentation; masks keep 2, unknown.
 
     Args:
         size: side in pixels to resize to (masks by nearest neighbour); None: as prepared.

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from saliencymixplus.datasets.prepared import load_prepared
 from saliencymixplus.errors import UserError
 from saliencymixplus.files import write_atomically
-from saliencymixplus.loading.load_batch import LoadedBatch, load_batch
+from saliencymixplus.loading.batches import LoadedBatch
+from saliencymixplus.loading.load_batch import load_batch
 from saliencymixplus.mixing import MixedBatch, create, gradient_saliency
 from saliencymixplus.mixing.methods.saliencymix import SaliencyMixOptions, fine_grained_of_floats
 from saliencymixplus.pictures.grid import draw_samples, samples_of
