@@ -17,7 +17,7 @@ from saliencymixplus.datasets.prepared import load_prepared
 from saliencymixplus.errors import UserError
 from saliencymixplus.runs.read import load_run
 from saliencymixplus.settings import RuntimeSettings
-from saliencymixplus.training import apart, many
+from saliencymixplus.training import many, worker_process
 from saliencymixplus.training.many import Training, default_jobs, train_all
 from saliencymixplus.training.trainer import state_folder
 from tests.helpers import REPOSITORY, run_settings, same_weights, timeless
@@ -99,13 +99,13 @@ def test_a_disk_that_fails_and_a_second_interrupt_are_no_tracebacks(
     def interrupted(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt  # as a second Ctrl-C does
 
-    monkeypatch.setattr(apart, "train", train)
+    monkeypatch.setattr(worker_process, "train", train)
     ours, theirs = Pipe()
-    worker = threading.Thread(target=apart._work, args=(theirs, tiny, runtime))
+    worker = threading.Thread(target=worker_process._work, args=(theirs, tiny, runtime))
     worker.start()
     ours.send((bad.run, bad.output))
     assert ours.recv() == ("failed", "a file: Input/output error")
-    monkeypatch.setattr(apart, "train", interrupted)
+    monkeypatch.setattr(worker_process, "train", interrupted)
     ours.send((bad.run, bad.output))
     assert ours.recv() == ("stopped", None)
     ours.close()

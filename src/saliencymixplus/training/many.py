@@ -20,11 +20,11 @@ from saliencymixplus.models import create_model
 from saliencymixplus.progress import clock, progress
 from saliencymixplus.runs.read import load_run
 from saliencymixplus.settings import RunSettings, RuntimeSettings
-from saliencymixplus.training.apart import TrainingProcess
 from saliencymixplus.training.launch import check
 from saliencymixplus.training.live import Live, LiveCurves
 from saliencymixplus.training.signals import Interrupted, watched_signals
 from saliencymixplus.training.trainer import finished_summary, train
+from saliencymixplus.training.worker_process import TrainingProcess
 
 # Bytes that a process needs for its libraries, a small network and a batch.
 _PROCESS_MEMORY = 1.5e9

@@ -30,7 +30,7 @@ class TrainingProcess:
         self.process = context.Process(target=_work, args=(theirs, prepared, runtime))
         with _ctrl_c_ignored():
             self.process.start()
-        theirs.close()  # so that the pipe ends when the process does
+        theirs.close()  # otherwise ``recv`` would wait for ever if the process dies
 
     def give(self, run: RunSettings, output: Path) -> None:
         """Send the worker a run to train."""
@@ -68,7 +68,7 @@ class TrainingProcess:
             self.process.kill()
 
 
-class _Told(TrainingProgress):
+class _ProgressToParent(TrainingProgress):
     """Reports progress to the parent process."""
 
     def __init__(self, pipe: Connection) -> None:
@@ -96,7 +96,10 @@ def _work(pipe: Connection, prepared: Path, runtime: RuntimeSettings) -> None:
             return
         event: tuple[str, Any]
         try:
-            event = "finished", train(run, prepared, output, runtime, display=_Told(pipe))
+            event = (
+                "finished",
+                train(run, prepared, output, runtime, display=_ProgressToParent(pipe)),
+            )
         except (Interrupted, KeyboardInterrupt):  # the latter after a second Ctrl-C
             event = "stopped", None
         except Exception as error:
