@@ -53,8 +53,10 @@ def test_a_run_does_not_decide_which_data_are_read(cli, copied, tmp_path, monkey
     settings["settings"]["download"] = {"source": "imagefolder", "path": str(tmp_path)}
     (copied.run / "settings.json").write_text(json.dumps(settings))
     looked_at = []
-    stamp = cache._stamp
-    monkeypatch.setattr(cache, "_stamp", lambda given: looked_at.append(given) or stamp(given))
+    stamp = cache.source_stamp
+    monkeypatch.setattr(
+        cache, "source_stamp", lambda given: looked_at.append(given) or stamp(given)
+    )
     quick = {
         "evaluate": ["--tracker", "none", "--set", "evaluation.parts=[]"],
         "export": ["--format", "pt2"],

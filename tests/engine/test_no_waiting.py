@@ -72,7 +72,7 @@ def test_policies_and_erasing_wait_for_nothing(tiny_with_masks: Path, policy: st
 def test_every_methods_step_waits_for_nothing(
     tiny_with_masks: Path, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
-    monkeypatch.setattr(combine, "_IN_PARTS", "none")  # as on a GPU
+    monkeypatch.setattr(combine, "IN_PARTS", "none")  # as on a GPU
     parts = parts_for(tiny_with_masks, method, weight_average=0.9)
     if not capturable(parts.step.mixer):
         pytest.skip("this variant is run eagerly")

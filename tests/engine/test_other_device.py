@@ -135,11 +135,11 @@ def test_a_policy_and_erasing_stay_on_the_device(
     elsewhere: FakeTensorMode, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     with unset_fake_temporarily():  # a policy's tables are made on the host, before any capture
-        tables = policy._tables(Policy(name, (12, 12)), torch.device("cpu"))
-    there = policy._Tables(
+        tables = policy.policy_tables(Policy(name, (12, 12)), torch.device("cpu"))
+    there = policy.PolicyTables(
         *(elsewhere.from_tensor(getattr(tables, f.name)).to(CUDA) for f in fields(tables))
     )
-    monkeypatch.setattr(policy, "_tables", lambda *key: there)
+    monkeypatch.setattr(policy, "policy_tables", lambda *key: there)
     more = {"reflect": True, "policy": Policy(name, (12, 12)), "erasing": Erasing(0.5, True)}
     step = step_for("cutmix", {"alpha": 1.0, "label": "mask"}, "crop-flip", **more)
     step((torch.arange(8, device=CUDA),), True)

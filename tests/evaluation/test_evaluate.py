@@ -170,7 +170,7 @@ def test_a_second_evaluation_at_the_same_time_is_refused_before_it_measures(
     trained, tmp_path, monkeypatch
 ):
     prepared, run = trained
-    monkeypatch.setattr(suite, "_measured", lambda *_: pytest.fail("measured in vain"))
+    monkeypatch.setattr(suite, "predict_logits", lambda *_: pytest.fail("measured in vain"))
     with (
         reserved(tmp_path / "out"),
         pytest.raises(UserError, match=r"another process .* is writing"),

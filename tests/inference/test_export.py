@@ -1,5 +1,6 @@
 """Exported files give the network's probabilities for any batch size, or are not kept."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -58,10 +59,11 @@ def test_a_file_that_differs_is_not_kept(
     folder, prepared, _ = trained
     pixels = np.array(load_prepared(prepared).split("test").images[:3])
 
-    def wrong(path: Path) -> object:
-        return lambda images: np.full((len(images), 3), 0.9, np.float32)
+    class Wrong:
+        def module(self) -> Callable[[torch.Tensor], torch.Tensor]:
+            return lambda images: torch.full((len(images), 3), 0.9)
 
-    monkeypatch.setattr(exporting, "_PT2", (lambda *a: a[2].write_bytes(b"file"), wrong))
+    monkeypatch.setattr(torch.export, "load", lambda file: Wrong())
     with pytest.raises(UserError, match="probabilities differ from the network's"):
         exporting.export(load_run(folder), "last", "pt2", tmp_path / "network.pt2", pixels)
     assert not list(tmp_path.iterdir())

@@ -14,7 +14,7 @@ from saliencymixplus.loading.augment import (
 )
 from saliencymixplus.loading.batches import BatchSource, DeviceData, ShardData
 from saliencymixplus.loading.erasing import Erasing
-from saliencymixplus.loading.loader import HostData, _Rows, open_sources
+from saliencymixplus.loading.loader import HostData, SplitRows, open_sources
 from saliencymixplus.loading.policy import Policy
 
 CPU = torch.device("cpu")
@@ -44,15 +44,15 @@ def test_reading_from_the_host_leaves_torchs_own_generator_alone(tiny: Path) -> 
 
 def test_a_worker_is_handed_the_name_of_a_file_and_not_its_content(tiny: Path) -> None:
     split = load_prepared(tiny).split("train")
-    assert len(pickle.dumps(_Rows([split.images, split.labels]))) < split.images.nbytes / 4
+    assert len(pickle.dumps(SplitRows([split.images, split.labels]))) < split.images.nbytes / 4
 
 
 def test_the_host_reads_one_batch_ahead(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     split, how = load_prepared(tiny).split("train"), Augmentation("none", (8, 8), (8, 8))
     seen: list[int] = []
-    read = _Rows.__getitem__
+    read = SplitRows.__getitem__
     monkeypatch.setattr(
-        _Rows, "__getitem__", lambda self, rows: (seen.append(len(rows)), read(self, rows))[1]
+        SplitRows, "__getitem__", lambda self, rows: (seen.append(len(rows)), read(self, rows))[1]
     )
     source = HostData(split, how, (0.0,) * 3, (1.0,) * 3, CPU, workers=0)
     used = [len(seen) for _ in source.inputs(torch.arange(16).split(4))]
@@ -92,7 +92,7 @@ def test_sources_give_the_same_batches_wherever_the_images_are(tiny: Path) -> No
 def test_each_of_several_processes_holds_its_part_of_an_epoch(
     tiny: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batches, "_PIECE", 23)  # more than one goes to the device
+    monkeypatch.setattr(batches, "PIECE", 23)  # more than one goes to the device
     split = load_prepared(tiny).split("train")
     how = Augmentation("none", (8, 8), (8, 8))
     source = ShardData(split, how, (0.0,) * 3, (1.0,) * 3, CPU, saliency=True)

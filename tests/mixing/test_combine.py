@@ -41,7 +41,7 @@ def test_the_same_bits(
             draw = mixer.draw(*shape[:1], *shape[2:], generator=generator)
             found = []
             for device in ("cpu", "none"):
-                monkeypatch.setattr(combine, "_IN_PARTS", device)
+                monkeypatch.setattr(combine, "IN_PARTS", device)
                 found.append(mixer(images, labels, draw=draw))
             assert torch.equal(found[0].images, found[1].images)
             assert found[0].images.stride() == found[1].images.stride()

@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -89,7 +90,8 @@ def test_a_folder_whose_replacement_fails_is_put_back(
             if step == "move":
                 monkeypatch.setattr(Path, "replace", replace)
             else:
-                monkeypatch.setattr(folders, {"list": "_listing", "copy": "_copy"}[step], full)
+                owner, name = {"list": (os, "walk"), "copy": (shutil, "copy2")}[step]
+                monkeypatch.setattr(owner, name, full)
 
     with pytest.raises(UserError, match=r"cannot write .*run: No space left on device"):
         replaced()

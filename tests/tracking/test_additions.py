@@ -56,7 +56,7 @@ def test_a_report_goes_to_the_parent_of_all_runs(room: Any, tmp_path: Path) -> N
 def test_both_weights_become_models_with_their_metrics(
     room: Any, trained: tuple[Path, Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mlflow_model, "_epoch", lambda _, which: 4 if which == "last" else 2)
+    monkeypatch.setattr(Run, "epoch_of", lambda _, which: 4 if which == "last" else 2)
     training = room.start().epochs(4)
     training.tracker.log_models(trained[0])
     training.tracker.log_models(trained[0])  # as after a crash between sending and ending

@@ -142,7 +142,7 @@ def test_a_full_disk_keeps_the_last_good_checkpoint(
         usual(handle)
 
     monkeypatch.setattr(os, "fsync", full)
-    monkeypatch.setattr("saliencymixplus.training.hooks._SAVING_FRACTION", 1e9)
+    monkeypatch.setattr("saliencymixplus.training.hooks.SAVING_FRACTION", 1e9)
     with pytest.raises(UserError, match=rf"cannot write .*{os.strerror(error)}"):
         train(run_settings(), tiny, tmp_path / "run", runtime)
     monkeypatch.setattr(os, "fsync", usual)

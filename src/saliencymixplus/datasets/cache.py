@@ -66,7 +66,7 @@ def _made_by_dvc(experiment: str) -> Path:
 
 
 def _prepared_cache(section: ExperimentSettings, experiment: str) -> Path:
-    key = _key(section.download, section.data, _stamp(section.download), __version__)
+    key = _key(section.download, section.data, source_stamp(section.download), __version__)
     return state_root() / "prepared" / f"{experiment}-{key}"
 
 
@@ -116,7 +116,7 @@ def _current(section: ExperimentSettings, report: Report) -> dict[str, str]:
 
 
 def _download_cache(section: ExperimentSettings) -> Path:
-    return state_root() / "downloads" / _key(section.download, _stamp(section.download))
+    return state_root() / "downloads" / _key(section.download, source_stamp(section.download))
 
 
 def _key(*parts: object) -> str:
@@ -124,7 +124,7 @@ def _key(*parts: object) -> str:
     return hashlib.sha256(json.dumps(texts).encode()).hexdigest()[:16]
 
 
-def _stamp(settings: DownloadSettings) -> str:
+def source_stamp(settings: DownloadSettings) -> str:
     """A hash of the names, sizes and modification times in the user's folder or archive."""
     if settings.path is None:
         return ""

@@ -27,7 +27,7 @@ _FRACTION = 0.4  # of the free memory; the rest is for the network
 _AVAILABLE = re.compile(r"MemAvailable:\s*(\d+) kB")
 
 
-class _Rows(Dataset[Inputs]):
+class SplitRows(Dataset[Inputs]):
     """Reads whole batches of a split, indexed by a batch's row indices."""
 
     def __init__(self, arrays: Iterable[np.ndarray]) -> None:
@@ -76,7 +76,7 @@ class HostData(BatchSource):
         super().__init__(split, augmentation, mean, std, device, saliency=saliency, masks=masks)
         self._order = _Order()
         self._loader = DataLoader(
-            _Rows(self.arrays.values()),
+            SplitRows(self.arrays.values()),
             batch_size=None,
             sampler=self._order,
             num_workers=workers,

@@ -30,7 +30,7 @@ class OpDraws:
 
 
 @dataclass(frozen=True)
-class _Tables:
+class PolicyTables:
     """N choices of R operations each, with M equally likely strengths."""
 
     op: Tensor  # (N, R) int64
@@ -60,7 +60,7 @@ class Policy:
 
     def draw(self, count: int, generator: torch.Generator, device: torch.device) -> OpDraws:
         """Draw the operations for ``count`` images on ``device``."""
-        tables = _tables(self, device)
+        tables = policy_tables(self, device)
         choices, rounds, strengths = tables.magnitudes.shape
         drawn = []
         for _ in range(self.ops if self.name == "randaugment" else 1):
@@ -81,7 +81,7 @@ class Policy:
 
 
 @cache
-def _tables(policy: Policy, device: torch.device) -> _Tables:
+def policy_tables(policy: Policy, device: torch.device) -> PolicyTables:
     """torchvision's tables on ``device``, cached, as a captured step cannot copy to the device."""
     from torchvision.transforms import v2
 
@@ -109,7 +109,7 @@ def _tables(policy: Policy, device: torch.device) -> _Tables:
     def table(read: Callable[..., Any], dtype: torch.dtype) -> Tensor:
         return torch.tensor([[read(*op) for op in ops] for ops in choices], dtype=dtype).to(device)
 
-    return _Tables(
+    return PolicyTables(
         op=table(lambda name, *_: OPS.index(name), torch.int64),
         probability=table(lambda name, probability, index: probability, torch.float32),
         magnitudes=table(lambda name, probability, index: strengths(name, index), torch.float32),

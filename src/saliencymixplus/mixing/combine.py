@@ -14,7 +14,7 @@ from torch import Tensor
 from saliencymixplus.mixing.batch import Sources, memory_format
 from saliencymixplus.mixing.checks import high_precision
 
-_IN_PARTS = "cpu"  # the device on which values are read and images combined a few at a time
+IN_PARTS = "cpu"  # the device on which values are read and images combined a few at a time
 _AT_ONCE = 2**19  # bytes of images combined at a time
 _LARGE = 64 * 64  # pixels of an image from which on a slice for each is faster than a mask
 
@@ -22,7 +22,7 @@ _LARGE = 64 * 64  # pixels of an image from which on a slice for each is faster 
 def eager_on_cpu(images: Tensor) -> bool:
     """Whether to combine images as the CPU does it fastest; not where gradients are recorded."""
     recorded = torch.compiler.is_compiling() or torch.is_grad_enabled()
-    return images.device.type == _IN_PARTS and not recorded
+    return images.device.type == IN_PARTS and not recorded
 
 
 def paste(sources: Sources, mask: Tensor, boxes: Tensor | None = None) -> Tensor:

@@ -57,6 +57,11 @@ class Run:
         epochs = sorted(name for name in kept if _EPOCH.fullmatch(name))
         return [*(which for which in WEIGHTS if which in kept), *epochs]
 
+    def epoch_of(self, which: str) -> int:
+        """The epoch after which the weights ``last`` or ``best_validation`` were saved."""
+        best = self.summary.best_validation
+        return best.epoch if which == "best_validation" and best else self.summary.last.epoch
+
     def model(self, which: str = "last") -> nn.Module:
         """The trained network on the CPU, in evaluation mode.
 

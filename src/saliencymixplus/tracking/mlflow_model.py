@@ -89,7 +89,7 @@ def export_model(run: Run, which: str, folder: Path) -> None:
                 **facts,
                 "input": _INPUT,
                 "weights": which,
-                "epoch": _epoch(run, which),
+                "epoch": run.epoch_of(which),
                 "data_digest": run.data.digest,
                 "run_digest": run.digest,
                 "saliencymixplus_version": __version__,
@@ -158,11 +158,6 @@ def _facts(run: Run) -> dict[str, Any]:
         "bits": run.data.bits,
         "input_size": run.input_size[0],
     }
-
-
-def _epoch(run: Run, which: str) -> int:
-    best = run.summary.best_validation
-    return best.epoch if which == "best_validation" and best else run.summary.last.epoch
 
 
 def _example() -> Any:

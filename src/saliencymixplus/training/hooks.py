@@ -15,7 +15,7 @@ from saliencymixplus.training.samples import save_samples
 from saliencymixplus.training.signals import Interrupted, Signals
 
 # Checkpoints take at most this fraction of the time, and are at most this many seconds old.
-_SAVING_FRACTION, _OLDEST = 0.02, 600.0
+SAVING_FRACTION, OLDEST = 0.02, 600.0
 
 
 class Display(Hook):
@@ -81,13 +81,13 @@ class Checkpoints(Hook):
         self._cost = 0.0  # seconds spent on the last checkpoint
 
     def on_step_end(self, context: TrainingContext, loss: float | None) -> None:
-        if time.monotonic() - self._saved > _OLDEST and context.processes.world == 1:
+        if time.monotonic() - self._saved > OLDEST and context.processes.world == 1:
             self.save(context)
 
     def on_epoch_end(self, context: TrainingContext, row: EpochRow) -> None:
         last = row.epoch == context.run.training.epochs
         waited = time.monotonic() - self._saved
-        if last or self._cost == 0.0 or waited * _SAVING_FRACTION >= self._cost:
+        if last or self._cost == 0.0 or waited * SAVING_FRACTION >= self._cost:
             self.save(context)
 
     def save(self, context: TrainingContext) -> None:
