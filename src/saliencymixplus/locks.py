@@ -12,36 +12,47 @@ from saliencymixplus.errors import UserError
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 
 
+class BusyError(UserError):
+    """Another process holds the lock."""
+
+
 @contextmanager
 def locked(
-    path: Path, busy: str, *, waiting: Callable[[str], object] | None = None
+    path: Path,
+    busy: str,
+    *,
+    timeout: float = 0,
+    waiting: Callable[[str], object] | None = None,
+    elsewhere: str = "move the state to one that has, with SALIENCYMIXPLUS_STATE=FOLDER",
 ) -> Iterator[None]:
     """Hold the lock file ``path`` during the block; a killed process releases it, too.
 
     Args:
         busy: what another process that holds the lock is doing, for messages.
-        waiting: is called once with a message before waiting; None: do not wait.
+        timeout: how many seconds to wait for the lock.
+        waiting: is called once with a message after ``timeout``, and then the lock is waited for
+            without a limit; None: give up after ``timeout``.
+        elsewhere: what to do if the file system has no locks.
 
     Raises:
-        UserError: another process holds the lock, the folder cannot be written, or its file
-            system has no locks.
+        BusyError: another process holds the lock.
+        UserError: the folder cannot be written, or its file system has no locks.
     """
     # Without flock, filelock would use a marker file, which a killed process leaves behind.
-    lock = FileLock(path, timeout=0, fallback_to_soft=False)
+    lock = FileLock(path, fallback_to_soft=False)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            lock.acquire()
+            lock.acquire(timeout=timeout)
         except Timeout as error:
             if waiting is None:
-                raise UserError(f"{busy} (it holds {path}): wait for it, or stop it") from error
+                raise BusyError(f"{busy} (it holds {path}): wait for it, or stop it") from error
             waiting(f"{busy}: waiting for it ({path})")
             lock.acquire(timeout=-1)
     except OSError as error:
         if error.errno in _NO_LOCKS:
             raise UserError(
-                f"cannot lock {path}: its file system has no locks ({error.strerror}); move the "
-                "state to one that has, with SALIENCYMIXPLUS_STATE=FOLDER"
+                f"cannot lock {path}: its file system has no locks ({error.strerror}); {elsewhere}"
             ) from error
         raise UserError(f"cannot write {path.parent}: {error.strerror or error}") from error
     try:

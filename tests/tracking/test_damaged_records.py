@@ -1,6 +1,7 @@
 """Damaged or vanishing records and failing disks cost one line."""
 
 import errno
+import fcntl
 import os
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,29 @@ def test_a_disk_that_does_not_say_whether_a_record_is_there_costs_one_line(
     said = capsys.readouterr().err
     assert "Traceback" not in said
     assert "Input/output error" in said
+    assert len(room.waiting()) == 1
+    sync(lambda _: None)
+    assert room.statuses() == ["FINISHED"]
+    assert room.epochs() == [1]
+
+
+def test_a_disk_without_locks_is_named_and_no_record_set_aside(
+    room: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Marker files instead, which filelock falls back to, would outlive a killed process."""
+
+    def flock(handle: int, operation: int) -> None:
+        if Path(f"/proc/self/fd/{handle}").readlink().name != "tracking.lock":
+            raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fcntl, "flock", flock)
+        room.start().epochs(1).finish(timeout=1)
+        said = capsys.readouterr().err
+        assert "mlflow.db.lock: its file system has no locks" in said
+        assert "MLFLOW_TRACKING_URI=sqlite:///FILE" in said
+        with pytest.raises(UserError, match=r"1 run was not sent: .* no locks"):
+            sync(lambda _: None)
     assert len(room.waiting()) == 1
     sync(lambda _: None)
     assert room.statuses() == ["FINISHED"]

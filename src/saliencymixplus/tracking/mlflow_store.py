@@ -1,14 +1,15 @@
 """Open an MLflow store, and find or create experiments and runs in it."""
 
 import sqlite3
-from contextlib import closing, nullcontext
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from filelock import FileLock
-
 from saliencymixplus import workspace
+from saliencymixplus.errors import UserError
+from saliencymixplus.locks import locked
 from saliencymixplus.runs.folder import TrackingFile
 from saliencymixplus.tracking.record import comparison_card
 from saliencymixplus.tracking.stores import Address
@@ -16,6 +17,7 @@ from saliencymixplus.tracking.stores import Address
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
+_LONGEST_WAIT = 120.0  # seconds, for another process
 ATTEMPT_TAG = "saliencymixplus.attempt"
 # Without this tag, the UI shows the experiment as one on language models.
 _EXPERIMENT_TAGS = {
@@ -29,6 +31,10 @@ _REFUSALS = {
     "RESOURCE_ALREADY_EXISTS",
     "RESOURCE_DOES_NOT_EXIST",
 }
+
+
+class StoreError(Exception):
+    """The store cannot be used for now."""
 
 
 class RunDeletedError(Exception):
@@ -55,9 +61,12 @@ class Store:
         database = address.database
         guard: Any = nullcontext()
         if database:
-            database.parent.mkdir(parents=True, exist_ok=True)
             # Concurrent migrations by several processes would corrupt a new database.
-            guard = FileLock(database.with_name(database.name + ".lock"), timeout=120)
+            guard = _locked(
+                database.with_name(f"{database.name}.lock"),
+                "another process is creating this database",
+                elsewhere="choose one that has, with MLFLOW_TRACKING_URI=sqlite:///FILE",
+            )
         with guard:
             if database:
                 if database.exists():
@@ -78,8 +87,7 @@ class Store:
         """
         # Locked, because the records of a training and of its evaluation share a run.
         lock = workspace.state_root() / "create-run.lock"
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(lock):
+        with _locked(lock, "another process is creating a run"):
             return self.find_run(card) or self._created(card)
 
     def comparison_of(self, card: TrackingFile) -> dict[str, str]:
@@ -146,6 +154,17 @@ class Store:
         if experiment.lifecycle_stage != LifecycleStage.ACTIVE:
             self.client.restore_experiment(experiment.experiment_id)
         return experiment.experiment_id
+
+
+@contextmanager
+def _locked(path: Path, busy: str, **options: Any) -> Iterator[None]:
+    """``locked``; its errors are the store's, whereas a ``UserError`` means a damaged record."""
+    with ExitStack() as held:
+        try:
+            held.enter_context(locked(path, busy, timeout=_LONGEST_WAIT, **options))
+        except UserError as error:
+            raise StoreError(str(error)) from error
+        yield
 
 
 def relocate_artifacts(database: Path) -> None:

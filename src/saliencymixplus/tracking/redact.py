@@ -48,4 +48,4 @@ def say(text: str) -> None:
 
 def brief(error: Exception) -> str:
     """The error as one redacted line."""
-    return one_line(str(error) or type(error).__name__)
+    return one_line(str(error) or type(error).__name__, longest=500)

@@ -4,11 +4,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from saliencymixplus import workspace
 from saliencymixplus.errors import UserError
 from saliencymixplus.files import discard, sweep
+from saliencymixplus.locks import BusyError, locked
 from saliencymixplus.tracking.mlflow_store import RunDeletedError, Store
 from saliencymixplus.tracking.projection import Projection
 from saliencymixplus.tracking.record import (
@@ -53,9 +52,9 @@ def send_all(store: Store, report: Callable[[str], None]) -> list[str]:
     failures = []
     for folder in _records():
         try:
-            with FileLock(folder / LOCK, timeout=0):
+            with locked(folder / LOCK, "a running process is sending these records"):
                 _send(folder, store, report)
-        except Timeout:
+        except BusyError:
             report(f"{folder.name}: a running process sends its own records")
         except Exception as error:  # whatever a server, a network or a disk can do
             if not is_recorded(folder):  # its own process has since sent and removed it

@@ -4,12 +4,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
+from saliencymixplus.errors import UserError
 from saliencymixplus.files import discard
+from saliencymixplus.locks import BusyError, locked
 from saliencymixplus.runs.folder import TrackingFile
 from saliencymixplus.tracking.mlflow_store import RunDeletedError, Store
 from saliencymixplus.tracking.projection import Projection
@@ -42,11 +42,8 @@ class Worker(threading.Thread):
         self.experiment_id = ""  # known after the first success
         self._address, self._afterwards = address, afterwards
         self._changed = threading.Condition()
-        self._wanted, self._sent, self._tries = (
-            0,
-            0,
-            0,
-        )  # updates requested, sent; attempts
+        self._wanted = self._sent = 0  # updates
+        self._tries = 0
         self._stopping = self._hurried = self._warned = False
 
     def update(self, card: TrackingFile | None = None) -> None:
@@ -58,21 +55,18 @@ class Worker(threading.Thread):
 
     def run(self) -> None:
         """Send until told to stop."""
-        lock = FileLock(self.folder / LOCK, thread_local=False)
-        while not self._acquired(lock):
-            if self._stopping:
-                return
-        try:
-            if (self.folder / CARD).is_file():
-                self._work()
-            else:  # `sync` has since sent and deleted it
-                discard(self.folder)
-                self._succeeded(sys.maxsize)
-        except OSError as error:  # the disk does not even say whether the record is there
-            self._failed(f"cannot read {self.folder}: {error.strerror or error}")
-        finally:
-            with suppress(OSError):  # the lock is released with the process at the latest
-                lock.release()
+        with ExitStack() as held:
+            while not self._acquired(held):
+                if self._stopping:
+                    return
+            try:
+                if (self.folder / CARD).is_file():
+                    self._work()
+                else:  # `sync` has since sent and deleted it
+                    discard(self.folder)
+                    self._succeeded(sys.maxsize)
+            except OSError as error:  # the disk does not even say whether the record is there
+                self._failed(f"cannot read {self.folder}: {error.strerror or error}")
 
     def drain(self, timeout: float) -> bool:
         """Wait up to ``timeout`` seconds until all updates are sent; returns whether they are.
@@ -98,15 +92,14 @@ class Worker(threading.Thread):
             self._changed.notify_all()
         self.join(timeout=1.0)
 
-    def _acquired(self, lock: FileLock) -> bool:
+    def _acquired(self, held: ExitStack) -> bool:
+        busy = "another process is sending this run's records"
         try:
-            lock.acquire(timeout=0.5)
-        except Timeout:  # `sync` is sending this record
-            self.failure = "another process is sending this run's records"
-            return False
-        except OSError as error:
-            self.failure = f"cannot lock {self.folder}: {error.strerror or error}"
-            time.sleep(0.5)
+            held.enter_context(locked(self.folder / LOCK, busy, timeout=0.5))
+        except UserError as error:
+            self.failure = str(error)
+            if not isinstance(error, BusyError):
+                time.sleep(0.5)
             return False
         self.failure = None
         return True
