@@ -18,12 +18,16 @@ class NetworkError(UserError, ValueError):
 
 
 def one_line(reason: object, longest: int = 200) -> str:
-    """Shorten a library's error message to one line without control characters.
+    """Shorten an error message to one line of ``longest`` characters without control characters.
 
-    Such messages may span lines and quote file content: megabytes, or escape sequences.
+    Libraries' messages may span lines and quote file content: megabytes, or escape sequences. The
+    middle is left out, because the reason may be at either end: after a long path, or before what
+    is quoted.
     """
     text = " ".join(str(reason).split())
-    text = text if len(text) <= longest else text[:longest] + "…"
+    if len(text) > longest:
+        tail = longest // 3
+        text = f"{text[: longest - tail - 1]}…{text[-tail:]}"
     return "".join(
         letter if letter.isprintable() else letter.encode("unicode_escape").decode()
         for letter in text

@@ -100,6 +100,7 @@ def main() -> None:
     # machine, such as workers of a DVC queue, by an order of magnitude or more.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
+        _check_working_directory()
         code = app(standalone_mode=False)
         if code == 130:  # Ctrl-C, which typer catches without printing anything
             code = _fail("interrupted", code)
@@ -119,13 +120,22 @@ def main() -> None:
     sys.exit(code)
 
 
+def _check_working_directory() -> None:
+    try:
+        Path.cwd()
+    except FileNotFoundError as error:
+        raise UserError("the working directory was deleted: change to another one") from error
+
+
 def _explain_rewritten_params() -> None:
     """Say how to undo what a failed `dvc exp run -S` leaves in the workspace's params.yaml."""
     from saliencymixplus.runs.provenance import committed_text
 
+    if "DVC_EXP_NAME" not in os.environ:
+        return
     folder = Path.cwd()
-    if "DVC_EXP_NAME" not in os.environ or ".dvc/tmp/exps/" in folder.as_posix():
-        return  # no experiment, or one in a temporary copy of the workspace
+    if ".dvc/tmp/exps/" in folder.as_posix():
+        return  # a temporary copy of the workspace
     before = committed_text(folder, "params.yaml")
     if before is not None and before != (folder / "params.yaml").read_text("utf-8").strip():
         typer.echo(
