@@ -49,6 +49,17 @@ def _run(room: Any, model: Path, seed: int, wrong: Any) -> Path:
     return folder
 
 
+@pytest.mark.parametrize("store", ["http://127.0.0.1:9", "sqlite:///params.yaml"])
+def test_a_store_that_cannot_be_used_is_one_line(
+    room: Any, monkeypatch: pytest.MonkeyPatch, store: str
+) -> None:
+    run = write_run(room.folder, WRONG)
+    (room.folder / "params.yaml").write_text("not a database")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
+    with pytest.raises(UserError, match=r"^MLflow \(.+\): .+"):
+        register(run)
+
+
 def test_a_worse_challenger_stays_one(
     room: Any, trained: tuple[Path, Path, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -41,14 +41,22 @@ def register(
     """
     from saliencymixplus.comparison.load import load_results
     from saliencymixplus.errors import UserError
-    from saliencymixplus.tracking.registry import Registry
+    from saliencymixplus.tracking.registry import Registry, store_errors
 
     if not promote:
         refuse(context, ("margin",), "needs --promote")
     (result,) = load_results([run])
     if weights not in result.predictions.ranks:
         raise UserError(f"{run} has no evaluation of the weights {weights!r}")
-    registry = Registry(name or result.settings.experiment)
+    with store_errors():
+        _register(Registry(name or result.settings.experiment), result, weights, promote, margin)
+
+
+def _register(
+    registry: "Registry", result: "RunResult", weights: str, promote: bool, margin: float
+) -> None:
+    from saliencymixplus.errors import UserError
+
     champion = registry.champion()
     if champion and champion.data_digest != result.run.data.digest:
         raise UserError(

@@ -1,5 +1,7 @@
 """MLflow's Model Registry: the versions of one model, its champion and its challenger."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from saliencymixplus.tracking import mlflow_library, stores
 from saliencymixplus.tracking.describe import model_name
 from saliencymixplus.tracking.mlflow_model import find_model
 from saliencymixplus.tracking.mlflow_store import RunDeletedError, Store
+from saliencymixplus.tracking.redact import brief
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 _WEIGHTS, _DATA, _MODEL = "weights", "data_digest", "logged_model"  # version tags
@@ -25,6 +28,17 @@ class Version:
     run_id: str
     weights: str
     data_digest: str
+
+
+@contextmanager
+def store_errors() -> Iterator[None]:
+    """Turn whatever a server, a network or a disk can do in the block into a ``UserError``."""
+    try:
+        yield
+    except (UserError, BrokenPipeError):  # the latter is of standard output
+        raise
+    except Exception as error:
+        raise UserError(f"MLflow ({stores.configured()}): {brief(error)}") from error
 
 
 class Registry:
