@@ -15,6 +15,7 @@ from saliencymixplus.datasets.decode import ALL_BITS
 from saliencymixplus.errors import UserError, one_line
 from saliencymixplus.files import read_json
 from saliencymixplus.settings import RunSettings
+from saliencymixplus.settings.data import LARGEST_SIDE
 from saliencymixplus.settings.faults import explain
 from saliencymixplus.settings.names import Name
 
@@ -41,7 +42,7 @@ Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Percent = Annotated[float, Field(ge=0, le=100)]
 Count = Annotated[int, Field(ge=0, le=10**15)]
 Epoch = Annotated[int, Field(ge=1, le=10**6)]
-Side = Annotated[int, Field(ge=1, le=4096)]
+Side = Annotated[int, Field(ge=1, le=LARGEST_SIDE)]
 Split = Literal["train", "val", "test"]
 
 

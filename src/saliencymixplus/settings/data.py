@@ -6,6 +6,8 @@ from pydantic import Field, model_validator
 
 from saliencymixplus.settings.section import NonNegative, Positive, Section, Seed
 
+LARGEST_SIDE = 1024  # pixels
+
 Channels = tuple[NonNegative, NonNegative, NonNegative]
 
 
@@ -80,7 +82,7 @@ class ClutterSettings(Section):
 class DataSettings(Section):
     """How the images are prepared, whatever their source."""
 
-    image_size: Annotated[int, Field(ge=8, le=1024)] = 32
+    image_size: Annotated[int, Field(ge=8, le=LARGEST_SIDE)] = 32
     """Side of the prepared images, in pixels."""
     resize: Literal["squash", "crop"] | None = None
     """Whether pictures that are not square are squashed or centre-cropped. null: crop for

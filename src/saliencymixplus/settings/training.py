@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from saliencymixplus.settings.data import LARGEST_SIDE
 from saliencymixplus.settings.section import (
     Beta,
     Count,
@@ -87,7 +88,7 @@ class TrainingSettings(Section):
     """Pixels of padding on each side, for ``augment: crop`` and ``crop-flip``."""
     crop_mode: Literal["constant", "reflect"] = "constant"
     """Content of the padding: black, or the reflected image."""
-    crop_size: Annotated[int, Field(ge=8, le=1024)] | None = None
+    crop_size: Annotated[int, Field(ge=8, le=LARGEST_SIDE)] | None = None
     """Side of the network's input, in pixels. null: as prepared."""
     crop_scale: Annotated[float, Field(gt=0, le=1)] = 0.08
     """Smallest fraction of the image's area in a crop, for ``augment: resized-crop-flip``."""
