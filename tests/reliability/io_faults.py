@@ -18,30 +18,17 @@ import itertools
 import os
 import random
 import shutil
-import signal
 import sqlite3
 import subprocess
 import sys
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
-OPERATIONS = [
-    "open",
-    "read",
-    "write",
-    "fsync",
-    "rename",
-    "truncate",
-    "lock",
-    "mkdir",
-    "link",
-    "unlink",
-]
+from tests.reliability.small_repository import COMMANDS, import_all, make_repository, run_forked
+
 ERRORS = {
     "open": (errno.EACCES, errno.EROFS, errno.ENOSPC),
     "read": (errno.EIO,),
@@ -54,68 +41,8 @@ ERRORS = {
     "link": (errno.EPERM, errno.ENOSPC),
     "unlink": (errno.EACCES, errno.EROFS),
 }
+OPERATIONS = list(ERRORS)  # in the order of io_faults.c
 FOREVER = 10**9
-TIMEOUT = 200  # seconds for one command
-EXPERIMENT = ["--experiment", "tiny"]
-RUN = "runs/tiny/none/seed0"
-TRAIN = [*EXPERIMENT, "--seed", "0", "--prepared", "prepared", "--device", "cpu"]
-# In this order; where each writes (None: it is MLflow that is looked at).
-COMMANDS: dict[str, tuple[list[str], str | None]] = {
-    "download": (["download", *EXPERIMENT, "--output", "archives"], "archives"),
-    "prepare": (
-        ["prepare", *EXPERIMENT, "--source", "archives", "--output", "prepared"],
-        "prepared",
-    ),
-    "resolve": (["resolve", "--output", "resolved"], "resolved"),
-    "train": (["train", *TRAIN, "--mix-aug", "none", "--output", RUN], RUN),
-    "train again": (
-        ["train", *TRAIN, "--mix-aug", "cutmix", "--output", "runs/tiny/cutmix/seed0"],
-        "runs/tiny/cutmix/seed0",
-    ),
-    "evaluate": (
-        [
-            "evaluate",
-            *EXPERIMENT,
-            "--mix-aug",
-            "none",
-            "--prepared",
-            "prepared",
-            "--output",
-            "evaluations/tiny/none",
-        ],
-        "evaluations/tiny/none",
-    ),
-    "evaluate RUN": (
-        [
-            "evaluate",
-            "runs/tiny/cutmix/seed0",
-            "--prepared",
-            "prepared",
-            "--output",
-            "evaluations/tiny/cutmix/seed0",
-        ],
-        "evaluations/tiny/cutmix/seed0",
-    ),
-    "audit": (["audit", *EXPERIMENT, "--prepared", "prepared"], "audits/tiny"),
-    "compare": (["compare", *EXPERIMENT], "reports/tiny"),
-    "report": (["report", *EXPERIMENT, "--prepared", "prepared"], "reports/tiny"),
-    "export": (["export", RUN, "--prepared", "prepared", "--output", "net.onnx"], "net.onnx"),
-    "predict": (["predict", RUN, "pictures/test", "--sheet", "sheet.png"], "sheet.png"),
-    "preview": (
-        [
-            "preview",
-            *EXPERIMENT,
-            "--prepared",
-            "prepared",
-            "--mix-aug",
-            "cutmix",
-            "--output",
-            "preview.png",
-        ],
-        "preview.png",
-    ),
-    "sync": (["sync"], None),
-}
 
 
 def main(faults: int, seed: int, names: list[str]) -> int:
@@ -221,50 +148,20 @@ class Trial:
     def command(
         self, name: str, armed: tuple[int, int, int, int] | None = None, **environment: str
     ) -> tuple[int, str]:
-        """Run it in a forked process, as imports take longer than most commands."""
-        log = self.folder / "log"
-        child = os.fork()
-        if not child:
-            self._in_child(COMMANDS[name][0], log, armed, environment)
-        end = time.monotonic() + TIMEOUT
-        while True:
-            done, status = os.waitpid(child, os.WNOHANG)
-            if done:
-                return os.waitstatus_to_exitcode(status), log.read_text(errors="replace")
-            if time.monotonic() > end:
-                os.kill(child, signal.SIGKILL)
-                os.waitpid(child, 0)
-                return -1, "hangs: " + log.read_text(errors="replace")
-            time.sleep(0.02)
+        """Run it in a forked process and count its system calls."""
 
-    def _in_child(self, words: list[str], log: Path, armed: Any, environment: Any) -> None:
-        code = 70
-        try:
-            os.chdir(self.place)
-            os.environ |= environment
-            with log.open("wb") as file:
-                os.dup2(file.fileno(), 1)
-                os.dup2(file.fileno(), 2)
-            sys.argv = ["cli.py", *words]
-            from saliencymixplus.commands.app import main as run
-
+        def arm() -> None:
             self.injector.fault_watch(str(self.place).encode() + b"/")
             if armed:
                 self.injector.fault_arm(*armed)
-            try:
-                run()
-            except SystemExit as end:
-                code = int(end.code or 0)
-            except BaseException:
-                import traceback
 
-                traceback.print_exc()
+        def disarm() -> None:
             counts = [self.injector.fault_count(i) for i in range(len(OPERATIONS))]
             self.injector.fault_watch(b"")
             (self.folder / "counts").write_text(" ".join(map(str, counts)))
-            sys.stdout.flush()
-        finally:
-            os._exit(code)
+
+        log = self.folder / "log"
+        return run_forked(COMMANDS[name][0], self.place, log, environment, arm, disarm)
 
     def counts(self) -> list[int]:
         """How often the last command made each kind of system call."""
@@ -311,40 +208,6 @@ class Trial:
         return found
 
 
-def make_repository(root: Path) -> None:
-    """Settings, and 24 pictures of two classes with masks."""
-    import numpy as np
-    from PIL import Image
-    from ruamel.yaml import YAML
-
-    repository = Path(__file__).parents[2]
-    yaml = YAML(typ="safe")
-    params = yaml.load(repository / "params.yaml")
-    params |= {"experiments": ["tiny"], "methods": ["none", "cutmix"], "seeds": [0]}
-    params["evaluation"] |= {"parts": ["calibration"], "images": 8}
-    params["audit"]["images"] = 8
-    params["tiny"] = {
-        "download": {"source": "imagefolder", "path": "pictures"},
-        "data": {"image_size": 8},
-        "model": {"name": "resnet8"},
-        "training": {"epochs": 2, "batch_size": 8, "sample_epochs": [1]},
-    }
-    root.mkdir()
-    yaml.dump(params, root / "params.yaml")
-    shutil.copy(repository / "dvc.yaml", root)
-    rng = np.random.default_rng(0)
-    for split, kind, number in itertools.product(("train", "test"), ("robin", "wren"), range(6)):
-        name = Path(split, kind, f"{number}.png")
-        mask = np.zeros((12, 12), np.uint8)
-        mask[3:9, 3:9] = 255
-        for folder, pixels in (
-            ("pictures", rng.integers(0, 256, (12, 12, 3), dtype=np.uint8)),
-            ("pictures/masks", mask),
-        ):
-            (root / folder / name).parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(pixels).save(root / folder / name)
-
-
 def restart_with_injector() -> None:
     """Compile io_faults.c and run this module again with it in front of the C library."""
     library = Path(tempfile.mkdtemp(prefix="io-faults-")) / "io_faults.so"
@@ -364,15 +227,6 @@ def restart_with_injector() -> None:
 if __name__ == "__main__":
     if not os.environ.get("LD_PRELOAD", "").endswith("io_faults.so"):
         restart_with_injector()
-    # In this process, so that the forked ones start with all of it: imports take longer than most
-    # commands, and no file of theirs is below the repository.
-    import mlflow.store.tracking.sqlalchemy_store
-    import mlflow.system_metrics.metrics.cpu_monitor  # noqa: F401
-
-    from saliencymixplus.commands import app  # noqa: F401
-    from saliencymixplus.evaluation import evaluate  # noqa: F401
-    from saliencymixplus.tracking import mlflow_library, tracker  # noqa: F401
-    from saliencymixplus.training import trainer  # noqa: F401
-
-    mlflow_library.require_mlflow()
+    # Before the forks, and no file of these is below the repository.
+    import_all()
     sys.exit(main(int(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 0, sys.argv[3:]))
