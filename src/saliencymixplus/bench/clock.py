@@ -1,6 +1,5 @@
 """Time functions on a device, and measure the device's peak rate."""
 
-import platform
 import statistics
 import time
 from collections.abc import Callable
@@ -97,14 +96,3 @@ def matmul_peak(clock: Clock, device: torch.device, dtype: torch.dtype) -> float
         ms = clock.median_ms(lambda a=a, b=b: a @ b)  # type: ignore[misc]
         best = max(best, 2 * size**3 / (ms / 1000))
     return best
-
-
-def hardware(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:  # noqa: PTH123
-            names = [line.partition(":")[2].strip() for line in file if "model name" in line]
-        return f"{names[0]}, {len(names)} cores" if device.type == "cpu" else device.type
-    except (OSError, IndexError):
-        return f"{platform.processor() or platform.machine()} ({device.type})"

@@ -12,10 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from saliencymixplus.bench.clock import Clock, hardware
+from saliencymixplus.bench.clock import Clock
 from saliencymixplus.engine.device import choose_device, device_settings
 from saliencymixplus.mixing import create
 from saliencymixplus.progress import progress
+from saliencymixplus.runs.provenance import device_name
 from saliencymixplus.tables import Column, Table
 
 Mix = Callable[..., object]
@@ -67,7 +68,7 @@ def bench_peers(
         threads = torch.get_num_threads()
     return {
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
-        "hardware": hardware(where),
+        "hardware": device_name(where),
         "threads": threads if where.type == "cpu" else None,
         "versions": {"python": platform.python_version(), "torch": str(torch.__version__)}
         | {name: version(name) for name in _LIBRARIES if _installed(name)},

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from saliencymixplus import mixing
-from saliencymixplus.bench.clock import Clock, hardware, matmul_peak
+from saliencymixplus.bench.clock import Clock, matmul_peak
 from saliencymixplus.bench.settings import BenchSettings
 from saliencymixplus.datasets.prepared import Split
 from saliencymixplus.engine.build import augmentation_for
@@ -36,6 +36,7 @@ from saliencymixplus.errors import NetworkError
 from saliencymixplus.loading.batches import DeviceData, Inputs
 from saliencymixplus.models import create_model
 from saliencymixplus.progress import progress
+from saliencymixplus.runs.provenance import device_name
 from saliencymixplus.settings import MixSettings
 
 Run = Callable[[], object]
@@ -94,7 +95,7 @@ def bench(settings: BenchSettings, say: Callable[[str], None] = print) -> dict[s
             found["experiment_hours"] = average * count * settings.epochs / 3.6e6
     return {
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
-        "hardware": hardware(device),
+        "hardware": device_name(device),
         "versions": {"torch": str(torch.__version__), "python": platform.python_version()},
         "threads": threads if device.type == "cpu" else None,
         "settings": {

@@ -1,5 +1,6 @@
 """The provenance of a result: commit, library versions, device."""
 
+import os
 import platform
 import subprocess
 from importlib.metadata import version
@@ -50,9 +51,25 @@ def versions() -> dict[str, str]:
 
 
 def device_text(device: torch.device) -> str:
-    """The device with its model, e.g. ``cuda (NVIDIA H100 80GB HBM3)`` or ``cpu (x86_64)``."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
-    return f"{device.type} ({name})"
+    """The device with its model, e.g. ``cuda (NVIDIA H100 80GB HBM3)`` or ``cpu (…, 2 cores)``."""
+    return f"{device.type} ({device_name(device)})"
+
+
+def device_name(device: torch.device) -> str:
+    """The GPU's name, or the processor's with its number of logical cores."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{_processor()}, {os.cpu_count()} cores"
+
+
+def _processor() -> str:
+    """The processor's name; its architecture where the system does not tell."""
+    try:
+        with Path("/proc/cpuinfo").open(encoding="utf-8") as file:
+            names = (line.partition(":")[2].strip() for line in file if "model name" in line)
+            return next(names)
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
