@@ -1,6 +1,7 @@
 """Evaluating run folders that come from somebody else."""
 
 import json
+import re
 import shutil
 
 import pytest
@@ -21,6 +22,8 @@ def test_a_run_does_not_decide_where_data_come_from(cli, copied, monkeypatch, tm
     few = ("--set", "evaluation.parts=[]")
     outcome = cli("evaluate", *arguments, *few)
     assert outcome.code == 0, outcome.err
+    assert re.search(r"^top1_error +\d+\.\d+ %$", outcome.out, re.MULTILINE)
+    assert "top5_error" not in outcome.out  # not informative with ten classes
     (section,) = asked
     assert (section.download.source, section.download.mirror) == ("digits", None)
     assert section.data.image_size == 8  # what was trained on

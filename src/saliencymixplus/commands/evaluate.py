@@ -27,7 +27,13 @@ from saliencymixplus.errors import UserError
 from saliencymixplus.folders import check_folder
 from saliencymixplus.workspace import project_path
 
-HEADLINES = ("top1_error", "top5_error", "nll", "ece", "mean_corruption_error")
+HEADLINES = {
+    "top1_error": " %",
+    "top5_error": " %",
+    "nll": "",
+    "ece": " %",
+    "mean_corruption_error": " %",
+}
 
 
 def evaluate(
@@ -69,6 +75,7 @@ def evaluate(
         refuse(context, ("experiment",), "is ignored with a RUN, which names its own: leave it out")
     how = runtime(device=device, tracker=tracker)
 
+    from saliencymixplus.comparison.text import FEW_CLASSES
     from saliencymixplus.evaluation.evaluate import evaluate as measure
     from saliencymixplus.evaluation.read import default_output
     from saliencymixplus.runs.read import find_runs, load_run
@@ -82,17 +89,18 @@ def evaluate(
     found: dict[str, dict[str, float]] = {}
     with only_json(as_json) as show:
         for each in folders:
-            trained = load_run(each).settings
+            run = load_run(each)
             folder = output or default_output(each)
             if output and not runs:
                 folder = output / each.name
             check_folder(folder, "evaluation.json")
-            data = prepared or data_of(trained, loaded)
+            data = prepared or data_of(run.settings, loaded)
             metrics = measure(each, data, folder, loaded.top.evaluation, how)
             found[str(each)] = metrics
-            for name in HEADLINES:
-                if name in metrics:
-                    typer.echo(f"{name:<22}{metrics[name]:8.3f}")
+            few = len(run.data.classes) <= FEW_CLASSES
+            for name, unit in HEADLINES.items():
+                if name in metrics and not (few and name == "top5_error"):
+                    typer.echo(f"{name:<22}{metrics[name]:8.3f}{unit}")
             typer.echo(f"evaluation: {folder}")
         show(metrics if runs and len(folders) == 1 else found)
 

@@ -61,7 +61,7 @@ def train(
         _recipe("Epochs without mixing at the start."),
     ] = None,
     weight_decay: Annotated[float | None, _recipe("Weight decay.")] = None,
-    schedule: Annotated[str | None, _recipe("steps or cosine.", "NAME")] = None,
+    schedule: Annotated[str | None, _recipe("steps, cosine or one_cycle.", "NAME")] = None,
     augment: Annotated[
         str | None, _recipe("none, flip, crop, crop-flip or resized-crop-flip.", "NAME")
     ] = None,
