@@ -112,8 +112,8 @@ def test_everything_is_on_screen_and_can_be_read(chrome, page_path, dark):
     assert width <= 1280
     broken = "[...document.images].filter(i => !i.naturalWidth).length"
     assert chrome.run(broken) == 0
-    chrome.open(page_path, width=400, dark=dark)  # a phone
-    assert chrome.run("document.documentElement.scrollWidth") <= 400
+    chrome.open(page_path, width=360, dark=dark)  # a phone
+    assert chrome.run("document.documentElement.scrollWidth") <= 360
 
 
 @pytest.mark.parametrize("dark", [False, True])

@@ -104,11 +104,6 @@ def to_json(chart: Chart) -> dict[str, Any]:
     }
 
 
-def _rounded(point: tuple[float, Spread]) -> list[float]:
-    x, (mean, deviation) = point
-    return [x, round(mean, 6), round(deviation or 0.0, 6)]
-
-
 def _draw_panel(axes: Axes, panel: Panel, styles: Mapping[str, MethodStyle]) -> None:
     for mix, line in panel.lines.items():
         if not line:

@@ -24,10 +24,10 @@ LARGEST = 112  # side in pixels; larger images are reduced
 OBJECT = 1  # in a mask
 INTRODUCTION = (
     "Drag the box on image a, or move it with the arrow keys (with Shift: change its size). λ is "
-    "the weight of image a's label. CutMix takes a's fraction of the pixels. SaliencyMix+ weighs "
-    "how much of each image's saliency stays visible. Object masks give the truth: how much of "
-    "each object does."
+    "the weight of image a's label. CutMix takes a's fraction of the pixels."
 )
+BY_SALIENCY = " SaliencyMix+ compares how much of each image's saliency stays visible."
+BY_MASKS = " Object masks give the truth: how much of each object stays visible."
 
 
 def playground_section(runs: Runs, prepared: Path | None) -> list[Block]:
@@ -35,11 +35,15 @@ def playground_section(runs: Runs, prepared: Path | None) -> list[Block]:
     if prepared is None or not (prepared / "meta.json").is_file():
         return []
     data = playground_data(load_prepared(prepared), _network(runs))
-    return ["## Mix two images by hand", Playground(INTRODUCTION, data)]
+    first = data["images"][0]
+    introduction = INTRODUCTION
+    introduction += BY_SALIENCY if first["saliency"] else ""
+    introduction += BY_MASKS if first["mask"] else ""
+    return ["## Mix two images by hand", Playground(introduction, data)]
 
 
 def playground_data(data: Prepared, run: Run | None) -> dict[str, Any]:
-    """Images, saliency maps and masks as data addresses.
+    """Images, saliency maps and masks as data URLs.
 
     The saliency is the gradient of ``run``'s last weights; without a run the stored maps.
     """

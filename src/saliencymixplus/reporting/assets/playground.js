@@ -1,4 +1,4 @@
-// Two images, a box to drag, and what three rules make of the label's weight.
+// Two images, a box to drag, and the weight that each rule gives its label.
 
 const fraction = (part, whole) => (whole > 0 ? part / whole : NaN);
 
@@ -75,7 +75,10 @@ async function playground(place) {
   });
   view("b", "Image b", { role: "img", "aria-label": "Image b with the same box" });
   view("mixed", "Mixed", { role: "img", "aria-label": "The mixed image" });
-  if (loaded.every(({ map }) => map)) {
+  const rules = { area: "λ by area (CutMix)" };
+  if (loaded.every(({ map }) => map)) rules.saliency = "λ by saliency (SaliencyMix+)";
+  if (loaded.every(({ mask }) => mask)) rules.mask = "λ by object masks";
+  if (rules.saliency) {
     view("mapA", "Saliency of a", { role: "img", "aria-label": "Saliency of image a" });
     view("mapB", "Saliency of b", { role: "img", "aria-label": "Saliency of image b" });
   }
@@ -99,7 +102,6 @@ async function playground(place) {
     }
   };
 
-  const rules = { area: "λ by area (CutMix)", saliency: "λ by saliency (SaliencyMix+)", mask: "λ by object masks" };
   const bars = element("table", { class: "bars" });
   const outputs = {};
   for (const [key, label] of Object.entries(rules)) {
@@ -114,8 +116,8 @@ async function playground(place) {
     const [a, b] = [loaded[state.a], loaded[state.b]];
     return {
       area: areaLambda(box(), size),
-      saliency: a.map && b.map ? visibleLambda(a.map, b.map, box(), size) : NaN,
-      mask: a.mask && b.mask ? visibleLambda(a.mask, b.mask, box(), size) : NaN,
+      ...(rules.saliency && { saliency: visibleLambda(a.map, b.map, box(), size) }),
+      ...(rules.mask && { mask: visibleLambda(a.mask, b.mask, box(), size) }),
     };
   }
 
@@ -130,7 +132,7 @@ async function playground(place) {
     put("a", a.image, true);
     put("b", b.image, true);
     put("mixed", mixed, false);
-    if (views.mapA) {
+    if (rules.saliency) {
       put("mapA", heat(a.image, a.map, size), true);
       put("mapB", heat(b.image, b.map, size), true);
     }
@@ -183,7 +185,7 @@ async function playground(place) {
   const controls = element("div", { class: "controls" }, choose("a", "Image a"), choose("b", "Image b"),
     element("label", {}, "Side of the box ", slider));
   const note = element("p", {}, `Saliency: ${saliency}.`);
-  place.append(controls, panels, bars, ...(views.mapA ? [note] : []));
+  place.append(controls, panels, bars, ...(rules.saliency ? [note] : []));
   redraw();
 }
 
