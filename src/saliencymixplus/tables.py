@@ -49,6 +49,12 @@ def p_value(p: float | None) -> str:
     return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
+def p_equation(p: float | None) -> str:
+    """A p-value in a sentence: ``p = 0.012``, ``p < 0.001``."""
+    text = p_value(p)
+    return f"p < {text[1:]}" if text.startswith("<") else f"p = {text}"
+
+
 def p_cell(p: float | None) -> Cell:
     """A sortable p-value."""
     return Cell(p_value(p), (p,))

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 
 import numpy as np
 import pytest
@@ -42,6 +43,7 @@ def test_ties_share_the_first_place_and_only_sure_differences_are_said(compared)
     assert "CutMix and mixup share the lowest top-1 error" in text
     assert "Better than No mixing: CutMix (−15.00" in text
     assert "Worse than No mixing: ResizeMix (+20.00" in text
+    assert re.search(r"points, p (=|<) 0\.\d{3}\)", text)
     assert "3 seeds can only reveal large differences" in text
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from saliencymixplus.comparison.result import ResultRow, ResultTable
-from saliencymixplus.tables import estimate, mean_sd, number, p_value
+from saliencymixplus.tables import estimate, mean_sd, number, p_equation
 
 
 def verdict(table: ResultTable, which: str = "last") -> str:
@@ -39,7 +39,7 @@ def _against_baseline(table: ResultTable, rows: Sequence[ResultRow], which: str)
         if found is None:
             continue
         size = estimate(found.difference, found.low, found.high, signed=True).text
-        text = f"{row.label} ({size} points, p {p_value(found.weaker_p_value)})"
+        text = f"{row.label} ({size} points, {p_equation(found.weaker_p_value)})"
         kind = alike if not found.significant else better if found.difference < 0 else worse
         kind.append(text)
     baseline = table.row(table.baseline).label
