@@ -8,19 +8,10 @@ import pytest
 import torch
 
 from saliencymixplus import mixing
-from saliencymixplus.datasets.prepared import load_prepared
-from saliencymixplus.engine.build import assemble
-from saliencymixplus.engine.context import Assembly
 from saliencymixplus.settings import RuntimeSettings
 from saliencymixplus.training.trainer import train
+from tests.engine.captured import parts_for, with_its_network
 from tests.helpers import run_settings, timeless
-
-CPU = torch.device("cpu")
-
-
-def parts_for(tiny: Path, method: str, compile_: bool, **training: Any) -> Assembly:
-    run = run_settings(method, batch_size=8, precision="fp32", **training)
-    return assemble(run, load_prepared(tiny), RuntimeSettings(device="cpu"), CPU, say=str)
 
 
 def counting(counts: list[int]) -> Any:
@@ -36,16 +27,17 @@ def counting(counts: list[int]) -> Any:
 @pytest.mark.parametrize(
     ("method", "augment"),
     [
-        *((name, "crop-flip") for name in mixing.METHODS if name != "transmix"),  # needs a ViT
+        *((name, "crop-flip") for name in mixing.METHODS),
         ("none", "resized-crop-flip"),
     ],
 )
 def test_a_compiled_step_gives_the_plain_results(
-    tiny_with_masks: Path, method: str, augment: str
+    tiny_with_masks: Path, monkeypatch: pytest.MonkeyPatch, method: str, augment: str
 ) -> None:
     torch._dynamo.reset()
+    with_its_network(method, monkeypatch)
     plain, fast = (
-        parts_for(tiny_with_masks, method, False, augment=augment, weight_average=0.9) for _ in "ab"
+        parts_for(tiny_with_masks, method, augment=augment, weight_average=0.9) for _ in "ab"
     )
     counts: list[int] = []
     fast.step.compiled = fast.step.plain.compiled(backend=counting(counts))
@@ -66,7 +58,7 @@ def test_a_compiled_step_gives_the_plain_results(
 def test_a_policy_and_erasing_are_compiled_with_the_batch(tiny_with_masks: Path) -> None:
     torch._dynamo.reset()
     how = {"crop_mode": "reflect", "auto_augment": "randaugment", "random_erasing": 0.5}
-    plain, fast = (parts_for(tiny_with_masks, "saliencymix", False, **how) for _ in "ab")
+    plain, fast = (parts_for(tiny_with_masks, "saliencymix", **how) for _ in "ab")
     counts: list[int] = []
     fast.step.compiled = fast.step.plain.compiled(backend=counting(counts))
     for index, inputs in enumerate(plain.sources["train"].inputs(torch.arange(24).split(8))):
@@ -79,7 +71,7 @@ def test_a_policy_and_erasing_are_compiled_with_the_batch(tiny_with_masks: Path)
 
 def test_a_smaller_batch_is_not_compiled_anew(tiny: Path) -> None:
     torch._dynamo.reset()
-    parts = parts_for(tiny, "cutmix", True)
+    parts = parts_for(tiny, "cutmix")
     counts: list[int] = []
     step = replace(parts.step, compiled=parts.step.plain.compiled(backend=counting(counts)))
     source = parts.sources["train"]

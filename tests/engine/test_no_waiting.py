@@ -10,9 +10,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from saliencymixplus import mixing
 from saliencymixplus.engine.cuda_graph import capturable
 from saliencymixplus.mixing import combine
-from tests.engine.captured import parts_for
+from tests.engine.captured import parts_for, with_its_network
 
-METHODS = [m for m in mixing.METHODS if m not in ("none", "transmix")]  # transmix: needs a ViT
+METHODS = [m for m in mixing.METHODS if m != "none"]
 
 
 class NothingWaits(TorchDispatchMode):
@@ -73,6 +73,7 @@ def test_every_methods_step_waits_for_nothing(
     tiny_with_masks: Path, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
     monkeypatch.setattr(combine, "IN_PARTS", "none")  # as on a GPU
+    with_its_network(method, monkeypatch)
     parts = parts_for(tiny_with_masks, method, weight_average=0.9)
     if not capturable(parts.step.mixer):
         pytest.skip("this variant is run eagerly")

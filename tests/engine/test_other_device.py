@@ -24,16 +24,14 @@ from saliencymixplus.loading.augment import Augmentation
 from saliencymixplus.loading.batches import DeviceData
 from saliencymixplus.loading.erasing import Erasing
 from saliencymixplus.loading.policy import Policy
-from saliencymixplus.models import create_model
+from tests.mixing.networks import network_for
 
 CUDA = torch.device("cuda", 0)
 RECIPES: list[tuple[str, dict[str, Any]]] = [
-    # Beta draws other than the uniform one have no version without numbers; TransMix takes other
-    # networks.
+    # Beta draws other than the uniform one have no version without numbers.
     *[
         (name, {"alpha": 1.0} if method.options().alpha != 1.0 else {})
         for name, method in mixing.METHODS.items()
-        if name != "transmix"
     ],
     ("cutmix", {"box": "sample", "box_size": "exact"}),
     ("saliencymixplus", {"variant": "published"}),
@@ -56,13 +54,10 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeTensorMode]:
     )
     monkeypatch.setattr(Tensor, "backward", lambda self: None)
     monkeypatch.setattr(nn.Module, "to", lambda self, device: self)  # made there already
+    # It reads the numbers that it drew.
+    monkeypatch.setattr(nn.init, "trunc_normal_", lambda weight, **how: weight)
     with FakeTensorMode() as mode:
         yield mode
-
-
-def network() -> nn.Module:
-    with CUDA:
-        return create_model("resnet8", 10, 12)
 
 
 def source_for(mixer: mixing.Mixer, augment: str, **more: Any) -> DeviceData:
@@ -98,7 +93,9 @@ class NoOptimizer:
 
 
 def step_for(method: str, options: dict[str, Any], augment: str, **more: Any) -> TrainStep:
-    mixer, local, metrics = mixing.create(method, **options), network(), EpochMetrics(CUDA)
+    mixer, metrics = mixing.create(method, **options), EpochMetrics(CUDA)
+    with CUDA:
+        local = network_for(method, 12)
     source = source_for(mixer, augment, **more)
     if mixer.trains_part:
         with CUDA:

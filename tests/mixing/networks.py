@@ -4,8 +4,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torchvision.models import VisionTransformer
 
 from saliencymixplus import mixing
+from saliencymixplus.models import create_model
 
 
 def network() -> nn.Sequential:
@@ -23,6 +25,13 @@ def network() -> nn.Sequential:
         if isinstance(module, nn.BatchNorm2d):
             module.running_mean.uniform_(-0.2, 0.2)
     return model
+
+
+def network_for(method: str, size: int) -> nn.Module:
+    """A small network of 10 classes for square images that a method can look into."""
+    if method == "transmix":
+        return VisionTransformer(size, 4, 1, 2, 8, 16, num_classes=10)
+    return create_model("resnet8", 10, size)
 
 
 def batch(count: int = 6) -> tuple[Tensor, Tensor]:

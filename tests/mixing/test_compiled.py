@@ -8,6 +8,7 @@ from torch import nn
 
 from saliencymixplus import mixing
 from tests.helpers import maps_for
+from tests.mixing.networks import network_for
 
 # SaliencyMix's float_bytes calls OpenCV on the CPU by definition, and is left out.
 METHODS: list[tuple[str, dict[str, Any]]] = [
@@ -144,14 +145,17 @@ def test_one_graph_with_its_saliency_pass(monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_whole_step_captures(method: str, options: dict[str, Any]) -> None:
     """A captured step replays as the eager one, with fresh random numbers at every replay."""
     images, labels, maps = batch("cuda")
+    images, maps = images[..., :12].contiguous(), maps[..., :12].contiguous()
     mixer = mixing.create(method, **options)
     given = {"saliency": maps} if mixer.needs_saliency else {}
     if mixer.needs_masks:
         given["masks"] = (maps > 0.5).long()
-    model = network().cuda()
+    model = network_for(method, 12).cuda()
+    if mixer.trains_part:
+        mixer.attach(model, images)
     for parameter in model.parameters():
         parameter.grad = torch.zeros_like(parameter)
-    draw = mixer.draw(6, 12, 16, device="cuda")
+    draw = mixer.draw(6, 12, 12, device="cuda")
 
     def run(fixed: mixing.Draw | None) -> mixing.Step:
         for parameter in model.parameters():

@@ -87,6 +87,11 @@ def test_snapmix_weights_are_the_visible_class_activation() -> None:
     torch.testing.assert_close(torch.cat(lam), torch.tensor([0.5, 0.75]))
     lam = snapmix.activation_labels(maps[:1], maps[1:], box_a, box_b, equal[:1])
     torch.testing.assert_close(torch.cat(lam), torch.tensor([1.25, 1.25]))
+    # Of a constant map the released code gets NaN, and so the area fractions for both labels.
+    constant = torch.full((1, 4, 4), torch.nan)
+    for pair in ((maps[:1], constant), (constant, maps[1:])):
+        lam = snapmix.activation_labels(*pair, box_a, box_b, equal[:1])
+        torch.testing.assert_close(torch.cat(lam), torch.tensor([15 / 16, 1 / 16]))
 
 
 @pytest.mark.parametrize("name", ["timm/vit_tiny_patch16_224", "vit_b_16"])

@@ -193,6 +193,8 @@ def activation_labels(
     lam_a, lam_b = torch.where(same, both, lam_a), torch.where(same, both, lam_b)
     area = 1.0 - inside_a.float().mean((1, 2))
     known_a, known_b = maps_a.sum((1, 2)) > 0, maps_b.sum((1, 2)) > 0  # false for NaN too
+    # A sum of both weights is unknown if either is.
+    known_a, known_b = known_a & (known_b | ~same), known_b & (known_a | ~same)
     return torch.where(known_a, lam_a, area), torch.where(known_b, lam_b, 1.0 - area)
 
 
