@@ -169,7 +169,7 @@ def discard(folder: Path) -> None:
 def _machine() -> str:
     """An identifier of this machine or container, within which PIDs are unique."""
     try:
-        space = os.stat("/proc/self/ns/pid").st_ino  # noqa: PTH116  (a link, and no file)
+        space = os.stat("/proc/self/ns/pid").st_ino  # noqa: PTH116  (a link, not a file)
     except OSError:
         space = 0
     return hashlib.sha256(f"{socket.gethostname()} {space}".encode()).hexdigest()[:8]

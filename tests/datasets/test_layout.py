@@ -69,8 +69,8 @@ def test_what_is_no_picture_beside_the_splits_is_left_out_and_said() -> None:
     more = layout("train", "test", more=["notes/a.txt", "holdout/cat/1.jxl"])
     assert more.pictures == plain.pictures
     assert more.notes == (
-        "holdout/ holds no pictures and is left out",
-        "notes/ holds no pictures and is left out",
+        "holdout/ holds no pictures and is ignored",
+        "notes/ holds no pictures and is ignored",
     )
 
 

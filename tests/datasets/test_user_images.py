@@ -101,7 +101,7 @@ def test_decomposed_and_composed_names_are_one_class(bench: Any, make: Any) -> N
 
 def test_names_that_differ_in_their_form_only_are_refused(bench: Any, make: Any) -> None:
     files = make.photos(classes=("k\u00e4tz", "dog", "ka\u0308tz"))
-    bench.refused(_unpacked(files, bench.folder / "photos"), "k\u00e4tz/0.png is there twice")
+    bench.refused(_unpacked(files, bench.folder / "photos"), "k\u00e4tz/0.png occurs twice")
     bench.refused(bench.own(make.tarred(files)), "' occurs twice")
 
 
@@ -161,7 +161,7 @@ def test_what_is_wrong_in_a_folder_is_said_under_its_own_name(bench: Any, make: 
 def test_links_in_a_circle_are_refused(bench: Any, make: Any) -> None:
     settings = _unpacked(make.photos(), bench.folder / "photos")
     (bench.folder / "photos/train/cat/again").symlink_to("..")
-    bench.refused(settings, "train/cat/again is a link to a folder that it is in: remove it")
+    bench.refused(settings, "train/cat/again is a link to a folder that contains it: remove it")
 
 
 @pytest.mark.parametrize("link", ["file", "class", "split", "nowhere"])
@@ -219,7 +219,7 @@ def test_a_folder_is_packed_by_names_and_contents_alone(bench: Any, make: Any) -
     (root / "val").write_bytes(b"no folder")
     _unpacked({"notes/a.txt": b"beside the splits"}, root)
     assert (bench.download(settings) / "images.tar").read_bytes() == packed
-    assert "note: notes/ holds no pictures and is left out" in bench.lines
+    assert "note: notes/ holds no pictures and is ignored" in bench.lines
 
 
 def test_a_name_that_is_no_utf8_is_refused(bench: Any, make: Any) -> None:

@@ -87,10 +87,10 @@ def bench(settings: BenchSettings, say: Callable[[str], None] = print) -> dict[s
         found["images_per_second"] = 1000 * settings.batch_size / found["ms"]
         found["share_of_peak"] = found["flops"] / (found["ms"] / 1000) / peak
         if plain:
-            share = settings.mix_prob if found["method"] != "none" else 0.0
-            average = share * found["ms"] + (1 - share) * plain["ms"]
+            fraction = settings.mix_prob if found["method"] != "none" else 0.0
+            average = fraction * found["ms"] + (1 - fraction) * plain["ms"]
             # From the ratio, which other load on the machine hardly affects.
-            found["mean_ms"] = plain["ms"] * (1 + share * (found["ratio_to_plain"] - 1))
+            found["mean_ms"] = plain["ms"] * (1 + fraction * (found["ratio_to_plain"] - 1))
             found["mixing_share_of_plain"] = found["mixing_ms"] / plain["ms"]
             found["experiment_hours"] = average * count * settings.epochs / 3.6e6
     return {

@@ -93,8 +93,8 @@ def _names(root: Path) -> tuple[dict[str, Path], list[str]]:
     Names are in Unicode's composed form (NFC), as in archives: macOS decomposes some.
 
     Raises:
-        UserError: a link leads out of ``root``, to nothing or in a circle, two names differ in
-            their form only, or a name is not UTF-8.
+        UserError: a link leads out of ``root``, to nothing or in a circle, two names differ only in
+            their form, or a name is not UTF-8.
     """
     home = root.resolve()
     files: dict[str, Path] = {}
@@ -113,7 +113,7 @@ def _names(root: Path) -> tuple[dict[str, Path], list[str]]:
             if not path.resolve().is_relative_to(home):
                 raise UserError(f"{name} is a link to outside {root}: put the file itself there")
             if path.is_symlink() and folder.resolve().is_relative_to(path.resolve()):
-                raise UserError(f"{name} is a link to a folder that it is in: remove it")
+                raise UserError(f"{name} is a link to a folder that contains it: remove it")
             try:
                 name.encode()
             except UnicodeEncodeError as error:
@@ -123,7 +123,7 @@ def _names(root: Path) -> tuple[dict[str, Path], list[str]]:
                 pending.append(path)
             elif name in files:
                 raise UserError(
-                    f"{name} is there twice, once with composed and once with decomposed letters: "
+                    f"{name} occurs twice, once with composed and once with decomposed letters: "
                     "rename one"
                 )
             else:

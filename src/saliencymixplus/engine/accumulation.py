@@ -10,22 +10,22 @@ class Turn:
 
     Each batch i contributes the gradient gᵢ of its mean loss over nᵢ images, and the optimizer gets
     Σ nᵢ·gᵢ / Σ nᵢ, as from one large batch. Until then ``.grad`` holds Σ nᵢ·gᵢ / n, where n is the
-    size of the latest batch, so that every backward pass adds its gradient as it is.
+    size of the latest batch, so that each backward pass can add its gradient unscaled.
     """
 
     first: bool = True
     last: bool = True
-    rescale: float = 1.0  # images of the batch before / of this one; ``.grad`` is multiplied by it
-    weight: float = 1.0  # images of this batch / of all so far
+    rescale: float = 1.0  # factor for ``.grad``: images in the previous batch / in this one
+    weight: float = 1.0  # images in this batch / in all batches of the step so far
 
 
-WHOLE = Turn()  # a batch that is a step of its own
+WHOLE = Turn()  # without accumulation: one batch per step
 
 
 def turns(sizes: Sequence[int], accumulate: int) -> list[Turn]:
     """The turn of each batch of an epoch, by the number of images in it.
 
-    Every ``accumulate`` batches make a step, the last ones of the epoch also if they are fewer.
+    ``accumulate`` batches make a step; the last step of an epoch may have fewer.
     """
     found = []
     for index, size in enumerate(sizes):

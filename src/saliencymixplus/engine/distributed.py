@@ -30,7 +30,7 @@ class Processes:
         if self.world > 1:
             dist.all_reduce(values)
 
-    def share(self, content: bytes | None) -> bytes:
+    def broadcast(self, content: bytes | None) -> bytes:
         """Broadcast rank 0's ``content``; empty if it is None."""
         if self.world == 1:
             return content or b""

@@ -106,7 +106,7 @@ class TrainStep:
             self.update(turn)
 
     def begin(self, turn: Turn) -> None:
-        """Drop the gradients of the step before, or scale those of this step so far."""
+        """Clear the gradients of the previous step, or rescale those accumulated so far."""
         if turn.first:
             self.optimizer.zero_grad(set_to_none=True)
         elif turn.rescale != 1.0:
@@ -121,15 +121,15 @@ class TrainStep:
         use_saliency: bool = True,
         last: bool = True,
     ) -> None:
-        """Add the gradients of one batch to ``.grad``, and count it.
+        """Add the gradients of one batch to ``.grad``, and its loss and errors to the metrics.
 
         Args:
             inputs: what ``BatchSource.inputs`` yielded for the batch: B row indices or raw images.
             mix: whether to mix the batch.
             member: index in ``mixer.members`` of the one that mixes it.
             use_saliency: False mixes without the saliency pass, for ``saliency_every``.
-            last: of the batches of a step, after which several processes average what ``.grad``
-                then holds.
+            last: whether this is the last batch of its step, after which several processes
+                average their gradients.
         """
         pieces = self.compiled if self.compiled and self.compiles(inputs) else self.plain
         count, mixer = len(inputs[0]), pieces.mixer.members[member]

@@ -65,12 +65,12 @@ def _shot_noise(images: Tensor, severity: int, rng: Random) -> Tensor:
 
 
 def _impulse_noise(images: Tensor, severity: int, rng: Random) -> Tensor:
-    share = _level(
+    fraction = _level(
         (0.01, 0.02, 0.03, 0.05, 0.07), (0.03, 0.06, 0.09, 0.17, 0.27), severity, _side(images)
     )
     draw = torch.from_numpy(rng.random(images.shape, dtype=np.float32)).to(images)
-    salted = torch.where(draw > 1 - share / 2, 1.0, images)
-    return torch.where(draw < share / 2, 0.0, salted)
+    salted = torch.where(draw > 1 - fraction / 2, 1.0, images)
+    return torch.where(draw < fraction / 2, 0.0, salted)
 
 
 def _defocus_blur(images: Tensor, severity: int, rng: Random) -> Tensor:
@@ -91,13 +91,13 @@ def _zoom_blur(images: Tensor, severity: int, rng: Random) -> Tensor:
 
 
 def _snow(images: Tensor, severity: int, rng: Random) -> Tensor:
-    share = (0.02, 0.04, 0.06, 0.08, 0.11)[severity - 1]
+    fraction = (0.02, 0.04, 0.06, 0.08, 0.11)[severity - 1]
     whitening = (0.12, 0.2, 0.28, 0.36, 0.45)[severity - 1]
     batch, _, height, width = images.shape
     side = _side(images)
     flakes = torch.from_numpy(rng.random((batch, 1, height, width), dtype=np.float32)).to(images)
     size = max(1, round(side / 64))
-    layer = F.max_pool2d((flakes < share / size**2).float(), size, 1, size // 2)
+    layer = F.max_pool2d((flakes < fraction / size**2).float(), size, 1, size // 2)
     layer = layer[..., :height, :width]
     slant = rng.uniform(math.radians(50), math.radians(130), batch)
     layer = filtered(layer, line_kernels(_length((8, 8, 10, 10, 12), severity, side), slant))
@@ -157,8 +157,8 @@ def _elastic(images: Tensor, severity: int, rng: Random) -> Tensor:
 
 def _pixelate(images: Tensor, severity: int, rng: Random) -> Tensor:
     side = _side(images)
-    share = _level((0.9, 0.75, 0.6, 0.5, 0.4), (0.6, 0.5, 0.4, 0.3, 0.25), severity, side)
-    return pixelated(images, max(1, round(share * side)))
+    fraction = _level((0.9, 0.75, 0.6, 0.5, 0.4), (0.6, 0.5, 0.4, 0.3, 0.25), severity, side)
+    return pixelated(images, max(1, round(fraction * side)))
 
 
 def _jpeg(images: Tensor, severity: int, rng: Random) -> Tensor:

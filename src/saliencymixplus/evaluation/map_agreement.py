@@ -28,18 +28,18 @@ def measures(maps: Tensor, masks: Tensor, threshold: float) -> Measures:
     known = masks != UNKNOWN
     inside = (masks == OBJECT).double()
     seen = (maps * known).double()
-    share = inside.sum((1, 2)) / known.sum((1, 2))
+    area = inside.sum((1, 2)) / known.sum((1, 2))
     total = seen.sum((1, 2))
     blank = total <= 0
-    energy = torch.where(blank, share, (seen * inside).sum((1, 2)) / total.clamp_min(1e-300))
+    energy = torch.where(blank, area, (seen * inside).sum((1, 2)) / total.clamp_min(1e-300))
     # Unknown pixels cannot be the maximum.
     best = torch.where(known, maps.double(), -1.0).flatten(1)
     at = best.argmax(1, keepdim=True)
-    pointing = torch.where(blank, share, inside.flatten(1).gather(1, at)[:, 0])
+    pointing = torch.where(blank, area, inside.flatten(1).gather(1, at)[:, 0])
     peak = best.amax(1)[:, None, None]
     region = (known & (seen > threshold * peak)).double()
     union = torch.maximum(region, inside).sum((1, 2))
     iou = (region * inside).sum((1, 2)) / union
     usable = (inside.sum((1, 2)) > 0) & (known.sum((1, 2)) > inside.sum((1, 2)))
-    found = {"mask_share": share, "energy": energy, "pointing": pointing, "iou": iou}
+    found = {"mask_share": area, "energy": energy, "pointing": pointing, "iou": iou}
     return {name: torch.where(usable, value, torch.nan).numpy() for name, value in found.items()}

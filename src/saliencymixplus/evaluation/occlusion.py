@@ -76,8 +76,8 @@ def occlusion_errors(
             return torch.where(mask.to(pixels.device), classifier.mean, pixels)
 
         error = top1_error_under(classifier, labels, occluded, batch_size)
-        share = removed / len(images)
-        return {"kind": kind, "share": share, "images": len(images), "top1_error": error}
+        fraction = removed / len(images)
+        return {"kind": kind, "share": fraction, "images": len(images), "top1_error": error}
 
     untouched = measured("none", 0.0)
     rows = []
@@ -90,5 +90,5 @@ def occlusion_errors(
 def mean_error(rows: list[dict[str, Any]], kind: str) -> float:
     """Error in percent averaged over the removed fraction (trapezoids): one number per curve."""
     curve = sorted((row["share"], row["top1_error"]) for row in rows if row["kind"] == kind)
-    share, error = np.array(curve, dtype=np.float64).T
-    return float(np.trapezoid(error, share) / (share[-1] - share[0]))
+    fractions, errors = np.array(curve, dtype=np.float64).T
+    return float(np.trapezoid(errors, fractions) / (fractions[-1] - fractions[0]))

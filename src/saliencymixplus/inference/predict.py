@@ -149,8 +149,8 @@ def as_table(predictions: Sequence[Prediction], *, short: bool = False) -> Table
     rows: list[list[Value]] = []
     for found in readable:
         cells: list[Value] = [found.name[len(common) :].lstrip("/\\") if common else found.name]
-        for name, share in zip(found.classes, found.probabilities, strict=True):
-            percent = 100.0 * share
+        for name, probability in zip(found.classes, found.probabilities, strict=True):
+            percent = 100.0 * probability
             cells += [f"{name} {number(percent, 1)} %"] if short else [name, percent]
         rows.append(cells)
     return Table(columns, rows)

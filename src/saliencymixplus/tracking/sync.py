@@ -38,7 +38,7 @@ def sync(report: Callable[[str], None] = print) -> None:
     address = stores.configured()
     try:
         store = Store(address)
-    except Exception as error:  # whatever a server, a network or a disk can do
+    except Exception as error:  # servers, networks and disks can raise anything
         failures = [f"MLflow ({address}): {brief(error)}"] * len(records)
     else:
         failures = send_all(store, report)
@@ -56,7 +56,7 @@ def send_all(store: Store, report: Callable[[str], None]) -> list[str]:
                 _send(folder, store, report)
         except BusyError:
             report(f"{folder.name}: a running process sends its own records")
-        except Exception as error:  # whatever a server, a network or a disk can do
+        except Exception as error:  # servers, networks and disks can raise anything
             if not is_recorded(folder):  # its own process has since sent and removed it
                 continue
             failures.append(f"MLflow ({store.address}): {brief(error)}")

@@ -65,7 +65,7 @@ class Worker(threading.Thread):
                 else:  # `sync` has since sent and deleted it
                     discard(self.folder)
                     self._succeeded(sys.maxsize)
-            except OSError as error:  # the disk does not even say whether the record is there
+            except OSError as error:  # whether the record exists cannot be read either
                 self._failed(f"cannot read {self.folder}: {error.strerror or error}")
 
     def drain(self, timeout: float) -> bool:
@@ -118,7 +118,7 @@ class Worker(threading.Thread):
                 say(f"the MLflow run {error} was deleted, so recording stops")
                 self._succeeded(sys.maxsize)
                 return
-            except Exception as error:  # whatever a server, a network or a disk can do
+            except Exception as error:  # servers, networks and disks can raise anything
                 projection = None  # reconnect next time
                 self._failed(f"MLflow ({self._address}): {brief(error)}")
                 self._wait(lambda: self._hurried, timeout=wait)

@@ -80,7 +80,7 @@ def train(
         finished = None
         if group.first and runtime.resume:
             finished = finished_summary(output, run, data.meta.digest)
-        if group.share(b"finished" if finished else None):
+        if group.broadcast(b"finished" if finished else None):
             if finished:
                 print(
                     f"already finished: {output / 'summary.json'} has the result of these settings "
@@ -210,7 +210,7 @@ def _follow(context: TrainingContext, signals: Signals, hooks: Sequence[Hook]) -
 
 def _resume(context: TrainingContext, saved: bytes | None, folder: Path) -> None:
     """Load rank 0's checkpoint, if any, into the context of every rank."""
-    shared = context.processes.share(saved)
+    shared = context.processes.broadcast(saved)
     if not shared:
         return
     unpack(read_checkpoint(shared), context, folder)

@@ -71,7 +71,7 @@ class _Reader:
     def read(self) -> Layout:
         found = self._sorted_out()
         self._check_classes(found)
-        notes = [f"{top}/ holds no pictures and is left out" for top in sorted(self._left_out)]
+        notes = [f"{top}/ holds no pictures and is ignored" for top in sorted(self._left_out)]
         if "test" not in found and "val" in found:
             found["test"] = found.pop("val")
             self._splits = {t: "test" if s == "val" else s for t, s in self._splits.items()}
@@ -142,8 +142,8 @@ class _Reader:
             raise self._wrong(f"{file} is not of the form {form}{hint}")
         if not _is_picture(file):
             raise self._wrong(
-                f"{file} is not of a kind that is read: remove it, or convert it to PNG (read are "
-                f"{', '.join(EXTENSIONS)})"
+                f"{file} is not a supported kind of picture: remove it, or convert it to PNG "
+                f"(supported: {', '.join(EXTENSIONS)})"
             )
 
     def _check_classes(self, found: Classes) -> None:
