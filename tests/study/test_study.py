@@ -70,7 +70,7 @@ def test_a_cell_trains_and_audits_every_recipe(tmp_path: Path, state: Path) -> N
     write_report(rows, epochs, tmp_path / "report")
     names = {path.name for path in (tmp_path / "report").iterdir()}
     # One cell and two recipes to compare: no regression.
-    assert names == {"study.csv", "curves.png", "study.md", "loop.png"}
+    assert names == {"study.csv", "gains.png", "curves.png", "study.md", "loop.png"}
 
 
 def test_the_regression_by_hand() -> None:

@@ -1,10 +1,11 @@
 """The study's figures and tables."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from saliencymixplus.bootstrap import Estimate
@@ -12,6 +13,7 @@ from saliencymixplus.comparison.statistics import SeedSummary, summarise_seeds
 from saliencymixplus.files import write_text
 from saliencymixplus.pictures import style
 from saliencymixplus.pictures.style import (
+    MethodStyle,
     figure,
     figure_grid,
     finish_axes,
@@ -33,9 +35,10 @@ from saliencymixplus.study.results import (
 )
 from saliencymixplus.tables import Column, Table, Value, estimate, number
 
+GAIN = "Test error minus no mixing (points)"
 QUANTITIES: dict[str, Callable[[Recipes, str], SeedSummary | None]] = {
     "Top-1 test error (%)": lambda recipes, method: _error(recipes[method]),
-    "Minus no mixing (points)": lambda recipes, method: _difference(recipes, method, PLAIN),
+    GAIN: lambda recipes, method: _difference(recipes, method, PLAIN),
     "Label error, mean |λ − λ*|": lambda recipes, method: _alone(recipes[method][0].label_error),
     "Regions without an object (%)": lambda recipes, method: _alone(
         recipes[method][0].no_object, 100
@@ -53,13 +56,17 @@ class Line:
 
 
 def write_report(rows: list[Row], epochs: list[Epoch], folder: Path) -> str:
-    """Write study.csv, study.md, curves.png, regression.png and loop.png; return the text.
+    """Write study.csv, study.md, and the figures gains, curves, regression and loop as PNG.
 
-    Leaves out the last two if there is nothing to draw.
+    The last two figures are left out if there is nothing to draw.
+
+    Returns:
+        The text of study.md.
     """
     cells = by_cell(rows)
     found = regression(cells)
     write_rows(folder / "study.csv", rows, Row)
+    save_figure(gains(cells), folder / "gains.png")
     save_figure(curves(cells), folder / "curves.png")
     if found:
         save_figure(regression_figure(found), folder / "regression.png")
@@ -70,44 +77,72 @@ def write_report(rows: list[Row], epochs: list[Epoch], folder: Path) -> str:
     return text
 
 
-def curves(cells: Errors) -> Figure:
-    """Draw every quantity over object size and over the amount of data.
+def gains(cells: Errors) -> Figure:
+    """Draw the difference to plain training over object size and over the amount of data."""
+    lines, styles = _lines(cells), _styles(cells)
+    styles.pop(PLAIN, None)
+    fig, [row] = figure_grid(1, len(lines), 2.5 + 4.2 * len(lines), 3.6, sharey=True)
+    for axes, line in zip(row, lines, strict=True):
+        _panel(axes, line, GAIN, styles, title=line.title)
+    _legend(fig, row)
+    return fig
 
-    Intervals are Student's over seeds, those of the differences over pairs of seeds.
-    """
-    lines = _lines(cells)
-    styles = method_styles(dict.fromkeys(name for found in cells.values() for name in found))
-    fig, grid = figure_grid(
-        len(lines), len(QUANTITIES), 14.0, 0.8 + 2.8 * len(lines), sharex="row", sharey="col"
-    )
+
+def curves(cells: Errors) -> Figure:
+    """Draw every quantity over object size and over the amount of data."""
+    lines, styles = _lines(cells), _styles(cells)
+    height = 0.8 + 2.8 * len(lines)
+    fig, grid = figure_grid(len(lines), len(QUANTITIES), 14.0, height)
     for row, line in zip(grid, lines, strict=True):
-        for axes, (label, quantity) in zip(row, QUANTITIES.items(), strict=True):
-            for at, (name, look) in enumerate(styles.items()):
-                points = {
-                    # Side by side, so that no interval hides another.
-                    position + 0.05 * (at - len(styles) / 2): summary
-                    for position, recipes in enumerate(line.cells.values())
-                    if name in recipes and (summary := quantity(recipes, name)) is not None
-                }
-                if points:
-                    means = [found.mean for found in points.values()]
-                    halves = [_half(found) for found in points.values()]
-                    axes.errorbar(
-                        [*points], means, halves, **look.line(), marker=look.marker, capsize=2
-                    )
-            finish_axes(axes, x=line.axis, y=label, title=line.title if axes is row[0] else "")
-            axes.set_xticks(range(len(line.cells)), [str(value) for value in line.cells])
-            if "Minus" in label:
-                axes.axhline(0, color=style.REFERENCE, linewidth=0.8, zorder=0)
-            else:
-                axes.set_ylim(bottom=0)
-    handles = {  # of every row: a recipe may be missing in some
+        for axes, quantity in zip(row, QUANTITIES, strict=True):
+            _panel(axes, line, quantity, styles, title=line.title if axes is row[0] else "")
+    _legend(fig, [row[0] for row in grid])
+    return fig
+
+
+def _styles(cells: Errors) -> dict[str, MethodStyle]:
+    return method_styles(dict.fromkeys(name for found in cells.values() for name in found))
+
+
+def _panel(
+    axes: Axes, line: Line, quantity: str, styles: Mapping[str, MethodStyle], *, title: str
+) -> None:
+    """Draw a ``quantity`` of the recipes that all cells of the ``line`` have.
+
+    Intervals are Student's over seeds, those of differences over pairs of seeds.
+    """
+    drawn = {
+        name: look
+        for name, look in styles.items()
+        if all(name in recipes for recipes in line.cells.values())
+    }
+    for at, (name, look) in enumerate(drawn.items()):
+        points = {
+            # Side by side, so that no interval hides another.
+            position + 0.06 * (at - (len(drawn) - 1) / 2): summary
+            for position, recipes in enumerate(line.cells.values())
+            if (summary := QUANTITIES[quantity](recipes, name)) is not None
+        }
+        if points:
+            means = [found.mean for found in points.values()]
+            halves = [_half(found) for found in points.values()]
+            axes.errorbar([*points], means, halves, **look.line(), marker=look.marker, capsize=2)
+    finish_axes(axes, x=line.axis, y=quantity, title=title)
+    axes.set_xticks(range(len(line.cells)), [str(value) for value in line.cells])
+    if quantity == GAIN:
+        axes.axhline(0, color=style.REFERENCE, linewidth=0.8, zorder=0)
+    else:
+        axes.set_ylim(bottom=0)
+
+
+def _legend(fig: Figure, panels: Sequence[Axes]) -> None:
+    """One legend for all ``panels``: a recipe may be missing in some."""
+    handles = {
         label: handle
-        for row in grid
-        for handle, label in zip(*row[0].get_legend_handles_labels(), strict=True)
+        for axes in panels
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
     }
     fig.legend(handles.values(), handles.keys(), loc="outside right upper", fontsize=8)
-    return fig
 
 
 def _lines(cells: Errors) -> list[Line]:
