@@ -222,16 +222,18 @@ class Table:
             collapse_padding=True,
             pad_edge=False,
         )
+        rows = self.texts()
         for index, column in enumerate(self.columns):
             header = escape.visible(column.header)
+            widest = max((len(row[index]) for row in rows), default=0)
             table.add_column(
-                Text(header if index == 0 else _in_two_lines(header)),
+                Text(header if index == 0 or len(header) <= widest else _in_two_lines(header)),
                 justify=column.align,
                 no_wrap=column.align == "right",
                 overflow="fold",
                 vertical="bottom",
             )
-        for row in self.texts():
+        for row in rows:
             table.add_row(*(Text(escape.visible(text)) for text in row))
         return table
 

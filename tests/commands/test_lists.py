@@ -108,7 +108,13 @@ def test_a_dry_run_trains_nothing_and_refuses_what_training_would(cli, tmp_path,
 
 def test_before_the_data_are_there_a_dry_run_says_so(cli, tmp_path):
     outcome = cli("train", "--dry-run")
-    assert "to be downloaded and prepared first" in outcome.out
+    assert "digits, to be downloaded and prepared first" in outcome.out
+
+
+def test_a_dry_run_reads_the_weights_file(cli):
+    outcome = cli("train", "--dry-run", "--set", "digits.model.weights=none.safetensors")
+    assert outcome.code == 1
+    assert "cannot read model.weights none.safetensors" in outcome.err
 
 
 @pytest.mark.parametrize("name", ["evaluate", "compare", "audit"])

@@ -69,6 +69,18 @@ def test_killed_at_every_kind_of_point(
     assert sorted(p.name for p in tmp_path.iterdir()) == ["killed", "state", "whole"]
 
 
+@pytest.mark.parametrize("policy", ["randaugment", "autoaugment-cifar10", "trivialaugment"])
+def test_policies_and_erasing_survive_kills(
+    tiny: Path, tmp_path: Path, state: Path, policy: str
+) -> None:
+    run = run_settings("cutmix", auto_augment=policy, random_erasing=0.5, epochs=2)
+    launch(tiny, tmp_path / "whole", run)
+    for point in (("step", 3), ("writing", 1), ("step", 6)):
+        launch(tiny, tmp_path / "killed", run, kill=point)
+    launch(tiny, tmp_path / "killed", run)
+    same(tmp_path / "whole", tmp_path / "killed")
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_killed_at_random_times(tiny: Path, tmp_path: Path, seed: int) -> None:
     run = run_settings("cutmix", epochs=12, seed=seed)

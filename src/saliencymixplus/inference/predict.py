@@ -167,7 +167,8 @@ def contact_sheet(predictions: Sequence[Prediction], title: str) -> Pixels:
         size = panel_size(*found.pixels.shape[:2])
         width = size[1]
         panel = found.pixels if found.activation is None else heat(found.pixels, found.activation)
-        text = f"{found.classes[0]} {found.probabilities[0]:.0%}"
+        # The percentage first: long names are cut off.
+        text = f"{found.probabilities[0]:.0%} {found.classes[0]}"
         name = found.name.replace("\\", "/").rsplit("/", 1)[-1]
         captions = [*wrapped(text, INK, size[1], lines=1), *wrapped(name, GREY, size[1], lines=1)]
         cells.append(CaptionedPanel(scaled(panel, size), captions))

@@ -9,6 +9,7 @@ from saliencymixplus.engine.device import choose_device
 from saliencymixplus.engine.optimizer import create_optimizer
 from saliencymixplus.folders import check_folder
 from saliencymixplus.models import create_model
+from saliencymixplus.models.weights import fingerprint
 from saliencymixplus.settings import RunSettings, RuntimeSettings, settings_digest
 from saliencymixplus.training.trainer import RUN_MARKS, train
 from saliencymixplus.workspace import checkout_root
@@ -45,5 +46,8 @@ def check(run: RunSettings, runtime: RuntimeSettings, output: Path | None) -> No
     output = output or checkout_root() / "outputs" / run.experiment / run.mix.name
     check_folder(output, *RUN_MARKS)
     side = run.training.crop_size or run.data.image_size
-    network = create_model(run.model.name, 10, side, run.model.stem)
+    model = run.model
+    network = create_model(model.name, 10, side, model.stem, model.drop_path)
     create_optimizer(network, run.training)
+    if model.weights is not None:
+        fingerprint(model.weights)  # reads the file

@@ -26,8 +26,13 @@ def plan(
     check(run, runtime, output)
     training = run.training
     group = f", {training.accumulate} for each step" if training.accumulate > 1 else ""
+    method = run.mix.name
+    if run.mix.method != run.mix.name:
+        method += f" ({run.mix.method})"
+    if run.mix.method != "none":
+        method += f", in {100 * training.mix_prob:g}% of batches"
     lines = {
-        "method": f"{run.mix.name} ({run.mix.method}), in {100 * training.mix_prob:g}% of batches",
+        "method": method,
         "seed": str(run.seed),
         "epochs": f"{training.epochs}, batches of {training.batch_size}{group}",
         "device": str(choose_device(runtime.device)),
@@ -35,7 +40,9 @@ def plan(
     }
     found = prepared or find_prepared(run, run.experiment, lambda line: None)
     if found is None:
-        return lines | {"data": f"{run.download.source}: to be downloaded and prepared first"}
+        path = run.download.path
+        first = f"{run.download.source}, to be downloaded" if path is None else f"{path}, to be"
+        return lines | {"data": f"{first} and prepared first"}
     meta = load_prepared(found).meta
     side = training.crop_size or run.data.image_size
     network = create_model(run.model.name, len(meta.classes), side, run.model.stem)
