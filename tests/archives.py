@@ -1,4 +1,4 @@
-"""Small archives in the layouts of their publishers, and of the user's own pictures."""
+"""Small archives in the publishers' layouts and in those of users' own pictures."""
 
 import hashlib
 import io

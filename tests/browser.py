@@ -1,4 +1,4 @@
-"""A headless Chromium, driven through its debugging pipe: open a page, run scripts, press, look."""
+"""Drive a headless Chromium through its debugging pipe: pages, scripts, keys, screenshots."""
 
 import base64
 import importlib.util

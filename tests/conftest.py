@@ -1,4 +1,4 @@
-"""Fixtures that tests of several rooms share; plain functions are in helpers.py."""
+"""Fixtures shared by tests of several rooms; plain functions are in helpers.py."""
 
 from pathlib import Path
 from typing import Any

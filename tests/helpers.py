@@ -1,4 +1,4 @@
-"""Functions that several test files share; fixtures are in conftest.py."""
+"""Functions shared by several test files; fixtures are in conftest.py."""
 
 import hashlib
 import json

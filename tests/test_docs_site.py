@@ -1,4 +1,4 @@
-"""The documentation builds without a warning, refers to no other host and leaves nothing out."""
+"""The documentation builds without warnings, is complete, and loads nothing from other hosts."""
 
 import re
 import subprocess

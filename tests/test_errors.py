@@ -1,4 +1,4 @@
-"""Long messages of libraries and of the system become one line that keeps the reason."""
+"""Long error messages become one line that keeps the reason."""
 
 from saliencymixplus.errors import one_line, reason_of
 

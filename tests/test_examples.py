@@ -1,4 +1,4 @@
-"""The examples run, and what they adapt fits the libraries that they adapt it to."""
+"""The examples run with the libraries that they are written for."""
 
 import inspect
 import math

@@ -1,4 +1,4 @@
-"""docs/methods.md: every method has its section, and the table is that of the tests there are."""
+"""docs/methods.md describes every method, and its table of checks is current."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""The live bars and the lines: everything that is promised, in a terminal of any width."""
+"""Progress bars and lines, in terminals of any width."""
 
 import io
 import sys

@@ -1,4 +1,4 @@
-"""Tables: the same cells in every format, and no text in one ever acts as markup or a command."""
+"""Tables: the same cells in every format; text is never interpreted as markup or commands."""
 
 import csv
 import io

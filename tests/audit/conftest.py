@@ -1,4 +1,4 @@
-"""Fixtures of audit."""
+"""Fixtures for the audit tests."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The whole audit on rectangles: what it writes, that recipes share batches, how it refuses."""
+"""The whole audit on rectangles: its output, shared batches, and refusals."""
 
 import csv
 import json

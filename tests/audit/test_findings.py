@@ -1,4 +1,4 @@
-"""Findings are read as they were written; damaged ones are one line."""
+"""Findings survive a round trip; damaged ones are reported in one line."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Which images are mixed, and what is measured of them."""
+"""Which images are mixed, and what is measured."""
 
 from types import SimpleNamespace
 

@@ -1,4 +1,4 @@
-"""The benchmark: its arithmetic against hand counts, and that its figures fit each other."""
+"""The benchmark: FLOPs against hand counts, and consistent figures."""
 
 import json
 from collections.abc import Callable

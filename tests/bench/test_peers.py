@@ -1,4 +1,4 @@
-"""The comparison with other libraries: what is compared does the same work."""
+"""Ours and the peer library's function do the same work."""
 
 import importlib.util
 import json

@@ -1,4 +1,4 @@
-"""Running the command line inside the test's process: fast, and its exit code and lines at hand."""
+"""Run the command line inside the test process, which is fast, and capture its exit code."""
 
 import shutil
 import sys

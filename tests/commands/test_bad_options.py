@@ -1,4 +1,4 @@
-"""A wrong option, name, file or value: one line that names it, exit code not 0, nothing left."""
+"""Wrong options, names, files and values: one line that names them, an exit code, no output."""
 
 from typing import Any
 

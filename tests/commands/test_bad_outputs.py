@@ -1,4 +1,4 @@
-"""Where a command writes: in the way, read-only, oddly named; what it reads: there already."""
+"""Output paths that are taken, read-only or oddly named, and inputs inside the output folder."""
 
 import os
 import shutil

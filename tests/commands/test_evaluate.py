@@ -1,4 +1,4 @@
-"""Evaluating run folders that come from somebody else."""
+"""Evaluate run folders that come from somebody else."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""``--help``: whole on a terminal of 80 columns, and complete."""
+"""``--help`` fits a terminal of 80 columns and is complete."""
 
 import re
 import subprocess

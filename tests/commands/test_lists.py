@@ -1,4 +1,4 @@
-"""What there is to choose from, what a run would be, and output for scripts."""
+"""Lists of methods, models and experiments, settings of a run, and JSON output."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""``predict``: its formats, its sheet, and what it refuses."""
+"""``predict``: formats, contact sheet, refusals."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""A failed `dvc exp run -S` leaves params.yaml rewritten: the stage says how to undo it."""
+"""After a failed `dvc exp run -S`, the stage says how to restore params.yaml."""
 
 import subprocess
 

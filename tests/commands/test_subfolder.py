@@ -1,4 +1,4 @@
-"""Commands run from a subfolder: default paths count from the checkout's root, as in train."""
+"""In a subfolder, default paths are relative to the checkout's root, as for ``train``."""
 
 import shutil
 

@@ -1,4 +1,4 @@
-"""Comparisons of run folders whose right answer is known."""
+"""Comparisons of run folders with known results."""
 
 import csv
 import json

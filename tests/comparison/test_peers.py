@@ -1,4 +1,4 @@
-"""The experiments with the field's recipes: their settings, and the figures beside them."""
+"""Experiments with OpenMixup's recipes: their settings, and the published figures."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Which runs have a published figure beside them."""
+"""Which runs are shown with a published figure."""
 
 from pathlib import Path
 

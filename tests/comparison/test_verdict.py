@@ -1,4 +1,4 @@
-"""What a comparison says in words, on runs whose differences are known."""
+"""The sentences on a comparison, for runs with known differences."""
 
 import csv
 import io

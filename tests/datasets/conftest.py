@@ -1,4 +1,4 @@
-"""A way to run small archives through ``download`` and ``prepare``."""
+"""Run small archives through ``download`` and ``prepare``."""
 
 import threading
 from collections.abc import Iterator

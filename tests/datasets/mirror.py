@@ -1,4 +1,4 @@
-"""A server with faults, as a mirror."""
+"""A download mirror with faults."""
 
 import http.server
 from typing import Any

@@ -1,4 +1,4 @@
-"""Which addresses and redirects a download follows, and what messages say of them."""
+"""Which addresses and redirects a download follows, and how messages show them."""
 
 import socket
 import urllib.request

@@ -1,4 +1,4 @@
-"""Download settings that cannot be followed: one line that names the key."""
+"""Invalid download settings: one line that names the key."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Prepared images are found again only where they are those of the settings and of today."""
+"""Cached prepared images are used only if settings and sources are unchanged."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The source ``clutter``: what its pictures show, what its masks mark, the same bytes anywhere."""
+"""The source ``clutter``: its pictures and masks, with the same bytes on every machine."""
 
 from pathlib import Path
 from typing import Any, NamedTuple

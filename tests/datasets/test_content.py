@@ -1,4 +1,4 @@
-"""Data that would be silently wrong: one colour, few bits, doubles, rare classes."""
+"""Data that would silently give wrong results: one colour, few bits, duplicates, rare classes."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Decoding every kind of picture, against pixels worked out by hand."""
+"""Decode every kind of picture, against pixels worked out by hand."""
 
 import io
 import zlib

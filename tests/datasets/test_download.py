@@ -1,4 +1,4 @@
-"""Fetching from a mirror: interrupted, corrupt or wrong archives are never taken for good."""
+"""Download from a mirror: interrupted, corrupt and wrong archives are never accepted."""
 
 import json
 import socket

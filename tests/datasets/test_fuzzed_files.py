@@ -1,4 +1,4 @@
-"""Readers of files against damage anywhere: the content, or one line that says what is wrong."""
+"""Damage files anywhere: readers return the content or one line that says what is wrong."""
 
 import io
 import tarfile

@@ -1,4 +1,4 @@
-"""ImageNet's folder as torchvision and Kaggle lay it out, in miniature."""
+"""ImageNet's folder in the layouts of torchvision and Kaggle, in miniature."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What the folders of the user's own pictures mean, and which are refused by name."""
+"""How folders of the user's pictures are interpreted, and which layouts are refused."""
 
 from typing import Any
 

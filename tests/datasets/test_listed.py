@@ -1,4 +1,4 @@
-"""Published data sets on tiny archives in their publishers' layouts."""
+"""Published data sets, from tiny archives in their publishers' layouts."""
 
 from io import BytesIO
 from typing import Any

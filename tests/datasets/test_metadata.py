@@ -1,4 +1,4 @@
-"""Metadata never spoils pixels, and a file that is not read is called what it is."""
+"""Damaged metadata never affects pixels; unreadable files are identified."""
 
 import random
 import struct

@@ -1,4 +1,4 @@
-"""Preparing: digits, CIFAR and Pet against what the archives hold; splits; equal bytes."""
+"""Preparation of digits, CIFAR and Pet: the archives' content, splits, reproducible bytes."""
 
 from pathlib import Path
 from typing import Any

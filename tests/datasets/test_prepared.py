@@ -1,4 +1,4 @@
-"""Prepared folders: what is missing, cut, changed or contradictory is refused."""
+"""Prepared folders that are incomplete, truncated, changed or inconsistent are refused."""
 
 import json
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""imagefolder: the user's folder, zip or tar, whatever its names, order and clutter."""
+"""imagefolder: folders, zips and tars with any names, order and clutter."""
 
 import json
 import os

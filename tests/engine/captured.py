@@ -1,4 +1,4 @@
-"""A fake recorder of CUDA graphs, and the parts of a training."""
+"""A fake CUDA graph capturer, and the parts of a training."""
 
 from pathlib import Path
 from typing import Any

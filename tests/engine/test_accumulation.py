@@ -1,4 +1,4 @@
-"""Several batches for one step of the optimizer, against one large batch and a naive loop."""
+"""Gradient accumulation against one large batch and a naive loop."""
 
 import os
 import signal

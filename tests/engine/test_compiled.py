@@ -1,4 +1,4 @@
-"""A compiled step: the network and all that is around it, with the plain step's results."""
+"""The compiled step, network and all other operations, gives the plain step's results."""
 
 from dataclasses import replace
 from pathlib import Path

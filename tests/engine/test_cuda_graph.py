@@ -1,4 +1,4 @@
-"""The captured engine on a fake recorder: the eager results, nothing that cannot be captured."""
+"""The graph engine with a fake capturer: the eager results, and only capturable operations."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace

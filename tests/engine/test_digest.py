@@ -1,4 +1,4 @@
-"""Which source files refuse a checkpoint: those that decide a weight, and no others."""
+"""Which source files invalidate a checkpoint: those that decide a weight, and no others."""
 
 import shutil
 import subprocess

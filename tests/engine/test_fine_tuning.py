@@ -1,4 +1,4 @@
-"""Rates by layer, frozen layers, clipped gradients and drop path, against timm and torch."""
+"""Layer-wise rates, frozen layers, gradient clipping and drop path, against timm and torch."""
 
 import copy
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Optimizers against torch's and timm's own, and their state in a checkpoint."""
+"""Optimizers against torch's and timm's, and their state in checkpoints."""
 
 import copy
 import io

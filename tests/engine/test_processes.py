@@ -1,4 +1,4 @@
-"""Two processes on the CPU against one: the same curve and weights, one writer."""
+"""Two CPU processes against one: same curve and weights, and only one of them writes."""
 
 import json
 import subprocess

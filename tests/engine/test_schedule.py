@@ -1,4 +1,4 @@
-"""The learning rate of every step against torch's own schedulers."""
+"""The learning rate of every step against torch's schedulers."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""One step of a training: its passes, its optimizer, the weights' average, and what is counted."""
+"""One training step: passes, optimizer, EMA and metrics."""
 
 from contextlib import nullcontext
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""FGSM and PGD against a linear model, whose worst case is known, captum's, and their bounds."""
+"""FGSM and PGD against captum, a linear model with a known worst case, and their bounds."""
 
 import numpy as np
 import pytest

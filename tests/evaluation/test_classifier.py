@@ -1,4 +1,4 @@
-"""From uint8 images to logits: normalised and resized as torchvision would."""
+"""From uint8 images to logits: resized and normalised like torchvision."""
 
 import numpy as np
 import torch

@@ -1,4 +1,4 @@
-"""Corruptions: repeatable, stronger with severity, and right where a hand can compute them."""
+"""Corruptions: repeatable, stronger with severity, and equal to values computed by hand."""
 
 from typing import get_args
 

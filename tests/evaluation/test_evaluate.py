@@ -1,4 +1,4 @@
-"""A trained run, evaluated whole: the files and that they agree with each other."""
+"""A complete evaluation of a trained run: its files, and that they agree."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""Class activation maps against Zhou's formula; scores against masks by hand."""
+"""Class activation maps against Zhou's formula; their scores against hand counts."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Masks of the asked area, curves that start at the clean error, their mean by the trapezoids."""
+"""Occlusion masks of the requested area; error curves and their mean."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Predictions for new pictures: the same as the evaluation's, in every form they are given."""
+"""Predictions for new pictures equal the evaluation's, however the pictures are given."""
 
 import zipfile
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Augmentation and batches against torchvision and against plain indexing."""
+"""Augmentation and batches against torchvision and plain indexing."""
 
 from dataclasses import replace
 from pathlib import Path

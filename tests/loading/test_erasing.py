@@ -1,4 +1,4 @@
-"""Random erasing against timm's own."""
+"""Random erasing against timm's."""
 
 import random
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""uint8 pixels to a network's input, against torchvision's conversion, resizing and normalising."""
+"""From uint8 pixels to network input, against torchvision."""
 
 import torch
 from torchvision.transforms.functional import to_tensor

@@ -1,4 +1,4 @@
-"""Batches and calls for tests of mixers in other loops."""
+"""Batches and calls for tests of mixers in other training loops."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""A saliency pass of part of the batch, of some steps, and through a network without gradients."""
+"""Saliency passes on part of the batch, on some steps only, and without weight gradients."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The CPU combines images by slices and in parts, with the bits of doing it all at once."""
+"""On the CPU, images are combined by slices and in chunks, bit for bit like all at once."""
 
 from typing import Any
 

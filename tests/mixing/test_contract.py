@@ -1,4 +1,4 @@
-"""What a method's file can rely on: needs, hooks, a second label weight, stable order, pickling."""
+"""What a method's file can rely on: needs, hooks, second label weights, order, pickling."""
 
 import pickle
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Label smoothing and the binary loss on mixed labels, against timm's and naive sums."""
+"""Label smoothing and binary cross-entropy of mixed labels, against timm and naive sums."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Under DistributedDataParallel a step leaves the mean of the processes' own gradients."""
+"""Under DistributedDataParallel, a step leaves the mean of the processes' gradients."""
 
 import subprocess
 import sys

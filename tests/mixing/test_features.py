@@ -1,4 +1,4 @@
-"""The last feature map of a network: which it is, and that looking leaves nothing behind."""
+"""Finding a network's last feature map, without side effects."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The labelling of PuzzleMix's grids against enumeration and against SciPy's maximum flow."""
+"""PuzzleMix's grid labelling against enumeration and SciPy's maximum flow."""
 
 from itertools import product
 

@@ -1,4 +1,4 @@
-"""``label: mask``, ``label: mask_pixels`` and ``position: object``: what object masks decide."""
+"""``label: mask``, ``label: mask_pixels`` and ``position: object``."""
 
 from dataclasses import fields, replace
 from pathlib import Path

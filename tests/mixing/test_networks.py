@@ -1,4 +1,4 @@
-"""Methods that look into the network: what they take from it, leave behind, and refuse."""
+"""Methods that use the network: what they read, leave unchanged, and refuse."""
 
 import pytest
 import torch

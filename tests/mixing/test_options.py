@@ -1,4 +1,4 @@
-"""Options: resolved by variant, validated, each settable alone, recorded whole."""
+"""Options: resolved by variant, validated, settable one by one, recorded in full."""
 
 import inspect
 import json

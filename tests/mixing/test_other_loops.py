@@ -1,4 +1,4 @@
-"""The mixers in other people's loops: pickling, workers, dtypes, outputs, and clear refusals."""
+"""Mixers in other training loops: pickling, workers, dtypes, outputs, and clear errors."""
 
 import subprocess
 import sys

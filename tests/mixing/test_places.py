@@ -1,4 +1,4 @@
-"""What boxes, masks and labels are on inputs made so that there is one right answer."""
+"""Boxes, masks and labels for inputs with only one right answer."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""What holds for every mixing method, whatever the batch."""
+"""Properties of every mixing method, for any batch."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The training step: what reaches the gradients, the buffers and the modes of the network."""
+"""The training step: effects on gradients, buffers and the network's modes."""
 
 from collections.abc import Callable
 from functools import partial

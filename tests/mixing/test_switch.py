@@ -1,4 +1,4 @@
-"""A switch between methods: members by probability, and each batch as the member alone mixes it."""
+"""A switch draws members by probability and mixes each batch like the member alone."""
 
 import pickle
 from collections import Counter

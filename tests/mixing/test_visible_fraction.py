@@ -1,4 +1,4 @@
-"""The true λ* by hand, and the vectorised truth against a loop over pixels."""
+"""The true λ* by hand, and vectorised against a loop over pixels."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Mixers in data loaders: pickling, workers, samples as dicts."""
+"""Mixers in data loaders: pickling, workers, samples as dictionaries."""
 
 import copy
 import pickle

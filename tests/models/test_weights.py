@@ -1,4 +1,4 @@
-"""Starting from weights of a file or a publisher: what is taken, replaced, left out and refused."""
+"""Initial weights from a file or a publisher: loaded, adapted, ignored and refused tensors."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What the checks of the recorded cases share: ``check(case)`` in ``tests/peers/METHOD.py``."""
+"""Shared code of the recorded cases: ``check(case)`` in ``tests/peers/METHOD.py``."""
 
 from collections.abc import Mapping
 from pathlib import Path

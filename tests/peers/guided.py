@@ -1,4 +1,4 @@
-"""What Guided-SR and Guided-AP share, from the saliency maps on."""
+"""Shared checks of Guided-SR and Guided-AP, starting from the saliency maps."""
 
 import torch
 from torch import Tensor

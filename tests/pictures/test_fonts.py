@@ -1,4 +1,4 @@
-"""Names in any script: a font of the machine that has them, else the class's number."""
+"""Names in any script: an installed font that has them, else the class's number."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The grid of mixed samples shows the right pixels, marks and words, and shows them fast."""
+"""The grid of mixed samples: pixels, marks and text, and its speed."""
 
 import time
 

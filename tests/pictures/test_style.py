@@ -1,4 +1,4 @@
-"""One look for every figure: methods keep their colour, figures their bytes."""
+"""One style for every figure: stable colours per method, reproducible bytes."""
 
 import pytest
 from matplotlib.colors import to_rgb

@@ -1,4 +1,4 @@
-"""A copy of this checkout in which DVC runs for real, with an experiment that takes seconds."""
+"""A copy of this checkout in which DVC really runs, with an experiment that takes seconds."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The ablation: its recipes differ in what they say, and its pipeline runs beside the main one."""
+"""The ablation: its recipes differ only as stated, and its pipeline runs beside the main one."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The pipeline as a user runs it: ``dvc repro`` in a fresh clone, what reruns, what it shows."""
+"""The pipeline as a user runs it: ``dvc repro`` in a fresh clone, reruns, metrics and plots."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""docs/extend.md's recipe for a method, word for word: what it writes passes the tests it names."""
+"""The method recipe in docs/extend.md, word for word, passes the tests it mentions."""
 
 import os
 import shutil

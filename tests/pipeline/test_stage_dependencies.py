@@ -1,4 +1,4 @@
-"""What a stage of dvc.yaml depends on: whatever it imports that decides its numbers."""
+"""A stage of dvc.yaml depends on all imported code that decides its numbers."""
 
 import ast
 from functools import cache

@@ -1,4 +1,4 @@
-"""No picture that the user put somewhere is ever deleted, whatever DVC runs."""
+"""No DVC command ever deletes the user's pictures."""
 
 import shutil
 from collections.abc import Callable

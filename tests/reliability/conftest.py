@@ -1,4 +1,4 @@
-"""The command line in processes of its own, in a copy of the repository with a small experiment."""
+"""The command line in separate processes, in a copy of the repository with a small experiment."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Writers that die: what they leave is never trusted, and goes when the next one writes."""
+"""Killed writers: leftovers are never trusted, and are removed by the next writer."""
 
 import errno
 import os

@@ -1,4 +1,4 @@
-"""Output folders: reserved at the start, and at the end nothing is lost that was not there then."""
+"""Output folders are reserved at the start; files added meanwhile are kept."""
 
 import errno
 import fcntl

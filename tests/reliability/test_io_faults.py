@@ -1,4 +1,4 @@
-"""A disk that fails at a random call, under the commands that matter most; more: io_faults.py."""
+"""Random disk failures under the main commands; io_faults.py tests more of them."""
 
 import re
 import shutil

@@ -1,4 +1,4 @@
-"""Nothing that is read can run: a look at every call in the program, and at what is offered."""
+"""No input can execute code: every call in the source, and hostile files."""
 
 import ast
 import io

@@ -1,4 +1,4 @@
-"""Trainings that start at once: one store, one state folder, one preparation, nothing lost."""
+"""Trainings started at once: one store, one state folder, one preparation, nothing lost."""
 
 import re
 import time

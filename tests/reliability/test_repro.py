@@ -1,4 +1,4 @@
-"""``dvc repro`` after a killed stage: it goes on, and only with the settings it began with."""
+"""``dvc repro`` after a killed stage resumes it, but only with the same settings."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Finished runs of two methods with evaluations, in small, as `train` and `evaluate` write them."""
+"""Small finished, evaluated runs of two methods, as `train` and `evaluate` write them."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""Model cards: chosen fairly, with honest intervals, and a snippet that runs as it stands."""
+"""Model cards: the choice of the run, confidence intervals, and a snippet that runs."""
 
 import json
 import re

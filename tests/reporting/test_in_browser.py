@@ -1,4 +1,4 @@
-"""The report in a headless Chromium: what is on screen, what it answers, whether all can use it."""
+"""The report in a headless Chromium: layout, interaction, accessibility."""
 
 import base64
 import io

@@ -1,4 +1,4 @@
-"""The page: nothing in it runs or loads but its own script, and every text stays text."""
+"""The page runs and loads nothing but its own script, and escapes every text."""
 
 import base64
 import hashlib

@@ -1,4 +1,4 @@
-"""The preview: any method, one or several, the same pairs in every row."""
+"""The preview: one or several methods, with the same pairs in every row."""
 
 from types import SimpleNamespace
 

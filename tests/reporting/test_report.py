@@ -1,4 +1,4 @@
-"""The report: one page with everything in it, from whatever there is."""
+"""The report: one complete page, whatever results exist."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""A finished run with weights and its evaluation, small and whole, to be damaged."""
+"""A small finished run with weights and evaluation, to be damaged."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Read everything in a run folder, or the line that rejects it."""
+"""Read everything in a run folder, or return the line that rejects it."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Hostile files in a run folder are named in one line."""
+"""Hostile files in a run folder are reported in one line."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""Random changes to the files of a run folder give one line or nothing."""
+"""Random changes to files of a run folder give one line or have no effect."""
 
 import random
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Run folders come from strangers: what is damaged or hostile in one is one line, never more."""
+"""Run folders are untrusted: anything damaged or hostile is reported in one line."""
 
 from pathlib import Path
 

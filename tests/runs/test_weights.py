@@ -1,4 +1,4 @@
-"""Weights in a run's folder: only those of this training, whole and finite, are used."""
+"""Weights in a run folder: only intact, finite weights of this training are used."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Every form in which a program can hand over an image is the same image."""
+"""An image gives the same result in every form in which a program can pass it."""
 
 import base64
 from io import BytesIO

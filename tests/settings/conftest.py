@@ -1,4 +1,4 @@
-"""Fixtures of settings."""
+"""Fixtures for the settings tests."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Settings: what params.yaml may hold, and how a mistake in it is reported."""
+"""Settings: what params.yaml may contain, and how mistakes are reported."""
 
 from dataclasses import fields
 from pathlib import Path

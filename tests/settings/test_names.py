@@ -1,4 +1,4 @@
-"""Names of recipes and experiments: checked wherever they enter, by one function."""
+"""Names of recipes and experiments are checked by one function wherever they enter."""
 
 import pytest
 from pydantic import ValidationError

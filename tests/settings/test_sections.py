@@ -1,4 +1,4 @@
-"""Every setting says what it means: the reference of settings is made from these texts."""
+"""Every setting is documented: the settings reference is generated from these texts."""
 
 from collections.abc import Iterator
 

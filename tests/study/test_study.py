@@ -1,4 +1,4 @@
-"""The study: a cell end to end, its rows read back, and the regression by hand."""
+"""The study: a cell from end to end, reading its rows, and the regression by hand."""
 
 from dataclasses import replace
 from pathlib import Path

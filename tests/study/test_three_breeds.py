@@ -1,4 +1,4 @@
-"""Three breeds of Pet as an image folder: pictures where the lists say, masks from the trimaps."""
+"""Three breeds of Pet as an image folder: splits from the lists, masks from the trimaps."""
 
 import runpy
 from pathlib import Path

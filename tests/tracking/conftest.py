@@ -1,4 +1,4 @@
-"""A real SQLite store per test, copied from one that was migrated once, and runs to record."""
+"""A real SQLite store for each test, copied from one that is migrated once, and test runs."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""Killed while MLflow creates its database: nothing is left that stands in the way."""
+"""A process killed while MLflow creates its database leaves nothing in the way."""
 
 import subprocess
 import sys

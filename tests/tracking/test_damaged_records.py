@@ -1,4 +1,4 @@
-"""Damaged or vanishing records and failing disks cost one line."""
+"""Damaged or vanishing records and failing disks are reported in one line."""
 
 import errno
 import fcntl

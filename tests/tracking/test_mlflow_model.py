@@ -1,4 +1,4 @@
-"""A logged model answers what ``predict`` answers, without this project being installed."""
+"""A logged model predicts like ``predict``, without this project installed."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""Runs and databases that were cloned, moved or copied."""
+"""Cloned, moved and copied runs and databases."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""Run folders of somebody else, moved repositories, damaged records and failing disks."""
+"""Other people's run folders, moved repositories, damaged records and failing disks."""
 
 import errno
 import os

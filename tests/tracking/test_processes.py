@@ -1,4 +1,4 @@
-"""Real processes: four at once on a store that does not exist yet, and one that keeps dying."""
+"""Real processes: four on a store that does not exist yet, and one that is killed repeatedly."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""What arrives in a real MLflow store: everything, once, whatever happened on the way."""
+"""A real MLflow store receives everything exactly once, whatever goes wrong."""
 
 import json
 import threading

@@ -1,4 +1,4 @@
-"""Servers that are down, slow or answering errors: training goes on, records arrive later."""
+"""Servers that are down, slow or failing: training continues and records arrive later."""
 
 import errno
 import threading

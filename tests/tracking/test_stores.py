@@ -1,4 +1,4 @@
-"""Which store is meant, and how it is opened; and tracking without MLflow."""
+"""Choosing and opening a store, and tracking without MLflow."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Checkpoints: damaged or hostile ones, full disks, locks."""
+"""Damaged or hostile checkpoints, full disks, locks."""
 
 import contextlib
 import errno

@@ -1,4 +1,4 @@
-"""Experiments of params.yaml from the publisher's archive to a trained network, in miniature."""
+"""Experiments in params.yaml, from the publisher's archive to a trained network, in miniature."""
 
 from pathlib import Path
 from statistics import median

@@ -1,4 +1,4 @@
-"""SIGKILL at chosen and at random points, the same command again: nothing lost, nothing doubled."""
+"""SIGKILL at chosen and random points, then the same command: nothing lost or duplicated."""
 
 import json
 import random

@@ -1,4 +1,4 @@
-"""Many trainings at once: the same runs as one by one, what is kept, failures, signals."""
+"""``train-all``: the same results as one by one, kept runs, failures, signals."""
 
 import errno
 import os

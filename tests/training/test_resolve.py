@@ -1,4 +1,4 @@
-"""What decides each recipe's training, as DVC compares it."""
+"""The resolved settings that DVC compares."""
 
 import json
 from pathlib import Path

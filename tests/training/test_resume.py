@@ -1,4 +1,4 @@
-"""Interrupted trainings: resumed to the same end, from whole checkpoints only, one at a time."""
+"""Interrupted trainings resume to the same result, only from intact checkpoints, one at a time."""
 
 import signal
 import time

@@ -1,4 +1,4 @@
-"""Whole trainings on tiny data: what they write, that they repeat, how they end."""
+"""Complete trainings on tiny data: output, repeatability, endings."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Trainings that cannot start or go on end with one line."""
+"""Trainings that cannot start or continue end with one line."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""AutoMix: masks, images and the block's loss against loops, and what each gradient reaches."""
+"""AutoMix: masks, images and the block's loss against loops, and where gradients flow."""
 
 import copy
 import math
