@@ -9,31 +9,24 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from saliencymixplus import mixing
 from saliencymixplus.bench.clock import Clock, matmul_peak
+from saliencymixplus.bench.random_step import step_on_random_images
 from saliencymixplus.bench.settings import BenchSettings
-from saliencymixplus.datasets.prepared import Split
-from saliencymixplus.engine.build import augmentation_for
 from saliencymixplus.engine.cuda_graph import Engine, GraphEngine, create_engine
 from saliencymixplus.engine.device import (
-    autocast_for,
     choose_device,
     choose_dtype,
     device_settings,
     threads_for,
 )
-from saliencymixplus.engine.ema import EMA
-from saliencymixplus.engine.epoch_metrics import EpochMetrics
 from saliencymixplus.engine.flops import FlopCounter, forward_flops
-from saliencymixplus.engine.optimizer import create_optimizer
-from saliencymixplus.engine.randomness import Streams
-from saliencymixplus.engine.step import Pieces, TrainStep
+from saliencymixplus.engine.step import TrainStep
 from saliencymixplus.errors import NetworkError
-from saliencymixplus.loading.batches import DeviceData, Inputs
+from saliencymixplus.loading.batches import Inputs
 from saliencymixplus.models import create_model
 from saliencymixplus.progress import progress
 from saliencymixplus.runs.provenance import device_name
@@ -126,7 +119,7 @@ def measure_steps(
     Returns the numbers, and a function that runs the step.
     """
     mixer = mixing.create(mix.method, **mix.options)
-    step, inputs = _training(settings, mixer, device, dtype)
+    step, inputs = step_on_random_images(settings, mixer, device, dtype)
     engine, why = create_engine(step, settings.engine, device, say)
     indices = iter(range(10**9))
 
@@ -172,58 +165,6 @@ def step_flops(step: TrainStep, inputs: Inputs, mix: bool, **how: Any) -> float:
     with FlopCounter() as counter:
         replace(step, compiled=None)(inputs, mix, **how)
     return float(counter.flops)
-
-
-def _training(
-    settings: BenchSettings, mixer: mixing.Mixer, device: torch.device, dtype: torch.dtype
-) -> tuple[TrainStep, Inputs]:
-    """The real training step, on random images."""
-    recipe = settings.training.model_copy(
-        update={"batch_size": settings.batch_size, "crop_size": settings.image_size}
-    )
-    side, count = settings.prepared_size, 4 * settings.batch_size
-    rng = np.random.default_rng(0)
-    split = Split(
-        "train",
-        rng.integers(0, 256, (count, side, side, 3), dtype=np.uint8),
-        rng.integers(0, settings.classes, count),
-        rng.integers(0, 256, (count, side, side), dtype=np.uint8),
-        rng.integers(0, 2, (count, side, side), dtype=np.uint8),
-        [],
-    )
-    augmentation = augmentation_for(recipe, (side, side))
-    source = DeviceData(
-        split,
-        augmentation,
-        (0.5,) * 3,
-        (0.25,) * 3,
-        device,
-        saliency=mixer.needs_saliency,
-        masks=mixer.needs_masks,
-    )
-    torch.manual_seed(0)
-    local: nn.Module = create_model(settings.model, settings.classes, settings.image_size).train()
-    if mixer.trains_part:
-        mixer.attach(local, torch.zeros(2, 3, settings.image_size, settings.image_size))
-    local = local.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    decay = recipe.weight_average or mixer.options.average_decay
-    metrics = EpochMetrics(device)
-    plain = Pieces(local, mixing.input_only(local), mixer, source.assemble, metrics.add)
-    step = TrainStep(
-        local=local,
-        plain=plain,
-        compiled=plain.compiled() if settings.compile else None,
-        optimizer=create_optimizer(local, recipe),
-        source=source,
-        streams=Streams(0, device),
-        metrics=metrics,
-        autocast=autocast_for(dtype, device),
-        batch_size=settings.batch_size,
-        ema=EMA(local, decay) if decay else None,
-        criterion=mixing.Criterion(recipe.loss, recipe.label_smoothing),
-    )
-    (inputs,) = source.inputs([torch.arange(settings.batch_size)])
-    return step, inputs
 
 
 def mixing_ms(step: TrainStep, engine: Engine, inputs: Inputs, clock: Clock) -> float:
