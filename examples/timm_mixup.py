@@ -1,8 +1,9 @@
 """timm's training script with this project's mixers: a class with the call of ``timm.data.Mixup``.
 
-In ``train.py`` replace ``from timm.data import Mixup`` by ``from timm_mixup import Mixup``. Unlike
-timm's it leaves its input unchanged, draws partners at random instead of reversing the batch, and
-mixes whole batches or elements, not pairs.
+In ``train.py`` replace ``from timm.data import Mixup`` by ``from timm_mixup import Mixup``, and run
+it with ``--no-prefetcher``: with the prefetcher, the script mixes in its collate function instead.
+Unlike timm's class, this one leaves its input unchanged, draws partners at random instead of
+reversing the batch, and mixes whole batches or elements, not pairs.
 """
 
 import torch

@@ -1,15 +1,61 @@
-"""The arithmetic of one mixing, from random numbers to the mixed batch."""
+"""One mixing, from random numbers to the mixed batch."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from saliencymixplus.mixing.batch import MixedBatch, Sources, memory_format
+from saliencymixplus.mixing.batch import Batch, MixedBatch, Sources, memory_format
 from saliencymixplus.mixing.draws import Draw
 from saliencymixplus.mixing.method import Method
 from saliencymixplus.mixing.options import MASK_LABELS, Options
+from saliencymixplus.mixing.saliency import smooth
+from saliencymixplus.mixing.trained_part import part_for
 from saliencymixplus.mixing.visible_fraction import mask_label_weight
+
+Arithmetic = Callable[..., dict[str, Any]]  # ``mixed_fields``, compiled or not
+
+
+def mixed_batch(
+    method: Method,
+    options: Options,
+    arithmetic: Arithmetic,
+    batch: Batch,
+    draw: Draw,
+    differentiable: bool,
+) -> MixedBatch:
+    """Mix a batch: maps, partners and plan, then the arithmetic.
+
+    Args:
+        batch: its maps, where it has any, replace the method's own.
+        differentiable: whether gradients flow from the mixed images to the batch's.
+    """
+    images, saliency = batch.images, batch.saliency
+    flows = differentiable and torch.is_grad_enabled()
+    # Half precision would lose the boxes' arithmetic and the maps' small values.
+    with torch.autocast(images.device.type, enabled=False), torch.no_grad():
+        if saliency is None and method.maps is not None:
+            saliency = method.maps(batch, options)
+        if saliency is not None:
+            saliency = smooth(saliency.detach(), options.smoothing, options.smoothing_taps)
+        if method.pair is not None:
+            partners = method.pair(batch, saliency, options)
+            draw = draw if partners is None else replace(draw, index_b=partners)
+        plan = None
+        if method.plan is not None:
+            part = part_for(method, options, batch)
+            plan = method.plan(replace(batch, saliency=saliency), draw, options, part)
+        with torch.set_grad_enabled(flows):
+            found = arithmetic(
+                method, options, images, batch.labels, saliency, batch.masks, draw, plan
+            )
+    size = tuple(images.shape[2:])
+    if saliency is not None and saliency.shape[1:] != size:
+        saliency = F.interpolate(saliency[:, None].float(), size)[:, 0]
+    return MixedBatch(**found, saliency=saliency, clean_gradient=options.clean_gradient)
 
 
 def mixed_fields(

@@ -22,7 +22,7 @@ class Batch:
     labels: Tensor  # (B,) integers or (B, K) float
     model: nn.Module | None = None
     masks: Tensor | None = None  # (B, H, W)
-    saliency: Tensor | None = None  # (B, H, W), for the hook ``plan``
+    saliency: Tensor | None = None  # (B, H, W)
 
 
 @dataclass(frozen=True)
@@ -176,9 +176,8 @@ class MixedBatch:
         return self.lam * first + self.weight_b * second
 
     def _warn(self) -> None:
-        if (
-            self.clean_gradient > 0 and not torch.compiler.is_compiling()
-        ):  # a warning breaks a graph
+        # While compiling a warning would break the graph.
+        if self.clean_gradient > 0 and not torch.compiler.is_compiling():
             warnings.warn(
                 f"clean_gradient: {self.clean_gradient:g} is left out of this loss; "
                 "mixing.backward adds it (or set clean_gradient=0)",

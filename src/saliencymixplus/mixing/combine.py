@@ -11,7 +11,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from saliencymixplus.mixing.batch import Sources, memory_format
+from saliencymixplus.mixing.batch import Blend, Sources, memory_format
+from saliencymixplus.mixing.boxes import BoxSize, box_around, box_mask, box_sides
 from saliencymixplus.mixing.checks import high_precision
 
 IN_PARTS = "cpu"  # the device on which values are read and images combined a few at a time
@@ -41,6 +42,20 @@ def paste(sources: Sources, mask: Tensor, boxes: Tensor | None = None) -> Tensor
         chosen = _over_channels(_rows(mask, part), sources.images)
         torch.where(chosen, b, sources.a[part], out=mixed[part])
     return mixed
+
+
+def paste_around(sources: Sources, lam0: Tensor, centre: Tensor, size: BoxSize) -> Blend:
+    """CutMix's box of area 1 − λ₀, pasted around ``centre``; λ is 1 − its area after clipping.
+
+    Args:
+        lam0: (N,), N = M or 1 for one box in all images.
+        centre: (N, 2) int64 row and column.
+        size: see ``box_around``.
+    """
+    height, width = sources.height, sources.width
+    boxes = box_around(centre, box_sides(lam0, height, width), height, width, size)
+    mask = box_mask(boxes, height, width)
+    return Blend(paste(sources, mask, boxes), mask, boxes=boxes)
 
 
 def paste_boxes(sources: Sources, boxes: Tensor) -> Tensor:

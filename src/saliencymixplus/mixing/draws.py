@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from saliencymixplus.mixing.options import Options
+
 
 @dataclass(frozen=True)
 class Draw:
@@ -39,6 +41,38 @@ class Draw:
             if isinstance(value, Tensor)
         }
         return replace(self, **moved)
+
+
+def draw_for(
+    options: Options,
+    batch_size: int,
+    height: int,
+    width: int,
+    *,
+    noise_shape: tuple[int, ...] | None,
+    second_lam0: bool,
+    generator: torch.Generator | None,
+    device: torch.device,
+) -> Draw:
+    """What a method with these options draws for a batch of images.
+
+    Args:
+        noise_shape: of the normal numbers for one sample; None: none are drawn.
+        second_lam0: whether to draw ``lam1``.
+    """
+    source: dict[str, Any] = {"generator": generator, "device": device}
+    index_b = partners(batch_size, options.pairs, fraction=options.saliency_fraction, **source)
+    count = index_b.shape[0] if options.per_sample else 1
+    # Their order decides which numbers a seed gives.
+    noise = None if noise_shape is None else normal((count, *noise_shape), **source)
+    return Draw(
+        index_b=index_b,
+        lam0=beta(options.alpha, count if options.lam0_per_sample else 1, **source),
+        centre=centres(count, height, width, **source),
+        uniform=uniform((count, 2), **source),
+        noise=noise,
+        lam1=beta(options.alpha, count, **source) if second_lam0 else None,
+    )
 
 
 def mixed_size(batch_size: int, pairs: str) -> int:

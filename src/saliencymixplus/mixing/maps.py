@@ -59,7 +59,7 @@ def fraction_inside(values: Tensor, mask: Tensor) -> Tensor:
 
 
 def enlarged(cells: Tensor, height: int, width: int) -> Tensor:
-    """Cells (M, n, n) repeated to (M, H, W)."""
+    """Cells (M, n, m) repeated to (M, H, W); where the sides do not divide, they differ in size."""
     rows = torch.arange(height, device=cells.device) * cells.shape[1] // height
     columns = torch.arange(width, device=cells.device) * cells.shape[2] // width
     return cells[:, rows][:, :, columns]

@@ -6,18 +6,17 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from saliencymixplus.mixing import draws
-from saliencymixplus.mixing.apply import mixed_fields, unmixed
+from saliencymixplus.mixing.apply import mixed_batch, mixed_fields, unmixed
 from saliencymixplus.mixing.batch import Batch, MixedBatch
 from saliencymixplus.mixing.checks import check_map, checked_labels
 from saliencymixplus.mixing.criterion import CROSS_ENTROPY, Criterion
 from saliencymixplus.mixing.draws import Draw
 from saliencymixplus.mixing.options import MASK_LABELS, as_json
 from saliencymixplus.mixing.registry import settle
-from saliencymixplus.mixing.saliency import gradient_saliency, smooth
+from saliencymixplus.mixing.saliency import gradient_saliency
 from saliencymixplus.mixing.trained_part import PART, new_part, part_of
 
 
@@ -95,15 +94,13 @@ class Mixer:
         Raises:
             ValueError: ``model`` has no such part.
         """
-        part = part_of(model)
-        if part is None:
+        if (part := part_of(model)) is None:
             raise ValueError(
                 f"{self.method} trains a module along with the network: call mixer.attach(model, "
                 "images) before you make the optimizer"
             )
         assert self._method.part_loss is not None
-        batch = Batch(images, labels, network)
-        return self._method.part_loss(batch, draw, self.options, part)
+        return self._method.part_loss(Batch(images, labels, network), draw, self.options, part)
 
     def compiled(self, **how: Any) -> "Mixer":
         """The same mixer, whose arithmetic goes through ``torch.compile(…, **how)``.
@@ -163,20 +160,15 @@ class Mixer:
     def _drawn(self, batch_size: int, height: int, width: int, source: dict[str, Any]) -> Draw:
         if self._method.apply is None:
             return Draw(torch.arange(batch_size, device=source["device"]))
-        options = self.options
-        fraction = options.saliency_fraction
-        index_b = draws.partners(batch_size, options.pairs, fraction=fraction, **source)
-        count = index_b.shape[0] if options.per_sample else 1
-        noise = None
-        if self._method.noise is not None:
-            noise = draws.normal((count, *self._method.noise(options, height, width)), **source)
-        return Draw(
-            index_b=index_b,
-            lam0=draws.beta(options.alpha, count if options.lam0_per_sample else 1, **source),
-            centre=draws.centres(count, height, width, **source),
-            uniform=draws.uniform((count, 2), **source),
-            noise=noise,
-            lam1=draws.beta(options.alpha, count, **source) if self._method.second_lam0 else None,
+        noise = self._method.noise
+        return draws.draw_for(
+            self.options,
+            batch_size,
+            height,
+            width,
+            noise_shape=None if noise is None else noise(self.options, height, width),
+            second_lam0=self._method.second_lam0,
+            **source,
         )
 
     def __call__(
@@ -214,47 +206,16 @@ class Mixer:
             draw = self.draw(batch_size, height, width, generator=generator, device=images.device)
         return self._mixed(Batch(images, labels, model, masks), saliency, draw, differentiable)
 
-    def _mixed(
-        self, batch: Batch, saliency: Tensor | None, draw: Draw, differentiable: bool
-    ) -> MixedBatch:
+    def _mixed(self, batch: Batch, saliency: Tensor | None, draw: Draw, flows: bool) -> MixedBatch:
         self._check(batch, saliency)
-        images, labels, model = batch.images, batch.labels, batch.model
-        method, options = self._method, self.options
-        if method.apply is None:
-            return unmixed(images, labels, draw)
+        if self._method.apply is None:
+            return unmixed(batch.images, batch.labels, draw)
         if saliency is None and "gradient_saliency" in self.needs:
-            assert model is not None
-            saliency, _ = gradient_saliency(model, images, labels, **self.saliency_options())
-        # Half precision would lose the boxes' arithmetic and the maps' small values.
-        flows = differentiable and torch.is_grad_enabled()
-        with torch.autocast(images.device.type, enabled=False), torch.no_grad():
-            if saliency is None and method.maps is not None:
-                saliency = method.maps(batch, options)
-            if saliency is not None:
-                saliency = smooth(saliency.detach(), options.smoothing, options.smoothing_taps)
-            if method.pair is not None:
-                partners = method.pair(batch, saliency, options)
-                draw = draw if partners is None else replace(draw, index_b=partners)
-            plan = None
-            if method.plan is not None:
-                part = None
-                if method.part is not None:
-                    assert model is not None
-                    part = part_of(model)
-                    if part is None:  # as it is before training
-                        part = new_part(method, options, model, images, seed=0)
-                plan = method.plan(replace(batch, saliency=saliency), draw, options, part)
-            with torch.set_grad_enabled(flows):
-                found = self._mix(
-                    method, options, images, labels, saliency, batch.masks, draw, plan
-                )
-        size = tuple(images.shape[2:])
-        if saliency is not None and saliency.shape[1:] != size:
-            saliency = F.interpolate(saliency[:, None].float(), size)[:, 0]
-        return MixedBatch(
-            **found,
-            saliency=saliency,
-            clean_gradient=options.clean_gradient,
+            assert batch.model is not None
+            how = self.saliency_options()
+            saliency, _ = gradient_saliency(batch.model, batch.images, batch.labels, **how)
+        return mixed_batch(
+            self._method, self.options, self._mix, replace(batch, saliency=saliency), draw, flows
         )
 
     def forward(self, model: nn.Module, mixed: MixedBatch) -> tuple[Any, MixedBatch]:
@@ -279,26 +240,18 @@ class Mixer:
         }
 
     def _check(self, batch: Batch, saliency: Tensor | None) -> None:
-        images, masks, model = batch.images, batch.masks, batch.model
-        check_map("saliency", saliency, images, coarse=self.options.coarse_maps)
-        check_map("masks", masks, images)
-        if self.needs_masks and masks is None:
+        check_map("saliency", saliency, batch.images, coarse=self.options.coarse_maps)
+        check_map("masks", batch.masks, batch.images)
+        if self.needs_masks and batch.masks is None:
             raise ValueError(f"{self.method} takes object masks: pass masks=")
-        if self._method.part is not None:
-            if model is None:
-                raise ValueError(f"{self.method} asks the network where to mix: pass model=")
-            if not images.is_floating_point():
-                raise ValueError(f"{self.method} asks the network: give floats, not {images.dtype}")
-        if saliency is not None:
+        if saliency is not None and not self.trains_part:
             return
-        if self.needs_model and not images.is_floating_point():
-            raise ValueError(
-                f"{self.method} takes the gradient of images: give floats, not {images.dtype}, "
-                "or saliency="
-            )
-        if self.needs_model and model is None:
-            raise ValueError(
-                f"{self.method} takes the network's saliency: pass model= or saliency="
-            )
         if self.needs_saliency:
             raise ValueError(f"{self.method} takes stored saliency maps: pass saliency=")
+        if self.needs_model:
+            looks = f"{self.method} looks at the images through the network"
+            instead = "" if self.trains_part else ", or pass saliency="
+            if batch.model is None:
+                raise ValueError(f"{looks}: pass model={instead}")
+            if not batch.images.is_floating_point():
+                raise ValueError(f"{looks}: give floats, not {batch.images.dtype}{instead}")

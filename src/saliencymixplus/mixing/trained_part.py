@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from saliencymixplus.mixing.batch import Batch
 from saliencymixplus.mixing.method import Method
 
 PART = "mixing_part"  # its name in the network
@@ -18,6 +19,15 @@ def new_part(
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.default_generator.manual_seed(seed)
         return method.part(model, images, options)
+
+
+def part_for(method: Method, options: Any, batch: Batch) -> nn.Module | None:
+    """The module in the batch's network, or an untrained one; None if the method trains none."""
+    if method.part is None:
+        return None
+    assert batch.model is not None
+    found = part_of(batch.model)
+    return new_part(method, options, batch.model, batch.images, 0) if found is None else found
 
 
 def part_of(model: nn.Module) -> nn.Module | None:

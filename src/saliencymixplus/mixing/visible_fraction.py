@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from saliencymixplus.mixing.batch import MixedBatch
+from saliencymixplus.mixing.boxes import box_mask
 
 OBJECT = 1  # in a mask; 0 is background, 2 unknown
 
@@ -111,7 +112,7 @@ def _moved(
     columns = _pasted(sources[:, 1::2], boxes[:, 1::2], width)  # (M, W)
     weight = weight_b.gather(1, rows[:, :, None].expand(-1, -1, width))
     weight = weight.gather(2, columns[:, None, :].expand(-1, height, -1))
-    shown = (objects * _inside(sources, height, width) * weight).sum((1, 2))
+    shown = (objects * box_mask(sources, height, width)[:, 0] * weight).sum((1, 2))
     shrunk = _area(boxes).to(shown.dtype) / _area(sources).clamp(min=1)
     return shown, shown * shrunk
 
@@ -129,14 +130,6 @@ def _pasted(source: Tensor, box: Tensor, side: int) -> Tensor:
 
 def _area(boxes: Tensor) -> Tensor:
     return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-
-
-def _inside(boxes: Tensor, height: int, width: int) -> Tensor:
-    """1 inside the half-open boxes ``(M, 4)`` of (r0, c0, r1, c1): ``(M, H, W)`` bool."""
-    r0, c0, r1, c1 = boxes.view(-1, 4, 1, 1).unbind(1)
-    rows = torch.arange(height, device=boxes.device).view(1, -1, 1)
-    columns = torch.arange(width, device=boxes.device).view(1, 1, -1)
-    return (rows >= r0) & (rows < r1) & (columns >= c0) & (columns < c1)
 
 
 def _ratio(part: Tensor, whole: Tensor) -> Tensor:

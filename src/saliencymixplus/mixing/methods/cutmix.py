@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from saliencymixplus.mixing.batch import Blend, Sources
-from saliencymixplus.mixing.boxes import BoxSize, box_around, box_mask, box_sides
-from saliencymixplus.mixing.combine import paste
+from saliencymixplus.mixing.boxes import BoxSize
+from saliencymixplus.mixing.combine import paste_around
 from saliencymixplus.mixing.draws import Draw
 from saliencymixplus.mixing.method import Method
 from saliencymixplus.mixing.options import Label, MixingOptions, Scope, number
@@ -53,14 +53,10 @@ def cutmix(sources: Sources, draw: Draw, options: CutMixOptions) -> Blend:
     """λ is 1 − the box's area fraction after clipping."""
     assert draw.lam0 is not None
     assert draw.centre is not None
-    height, width = sources.height, sources.width
-    sides = box_sides(draw.lam0, height, width)
     centre = draw.centre
     if options.position == "object":
-        centre = on_object(sources, draw, len(sides))
-    boxes = box_around(centre, sides, height, width, options.box_size)
-    mask = box_mask(boxes, height, width)
-    return Blend(paste(sources, mask, boxes), mask, boxes=boxes)
+        centre = on_object(sources, draw, len(draw.lam0))
+    return paste_around(sources, draw.lam0, centre, options.box_size)
 
 
 METHOD = Method(

@@ -12,6 +12,7 @@ import torch
 from saliencymixplus.mixing.batch import Blend, Sources
 from saliencymixplus.mixing.combine import paste
 from saliencymixplus.mixing.draws import Draw
+from saliencymixplus.mixing.maps import enlarged
 from saliencymixplus.mixing.method import Method
 from saliencymixplus.mixing.options import Label, MixingOptions, Scope, number
 
@@ -52,13 +53,9 @@ def gridmix(sources: Sources, draw: Draw, options: GridMixOptions) -> Blend:
     """λ is the fraction of the pixels that stay the first image's."""
     assert draw.lam0 is not None
     assert draw.noise is not None
-    height, width = sources.height, sources.width
     chance = torch.special.ndtr(draw.noise)  # normal to uniform
     second = chance >= draw.lam0.float()[:, None, None]  # (N, cells, cells)
-    # Cell of each pixel; sides that the grid does not divide give cells of two sizes.
-    rows = torch.arange(height, device=second.device) * options.cells // height
-    columns = torch.arange(width, device=second.device) * options.cells // width
-    mask = second[:, rows][:, :, columns][:, None]
+    mask = enlarged(second, sources.height, sources.width)[:, None]
     return Blend(paste(sources, mask), mask)
 
 

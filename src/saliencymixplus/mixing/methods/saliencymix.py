@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from saliencymixplus.mixing.batch import Blend, Sources
-from saliencymixplus.mixing.boxes import BoxSize, box_around, box_mask, box_sides
-from saliencymixplus.mixing.combine import paste
+from saliencymixplus.mixing.boxes import BoxSize
+from saliencymixplus.mixing.combine import paste_around
 from saliencymixplus.mixing.draws import Draw
 from saliencymixplus.mixing.method import Method
 from saliencymixplus.mixing.options import Label, MixingOptions, Need, Scope, number
@@ -78,16 +78,12 @@ def saliencymix(sources: Sources, draw: Draw, options: SaliencyMixOptions) -> Bl
     """λ is 1 − the box's area fraction after clipping."""
     assert draw.lam0 is not None
     assert draw.centre is not None
-    height, width = sources.height, sources.width
-    sides = box_sides(draw.lam0, height, width)
-    count = len(sides)  # 1: the first partner places the batch's box
+    count = len(draw.lam0)  # 1: the first partner places the batch's box
     if options.position == "object":
         centre = on_object(sources, draw, count)
     else:
         centre = _peak(sources, draw.centre, count, options)
-    boxes = box_around(centre, sides, height, width, options.box_size)
-    mask = box_mask(boxes, height, width)
-    return Blend(paste(sources, mask, boxes), mask, boxes=boxes)
+    return paste_around(sources, draw.lam0, centre, options.box_size)
 
 
 def _peak(sources: Sources, fallback: Tensor, count: int, options: SaliencyMixOptions) -> Tensor:

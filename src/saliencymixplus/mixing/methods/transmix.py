@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from saliencymixplus.errors import NetworkError
 from saliencymixplus.mixing.batch import Batch, Blend, MixedBatch, Sources
-from saliencymixplus.mixing.boxes import BoxSize, box_around, box_mask, box_sides
-from saliencymixplus.mixing.combine import paste
+from saliencymixplus.mixing.boxes import BoxSize
+from saliencymixplus.mixing.combine import paste_around
 from saliencymixplus.mixing.draws import Draw
 from saliencymixplus.mixing.method import Method
 from saliencymixplus.mixing.options import MixingOptions, Scope, number
@@ -53,11 +53,7 @@ def transmix(sources: Sources, draw: Draw, options: TransMixOptions) -> Blend:
     """CutMix; λ follows in ``attended``."""
     assert draw.lam0 is not None
     assert draw.centre is not None
-    height, width = sources.height, sources.width
-    sides = box_sides(draw.lam0, height, width)
-    boxes = box_around(draw.centre, sides, height, width, options.box_size)
-    mask = box_mask(boxes, height, width)
-    return Blend(paste(sources, mask, boxes), mask, boxes=boxes)
+    return paste_around(sources, draw.lam0, draw.centre, options.box_size)
 
 
 def reversed_batch(
