@@ -2,17 +2,15 @@
 
 import os
 import shutil
-import tempfile
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from saliencymixplus.errors import UserError
 from saliencymixplus.files import beside, is_running, sweep, temporaries
+from saliencymixplus.outputs import Output, check_place, checked, followed, listing, writing
 
-_Listing = dict[str, tuple[int, ...]]
 _reserved: set[Path] = set()  # by this process
-_checked: dict[Path, _Listing] = {}  # content of folders when this command started
 
 
 class ReservedFolder:
@@ -21,7 +19,7 @@ class ReservedFolder:
     def __init__(self, path: Path, place: Path, part: Path) -> None:
         self.path, self.place, self.part = path, place, part
         here = place.absolute()
-        self._before = _checked.pop(here) if here in _checked else _listing(place)
+        self._before = checked.pop(here) if here in checked else listing(place)
 
     def publish(self) -> None:
         """Replace the existing folder with ``part``.
@@ -42,7 +40,7 @@ class ReservedFolder:
             old = self.part.with_suffix(".old")
             self.place.replace(old)
             try:
-                now = _listing(old)
+                now = listing(old)
                 added = [name for name, state in now.items() if self._before.get(name) != state]
                 if any(_collide(old / name, self.part / name) for name in added):
                     old.replace(self.place)
@@ -69,21 +67,21 @@ class ReservedFolder:
 
 
 @contextmanager
-def reserved(path: Path, *marks: str) -> Iterator[ReservedFolder]:
+def reserved(path: Path, output: Output | None = None) -> Iterator[ReservedFolder]:
     """Reserve the folder ``path`` for the output of the block; it changes only at ``publish``.
 
     An existing folder stays until then, or if the block fails. Links to folders are followed.
 
     Args:
         path: the folder.
-        marks: see ``check_folder``; if empty, any content is replaced.
+        output: see ``check_folder``; if None, any content is replaced.
 
     Raises:
         UserError: ``path`` cannot be written, or another process is writing it.
     """
-    if marks:
-        _check(path, marks)
-    place = _followed(path)
+    if output:
+        check_place(path, output)
+    place = followed(path)
     part = beside(place)
     missing = [folder for folder in place.parents if not folder.exists()]
     folder = None
@@ -115,89 +113,6 @@ def whole_directory(path: Path) -> Iterator[Path]:
         with writing(path):
             yield folder.part
         folder.publish()
-
-
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Turn an ``OSError`` in the block into a ``UserError`` that names ``path``."""
-    try:
-        yield
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
-
-
-def check_folder(path: Path, *marks: str) -> None:
-    """Check, before hours of work, that the folder ``path`` may be replaced afterwards.
-
-    Only its current content will be replaced: see ``ReservedFolder.publish``.
-
-    Args:
-        path: the folder.
-        marks: relative paths of files, any of which shows that an earlier command wrote the folder.
-
-    Raises:
-        UserError: a file is in the way, the folder has other content, or its parent cannot be
-            written.
-    """
-    _check(path, marks)
-    place = _followed(path)
-    _checked[place.absolute()] = _listing(place)
-
-
-def check_only(folder: Path, known: Collection[str]) -> None:
-    """Refuse to replace ``folder`` if it has anything but ``known`` names and DVC's .gitignore.
-
-    Raises:
-        UserError: there is such a file or folder; the message names it.
-    """
-    for path in sorted(folder.iterdir()):
-        if path.name not in known and path.name != ".gitignore":
-            raise UserError(
-                f"{folder} holds {path.name}, which this command did not write and would delete: "
-                "move it away, or name another folder"
-            )
-
-
-def _check(path: Path, marks: Sequence[str]) -> None:
-    with writing(path):
-        place = _followed(path)
-        if place.exists() and not place.is_dir():
-            raise UserError(f"{path} is a file where a folder is to be written: move it away")
-        others = place.is_dir() and any(place.iterdir())
-        if others and not any((place / mark).is_file() for mark in marks):
-            raise UserError(f"{path} holds other files, which would be lost: name a new folder")
-        if os.path.ismount(place):
-            raise UserError(f"{path} is a mount point, which cannot be replaced: name one below it")
-        above = next(folder for folder in place.absolute().parents if folder.exists())
-        if not above.is_dir():
-            raise UserError(f"cannot write {path}: {above} is a file: move it away")
-        if not os.access(above, os.W_OK | os.X_OK):
-            raise UserError(f"cannot write {path}: {above} is read-only for you")
-        # Some file systems, such as /proc, falsely claim to be writable.
-        Path(tempfile.mkdtemp(prefix=".probe-", dir=above)).rmdir()
-
-
-def _followed(path: Path) -> Path:
-    """Resolve a link, whether or not its target exists; other paths are returned unchanged."""
-    return Path(os.path.realpath(path)) if path.is_symlink() else path
-
-
-def _listing(folder: Path) -> _Listing:
-    """Every path below ``folder`` with an identifier of its content, empty for folders."""
-    found: _Listing = {}
-    for root, folders, files in os.walk(folder):
-        for name in folders:
-            found[os.path.relpath(os.path.join(root, name), folder)] = ()  # noqa: PTH118
-        for name in files:
-            file = os.path.join(root, name)  # noqa: PTH118
-            with suppress(FileNotFoundError):
-                state = os.lstat(file)
-                found[os.path.relpath(file, folder)] = (
-                    state.st_ino,
-                    state.st_size,
-                    state.st_mtime_ns,
-                )
-    return found
 
 
 def _collide(source: Path, target: Path) -> bool:

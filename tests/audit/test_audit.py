@@ -9,12 +9,13 @@ import torch
 from PIL import Image
 
 from saliencymixplus.audit import audit as module
-from saliencymixplus.audit.audit import audit
+from saliencymixplus.audit.audit import OUTPUT, audit
 from saliencymixplus.audit.findings import load_findings
 from saliencymixplus.audit.measure import mix_and_record
 from saliencymixplus.datasets.prepared import load_prepared
 from saliencymixplus.errors import UserError
 from saliencymixplus.mixing import create
+from saliencymixplus.outputs import check_folder
 from saliencymixplus.settings import MixSettings
 from tests.audit.recipes import SETTINGS, recipes, run_of
 from tests.helpers import write_rectangles
@@ -38,6 +39,7 @@ def test_everything_is_written(rectangles, tmp_path, trained):
     for name in ("scatter", "errors", "along_training", "worst_cutmix", "worst_saliencymixplus"):
         assert Image.open(output / f"{name}.png").size[0] > 300
     assert not (output / "worst_mixup.png").exists()  # no label is wrong
+    check_folder(output, OUTPUT)  # it may be written again
     text = (output / "audit.md").read_text()
     assert "SaliencyMix+" in text
     assert "about 1.7 times" in text  # 40 mixes of 24 images

@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 RECIPE = ["--tracker", "none", "--progress", "none", "--device", "cpu", "--epochs", "1"]
 SMALL = ["--set", "digits.training.warmup_epochs=0", "--set", "digits.data.image_size=8"]
@@ -46,6 +47,82 @@ def test_the_report_of_a_folder_with_figures_of_its_own(refused, tmp_path, ready
     (tmp_path / "paper" / "figures").mkdir(parents=True)
     (tmp_path / "paper" / "figures" / "mine.png").write_text("mine")
     refused("report", "--output", "paper", "--tracker", "none", culprit="figures")
+
+
+def file_commands(ready):
+    """Every command that writes a file, with all that it needs before that."""
+    data, picture = ["--prepared", ready.prepared], "picture.png"
+    return {
+        "preview": (["preview", "--mix-aug", "cutmix", *data], "--output"),
+        "predict": (["predict", ready.run, picture, "--device", "cpu"], "--sheet"),
+        "bench": (["bench", "--mix-aug", "none", "--rounds", "1", "--batch-size", "2"], "--output"),
+        "export": (["export", ready.run, "--format", "torchscript", *data], "--output"),
+        "train-all": (
+            [
+                *("train-all", "--experiment", "digits", "--mix-aug", "none", "--jobs", "1"),
+                *("--tracker", "none", "--device", "cpu", "--set", "seeds=[0]", *SMALL, *data),
+                *("--set", "digits.training.epochs=1"),
+            ],
+            "--live",
+        ),
+    }
+
+
+@pytest.mark.parametrize(
+    "name",
+    [*("preview", "predict", "export", "train-all"), pytest.param("bench", marks=pytest.mark.slow)],
+)
+def test_a_file_of_the_users_is_not_overwritten_but_one_of_the_commands_is(
+    cli, refused, tmp_path, ready, name
+):
+    command, option = file_commands(ready)[name]
+    Image.new("RGB", (8, 8)).save(tmp_path / "picture.png")
+    for taken in ("picture.png", "params.yaml"):
+        refused(*command, option, taken, culprit=f"{taken} exists and was not written by this")
+    for _ in range(2):
+        outcome = cli(*command, option, "out.bin")
+        assert outcome.code == 0, outcome.err
+    assert (tmp_path / "out.bin").stat().st_size > 0
+
+
+@pytest.mark.parametrize(
+    ("command", "taken"),
+    [
+        ("compare", "comparison.csv"),
+        ("compare", "pareto.png"),
+        ("compare", "comparison.json"),
+        ("compare", "metrics/none.json"),
+        ("report", "report.md"),
+        ("report", "learning_curves.csv"),
+        ("report", "model_cards/mine.md"),
+        ("resolve", "recipes/none.json"),
+        ("audit", "audit.json"),
+        ("evaluate", "evaluation.json"),
+        ("prepare", "meta.json"),
+        ("download", "manifest.json"),
+        ("train", "settings.json"),
+    ],
+)
+def test_files_of_the_users_in_a_folder_are_not_overwritten(
+    refused, tmp_path, ready, command, taken
+):
+    (tmp_path / "paper" / taken).parent.mkdir(parents=True)
+    (tmp_path / "paper" / taken).write_text("mine")
+    words = {
+        "audit": ["audit", "--mix-aug", "cutmix", "--prepared", ready.prepared],
+        "report": ["report", "--tracker", "none"],
+        "resolve": ["resolve", "--set", "methods=[none]"],
+    } | folder_commands(ready)
+    refused(*words[command], "--output", "paper", culprit="paper")
+
+
+def test_a_file_of_the_users_among_a_commands_own_is_not_deleted(refused, copied):
+    """All are replaced whole: nothing would tell the user's files from old ones."""
+    places = [copied.downloads, copied.prepared, copied.run, copied.evaluated]
+    for (_, command), place in zip(folder_commands(copied).items(), places, strict=False):
+        (place / "notes.txt").write_text("mine")
+        refused(*command, "--output", place, culprit=f"{place.name} holds notes.txt")
+        (place / "notes.txt").unlink()
 
 
 def test_an_evaluation_is_not_written_over_its_run(refused, copied):

@@ -12,6 +12,7 @@ from saliencymixplus.datasets.prepared import load_prepared
 from saliencymixplus.errors import UserError
 from saliencymixplus.evaluation.classifier import PixelClassifier, predict_logits
 from saliencymixplus.inference import export as exporting
+from saliencymixplus.outputs import check_file
 from saliencymixplus.runs.read import load_run
 
 
@@ -30,6 +31,7 @@ def test_a_file_gives_the_evaluations_probabilities(
     assert made["largest_difference"] <= 1e-5
     assert made["compared_on"] == 18
     assert [path.name for path in tmp_path.iterdir()] == [file.name]
+    check_file(file, "ExportedClassifier")  # as the command does, to overwrite it
     load = {"onnx": exporting._ONNX, "pt2": exporting._PT2, "torchscript": exporting._SCRIPT}
     classifier = PixelClassifier(run.model("last"), run.data.mean, run.data.std, 8)
     expected = predict_logits(classifier, split.images[:5], 5).softmax(1)

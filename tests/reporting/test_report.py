@@ -11,10 +11,11 @@ from PIL import Image
 from saliencymixplus.audit.audit import audit
 from saliencymixplus.comparison.compare import compare
 from saliencymixplus.errors import UserError
+from saliencymixplus.outputs import check_files, check_folder
 from saliencymixplus.reporting import charts, curves, sections
 from saliencymixplus.reporting.classes import confusion
 from saliencymixplus.reporting.provenance import augmentation
-from saliencymixplus.reporting.report import report
+from saliencymixplus.reporting.report import FOLDERS, OUTPUT, report
 from saliencymixplus.reporting.run_data import collect_runs, over_seeds
 from saliencymixplus.settings import MixSettings, TrainingSettings
 from saliencymixplus.settings.evaluation import AuditSettings
@@ -41,6 +42,10 @@ def test_the_page_is_self_contained(runs, tmp_path):
 
 def test_markdown_names_pictures_that_are_there(runs, tmp_path):
     text = text_of(report(runs, tmp_path / "reports"))
+    check_files(tmp_path / "reports", OUTPUT)  # all may be written again
+    for name, content in FOLDERS.items():
+        assert list((tmp_path / "reports" / name).iterdir())
+        check_folder(tmp_path / "reports" / name, content)
     pictures = re.findall(r"!\[[^]]*]\(<([^)]+)>\)", text)
     assert {"figures/learning.png", "figures/samples_cutmix.png"} <= set(pictures)
     assert all((tmp_path / "reports" / picture).is_file() for picture in pictures)

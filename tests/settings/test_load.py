@@ -77,8 +77,30 @@ def test_an_option_wins_over_an_override_and_is_named_if_it_is_wrong(params):
     assert loaded.experiment("digits").training.epochs == 3
     with pytest.raises(UserError, match=r"^--epochs: digits\.training\.epochs: .*, not 0"):
         load_params(path, [], {"digits.training.epochs": ("--epochs", 0)})
-    with pytest.raises(UserError, match=r"^params\.yaml: digits\.training\.gamma"):
+    with pytest.raises(UserError, match=r"^--set: digits\.training\.gamma"):
         load_params(path, ["digits.training.gamma=2"], options)
+
+
+@pytest.mark.parametrize(
+    ("override", "blamed"),
+    [
+        ("digits.training.epochs=0", "--set: digits.training.epochs:"),
+        ("digits.training={epochs: 0}", "--set: digits.training.epochs:"),
+        ("digits.training.mix_start=7", "params.yaml, --set: digits.training:"),
+        ("digts.training.epochs=1", "--set: digts: neither a known key"),
+        ("mix.cutmix.alpha=-1", "--set: mix.cutmix: alpha:"),
+        ("mix.cutmix.alfa=1", "--set: mix.cutmix: no option is called 'alfa'"),
+        ("mix.mine.switch={cutmix: 2}", "--set: mix.mine.switch:"),
+        ("mix.cutmix.box=batch", "params.yaml: mix.cutmix: alpha:"),
+    ],
+)
+def test_what_set_a_wrong_value_is_blamed(params, override, blamed):
+    alpha = -1 if blamed.startswith("params.yaml: ") else 1
+    mix = f"{{mine: {{switch: {{cutmix: 1}}}}, cutmix: {{alpha: {alpha}}}}}"
+    path = params(f"{MINIMAL}  training: {{epochs: 7}}\nmix: {mix}\n")
+    with pytest.raises(UserError) as caught:
+        load_params(path, [override]).mix("mine")
+    assert str(caught.value).startswith(blamed)
 
 
 def test_the_file_is_read_once(params, monkeypatch):

@@ -7,8 +7,10 @@ import pytest
 
 from saliencymixplus.datasets.cache import prepared
 from saliencymixplus.errors import UserError
+from saliencymixplus.outputs import check_folder
 from saliencymixplus.runs.read import load_run
 from saliencymixplus.settings import load_params
+from saliencymixplus.study import cell, report
 from saliencymixplus.study.cell import Row, overrides, run_cell, write_rows
 from saliencymixplus.study.report import write_report
 from saliencymixplus.study.results import by_cell, read_cells, read_loops, regression
@@ -71,6 +73,8 @@ def test_a_cell_trains_and_audits_every_recipe(tmp_path: Path, state: Path) -> N
     names = {path.name for path in (tmp_path / "report").iterdir()}
     # One cell and two recipes to compare: no regression.
     assert names == {"study.csv", "gains.png", "curves.png", "study.md", "loop.png"}
+    check_folder(tmp_path / "report", report.OUTPUT)  # both may be written again
+    check_folder(tmp_path / "cell", cell.OUTPUT)
 
 
 def test_the_regression_by_hand() -> None:

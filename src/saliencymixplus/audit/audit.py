@@ -25,6 +25,7 @@ from saliencymixplus.errors import UserError
 from saliencymixplus.files import write_json, write_text
 from saliencymixplus.folders import whole_directory
 from saliencymixplus.mixing import Mixer, create
+from saliencymixplus.outputs import Output
 from saliencymixplus.pictures.grid import draw_samples
 from saliencymixplus.pictures.style import method_label, save_figure
 from saliencymixplus.settings import MixSettings
@@ -34,6 +35,13 @@ if TYPE_CHECKING:
     from saliencymixplus.runs.read import Run
 
 NOTHING_WRONG = 0.005  # no figure if the worst label error is below this (mixup's are zero)
+OUTPUT = Output(
+    marks={"audit.json": '"along_training"'},
+    files=(
+        *("audit.json", "audit.csv", "audit.md", "details.json"),
+        *("scatter.png", "errors.png", "along_training.png", "worst_*.png"),
+    ),
+)
 
 
 def audit(
@@ -60,8 +68,21 @@ def audit(
         All are empty if there is nothing to audit; ``skipped`` then gives the reason.
 
     Raises:
-        UserError: a run is missing or was trained on other classes, or input sizes differ.
+        UserError: a run is missing or was trained on other classes, input sizes differ, or another
+            process is writing ``output``.
     """
+    with whole_directory(output) as part:
+        return _audit(prepared, mixes, runs, settings, part, torch.device(device))
+
+
+def _audit(
+    prepared: Path,
+    mixes: Sequence[MixSettings],
+    runs: Mapping[str, Sequence[Path]],
+    settings: AuditSettings,
+    output: Path,
+    device: torch.device,
+) -> dict[str, Any]:
     start = time.perf_counter()
     data = load_prepared(prepared)
     split = data.split(settings.split)
@@ -136,12 +157,11 @@ def audit(
         ),
     )
     result = found.to_json({name: len(taken) for name, taken in records.items()})
-    with whole_directory(output) as part:
-        write_json(part / "audit.json", result)
-        write_csv(part / "audit.csv", records, split.files)
-        _draw(part, found, records, worst)
-        write_json(part / "details.json", found.details.model_dump(mode="json"))
-        write_text(part / "audit.md", audit_markdown(found))
+    write_json(output / "audit.json", result)
+    write_csv(output / "audit.csv", records, split.files)
+    _draw(output, found, records, worst)
+    write_json(output / "details.json", found.details.model_dump(mode="json"))
+    write_text(output / "audit.md", audit_markdown(found))
     return result
 
 
@@ -178,9 +198,8 @@ def _nothing_to_audit(split: Split, rows: Indices, mixers: Mapping[str, Mixer]) 
 def _write_skipped(output: Path, reason: str) -> dict[str, Any]:
     """Write an empty result, so that a pipeline on such data can still produce its report."""
     result = {"mixes": {}, "differences": {}, "along_training": {}, "skipped": reason}
-    with whole_directory(output) as part:
-        write_json(part / "audit.json", result)
-        write_text(part / "audit.md", f"# Label-noise audit\n\nSkipped: {reason}.\n")
+    write_json(output / "audit.json", result)
+    write_text(output / "audit.md", f"# Label-noise audit\n\nSkipped: {reason}.\n")
     return result
 
 

@@ -71,7 +71,10 @@ def bench(
     from saliencymixplus.bench.table import table
     from saliencymixplus.files import write_json
     from saliencymixplus.mixing import METHODS
+    from saliencymixplus.outputs import check_file
 
+    if output:
+        check_file(output, '"hardware"')
     if peers:
         result = bench_peers(device=device, rounds=rounds)
         shown = peers_table(result)

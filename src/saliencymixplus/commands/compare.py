@@ -18,7 +18,7 @@ from saliencymixplus.commands.options import (
     only_json,
     runtime,
 )
-from saliencymixplus.folders import check_folder
+from saliencymixplus.outputs import check_files, check_folder
 from saliencymixplus.workspace import project_path
 
 
@@ -37,12 +37,14 @@ def compare(
     loaded = load(params, set_, experiment)
     folders = runs or loaded.run_folders(experiment, loaded.top.methods)
 
+    from saliencymixplus.comparison.compare import METRICS, OUTPUT
     from saliencymixplus.comparison.compare import compare as measure
     from saliencymixplus.comparison.text import print_tables
     from saliencymixplus.mixing.registry import plain_name
 
     folder = output or project_path("reports", experiment)
-    check_folder(folder / "metrics", "../comparison.json")
+    check_files(folder, OUTPUT)
+    check_folder(folder / "metrics", METRICS)
     with only_json(as_json) as show:
         found = measure(folders, folder, baseline=plain_name(baseline))
         show(found.to_json())
@@ -67,15 +69,14 @@ def report(
     how = runtime(tracker=tracker)
 
     from saliencymixplus.datasets.cache import find_prepared
-    from saliencymixplus.reporting.figures import FIGURES
-    from saliencymixplus.reporting.pipeline_plots import PICTURES
-    from saliencymixplus.reporting.report import CARDS
+    from saliencymixplus.reporting.report import FOLDERS, OUTPUT
     from saliencymixplus.reporting.report import report as write
     from saliencymixplus.tracking import record_report
 
     folder = output or project_path("reports", experiment)
-    for name in (CARDS, FIGURES, PICTURES):
-        check_folder(folder / name, "../report.md", "../comparison.json")
+    check_files(folder, OUTPUT)
+    for name, content in FOLDERS.items():
+        check_folder(folder / name, content)
     page = write(
         folders,
         folder,

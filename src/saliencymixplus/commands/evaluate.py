@@ -24,7 +24,7 @@ from saliencymixplus.commands.options import (
     runtime,
 )
 from saliencymixplus.errors import UserError
-from saliencymixplus.folders import check_folder
+from saliencymixplus.outputs import check_folder
 from saliencymixplus.workspace import project_path
 
 HEADLINES = {
@@ -76,6 +76,7 @@ def evaluate(
     how = runtime(device=device, tracker=tracker)
 
     from saliencymixplus.comparison.text import FEW_CLASSES
+    from saliencymixplus.evaluation.evaluate import OUTPUT
     from saliencymixplus.evaluation.evaluate import evaluate as measure
     from saliencymixplus.evaluation.read import default_output
     from saliencymixplus.runs.read import find_runs, load_run
@@ -93,7 +94,7 @@ def evaluate(
             folder = output or default_output(each)
             if output and not runs:
                 folder = output / each.name
-            check_folder(folder, "evaluation.json")
+            check_folder(folder, OUTPUT)
             data = prepared or data_of(run.settings, loaded)
             metrics = measure(each, data, folder, loaded.top.evaluation, how)
             found[str(each)] = metrics
@@ -123,6 +124,7 @@ def audit(
 
     from rich.console import Console
 
+    from saliencymixplus.audit.audit import OUTPUT
     from saliencymixplus.audit.audit import audit as measure
     from saliencymixplus.audit.text import summary_table
     from saliencymixplus.datasets.cache import prepared as find_prepared
@@ -135,7 +137,7 @@ def audit(
     for folder in find_runs(runs) if runs else loaded.run_folders(experiment, needing):
         networks.setdefault(load_run(folder).settings.mix.name, []).append(folder)
     target = output or project_path("audits", experiment)
-    check_folder(target, "audit.json")
+    check_folder(target, OUTPUT)
     with only_json(as_json) as show:
         result = measure(
             prepared or find_prepared(section, experiment),

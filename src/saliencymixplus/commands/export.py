@@ -45,18 +45,21 @@ def export(
 
     from saliencymixplus.datasets.prepared import load_prepared
     from saliencymixplus.errors import UserError
-    from saliencymixplus.inference.export import FORMATS
+    from saliencymixplus.inference.export import FORMATS, ExportedClassifier
     from saliencymixplus.inference.export import export as write
+    from saliencymixplus.outputs import check_file
     from saliencymixplus.runs.read import load_run
 
     trained = load_run(run)
     if format_ not in FORMATS:
         raise UserError(f"--format: {format_!r} is not one of {', '.join(FORMATS)}")
     name = f"{trained.settings.experiment}-{trained.settings.mix.name}{FORMATS[format_]}"
+    file = output or Path(name)
+    check_file(file, ExportedClassifier.__name__)  # every format holds the names of its modules
     with only_json(as_json) as show:
         folder = prepared or data_of(trained.settings, load(params, set_))
         images = load_prepared(folder).split("test").images[:_PICTURES]
-        made = write(trained, weights, format_, output or Path(name), np.array(images))
+        made = write(trained, weights, format_, file, np.array(images))
         show(made)
         typer.echo(f"input:      {made['input']}")
         typer.echo(f"output:     {made['output']}")

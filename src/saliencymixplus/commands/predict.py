@@ -57,10 +57,7 @@ def predict(
     listed = [line.rstrip("\r\n") for line in sys.stdin] if "-" in paths else []
     named = [Path(path) for path in [*(p for p in paths if p != "-"), *listed] if path]
 
-    from PIL import Image
-
     from saliencymixplus.engine.device import choose_device
-    from saliencymixplus.files import write_atomically
     from saliencymixplus.inference.collect import pictures
     from saliencymixplus.inference.predict import (
         Predictor,
@@ -68,8 +65,12 @@ def predict(
         contact_sheet,
         least_certain,
     )
+    from saliencymixplus.outputs import check_file
+    from saliencymixplus.pictures.drawing import PICTURE_MARK, save_picture
     from saliencymixplus.runs.read import load_run
 
+    if sheet:
+        check_file(sheet, PICTURE_MARK)
     trained = load_run(run)
     predictor = Predictor(trained, weights, choose_device(device), activations=cam)
     found = list(predictor(pictures(named), top))
@@ -83,8 +84,7 @@ def predict(
         Console(width=100).print(as_table(found, short=True).rich())
     doubtful = least_certain(found, _SHOWN_ON_SHEET)
     if sheet and doubtful:
-        image = Image.fromarray(contact_sheet(doubtful, f"Least certain of {len(found)}"))
-        write_atomically(sheet, lambda part: image.save(part, format="PNG"))
+        save_picture(contact_sheet(doubtful, f"Least certain of {len(found)}"), sheet)
         typer.echo(f"sheet: {sheet}", err=format_ != "table")
     errors = [prediction.error for prediction in found if prediction.error]
     for error in errors:

@@ -54,13 +54,17 @@ def preview(
     mixes = [loaded.mix(name) for name in mix_aug or loaded.top.methods]
 
     from saliencymixplus.datasets.cache import prepared as find_prepared
+    from saliencymixplus.outputs import check_file
+    from saliencymixplus.pictures.drawing import PICTURE_MARK
     from saliencymixplus.reporting.preview import preview as draw
 
+    picture = project_path(output) if output == DEFAULT_PICTURE else output
+    check_file(picture, PICTURE_MARK)
     drawn = draw(
         section,
         prepared or find_prepared(section, experiment),
         mixes,
-        project_path(output) if output == DEFAULT_PICTURE else output,
+        picture,
         run=run,
         count=count,
         seed=seed,

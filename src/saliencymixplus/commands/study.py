@@ -8,7 +8,7 @@ import typer
 
 from saliencymixplus.commands.options import DEFAULT_PARAMS, Overrides, ParamsFile, load
 from saliencymixplus.errors import UserError
-from saliencymixplus.folders import check_folder
+from saliencymixplus.outputs import check_files, check_folder
 
 
 def study_cell(
@@ -27,9 +27,9 @@ def study_cell(
         raise UserError(f"{params}: there is no section `study`")
 
     from saliencymixplus.datasets.cache import prepared
-    from saliencymixplus.study.cell import ROWS, overrides, run_cell
+    from saliencymixplus.study.cell import OUTPUT, overrides, run_cell
 
-    check_folder(output, ROWS)
+    check_folder(output, OUTPUT)
     loaded = load(params, [*set_, *overrides(study, object_size, train_digits)])
     data = prepared(loaded.experiment(study.experiment), study.experiment)
     run_cell(loaded, data, output, jobs=jobs or os.cpu_count() or 1, say=typer.echo)
@@ -41,8 +41,9 @@ def study_report(
     output: Annotated[Path, typer.Option(help="Folder of the report.")],
 ) -> None:
     """Report on cells: errors by object size, and test error versus label error."""
-    from saliencymixplus.study.report import write_report
+    from saliencymixplus.study.report import OUTPUT, write_report
     from saliencymixplus.study.results import read_cells, read_loops
 
+    check_files(output, OUTPUT)
     typer.echo(write_report(read_cells(cells), read_loops(cells), output))
     typer.echo(f"study: {output}")

@@ -20,7 +20,15 @@ from saliencymixplus.epoch_row import EpochRow
 from saliencymixplus.errors import UserError, nearest
 from saliencymixplus.files import write_json, write_text
 from saliencymixplus.folders import whole_directory
+from saliencymixplus.outputs import Output
 from saliencymixplus.runs.read import find_runs
+
+_MARK = '"baseline"'
+OUTPUT = Output(
+    marks={"comparison.json": _MARK},
+    files=(*(f"comparison.{kind}" for kind in ("json", "md", "csv", "tex", "png")), "pareto.png"),
+)
+METRICS = Output(marks={"../comparison.json": _MARK}, files=("*.json",))
 
 
 def compare(
@@ -57,10 +65,10 @@ def compare(
     from saliencymixplus.comparison.text import comparison_latex, comparison_markdown, csv_table
     from saliencymixplus.pictures.style import save_figure
 
+    write_json(output / "comparison.json", comparison.to_json())  # first: it marks the others
     write_text(output / "comparison.md", comparison_markdown(comparison))
     write_text(output / "comparison.csv", csv_table(comparison).csv())
     write_text(output / "comparison.tex", comparison_latex(comparison))
-    write_json(output / "comparison.json", comparison.to_json())
     with whole_directory(output / "metrics") as folder:
         for name, figures in comparison.metrics().items():
             write_json(folder / f"{name}.json", figures)

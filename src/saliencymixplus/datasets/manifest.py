@@ -1,5 +1,6 @@
 """manifest.json: the content of a download folder, verified before use."""
 
+import glob
 import hashlib
 from dataclasses import asdict
 from pathlib import Path
@@ -11,7 +12,7 @@ from pydantic.dataclasses import dataclass
 from saliencymixplus.datasets.publishers import archives_of, expected_sha256
 from saliencymixplus.errors import UserError, one_line
 from saliencymixplus.files import read_json, write_json
-from saliencymixplus.folders import check_folder, check_only
+from saliencymixplus.outputs import Output, check_folder, writing
 from saliencymixplus.settings import DownloadSettings
 
 NAME = "manifest.json"
@@ -57,14 +58,12 @@ def check_download_folder(folder: Path) -> None:
     Raises:
         UserError: there is such a file or folder; the message names it.
     """
-    check_folder(folder, NAME)
-    if not folder.exists():
-        return
     try:
-        known = {entry.name for entry in read_manifest(folder).archives}
-    except UserError:  # damaged or unfinished: all but the manifest may be the user's
-        known = set()
-    check_only(folder, {NAME, *known})
+        with writing(folder):
+            known = [entry.name for entry in read_manifest(folder).archives]
+    except UserError:  # missing or damaged: all but the manifest may be the user's
+        known = []
+    check_folder(folder, Output({NAME: '"archives"'}, (NAME, *map(glob.escape, known))))
 
 
 def checksums(path: Path) -> tuple[str, str]:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from saliencymixplus.datasets.decode import ALL_BITS
 from saliencymixplus.errors import UserError, nearest
 from saliencymixplus.files import read_json
-from saliencymixplus.folders import check_folder, check_only
+from saliencymixplus.outputs import Output, check_folder
 
 SPLITS = ("train", "val", "test")
 META = "meta.json"
@@ -161,10 +161,9 @@ def check_prepared_folder(folder: Path) -> None:
     Raises:
         UserError: there is such a file or folder; the message names it.
     """
-    check_folder(folder, META)
-    if folder.exists():
-        arrays = {f"{s}_{kind}.npy" for s in SPLITS for kind in KINDS}
-        check_only(folder, {META, *arrays, *(f"{split}_files.json" for split in SPLITS)})
+    arrays = (f"{split}_{kind}.npy" for split in SPLITS for kind in KINDS)
+    names = (f"{split}_files.json" for split in SPLITS)
+    check_folder(folder, Output({META: '"classes"'}, (META, *arrays, *names)))
 
 
 def layout(meta: Meta, split: str) -> dict[str, tuple[tuple[int, ...], type[np.generic]]]:

@@ -18,11 +18,21 @@ from saliencymixplus.evaluation.classifier import PixelClassifier, predict_logit
 from saliencymixplus.evaluation.measures import Report, Subject, measure
 from saliencymixplus.evaluation.predictions import Predictions, save_predictions
 from saliencymixplus.files import write_json, write_text
-from saliencymixplus.folders import reserved, writing
+from saliencymixplus.folders import reserved
+from saliencymixplus.outputs import Output, writing
 from saliencymixplus.runs.read import Run, load_run
 from saliencymixplus.settings import RuntimeSettings
 from saliencymixplus.settings.evaluation import EvaluationSettings
 from saliencymixplus.tracking import record_evaluation
+
+OUTPUT = Output(
+    marks={"evaluation.json": '"images_of_costly_parts"'},
+    files=(
+        *("evaluation.json", "metrics.json", "predictions.npz"),
+        *("per_class.csv", "confusion.csv", "reliability.csv", "corruptions.csv"),
+        *("attacks.csv", "occlusion.csv", "localisation.csv"),
+    ),
+)
 
 
 def evaluate(

@@ -1,12 +1,15 @@
 """Building blocks of sample pictures: crisp scaling, heat maps, outlines, fitted text."""
 
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
+from PIL.PngImagePlugin import PngInfo
 
+from saliencymixplus.files import write_atomically
 from saliencymixplus.pictures.fonts import font
 
 Pixels = NDArray[np.uint8]  # (H, W, 3)
@@ -17,6 +20,8 @@ COLOUR_A = (31, 99, 178)  # anything from image a
 COLOUR_B = (224, 102, 10)  # anything from image b: its name, the pasted region
 COLOUR_OBJECT = (0, 200, 190)  # the outline of an annotated object
 PANEL = 132  # longest side of a panel in pixels
+_SOFTWARE = "saliencymixplus"
+PICTURE_MARK = f"Software\0{_SOFTWARE}"  # in every file that ``save_picture`` writes
 
 
 @lru_cache(maxsize=1)
@@ -24,6 +29,14 @@ def _heat_colours() -> NDArray[np.float32]:
     from matplotlib import colormaps
 
     return np.asarray(colormaps["inferno"](np.linspace(0.15, 1, 256))[:, :3] * 255, np.float32)
+
+
+def save_picture(pixels: Pixels, path: Path) -> None:
+    """Write ``pixels (H, W, 3)`` as a PNG file."""
+    info = PngInfo()
+    info.add_text("Software", _SOFTWARE)
+    image = Image.fromarray(pixels)
+    write_atomically(path, lambda part: image.save(part, format="PNG", pnginfo=info))
 
 
 def panel_size(height: int, width: int, longest: int = PANEL) -> tuple[int, int]:

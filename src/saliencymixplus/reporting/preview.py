@@ -5,16 +5,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
 from saliencymixplus.datasets.prepared import load_prepared
 from saliencymixplus.errors import UserError
-from saliencymixplus.files import write_atomically
 from saliencymixplus.loading.batches import LoadedBatch
 from saliencymixplus.loading.load_batch import load_batch
 from saliencymixplus.mixing import MixedBatch, create, gradient_saliency
 from saliencymixplus.mixing.methods.saliencymix import SaliencyMixOptions, fine_grained_of_floats
+from saliencymixplus.pictures.drawing import save_picture
 from saliencymixplus.pictures.grid import draw_samples, samples_of
 from saliencymixplus.pictures.style import method_label
 from saliencymixplus.reporting.gallery import GalleryRow, draw_gallery
@@ -110,8 +109,7 @@ def preview(
         picture = draw_samples(described[0].samples, title=title)
     else:
         picture = draw_gallery(described, note=note)
-    image = Image.fromarray(picture)
-    write_atomically(output, lambda part: image.save(part, format="PNG"))
+    save_picture(picture, output)
     drawn = max(len(row.samples) for row in described)
     why = f"the {split} split has {len(images)} images" if drawn < count else ""
     return Preview(output, tuple(mix.name for mix in mixes), drawn, network, why)

@@ -10,19 +10,33 @@ from saliencymixplus.comparison.result import load_comparison
 from saliencymixplus.errors import UserError
 from saliencymixplus.files import write_text
 from saliencymixplus.folders import whole_directory
+from saliencymixplus.outputs import Output
 from saliencymixplus.reporting import sections
 from saliencymixplus.reporting.cards import best_run, model_card
 from saliencymixplus.reporting.classes import classes_section
 from saliencymixplus.reporting.document import Block, to_markdown
 from saliencymixplus.reporting.figures import FIGURES, Figures
 from saliencymixplus.reporting.page import html_page
-from saliencymixplus.reporting.pipeline_plots import write_pipeline_plots
+from saliencymixplus.reporting.pipeline_plots import PICTURES, write_pipeline_plots
 from saliencymixplus.reporting.playground import playground_section
 from saliencymixplus.reporting.provenance import provenance, what_was_run
 from saliencymixplus.reporting.run_data import collect_runs
 
 CARDS = "model_cards"
 BENCH = "bench.json"
+_TITLE = "Image mixing on"
+OUTPUT = Output(
+    marks={"report.md": f"# {_TITLE} "},
+    files=("report.md", "report.html", "learning_curves.csv", "confusion.csv"),
+)
+FOLDERS = {
+    folder: Output({f"../{name}": text for name, text in OUTPUT.marks.items()}, files)
+    for folder, files in (
+        (FIGURES, ("*.png", "*.svg")),
+        (CARDS, ("*.md",)),
+        (PICTURES, ("*.png",)),
+    )
+}
 
 
 def report(
@@ -54,7 +68,7 @@ def report(
     if not runs:
         raise UserError("nothing to report: none of the runs is there, train first")
     experiment = next(iter(runs.values()))[0].run.settings.experiment
-    title = f"Image mixing on {experiment}"
+    title = f"{_TITLE} {experiment}"
     missing = [folder for folder in folders if not (folder / "settings.json").is_file()]
     table = (comparison or output) / "comparison.json"
     compared = load_comparison(table) if table.is_file() else None
@@ -77,10 +91,10 @@ def report(
             *sections.samples_section(runs, figures),
             *provenance(runs, experiment, output),
         ]
+        write_text(output / "report.md", to_markdown(blocks))  # first: it marks the others
     with whole_directory(output / CARDS) as cards:
         for mix, seeds in runs.items():
             write_text(cards / f"{mix}.md", model_card(best_run(seeds), seeds))
     write_pipeline_plots(runs, output)
-    write_text(output / "report.md", to_markdown(blocks))
     write_text(output / "report.html", html_page(blocks, output, title))
     return output / "report.html"

@@ -10,7 +10,7 @@ from saliencymixplus.settings.data import DownloadSettings
 from saliencymixplus.settings.experiment import ExperimentSettings
 from saliencymixplus.settings.faults import SettingError, validate
 from saliencymixplus.settings.names import check_name
-from saliencymixplus.settings.params import Params
+from saliencymixplus.settings.params import Params, set_by
 from saliencymixplus.settings.raw import apply_override, read_yaml, set_value
 from saliencymixplus.settings.top import TopSettings
 from saliencymixplus.workspace import output_above
@@ -31,7 +31,7 @@ def load_params(
 
     Raises:
         UserError: the file is missing or not YAML, a key is unknown, or a value has the wrong type
-            or is out of range. The message names the key, and the option that set it.
+            or is out of range. The message names the key and what set it.
     """
     raw = read_yaml(path)
     given = dict.fromkeys(_leaves(raw), path.name)
@@ -46,8 +46,7 @@ def load_params(
     try:
         return replace(_validated(raw, path), given=given)
     except SettingError as error:
-        option, _ = options.get(error.key, (path.name, None))
-        raise UserError(f"{option}: {error}") from error
+        raise UserError(f"{set_by(given, error.key) or path.name}: {error}") from error
 
 
 def _leaves(section: Mapping[Any, Any], prefix: str = "") -> Iterator[str]:
@@ -68,8 +67,8 @@ def _validated(raw: dict[str, Any], path: Path) -> Params:
         if not isinstance(section, dict) or "download" not in section:
             hint = nearest(str(name), known | {str(other) for other in names} - {str(name)})
             raise SettingError(
-                "",
-                f"{name!r} is neither a known key nor, without `download`, an experiment: {hint}",
+                str(name),
+                f"neither a known key nor, without `download`, an experiment: {hint}",
             )
         try:
             check_name(str(name))

@@ -27,11 +27,7 @@ class Params:
 
     def origin(self, key: str) -> str:
         """The origin of a dotted key's value, or of the section it is in."""
-        while key:
-            if key in self.given:
-                return self.given[key]
-            key = key.rpartition(".")[0]
-        return "default"
+        return _at_or_above(self.given, key) or "default"
 
     def experiment(self, name: str) -> ExperimentSettings:
         """The section of one experiment; raises ``UserError`` with the nearest name.
@@ -68,14 +64,18 @@ class Params:
             mixer = create(method, **section)
             return MixSettings(name=name, method=mixer.method, options=as_json(mixer.options))
         except (TypeError, ValueError) as error:
-            raise UserError(f"{self.path.name}: mix.{name}: {error}") from error
+            text = str(error)
+            wrong = [k for k in section if text.startswith((f"{k}:", f"no option is called {k!r}"))]
+            where = set_by(self.given, ".".join(["mix", name, *wrong])) or self.path.name
+            raise UserError(f"{where}: mix.{name}: {text}") from error
 
     def _switch(self, name: str, section: Mapping[str, Any]) -> MixSettings:
         """The recipe ``NAME: {switch: {RECIPE: probability, …}}``."""
         from saliencymixplus.mixing import Switch
         from saliencymixplus.mixing.options import as_json
 
-        where, chances = f"{self.path.name}: mix.{name}.switch", section["switch"]
+        key, chances = f"mix.{name}.switch", section["switch"]
+        where = f"{set_by(self.given, key)}: {key}"
         if other := sorted(section.keys() - {"switch"}):
             raise UserError(f"{where}: {other[0]!r} is an option of a member: set it in its recipe")
         if not isinstance(chances, dict):
@@ -122,6 +122,23 @@ class Params:
             )
         except ValidationError as error:
             raise UserError(explain(error, "settings")) from error
+
+
+def set_by(given: Mapping[str, str], key: str) -> str:
+    """What set a key or, if it is a section, everything that set a part of it.
+
+    Args:
+        given: see ``Params.given``.
+        key: a dotted key.
+    """
+    below = dict.fromkeys(origin for k, origin in given.items() if k.startswith(f"{key}."))
+    return _at_or_above(given, key) or ", ".join(below)
+
+
+def _at_or_above(given: Mapping[str, str], key: str) -> str:
+    while key and key not in given:
+        key = key.rpartition(".")[0]
+    return given.get(key, "")
 
 
 def _with_preprocessing(section: ExperimentSettings) -> ExperimentSettings:

@@ -13,6 +13,7 @@ from saliencymixplus.audit.audit import audit
 from saliencymixplus.errors import UserError
 from saliencymixplus.files import write_atomically
 from saliencymixplus.folders import whole_directory
+from saliencymixplus.outputs import Output
 from saliencymixplus.settings import RunSettings, RuntimeSettings
 from saliencymixplus.settings.params import Params
 from saliencymixplus.settings.top import StudySettings
@@ -23,6 +24,7 @@ Entry = TypeVar("Entry", bound="Row | Epoch")
 
 ROWS = "cell.csv"
 LOOP = "loop.csv"
+OUTPUT = Output(marks={ROWS: "object_size,"}, files=(ROWS, LOOP, "runs/*", "audit/*"))
 
 
 @dataclass(frozen=True)

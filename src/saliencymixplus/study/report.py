@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from saliencymixplus.bootstrap import Estimate
 from saliencymixplus.comparison.statistics import SeedSummary, summarise_seeds
 from saliencymixplus.files import write_text
+from saliencymixplus.outputs import Output
 from saliencymixplus.pictures import style
 from saliencymixplus.pictures.style import (
     MethodStyle,
@@ -36,6 +37,10 @@ from saliencymixplus.study.results import (
 from saliencymixplus.tables import Column, Table, Value, estimate, number
 
 GAIN = "Test error minus no mixing (points)"
+OUTPUT = Output(
+    marks={"study.csv": "object_size,"},
+    files=("study.csv", "study.md", "curves.png", "gains.png", "regression.png", "loop.png"),
+)
 QUANTITIES: dict[str, Callable[[Recipes, str], SeedSummary | None]] = {
     "Top-1 test error (%)": lambda recipes, method: _error(recipes[method]),
     GAIN: lambda recipes, method: _difference(recipes, method, PLAIN),

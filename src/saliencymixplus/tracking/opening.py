@@ -7,7 +7,8 @@ from typing import Any
 
 from saliencymixplus.errors import UserError
 from saliencymixplus.files import discard, sweep, write_json
-from saliencymixplus.folders import whole_directory, writing
+from saliencymixplus.folders import whole_directory
+from saliencymixplus.outputs import writing
 from saliencymixplus.runs.folder import SettingsOnly, TrackingFile, read_record, read_tracking
 from saliencymixplus.settings import RunSettings
 from saliencymixplus.tracking.base import Tracker

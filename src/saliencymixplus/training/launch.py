@@ -7,11 +7,11 @@ from saliencymixplus.datasets.cache import prepared as ensure_prepared
 from saliencymixplus.datasets.prepared import load_prepared
 from saliencymixplus.engine.device import choose_device
 from saliencymixplus.engine.optimizer import create_optimizer
-from saliencymixplus.folders import check_folder
 from saliencymixplus.models import create_model
 from saliencymixplus.models.weights import fingerprint
+from saliencymixplus.outputs import check_folder
 from saliencymixplus.settings import RunSettings, RuntimeSettings, settings_digest
-from saliencymixplus.training.trainer import RUN_MARKS, train
+from saliencymixplus.training.trainer import RUN_OUTPUT, train
 from saliencymixplus.workspace import checkout_root
 
 
@@ -44,7 +44,7 @@ def check(run: RunSettings, runtime: RuntimeSettings, output: Path | None) -> No
     """Reject what cannot be trained, before any image is downloaded."""
     choose_device(runtime.device)
     output = output or checkout_root() / "outputs" / run.experiment / run.mix.name
-    check_folder(output, *RUN_MARKS)
+    check_folder(output, RUN_OUTPUT)
     side = run.training.crop_size or run.data.image_size
     model = run.model
     network = create_model(model.name, 10, side, model.stem, model.drop_path)

@@ -6,6 +6,7 @@ from pathlib import Path
 from saliencymixplus.engine.context import Hook, TrainingContext
 from saliencymixplus.epoch_row import EpochRow
 from saliencymixplus.files import write_text
+from saliencymixplus.outputs import check_file
 from saliencymixplus.pictures.style import method_styles
 from saliencymixplus.settings import RunSettings
 from saliencymixplus.tables import Column, Table, Value
@@ -17,6 +18,8 @@ class LiveCurves:
     """Writes the CSV file ``path``, one row per run and epoch; writes nothing if it is None."""
 
     def __init__(self, path: Path | None, runs: Iterable[RunSettings]) -> None:
+        if path:
+            check_file(path, ",".join(_COLUMNS))
         self.path = path
         self.styles = method_styles(run.mix.name for run in runs)
         self._rows: list[list[Value]] = []

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from saliencymixplus.engine.digest import mixing_files
 from saliencymixplus.files import write_json
+from saliencymixplus.outputs import check_file
 from saliencymixplus.settings import Params
 
 
@@ -25,11 +26,19 @@ def write_resolved(
     """
     found = {name: params.mix(name) for name in recipes}
     sections = {name: params.experiment(name) for name in experiments}
+    contents = {
+        output / "recipes" / f"{name}.json": mix.model_dump(mode="json")
+        | {"code": mixing_files(*mix.methods)}
+        for name, mix in found.items()
+    } | {
+        output / "experiments" / f"{name}.json": section.model_dump(
+            mode="json", include={"model", "training"}
+        )
+        for name, section in sections.items()
+    }
+    for path in contents:
+        check_file(path, '"code": {' if path.parent.name == "recipes" else '"training": {')
     for folder in ("recipes", "experiments"):
         (output / folder).mkdir(parents=True, exist_ok=True)
-    for name, mix in found.items():
-        content = mix.model_dump(mode="json") | {"code": mixing_files(*mix.methods)}
-        write_json(output / "recipes" / f"{name}.json", content)
-    for name, section in sections.items():
-        content = section.model_dump(mode="json", include={"model", "training"})
-        write_json(output / "experiments" / f"{name}.json", content)
+    for path, content in contents.items():
+        write_json(path, content)

@@ -18,7 +18,8 @@ from saliencymixplus.engine.distributed import Processes, local_device, processe
 from saliencymixplus.engine.state import unpack
 from saliencymixplus.errors import UserError
 from saliencymixplus.files import discard
-from saliencymixplus.folders import ReservedFolder, reserved, writing
+from saliencymixplus.folders import ReservedFolder, reserved
+from saliencymixplus.outputs import Output, writing
 from saliencymixplus.progress import TrainingProgress, training_progress
 from saliencymixplus.runs.checkpoint import (
     CheckpointStore,
@@ -40,9 +41,15 @@ from saliencymixplus.training.hooks import (
 from saliencymixplus.training.signals import Interrupted, Signals, watched_signals
 from saliencymixplus.workspace import checkout_root, repository_root, state_root
 
-# Files that mark a folder as a run. DVC removes its own outputs from a run's folder, but not a
-# manual evaluation.
-RUN_MARKS = ("settings.json", "evaluation/evaluation.json")
+RUN_OUTPUT = Output(
+    # DVC removes its own outputs from a run's folder, but not a manual evaluation.
+    marks={"settings.json": '"experiment"', "evaluation/evaluation.json": '"run"'},
+    files=(
+        *("settings.json", "history.csv", "summary.json", "tracking.json", "samples/epoch_*.png"),
+        *("weights/*.safetensors", "weights/*.json"),
+        *(f"evaluation/*.{ending}" for ending in ("json", "csv", "npz")),
+    ),
+)
 
 
 def train(
@@ -93,7 +100,7 @@ def train(
                 state = state_folder(digest)
                 locked = locked_state(state, keep=runtime.resume, before_emptying=retire)
                 folder = held.enter_context(locked)
-                place = held.enter_context(reserved(output, *RUN_MARKS))
+                place = held.enter_context(reserved(output, RUN_OUTPUT))
             parts = assemble(run, data, runtime, device, group, progress.say)
             context = TrainingContext(run, data.meta, digest, device, group, parts)
             if group.first:
