@@ -89,7 +89,7 @@ def test_what_is_missing_is_a_sentence(tmp_path, monkeypatch):
         "No evaluation has measured calibration",
     ):
         assert sentence in text
-    with pytest.raises(UserError, match="none of the runs"):
+    with pytest.raises(UserError, match="no run exists yet"):
         report([absent], tmp_path / "reports")
 
 
@@ -129,7 +129,7 @@ def test_step_times_of_a_benchmark_get_a_panel(runs, tmp_path, monkeypatch):
     }
     assert places == {"No mixing": 2.0, "CutMix": 2.25}
     write_bench(reports, model="resnet50")
-    assert "bench.json measures another network" in text_of(report(runs, reports))
+    assert "bench.json was measured with another network" in text_of(report(runs, reports))
     assert len(drawn[2].axes) == 1
     (reports / "bench.json").write_text('{"steps": 3}')
     with pytest.raises(UserError, match=r"bench\.json is damaged .* `bench --output`"):

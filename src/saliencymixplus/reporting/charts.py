@@ -1,4 +1,4 @@
-"""Charts over epochs, severities or confidence: one description, drawn on paper and on the page."""
+"""Line charts of a report: one description, drawn by matplotlib and by the page's script."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,14 +24,14 @@ Points = Sequence[tuple[float, Spread]]  # x, and the spread of y, by ascending 
 
 @dataclass(frozen=True)
 class Panel:
-    """One pair of axes; ``lines`` by recipe. The y axis starts at 0: no quantity here is below.
+    """One pair of axes; ``lines`` by recipe. The y axis starts at 0, as no quantity is negative.
 
     Attributes:
         marked: draw a marker at every point.
         x_percent: x is a fraction, labelled in percent.
         x_whole: x is an integer, such as an epoch.
         unit_square: both axes from 0 to 1, with the diagonal.
-        y_high: end of the y axis; None: as the data need.
+        y_high: end of the y axis; None: fitted to the data.
     """
 
     title: str

@@ -1,4 +1,4 @@
-"""Errors class by class: which classes each method gets wrong, and what it takes them for."""
+"""Errors by class, and the most frequent confusions, of each method."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -67,7 +67,7 @@ def _most_confused(pairs: dict[str, Counter[tuple[str, str]]]) -> list[Table]:
         total.update({pair: n for pair, n in found.items() if pair[0] != pair[1]})
     if not total:
         return []
-    columns = [Column("Class", "left"), Column("taken for", "left")]
+    columns = [Column("Class", "left"), Column("Predicted as", "left")]
     columns += [Column(method_label(mix), format=lambda n: number(n, 0)) for mix in pairs]
     ranked = sorted(total.items(), key=lambda item: (-item[1], item[0]))[:LISTED]
     rows: list[list[Value]] = [
@@ -94,7 +94,7 @@ def _matrices(pairs: dict[str, Counter[tuple[str, str]]], classes: Sequence[str]
             if actual in place and predicted in place:
                 matrix[place[actual], place[predicted]] = count
         matrix /= np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-        # The root shows rare confusions; the diagonal would outshine them.
+        # The square root makes rare confusions visible beside the diagonal.
         axes.imshow(np.sqrt(matrix), cmap="Blues", vmin=0, vmax=1, aspect="auto")
         axes.set_box_aspect(1)
         axes.set_xticks(range(len(classes)) if labelled else [], names if labelled else [])

@@ -99,7 +99,7 @@ def _by_kind(
     kind_of: Callable[[str], str] = str,
     percent: bool = False,
 ) -> Chart:
-    """A panel for each value of the first key, over the second; all up to the same error."""
+    """A panel per value of the first key, over the second; all have the same y axis."""
     panels: dict[str, dict[str, Points]] = {}
     for mix, folders in runs.items():
         found = over_seeds(folders, table, keys, "top1_error")
@@ -125,7 +125,7 @@ def _history(runs: Sequence[ReportedRun], column: str) -> Points:
 
 
 def _late_high(lines: Mapping[str, Points]) -> float | None:
-    """The upper end of an axis that shows all but the first quarter of the epochs whole."""
+    """The upper end of a y axis that fits all epochs but the first quarter."""
     return 1.15 * upper_end(points[len(points) // 4 :] for points in lines.values()) or None
 
 

@@ -13,7 +13,7 @@ class Picture:
     """A PNG at ``source``, relative to the page.
 
     Attributes:
-        caption: shown below, and read aloud in its place.
+        caption: shown below the picture, and its text for screen readers.
         vector: an SVG of the same name lies beside it, which the page shows instead.
         chart: data of an interactive chart (``charts.to_json``), which the page draws instead.
     """
@@ -40,7 +40,7 @@ class Fold:
     blocks: "Sequence[Block]" = field(default=())
 
 
-# A string is Markdown whose names went through ``escape.markdown``.
+# A string is Markdown, in which names must be escaped by ``escape.markdown``.
 Block = str | Table | Picture | Playground | Fold
 
 

@@ -1,4 +1,4 @@
-"""The folder of a report's figures: takes figures and pictures, and gives blocks that show them."""
+"""Write a report's figures, and return the blocks that show them."""
 
 import io
 from pathlib import Path
@@ -35,7 +35,7 @@ class Figures:
         return [Picture(f"{FIGURES}/{name}.png", caption, True, charts.to_json(chart))]
 
     def copy(self, source: Path, name: str, caption: str) -> list[Picture]:
-        """A copy of a PNG of a run or an audit; nothing if it is not there.
+        """A copy of a PNG of a run or an audit; nothing if it does not exist.
 
         Raises:
             UserError: the file is not a PNG, or too large for a page.

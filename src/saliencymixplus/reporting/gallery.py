@@ -22,7 +22,7 @@ _LABEL = 128  # pixels for the methods' names
 
 @dataclass(frozen=True)
 class GalleryRow:
-    """Samples of one method; sample i of every row has the same sources, as far as there are."""
+    """Samples of one method; sample i has the same sources in every row."""
 
     name: str
     title: str
@@ -30,7 +30,7 @@ class GalleryRow:
 
 
 def draw_gallery(rows: Sequence[GalleryRow], *, note: str = "") -> Pixels:
-    """The sources of every pair on top, then each method's mixed images; wide ones are folded.
+    """Draw the sources of every pair, then each method's mixed images; wide galleries wrap.
 
     Returns:
         uint8 pixels ``(height, width, 3)``, at most ``layout.WIDTH`` wide.

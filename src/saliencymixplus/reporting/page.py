@@ -1,4 +1,4 @@
-"""From a report's blocks to one HTML page: pictures and scripts inside, no server, no network."""
+"""Render a report's blocks as one self-contained HTML page."""
 
 import base64
 import hashlib
@@ -26,9 +26,9 @@ _SCRIPTS = ("page.js", "charts.js", "playground.js")
 def html_page(blocks: Sequence[Block], folder: Path, title: str) -> str:
     """The page of ``blocks``, whose pictures lie in ``folder``.
 
-    Raw HTML and pictures in Markdown text stay text, and a picture outside ``folder`` is refused:
-    names of data and classes may come from somebody else. The page's policy lets nothing run but
-    its own script, and nothing load but the pictures inside it.
+    Names of data and classes are untrusted: raw HTML and images in Markdown are escaped, pictures
+    outside ``folder`` are refused, and the page's Content-Security-Policy allows only its own
+    script and the embedded pictures.
 
     Raises:
         UserError: a picture is missing or outside ``folder``.
@@ -153,7 +153,7 @@ def _hash(text: str) -> str:
 
 
 def _width(path: Path) -> str:
-    """Plots are shown at their size in inches, so that all have letters of the same size."""
+    """Plots are shown at their size in inches, so that their text has the same size."""
     with Image.open(path) as picture:
         dots = picture.info.get("dpi")
         return f' width="{round(picture.width * 96 / dots[0])}"' if dots else ""

@@ -20,7 +20,7 @@ def write_pipeline_plots(runs: Runs, output: Path) -> None:
     """Write learning_curves.csv, confusion.csv and pictures/ beside the report's figures.
 
     The templates in ``.dvc/plots`` colour and facet by the tables' columns ``colour`` and
-    ``method``. DVC's page draws them with scripts from the network; the pictures need none.
+    ``method``. DVC's page loads its scripts from the network; the pictures need none.
     """
     lines: list[list[Value]] = []
     pairs: list[list[Value]] = []

@@ -54,7 +54,7 @@ def playground_data(data: Prepared, run: Run | None) -> dict[str, Any]:
     maps, source = batch.saliency, "stored maps"
     if run is not None:
         if run.data.classes != data.meta.classes:
-            raise UserError(f"{run.path} was trained on other classes than {data.path} holds")
+            raise UserError(f"{run.path} was trained on classes other than those of {data.path}")
         whole = load_batch(split, rows, data.meta, run.settings.training.crop_size)
         gradient, _ = gradient_saliency(run.model("last"), whole.images, whole.labels)
         maps = torch.nn.functional.interpolate(

@@ -56,7 +56,7 @@ def preview(
     Args:
         run: a trained run whose network gives the gradient saliency; None: where a method needs
             one, an untrained network of the experiment's model, initialised with ``seed``.
-        which: of the run's weights.
+        which: name of the run's weights.
         count: samples to draw, at most as many as the split has images.
         outlines: trace annotated objects, if the data have masks.
 
@@ -166,7 +166,7 @@ def _network(
 
         trained = load_run(run)
         if trained.data.classes != list(classes):
-            raise UserError(f"{run} was trained on other classes than these data have")
+            raise UserError(f"{run} was trained on classes other than those of these data")
         return trained.model(which), str(run)
     from saliencymixplus.models import create_model
 

@@ -2,7 +2,7 @@
 
 from saliencymixplus.settings import ModelSettings, TrainingSettings
 
-# Further settings, said where they differ from their defaults.
+# Further settings, listed if they differ from their defaults.
 _FURTHER = {
     "accumulate": "gradients of {} batches for each step",
     "no_decay": "no weight decay on norms and biases",

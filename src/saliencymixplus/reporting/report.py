@@ -55,7 +55,7 @@ def report(
         comparison: folder written by ``compare``; default: ``output``.
         prepared: folder written by ``prepare``, whose images the playground mixes.
 
-    Whatever does not exist is left out, with a sentence. Step times come from
+    Missing parts are replaced by a sentence. Step times come from
     ``output``/bench.json, if ``bench --output`` wrote one there.
 
     Returns:
@@ -66,7 +66,7 @@ def report(
     """
     runs = collect_runs(folders)
     if not runs:
-        raise UserError("nothing to report: none of the runs is there, train first")
+        raise UserError("nothing to report: no run exists yet, train first")
     experiment = next(iter(runs.values()))[0].run.settings.experiment
     title = f"{_TITLE} {experiment}"
     missing = [folder for folder in folders if not (folder / "settings.json").is_file()]

@@ -1,4 +1,4 @@
-"""The sections of a report; whatever is missing becomes a plain sentence."""
+"""The sections of a report; what is missing is replaced by a sentence."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -78,7 +78,9 @@ def comparison_section(
         step_ms = times.milliseconds
         caption += f" The step times were benchmarked on {times.hardware}."
     elif times:
-        caption += " bench.json measures another network, batch or image size and is left out."
+        caption += (
+            " bench.json was measured with another network, batch or image size and is not shown."
+        )
     blocks: list[Block] = [
         "## Comparison",
         figures.plot(error_bars(compared), "comparison", "Top-1 error with 95 % intervals."),
@@ -139,8 +141,8 @@ def localisation_section(runs: Runs) -> list[Block]:
     return [
         "## Localisation",
         table,
-        "Class-activation maps of the true class against the masks of the test images. A map that "
-        "knows nothing scores the object's fraction of the image.",
+        "Class-activation maps of the true class against the masks of the test images. An "
+        "uninformative map scores the object's fraction of the image.",
     ]
 
 
