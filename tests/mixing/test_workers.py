@@ -42,7 +42,8 @@ def test_a_compiled_mixer_pickles_and_is_compiled_again() -> None:
 @pytest.mark.parametrize("start", ["fork", "forkserver", "spawn"])
 def test_workers_mix_however_they_are_started(start: str) -> None:
     data = TensorDataset(*batch(16))
-    collate = mixing.collate(mixing.create("cutmix", box="sample"))
+    generator = torch.Generator().manual_seed(0)
+    collate = mixing.collate(mixing.create("cutmix", box="sample"), generator=generator)
     loader = DataLoader(data, 8, collate_fn=collate, num_workers=2, multiprocessing_context=start)
     mixed = list(loader)
     assert len(mixed) == 2
@@ -69,6 +70,18 @@ def test_workers_draw_apart_from_each_other_and_every_epoch(persistent: bool) ->
     first = epochs()
     assert len({lam for epoch in first for lam in epoch}) == 8
     assert epochs() == first  # both generators are seeded
+
+
+def test_a_pickled_generator_goes_on_where_it_was() -> None:
+    generator = torch.Generator().manual_seed(3)
+    collate = mixing.collate(mixing.create("mixup"), generator=generator)
+    samples = [(image, label) for image, label in zip(*batch(), strict=True)]
+    collate(samples)
+    copies = pickled(collate), copy.deepcopy(collate)
+    expected = collate(samples).images
+    for other in copies:
+        assert other.generator.initial_seed() == 3
+        assert other(samples).images.equal(expected)
 
 
 def test_without_workers_the_generator_itself_is_used() -> None:

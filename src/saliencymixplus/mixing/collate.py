@@ -89,6 +89,23 @@ class Collate:
             raise ValueError(f"samples lack their {' and '.join(sorted(missing))}")
         return fields
 
+    def __getstate__(self) -> dict[str, Any]:
+        generator = self.generator
+        if generator is None:
+            return {"mixer": self.mixer, "generator": None}
+        # As bytes: multiprocessing sends a tensor in shared memory, and that of a generator's state
+        # is gone before a spawned worker opens it.
+        state = bytes(generator.get_state().tolist())
+        return {"mixer": self.mixer, "generator": (generator.device, state)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        generator = None
+        if state["generator"] is not None:
+            device, numbers = state["generator"]
+            generator = torch.Generator(device)
+            generator.set_state(torch.tensor(list(numbers), dtype=torch.uint8))
+        self.__init__(state["mixer"], generator)  # type: ignore[misc]
+
     def _generator(self) -> torch.Generator | None:
         worker = get_worker_info()
         if self.generator is None or worker is None:
