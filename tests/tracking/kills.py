@@ -133,7 +133,7 @@ def _wrong(room: Room, epochs: int) -> list[str]:
             found.append(f"{key} lacks {sorted(missing)[:5]}")
         if doubled := [step for step, count in steps.items() if count > 1]:
             found.append(f"{key} has {doubled[:5]} twice")
-    steps = Counter(room.epochs("system/cpu_utilization_percentage"))
+    steps = Counter(room.epochs("system_load/cpu_utilization_percentage"))
     if doubled := [step for step, count in steps.items() if count > 1]:
         found.append(f"system metrics {doubled[:5]} are there twice")
     values = room.query("SELECT step, value FROM metrics WHERE key = 'loss/train'")

@@ -28,10 +28,14 @@ def _text(page: Page, address: str, *expected: str) -> str:
         time.sleep(0.5)
 
 
-def test_what_matters_is_on_screen_first(room: Any, tmp_path: Path) -> None:
+def test_what_matters_is_on_screen_first(
+    room: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("saliencymixplus.tracking.system.FIRST", 0.05)
     (tmp_path / "evaluation").mkdir()
     for seed in (0, 1):
         training = room.start(seed).epochs(12)
+        time.sleep(0.3)  # for a sample of the system's load
         run = training.publish(tmp_path / f"run {seed}")
         training.finish()
         record_evaluation(run, tmp_path / "evaluation", {"ece": 3.0, "best_test_top1_error": 1.0})
@@ -48,10 +52,12 @@ def test_what_matters_is_on_screen_first(room: Any, tmp_path: Path) -> None:
             experiment = view.split("/")[1]
             ids = [run_id for run_id, _ in room.runs()]
             address = f"{server.address}/#/experiments/{experiment}/runs/{ids[0]}"
+            assert room.epochs("system_load/cpu_utilization_percentage")
             wanted = ("digits: comparison", "test error, top-1", "error/test_top1")
             overview = _text(page, address, *wanted)
             assert wanted[0] in overview
             assert overview.index("test error, top-1") < overview.index("error/test_top1")
+            assert "System metrics (" not in overview  # would come before all others
 
             curves = _text(page, f"{address}/model-metrics", "test_selected_optimistic")
             groups = ["error (", "loss (", "reliability (", "speed (", "test_selected_optimistic ("]

@@ -22,7 +22,7 @@ def test_system_metrics_run_along_and_go_on_after_a_resume(
     training = room.start()
     time.sleep(0.3)
     training.finish()
-    steps = room.epochs("system/cpu_utilization_percentage")
+    steps = room.epochs("system_load/cpu_utilization_percentage")
     assert len(steps) >= 2
     assert steps == list(range(len(steps)))
 
@@ -38,7 +38,7 @@ def test_the_first_reading_of_the_processor_is_left_out(
     training = room.start()
     time.sleep(0.5)
     training.finish()
-    key = "system/cpu_utilization_percentage"
+    key = "system_load/cpu_utilization_percentage"
     history = client_of(room).get_metric_history(room.runs()[0][0], key)
     assert {metric.value for metric in history} == {50.0}
 

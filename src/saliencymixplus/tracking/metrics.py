@@ -51,12 +51,15 @@ def _moment(card: TrackingFile, row: EpochRow, seconds: float) -> int:
 
 
 def system_samples(folder: Path) -> "Iterator[Metric]":
-    """Yield a training's system metrics."""
+    """Yield a training's system metrics.
+
+    MLflow lists metrics that begin with ``system/`` above all others on a run's page.
+    """
     from mlflow.entities import Metric
 
     for moment, step, values in system.samples(folder / system.FILE):
         for name, value in values.items():
-            yield Metric(f"system/{name}", value, moment, step)
+            yield Metric(f"system_load/{name}", value, moment, step)
 
 
 def results(folder: Path) -> "list[Metric]":
