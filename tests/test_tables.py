@@ -105,6 +105,7 @@ def test_latex():
         text.index(rf"\{rule}rule") for rule in ("top", "mid", "bottom")
     )
     assert r"\label{tab:x}" in text
+    assert r"\ifdim\wd0>\linewidth\resizebox{\linewidth}{!}{\usebox0}" in text  # a wide one fits
 
 
 def test_html_cells_sort_by_their_numbers():

@@ -177,7 +177,7 @@ class Table:
         return text.getvalue()
 
     def latex(self, label: str = "") -> str:
-        """A ``table`` environment with booktabs rules."""
+        """A ``table`` environment with booktabs rules, scaled down to the line if it is too wide."""
         kinds = "".join("l" if column.align == "left" else "r" for column in self.columns)
         lines = [[escape.latex(column.header) for column in self.columns]]
         for row, texts in zip(self.rows, self.texts(), strict=True):
@@ -192,17 +192,19 @@ class Table:
         notes = "".join(" " + escape.latex(note) for note in self.notes)
         return "\n".join(
             [
+                r"% Needs \usepackage{booktabs} and \usepackage{graphicx}.",
                 r"\begin{table}",
                 r"  \centering",
                 *([rf"  \caption{{{escape.latex(self.title)}.{notes}}}"] if self.title else []),
                 *([rf"  \label{{{label}}}"] if label else []),
-                rf"  \begin{{tabular}}{{{kinds}}}",
+                rf"  \sbox0{{\begin{{tabular}}{{{kinds}}}",
                 r"    \toprule",
                 f"    {head}",
                 r"    \midrule",
                 *(f"    {line}" for line in body),
                 r"    \bottomrule",
-                r"  \end{tabular}",
+                r"  \end{tabular}}%",
+                r"  \ifdim\wd0>\linewidth\resizebox{\linewidth}{!}{\usebox0}\else\usebox0\fi",
                 r"\end{table}",
                 "",
             ]

@@ -95,6 +95,7 @@ def test_csv_and_latex_hold_the_same_numbers(compared, tmp_path):
     assert paper == comparison_latex(compared)
     assert r"CutMix & 10.50 $\pm$ 0.50 & {[}" in paper
     assert paper.count(r"\toprule") == 1
+    assert "Median" not in paper
 
 
 def test_top_5_errors_are_left_out_for_few_classes(compared):

@@ -67,10 +67,14 @@ def print_tables(comparison: Comparison, width: int = 100) -> None:
 
 
 def comparison_latex(comparison: Comparison) -> str:
-    """One booktabs table per data set and network: the errors of the last epoch."""
-    parts = ["% Needs \\usepackage{booktabs}.\n"]
+    """One table per data set and network: the errors of the last epoch.
+
+    To save width, medians are left out unless there are published ones beside them.
+    """
+    parts = []
     for number_, table in enumerate(comparison.tables, start=1):
-        found = errors_table(table, "last")
+        medians = any(row.published_beside("last") for row in table.rows)
+        found = errors_table(table, "last", medians=medians)
         if found is not None:
             titled = Table(
                 found.columns, found.rows, f"{table.title} ({scope(table)})", notes=(LEGEND,)
@@ -113,14 +117,14 @@ def tables(table: ResultTable) -> Iterator[Table]:
     yield cost_table(table)
 
 
-def errors_table(table: ResultTable, which: str) -> Table | None:
+def errors_table(table: ResultTable, which: str, *, medians: bool = True) -> Table | None:
     """Errors with one kind of weights, or None if no run has them."""
     rows = [row for row in table.rows if which in row.errors]
     if not rows:
         return None
     paired = any(row.errors[which].difference is not None for row in rows)
     over_seeds = any(row.errors[which].top1_error.n > 1 for row in rows)
-    medians = which == "last" and any(row.median is not None for row in rows)
+    medians = medians and which == "last" and any(row.median is not None for row in rows)
     published = any(row.published_beside(which) for row in rows)
     top5 = table.classes > FEW_CLASSES
     columns = [Column("Method", "left"), Column("Top-1 error", parts=MEAN_SD)]
