@@ -41,10 +41,8 @@ def plan(
     found = prepared or find_prepared(run, run.experiment, lambda line: None)
     if found is None:
         path = run.download.path
-        source, steps = run.download.source, "downloaded and prepared"
-        if path is not None:
-            source, steps = path, "prepared"
-        return lines | {"data": f"{source}, to be {steps} first"}
+        first = f"{path}, to be" if path else f"{run.download.source}, to be downloaded and"
+        return lines | {"data": f"{first} prepared first"}
     meta = load_prepared(found).meta
     side = training.crop_size or run.data.image_size
     network = create_model(run.model.name, len(meta.classes), side, run.model.stem)
