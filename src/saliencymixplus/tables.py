@@ -177,7 +177,7 @@ class Table:
         return text.getvalue()
 
     def latex(self, label: str = "") -> str:
-        """A ``table`` environment with booktabs rules, scaled down to the line if it is too wide."""
+        """A ``table`` environment with booktabs rules, scaled down if wider than the line."""
         kinds = "".join("l" if column.align == "left" else "r" for column in self.columns)
         lines = [[escape.latex(column.header) for column in self.columns]]
         for row, texts in zip(self.rows, self.texts(), strict=True):

@@ -46,7 +46,7 @@ class Figures:
         try:
             Image.open(io.BytesIO(content), formats=["PNG"]).close()
         except (OSError, Image.DecompressionBombError) as error:
-            raise UserError(f"{source} is not a picture for a report: remove it") from error
+            raise UserError(f"{source} is not a PNG picture: remove it") from error
         write_atomically(self.folder / name, lambda part: part.write_bytes(content))
         return [Picture(f"{FIGURES}/{name}", caption)]
 

@@ -77,7 +77,7 @@ class _Page:
                 introduction = escape.html(block.introduction)
                 return (
                     f'<div class="playground"><p>{introduction}</p>'
-                    f"<noscript>It needs JavaScript.</noscript>{_data(block.data)}</div>"
+                    f"<noscript>Enable JavaScript.</noscript>{_data(block.data)}</div>"
                 )
             case Fold():
                 inner = "\n".join(map(self.render, block.blocks))
