@@ -78,7 +78,7 @@ def recorder(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 @pytest.fixture
 def classifier() -> PixelClassifier:
-    """Untrained, three classes; every pixel matters."""
+    """An untrained classifier of three classes whose result depends on every pixel."""
     torch.manual_seed(0)
     layers = nn.Sequential(
         nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(4 * SIZE * SIZE, 3)

@@ -93,7 +93,7 @@ def test_figures_fit_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
     assert cutmix["experiment_hours"] == pytest.approx(expected)
     share = cutmix["mixing_ms"] / plain["ms"]
     assert cutmix["mixing_share_of_plain"] == pytest.approx(share)
-    assert result["threads"] == 1  # all that so small a step is worth
+    assert result["threads"] == 1  # the number of threads for such a small step
     json.dumps(result, allow_nan=False)
     assert [row[0] for row in table(result).texts()] == ["No mixing", "CutMix", "SaliencyMix+"]
 
@@ -192,7 +192,7 @@ def test_a_round_is_long_enough_and_no_longer(
 
 
 def test_all_methods_are_compiled_in_one_benchmark(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The compiler gives up on a function after a few versions of it; each method is one."""
+    """The compiler recompiles a function only a few times, and each method needs a version."""
     torch._dynamo.reset()
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
     monkeypatch.setattr(torch._dynamo.config, "fail_on_recompile_limit_hit", True)
@@ -207,7 +207,7 @@ def test_all_methods_are_compiled_in_one_benchmark(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_ratio_is_taken_between_rounds_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a machine that gets slower all the time, twice the work is still twice the time."""
+    """On a machine that slows down steadily, twice the work still takes twice the time."""
     now = 0.0
     work = {"plain": 1.0, "mixed": 2.0}
 

@@ -253,7 +253,7 @@ def test_one_line_names_the_culprit(refused, arguments, culprit):
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_option_of_every_command_has_a_case(command):
-    """So that an option which is added later gets one too."""
+    """An option added later needs a case, too."""
     tried = {
         word.partition("=")[0].replace("_", "-")
         for arguments, _ in CASES

@@ -36,7 +36,7 @@ def test_a_file_where_the_folder_belongs(refused, tmp_path, writing):
 
 
 def test_a_folder_with_other_files(refused, tmp_path, writing):
-    """It would be replaced whole; ``refused`` sees that every file in it stays."""
+    """Replacing it would delete them; ``refused`` checks that every file is kept."""
     for folder in ("full", "full/metrics"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "thesis.txt").write_text("mine")
@@ -117,7 +117,7 @@ def test_files_of_the_users_in_a_folder_are_not_overwritten(
 
 
 def test_a_file_of_the_users_among_a_commands_own_is_not_deleted(refused, copied):
-    """All are replaced whole: nothing would tell the user's files from old ones."""
+    """Output folders are replaced whole, so that files of the user's must be refused."""
     places = [copied.downloads, copied.prepared, copied.run, copied.evaluated]
     for (_, command), place in zip(folder_commands(copied).items(), places, strict=False):
         (place / "notes.txt").write_text("mine")
@@ -131,7 +131,7 @@ def test_an_evaluation_is_not_written_over_its_run(refused, copied):
 
 
 def test_what_a_command_wrote_it_may_write_again(cli, copied, tmp_path):
-    """A run's folder too, of which DVC has left nothing but an evaluation made by hand."""
+    """Also a run's folder in which DVC has left only a manual evaluation."""
     for path in copied.run.iterdir():
         if path != copied.evaluated:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -149,7 +149,7 @@ def test_a_file_above_the_folder(refused, tmp_path, writing):
 
 @pytest.fixture
 def read_only(tmp_path):
-    """A folder that can be read and no more, for root too."""
+    """A folder that even root can only read."""
     folder = tmp_path / "locked"
     folder.mkdir()
     if os.geteuid() != 0:
@@ -202,7 +202,7 @@ def test_an_output_with_a_name_too_long(refused, writing):
 
 
 def test_unicode_and_spaces_in_every_path(cli, tmp_path, ready):
-    """One experiment from end to end in folders that nobody would choose."""
+    """A whole experiment, in folders with unusual names."""
     odd = tmp_path / "mein Ordner" / "данные 数据 – 'quoted' [1] #%"
     odd.mkdir(parents=True)
     params = odd / "my params.yaml"

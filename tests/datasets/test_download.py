@@ -129,7 +129,7 @@ def test_the_publishers_checksum_holds_without_one_of_ones_own(
     bench.download(settings)
     origin = json.loads((bench.downloads / "manifest.json").read_text())["archives"][0]["origin"]
     assert origin == CIFAR10.url
-    # Who forges archive and manifest alike still fails against the publisher's checksum.
+    # An archive forged together with its manifest still fails the publisher's checksum.
     monkeypatch.setattr(CIFAR10, "tgz_md5", "0" * 32)
     with pytest.raises(UserError, match="has changed"):
         verified(bench.downloads)

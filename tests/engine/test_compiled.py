@@ -15,7 +15,7 @@ from tests.helpers import run_settings, timeless
 
 
 def counting(counts: list[int]) -> Any:
-    """A backend that changes nothing and counts the graphs that it is given."""
+    """A compiler backend that changes nothing and counts its graphs."""
 
     def backend(graph: torch.fx.GraphModule, inputs: Any) -> Any:
         counts.append(len(graph.graph.nodes))

@@ -16,7 +16,7 @@ METHODS = [m for m in mixing.METHODS if m != "none"]
 
 
 class NothingWaits(TorchDispatchMode):
-    """Fails on what makes the host wait for a device, or copies host memory in a capture."""
+    """Fails on operations that make the host wait, or that copy host memory in a capture."""
 
     WAITS = frozenset(
         {

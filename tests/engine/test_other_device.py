@@ -1,7 +1,7 @@
-"""The whole step where tensors have a device that is not the host's, without such a device.
+"""The whole step on a device other than the host's, simulated on the host.
 
-Tensors without numbers that say they are on CUDA: what brings the two devices together, or needs a
-number on the host, fails. Autograd itself cannot follow them: the gradients are put in.
+Fake tensors, without numbers, claim to be on CUDA: combining them with tensors on the host, or
+reading a number, fails. Autograd does not work with them, so gradients are filled in.
 """
 
 from collections.abc import Iterator
@@ -47,7 +47,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture
 def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeTensorMode]:
-    """Within it every new tensor is one without numbers."""
+    """A mode in which every new tensor has a shape and a device, but no numbers."""
     monkeypatch.setattr(FakeTensorMode, "__deepcopy__", lambda self, memo: self, raising=False)
     monkeypatch.setattr(
         torch.autograd, "grad", lambda loss, inputs, **kw: [torch.zeros_like(i) for i in inputs]
@@ -145,7 +145,7 @@ def test_a_policy_and_erasing_stay_on_the_device(
 
 @pytest.mark.filterwarnings("ignore:.*CUDA is not available", "ignore:.*data pointer of FakeTensor")
 def test_a_tensor_on_the_host_is_noticed(elsewhere: FakeTensorMode) -> None:
-    """Else the test above would prove nothing."""
+    """Otherwise the test above would prove nothing."""
     step = step_for("cutmix", {}, "none")
     with pytest.raises(RuntimeError, match="device"):
         step((torch.arange(8),), False)

@@ -75,7 +75,7 @@ def test_one_process_stops_and_two_go_on(tiny: Path, tmp_path: Path) -> None:
 
 
 class Unwrapped(Processes):
-    """One of two processes that never meet."""
+    """One of two processes that do not communicate."""
 
     def wrap(self, model: nn.Module, device: torch.device) -> nn.Module:
         return model

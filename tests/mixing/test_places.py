@@ -64,7 +64,7 @@ def test_negative_saliency_counts_as_none() -> None:
 
 
 def test_a_box_over_all_of_a_and_none_of_b_has_area_shares() -> None:
-    """Both p are 0: nothing of either object is to be seen."""
+    """Both p are 0, as neither object is visible."""
     saliency = torch.cat((spot(0, 0), spot(8, 11)))
     lam0 = torch.tensor([0.75], dtype=torch.float64)
     draw = mixing.Draw(torch.tensor([1, 0]), lam0, centre=torch.tensor([[2, 2]]))

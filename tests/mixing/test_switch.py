@@ -121,7 +121,7 @@ def test_stored_maps_replace_no_gradient_saliency_beside_a_member_that_takes_the
 
 
 def test_a_forward_pass_of_a_members_own_is_taken() -> None:
-    """Manifold Mixup mixes in the network; CutMix leaves that to its images."""
+    """Manifold Mixup mixes inside the network, CutMix before it."""
     switch = Switch({"cutmix": 0.5, "manifold": {"probability": 0.5, "layers": "1"}})
     model = network()
     for seed in range(6):

@@ -52,7 +52,7 @@ def _write(folder: Path, files: dict[str, bytes]) -> None:
 
 @pytest.fixture(scope="module")
 def clone(new_clone: Callable[..., Any], small: dict[str, Any]) -> Any:
-    """Where ``dvc repro`` has run on all of them at once."""
+    """A clone in which ``dvc repro`` has run on all sources."""
     archives = {
         "cifar10": {"cifar-10-python.tar.gz": tarred(cifar())},
         "cifar100": {"cifar-100-python.tar.gz": tarred(cifar("cifar100", 12))},

@@ -68,7 +68,7 @@ def reached(entry: str) -> set[str]:
 
 
 def named(stage: dict) -> set[str]:
-    """What of the package a stage names, relative to it."""
+    """The package files and folders that a stage names, relative to the package."""
     prefix = "src/saliencymixplus/"
     return {dep.removeprefix(prefix) for dep in stage["deps"] if dep.startswith(prefix)}
 

@@ -83,7 +83,7 @@ def test_repro_leaves_pictures_where_they_are(
     clone.run("dvc", "repro", "prepare")
     clone.run("dvc", "exp", "run", "--set-param", "digits.data.image_size=10", "prepare")
 
-    # Even in the pipeline's own folders, which DVC alone would empty without a word.
+    # Also in the pipeline's own folders, which DVC itself would empty silently.
     for place in IN_OUTPUTS:
         kept |= _pictures(clone.folder / place)
     said = clone.run("dvc", "repro", "--force", "prepare", fails=True)

@@ -188,7 +188,7 @@ def test_two_writers_of_one_folder(tmp_path: Path) -> None:
 
 
 def test_a_dead_writer_with_this_process_number_is_no_writer(tmp_path: Path) -> None:
-    """Process numbers repeat when a container starts again."""
+    """PIDs repeat when a container restarts."""
     left = files.beside(tmp_path / "run")
     fill(left, **{"half.txt": "half"})
     with whole_directory(tmp_path / "run") as part:

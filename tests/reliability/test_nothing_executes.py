@@ -51,7 +51,7 @@ def dotted(node: ast.expr) -> str:
 
 
 def faults(code: str, name: str) -> list[str]:
-    """What in a source file could run, or fetch, something from outside."""
+    """Calls in a source file that could execute or fetch external content."""
     found = []
     for node in ast.walk(ast.parse(code)):
         modules = []

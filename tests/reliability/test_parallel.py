@@ -10,7 +10,7 @@ pytestmark = pytest.mark.slow
 
 
 def test_four_trainings_at_once(place: Any, same_weights: Any, history: Any) -> None:
-    """On a store that does not exist yet, from images that nobody has prepared yet."""
+    """With a store that does not exist yet, and images that are not prepared yet."""
     place.environment["SALIENCYMIXPLUS_TRACKING_TIMEOUT"] = "120"  # all four end at once
     recipe = ("--mix-aug", "cutmix", "--epochs", 2)
     trainings = [
@@ -29,7 +29,7 @@ def test_four_trainings_at_once(place: Any, same_weights: Any, history: Any) -> 
     assert len({tuple(losses.values()) for losses in tracked.values()}) == 4
     assert place.leftovers() == []
     assert list((place.root / ".saliencymixplus" / "runs").iterdir()) == []
-    # Company changes nothing: the same as alone.
+    # The results are the same as when run alone.
     place.run(*place.train(*recipe, "--seed", 3, "--tracker", "none", "--output", "runs/alone"))
     runs = place.root / "runs"
     assert same_weights(runs / "3", runs / "alone")

@@ -78,7 +78,7 @@ def test_a_cell_trains_and_audits_every_recipe(tmp_path: Path, state: Path) -> N
 
 
 def test_the_regression_by_hand() -> None:
-    """Gains that are exactly 20 points per unit of label error, minus 30 per unit of background."""
+    """Gains of exactly 20 points per unit of label error minus 30 per unit of background."""
     rows = []
     for size, base in ((8, 50.0), (12, 40.0)):
         rows.append(row("none", 30, None, 0, size))

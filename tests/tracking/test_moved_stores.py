@@ -16,7 +16,7 @@ from saliencymixplus.tracking import record_evaluation
 def test_a_clone_gets_the_whole_run_that_it_pulled(
     room: Any, finished: Path, tmp_path: Path, migrated: Path, version: str
 ) -> None:
-    """The clone's store is another: the run's id means nothing there."""
+    """The clone has another store, in which the run's id means nothing."""
     if version != "0.2.0":
         written = read_json(finished / "tracking.json")
         kept = {k: written[k] for k in ("tracker", "experiment", "run_name", "attempt", "created")}

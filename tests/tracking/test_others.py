@@ -124,7 +124,7 @@ def _no_removal(*_: Any, **__: Any) -> None:
 
 
 def test_a_terminal_without_the_letters_stops_nothing(room: Any) -> None:
-    """MLflow itself prints an emoji at the end of a run; our paths and names have letters too."""
+    """MLflow prints an emoji at the end of a run; our paths and names may not be ASCII, either."""
     code = (
         "import sys; sys.path.insert(0, sys.argv[1]); from pathlib import Path;"
         "from saliencymixplus.commands.app import main;"

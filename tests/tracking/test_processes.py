@@ -58,7 +58,7 @@ def test_four_at_once_create_the_store_and_lose_nothing(room: Any) -> None:
 
 @pytest.mark.parametrize("seed", range(2))
 def test_a_process_that_is_killed_again_and_again(quiet: None, seed: int) -> None:
-    """SIGKILL at random moments, with a store that comes and goes: everything is there once."""
+    """SIGKILL at random moments, with an unreliable store: everything is stored exactly once."""
     command = [sys.executable, "-m", "tests.tracking.kills", "12", str(seed)]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr

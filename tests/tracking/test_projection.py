@@ -92,7 +92,7 @@ def test_an_epoch_that_waits_when_a_resumed_training_drops_it_arrives_once(
 
 
 def test_sending_again_changes_nothing(room: Any, tmp_path: Path) -> None:
-    """Even by a process that knows nothing of the first, and by one that asked before it."""
+    """Even by a process that does not know of the first, or that asked the store before it."""
     training = room.start().epochs(3)
     training.sample(1)
     assert training.sent()

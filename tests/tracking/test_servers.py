@@ -144,7 +144,7 @@ def test_sync_ends_the_run_of_a_killed_training_which_may_go_on(room: Any) -> No
     training = room.start(checkpoint=2).epochs(1)
     assert training.sent()
     assert room.statuses() == ["RUNNING"]
-    sync(report=lambda text: None)  # a living one is left alone
+    sync(report=lambda text: None)  # a running process's record is left alone
     assert room.statuses() == ["RUNNING"]
     training.finish()
     assert room.statuses() == ["FINISHED"]

@@ -114,7 +114,7 @@ def test_bytes_that_are_no_checkpoint_are_one_line(tmp_path: Path, seed: int) ->
 def test_too_little_memory_says_nothing_against_a_checkpoint(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Who is told to start over would throw a whole checkpoint away."""
+    """Otherwise users would be told to start over although the checkpoint is intact."""
 
     def load(*given: Any, **named: Any) -> Any:
         raise MemoryError

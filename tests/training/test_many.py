@@ -48,7 +48,7 @@ def test_finished_runs_are_kept_and_the_rest_is_trained(
     assert (wanted[0].output / "history.csv").stat().st_mtime_ns == before
     assert load_run(wanted[1].output).settings.mix.name == "cutmix"
 
-    # Killed after publishing: nothing of it is left to do.
+    # Killed after publishing: the run is complete.
     left = state_folder(load_run(wanted[0].output).digest)
     left.mkdir(parents=True)
     (left / "history.csv").write_text("")
@@ -56,7 +56,7 @@ def test_finished_runs_are_kept_and_the_rest_is_trained(
     assert "2 of 2 runs are already finished" in capsys.readouterr().out
     assert not left.exists()
 
-    # Other code is another run, even where the settings are the same.
+    # With other code it is a different run, even with the same settings.
     monkeypatch.setattr("saliencymixplus.training.trainer.code_digest", lambda *methods: "0" * 16)
     train_all(wanted[:1], tiny, runtime, jobs=1)
     assert "kept" not in capsys.readouterr().out

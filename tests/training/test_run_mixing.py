@@ -50,7 +50,7 @@ def test_labels_from_masks(
 
 
 def test_mixing_may_start_later(tiny: Path, tmp_path: Path, runtime: RuntimeSettings) -> None:
-    """Until then the run is that of plain training, and then it mixes."""
+    """Up to then the run equals plain training; then it mixes."""
     histories = []
     for method, more in (("none", {}), ("cutmix", {"mix_start": 2})):
         train(run_settings(method, mix_prob=1.0, **more), tiny, tmp_path / method, runtime)
@@ -62,7 +62,7 @@ def test_mixing_may_start_later(tiny: Path, tmp_path: Path, runtime: RuntimeSett
 
 
 def test_mixing_may_stop(tiny: Path, tmp_path: Path, runtime: RuntimeSettings) -> None:
-    """Until then the run is the same as without stopping, and then nothing is mixed."""
+    """Up to then the run equals one that keeps mixing; then nothing is mixed."""
     histories = []
     for name, more in (("on", {}), ("off", {"mix_off_epoch": 2})):
         train(run_settings("cutmix", mix_prob=1.0, **more), tiny, tmp_path / name, runtime)
@@ -76,7 +76,7 @@ def test_mixing_may_stop(tiny: Path, tmp_path: Path, runtime: RuntimeSettings) -
 def test_a_saliency_pass_every_few_mixed_steps(
     tiny: Path, tmp_path: Path, runtime: RuntimeSettings
 ) -> None:
-    """Every third of an epoch's mixed steps takes one, the first to begin with."""
+    """Every third mixed step of an epoch has one, starting with the first."""
     assert saliency_flags_of_epoch([True, False, True, True, False, True], [0] * 6, [3]) == [
         True, False, False, False, True, True,
     ]  # fmt: skip
