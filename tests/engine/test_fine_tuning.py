@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 from torchvision.models import ConvNeXt, VisionTransformer, get_model
 from torchvision.models.convnext import CNBlockConfig
@@ -17,7 +18,7 @@ from saliencymixplus.engine.step import TrainStep
 from saliencymixplus.errors import UserError
 from saliencymixplus.models import create_model
 from saliencymixplus.models.layers import backbone, lr_scales
-from saliencymixplus.settings import RuntimeSettings, TrainingSettings
+from saliencymixplus.settings import ModelSettings, RuntimeSettings, TrainingSettings
 from saliencymixplus.training.signals import Interrupted
 from saliencymixplus.training.trainer import train
 from tests.helpers import run_settings, same_weights
@@ -245,3 +246,19 @@ def test_drop_path_reaches_the_network_or_is_refused() -> None:
 def test_what_contradicts_itself_is_refused(recipe: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         TrainingSettings(**recipe)
+
+
+@pytest.mark.parametrize("method", ["saliencymixplus", "puzzlemix", "snapmix", "rmix"])
+def test_a_head_of_zeros_trains_and_mixes_without_saliency_at_first(
+    tiny: Path, tmp_path: Path, method: str
+) -> None:
+    path = tmp_path / "ten_classes.safetensors"
+    save_file(create_model("resnet8", 10, 16).state_dict(), path)
+    model = ModelSettings(name="resnet8", weights=str(path), head_init="zero")
+    run = run_settings(method, batch_size=8).model_copy(update={"model": model})
+    step = assemble(run, load_prepared(tiny), RuntimeSettings(device="cpu"), CPU, say=str).step
+    head = step.local.get_parameter("fc.weight")
+    assert not head.any()
+    take(step, 2, mix=True)
+    assert head.any()
+    assert all(p.isfinite().all() for p in step.local.parameters())

@@ -43,6 +43,18 @@ def test_all_tensors_but_the_head_are_taken(kept: tuple[nn.Module, Path]) -> Non
     assert "new for these classes: fc.weight, fc.bias" in str(loaded)
 
 
+def test_a_replaced_head_can_start_at_zero(kept: tuple[nn.Module, Path]) -> None:
+    given, path = kept
+    model = create_model("resnet8", 7, 16)
+    start_from(model, "resnet8", str(path), 7, zero_head=True)
+    assert not model.fc.weight.any()
+    assert not model.fc.bias.any()
+    assert torch.equal(model.conv1.weight, given.conv1.weight)
+    same = create_model("resnet8", 10, 16)  # whose head is loaded, not replaced
+    start_from(same, "resnet8", str(path), 10, zero_head=True)
+    assert torch.equal(same.fc.weight, given.fc.weight)
+
+
 def test_a_head_for_as_many_classes_is_kept(kept: tuple[nn.Module, Path]) -> None:
     given, path = kept
     model = create_model("resnet8", 10, 16)
@@ -84,7 +96,7 @@ def test_bad_files_are_refused_and_run_no_code(
         "code.pth": "cannot be read as weights",
         "empty.safetensors": "cannot be read as weights",
         "list.pth": "is not a state dict",
-        "none.pth": "there is no weights file",
+        "none.pth": "does not exist",
     }.items():
         with pytest.raises(UserError, match=words):
             read_weights(tmp_path / name)

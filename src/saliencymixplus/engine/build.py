@@ -142,7 +142,9 @@ def initial_model(
         torch.default_generator.manual_seed(seed_of(run.seed, "weights"))
         model = create_model(chosen.name, classes, size, chosen.stem, chosen.drop_path)
     if chosen.weights is not None:
-        loaded = start_from(model, chosen.name, chosen.weights, classes)
+        loaded = start_from(
+            model, chosen.name, chosen.weights, classes, zero_head=chosen.head_init == "zero"
+        )
         say(f"weights of {chosen.weights}: {loaded}")
     mixer = mixing.create(run.mix.method, **run.mix.options)
     if mixer.trains_part:

@@ -1,4 +1,4 @@
-"""Networks by name: those of the CIFAR tables, torchvision's classifiers, and timm's networks."""
+"""Create networks by name: CIFAR networks, torchvision's classifiers and timm's."""
 
 from collections.abc import Callable
 from functools import partial
@@ -23,7 +23,7 @@ def _resnext29(num_classes: int) -> nn.Module:
     return CifarResNeXt(32, 4, num_classes)
 
 
-# Networks for small images, by the number of classes; their stem is always the small one.
+# Networks for small images: each takes the number of classes, and always has the small stem.
 _CIFAR: dict[str, Callable[[int], nn.Module]] = {
     **{f"resnet{depth}": partial(CifarResNet, depth) for depth in DEPTHS},
     "preact_resnet18": preact_resnet18,
@@ -35,13 +35,13 @@ _CIFAR: dict[str, Callable[[int], nn.Module]] = {
 
 
 def model_names() -> list[str]:
-    """Every name that ``create_model`` knows, but for ``timm/NAME``: timm lists those itself."""
+    """All names that ``create_model`` accepts, except ``timm/NAME``; see ``timm.list_models``."""
     models = _torchvision_models()
     return [*_CIFAR, *models.list_models(module=models)]
 
 
 def parameter_count(model: nn.Module) -> int:
-    """The number of trained numbers in ``model``."""
+    """The number of trainable parameters of ``model``."""
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
@@ -52,16 +52,18 @@ def create_model(
     stem: str = "auto",
     drop_path: float = 0.0,
 ) -> nn.Module:
-    """An untrained network for ``num_classes`` classes of images of ``image_size`` (H, W).
+    """Create an untrained network; torch's global generator draws its weights.
 
-    The weights come from torch's global generator. ``stem``: ``small`` is a 3×3 stride-1
-    convolution without max-pool, ``standard`` the network's own, ``auto`` small up to 64 pixels
-    where the family has one. ``drop_path``: largest probability of skipping a residual branch; it
-    concerns training alone.
+    Args:
+        image_size: side, or (height, width), of the input in pixels.
+        stem: ``small`` replaces the first layers by a 3×3 stride-1 convolution without max-pooling,
+            ``standard`` keeps them, ``auto`` is small up to 64 pixels in families that support it.
+        drop_path: largest probability of skipping a residual branch (stochastic depth), in training
+            mode only.
 
     Raises:
-        UserError: no such name, no drop path or small stem in this family, or images that it cannot
-            take.
+        UserError: the name is unknown, the family has no drop path or small stem, or the network
+            does not accept images of this size.
     """
     height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
     if name in _CIFAR:
@@ -87,7 +89,7 @@ def create_model(
 
 
 def _torchvision_models() -> Any:
-    """Imported when it is asked for: it takes a second or two, and small networks need none."""
+    """Import torchvision's models only when needed: it takes a second or two."""
     from torchvision import models
 
     return models
@@ -96,7 +98,7 @@ def _torchvision_models() -> Any:
 def _build(name: str, num_classes: int, height: int, width: int, drop_path: float) -> nn.Module:
     options: dict[str, Any] = {}
     if name in ("googlenet", "inception_v3"):
-        # Without the auxiliary heads the output is one tensor, in training too.
+        # Without auxiliary heads the output is a single tensor in training mode, too.
         options = {"aux_logits": False, "init_weights": False}
     elif name.startswith("vit_"):
         if height != width:
@@ -134,7 +136,7 @@ def _build_timm(
         try:
             size = (height, width)
             return timm.create_model(known, num_classes=num_classes, img_size=size, **options)
-        except TypeError:  # networks that take images of any size have no such argument
+        except TypeError:  # networks for images of any size do not have this argument
             return timm.create_model(known, num_classes=num_classes, **options)
     except TypeError as error:
         if drop_path and "drop_path_rate" in str(error):
@@ -145,7 +147,7 @@ def _build_timm(
 
 
 def _try(model: nn.Module, name: str, num_classes: int, height: int, width: int) -> None:
-    """Send shapes without numbers through the model, to refuse images that it cannot take."""
+    """Run the model on the meta device, so that an unsuitable image size is an error here."""
     tensors = [*model.named_parameters(), *model.named_buffers()]
     shapes = {key: tensor.detach().to("meta") for key, tensor in tensors}
     images = torch.empty(2, 3, height, width, device="meta")
@@ -155,7 +157,10 @@ def _try(model: nn.Module, name: str, num_classes: int, height: int, width: int)
     except (RuntimeError, ValueError, AssertionError) as error:
         raise _refusal(name, height, width, error) from error
     if tuple(logits.shape) != (2, num_classes):
-        raise UserError(f"{name} gives {tuple(logits.shape)} where (2, {num_classes}) is needed")
+        raise UserError(
+            f"{name} returns logits of shape {tuple(logits.shape)} instead of (2, {num_classes}): "
+            "set another model.name"
+        )
 
 
 def _no_drop_path(name: str) -> UserError:

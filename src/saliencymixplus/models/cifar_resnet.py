@@ -1,4 +1,4 @@
-"""The small residual networks for 32×32 images (He et al. 2016, section 4.2)."""
+"""Residual networks for 32×32 images (He et al. 2016, arXiv:1512.03385, section 4.2)."""
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -19,10 +19,10 @@ class Block(nn.Module):
         self.extra = outputs - inputs
 
     def shortcut(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) → (B, C + extra, H/stride, W/stride): subsampled, zeros added."""
+        """Subsample and append zero channels: (B, C, H, W) → (B, C + extra, ⌈H/s⌉, ⌈W/s⌉)."""
         if self.stride == 1 and self.extra == 0:
             return x
-        # Not a slice: its gradient leaves channels-last, and so would all that it is added to.
+        # Not a slice: its gradient, and so every sum with it, would not be channels-last.
         x = F.avg_pool2d(x, kernel_size=1, stride=self.stride)
         return F.pad(x, (0, 0, 0, 0, 0, self.extra))
 
@@ -33,13 +33,13 @@ class Block(nn.Module):
 
 
 class CifarResNet(nn.Module):
-    """ResNet of ``depth`` = 6n + 2 layers: three stages of n blocks with 16, 32 and 64 channels."""
+    """ResNet with ``depth`` = 6n + 2: three stages of n blocks with 16, 32 and 64 channels."""
 
     def __init__(self, depth: int, num_classes: int) -> None:
         super().__init__()
         blocks, rest = divmod(depth - 2, 6)
         if rest or blocks < 1:
-            raise ValueError(f"the depth of a CIFAR ResNet is 6n + 2, not {depth}")
+            raise ValueError(f"the depth of a CIFAR ResNet must be 6n + 2, not {depth}")
         self.conv1 = nn.Conv2d(3, 16, 3, 1, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(16)
         self.layer1 = self._stage(blocks, 16, 16, 1)

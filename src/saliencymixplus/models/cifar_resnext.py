@@ -6,11 +6,11 @@ from torchvision.models.resnet import Bottleneck
 
 
 class CifarResNeXt(nn.Module):
-    """Three stages of three bottlenecks each, of 29 layers in all.
+    """ResNeXt-29: three stages of three bottlenecks.
 
     Args:
-        groups: cardinality of the 3×3 convolutions.
-        width: channels of a group in the first stage; the stages after it have twice as many.
+        groups: number of groups (cardinality) of the 3×3 convolutions.
+        width: channels per group in the first stage; doubles with each stage.
     """
 
     def __init__(self, groups: int, width: int, num_classes: int) -> None:

@@ -1,4 +1,4 @@
-"""What recipes treat apart in a network: its head, its depth, and what takes no weight decay."""
+"""Parts of a network that recipes treat differently: head, layers, parameters without decay."""
 
 import math
 import re
@@ -12,10 +12,10 @@ from saliencymixplus.mixing.trained_part import PART
 
 
 def without_decay(model: nn.Module) -> set[str]:
-    """Names of the parameters that timm's recipes exempt from weight decay.
+    """Names of the parameters without weight decay, as ``timm.optim.param_groups_weight_decay``.
 
-    Biases, norms and other vectors, and what the network itself excludes, such as a timm vision
-    transformer's position embedding (as ``timm.optim.param_groups_weight_decay``).
+    These are biases, norms and other vectors, and those that the network itself excludes, such as
+    the position embedding of timm's vision transformers.
     """
     own: Any = getattr(model, "no_weight_decay", set)
     excluded = own()
@@ -27,9 +27,9 @@ def without_decay(model: nn.Module) -> set[str]:
 
 
 def backbone(model: nn.Module) -> list[nn.Module]:
-    """Every module that has parameters or buffers of its own, but the head: the last of them.
+    """All modules with parameters or buffers of their own, except the last one, the head.
 
-    The module that a mixing method trains along with the network is not part of it.
+    A module that a mixing method trains along with the network is excluded.
     """
     modules = [
         module
@@ -41,13 +41,13 @@ def backbone(model: nn.Module) -> list[nn.Module]:
 
 
 def lr_scales(model: nn.Module, backbone_lr: float, layer_decay: float) -> dict[str, float]:
-    """Learning rates by the parameters' names, as fractions of the head's; 1 where left out.
+    """Learning rate by parameter name, as a fraction of the head's; 1 for names not included.
 
     Args:
-        backbone_lr: that of every parameter but the head's.
-        layer_decay: each layer's as a fraction of the next one's: timm's layers for its networks
-            (``timm.optim.param_groups_layer_decay``), the same for torchvision's ViT, Swin and
-            ConvNeXt, top-level modules for others.
+        backbone_lr: fraction for all parameters outside the head.
+        layer_decay: each layer's rate as a fraction of the next layer's. timm's networks have
+            timm's layers (``timm.optim.param_groups_layer_decay``), torchvision's ViT, Swin and
+            ConvNeXt the same, and in other networks each top-level module is a layer.
     """
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     if backbone_lr < 1:
@@ -70,13 +70,13 @@ def lr_scales(model: nn.Module, backbone_lr: float, layer_decay: float) -> dict[
 
 
 def _depths(model: nn.Module) -> dict[str, int]:
-    """The layer of each parameter by its name, counted from the input."""
+    """The layer of each parameter, counted from the input, by parameter name."""
     names = [name for name, _ in model.named_parameters() if name.split(".")[0] != PART]
     kind = type(model)
     if kind.__module__.startswith("torchvision.") and kind.__name__ in _WITH_BLOCKS:
         places = {name: _block(name) for name in names}
         order = sorted({*places.values()} - {_NORM})
-        # As in timm's networks, the norm after the last block belongs to that block.
+        # As in timm, the norm after the last block belongs to that block.
         return {n: len(order) - 2 if p == _NORM else order.index(p) for n, p in places.items()}
     modules = list(dict.fromkeys(name.split(".")[0] for name in names))
     return {name: modules.index(name.split(".")[0]) for name in names}
@@ -89,7 +89,7 @@ _STEM, _NORM, _HEAD = (0.0, 0), (math.inf, 0), (math.inf, 1)
 def _block(name: str) -> tuple[float, int]:
     """The stage and block of a parameter of torchvision's networks ``_WITH_BLOCKS``.
 
-    What shrinks the image between two stages belongs to the first block after it, as in timm.
+    As in timm, downsampling layers between two stages belong to the first block after them.
     """
     if found := re.match(r"encoder\.layers\.encoder_layer_(\d+)\.", name):
         return 1.0, int(found[1])

@@ -1,15 +1,15 @@
-"""The small-image stem: a 3×3 stride-1 convolution and no max-pool after it."""
+"""Stems for small images: a 3×3 stride-1 convolution without max-pooling."""
 
 from collections.abc import Callable
 from typing import Any
 
 from torch import nn
 
-SMALL_UP_TO = 64  # pixels; `stem: auto` keeps the full resolution of images up to this side
+SMALL_UP_TO = 64  # pixels: the largest image side for which `stem: auto` is small
 
 
 def _small(conv: nn.Conv2d) -> nn.Conv2d:
-    """A 3×3 stride-1 convolution in the place of ``conv``, initialised as in He et al. 2015."""
+    """A 3×3 stride-1 convolution to replace ``conv``, initialised as in He et al. 2015."""
     new = nn.Conv2d(conv.in_channels, conv.out_channels, 3, 1, 1, bias=conv.bias is not None)
     nn.init.kaiming_normal_(new.weight, mode="fan_out", nonlinearity="relu")
     if new.bias is not None:
@@ -58,7 +58,7 @@ def _googlenet(model: Any) -> None:
 
 
 def _as_it_is(model: Any) -> None:
-    """VGG begins with 3×3 stride-1 convolutions already."""
+    """VGG already starts with 3×3 stride-1 convolutions."""
 
 
 _FAMILIES: dict[str, Callable[[Any], None]] = {
@@ -80,7 +80,7 @@ _FAMILIES: dict[str, Callable[[Any], None]] = {
 
 
 def small_stem_for(name: str) -> Callable[[Any], None] | None:
-    """What gives the torchvision model ``name`` a small-image stem; None where none is known."""
+    """The function that gives the torchvision model ``name`` a small stem, if there is one."""
     for family, change in _FAMILIES.items():
         if name.startswith(family):
             return change

@@ -1,4 +1,4 @@
-"""Weights to start from: a network's own pretrained ones, or those of a file."""
+"""Initial weights: a network's published pretrained ones, or those in a file."""
 
 import hashlib
 import math
@@ -13,16 +13,16 @@ from torch import Tensor, nn
 from saliencymixplus.errors import UserError, one_line
 from saliencymixplus.workspace import checkout_root
 
-PRETRAINED = "pretrained"  # model.weights: those of torchvision or timm, from their publishers
+PRETRAINED = "pretrained"  # as model.weights: those that torchvision or timm publish
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """What became of a network's tensors."""
+    """The result of ``load_into``; ``str`` describes it in one line."""
 
-    taken: int
-    new_head: tuple[str, ...]  # left at their random start: the classes are others
-    left_out: tuple[str, ...]  # in the file, but not in the network
+    taken: int  # number of tensors loaded
+    new_head: tuple[str, ...]  # not loaded: they are for another number of classes
+    left_out: tuple[str, ...]  # given, but not in the network
 
     def __str__(self) -> str:
         parts = [f"{self.taken} tensors taken"]
@@ -38,11 +38,14 @@ class Loaded:
 def load_into(
     model: nn.Module, weights: Mapping[str, Tensor], num_classes: int, source: str
 ) -> Loaded:
-    """Copy ``weights`` into ``model``, all but a head for another number of classes.
+    """Load ``weights`` into ``model``, except a head for another number of classes.
+
+    Args:
+        source: what error messages call the weights.
 
     Raises:
-        UserError: a tensor of the network is missing or has another shape: part of the network
-            would silently start at random.
+        UserError: a tensor of the network is missing or has another shape, so that part of the
+            network would silently keep its random weights.
     """
     own = model.state_dict()
     given = {name.removeprefix("module."): value for name, value in weights.items()}
@@ -69,23 +72,23 @@ def load_into(
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """The tensors of a ``.safetensors`` file, or of a ``.pth`` file without running its code.
+    """Read the tensors of a ``.safetensors`` or ``.pth`` file, without running code in it.
 
     Raises:
-        UserError: no such file, not one of tensors, or a file that holds more than tensors.
+        UserError: the file does not exist, is damaged, or contains anything but tensors.
     """
     if not path.is_file():
-        raise UserError(f"there is no weights file {path}: set model.weights")
+        raise UserError(f"the weights file {path} does not exist: set model.weights")
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
 
             return load_file(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch and safetensors each raise a dozen kinds for bad files
+    except Exception as error:  # torch and safetensors raise many types for bad files
         raise UserError(
             f"{path} cannot be read as weights ({one_line(error)}): give a .safetensors file, or "
-            "a .pth file that holds tensors only"
+            "a .pth file that contains only tensors"
         ) from error
     for key in ("state_dict", "model"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
@@ -95,23 +98,34 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     return dict(content)
 
 
-def start_from(model: nn.Module, name: str, weights: str, num_classes: int) -> Loaded:
-    """Load ``model.weights``, ``pretrained`` or a file, into the network ``name``.
+def start_from(
+    model: nn.Module, name: str, weights: str, num_classes: int, *, zero_head: bool = False
+) -> Loaded:
+    """Load the weights that ``model.weights`` names into the network ``name``.
+
+    Args:
+        zero_head: set a replaced head to zero (Kolesnikov et al. 2020, "Big Transfer",
+            arXiv:1912.11370), instead of leaving it as the network initialised it.
 
     Raises:
-        UserError: they cannot be had, or are not this network's.
+        UserError: the weights cannot be read or downloaded, or do not fit the network.
     """
     given = pretrained_weights(name) if weights == PRETRAINED else read_weights(file_of(weights))
-    return load_into(model, given, num_classes, weights)
+    loaded = load_into(model, given, num_classes, weights)
+    if zero_head:
+        own = model.state_dict()
+        for tensor in loaded.new_head:
+            own[tensor].zero_()
+    return loaded
 
 
 def file_of(weights: str) -> Path:
-    """The file that ``model.weights`` names; a relative path counts from the project's root."""
+    """The file that ``model.weights`` names, relative to the project's root."""
     return checkout_root() / Path(weights).expanduser()
 
 
 def fingerprint(weights: str) -> str:
-    """What stands for ``model.weights`` in a run's digest: a file's SHA-256, not its place."""
+    """The form of ``model.weights`` in a run's digest: a file's SHA-256, whatever its path."""
     if weights == PRETRAINED:
         return weights
     try:
@@ -125,15 +139,15 @@ def fingerprint(weights: str) -> str:
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """What the pretrained weights of a network expect of its input."""
+    """The preprocessing that pretrained weights were trained with."""
 
-    mean: tuple[float, ...]  # of pixels in [0, 1]
+    mean: tuple[float, ...]  # per channel, of pixels in [0, 1]
     std: tuple[float, ...]
-    input_size: tuple[int, int]  # height, width in pixels
+    input_size: tuple[int, int]  # (height, width) in pixels
 
 
 def preprocessing_of(name: str) -> Preprocessing | None:
-    """How the publisher's weights of the network ``name`` were trained; None where unknown."""
+    """The preprocessing of the published weights of the network ``name``; None if unknown."""
     if name.startswith("timm/"):
         import timm
 
@@ -151,10 +165,10 @@ def preprocessing_of(name: str) -> Preprocessing | None:
 
 
 def pretrained_weights(name: str) -> Mapping[str, Tensor]:
-    """The publisher's weights of the network ``name``, from its cache or the network.
+    """The published weights of the network ``name``, from the library's cache or downloaded.
 
     Raises:
-        UserError: there are none, or they cannot be fetched.
+        UserError: there are none, or they cannot be downloaded.
     """
     fetch: Callable[[], Mapping[str, Tensor]]
     if name.startswith("timm/"):
@@ -163,14 +177,14 @@ def pretrained_weights(name: str) -> Mapping[str, Tensor]:
         known = name.removeprefix("timm/")
         config = timm.get_pretrained_cfg(known)
         if config is None or not config.has_weights:
-            raise UserError(f"timm publishes no weights of {known}: set model.weights to a file")
+            raise UserError(f"timm publishes no weights for {known}: set model.weights to a file")
 
         def fetch() -> Mapping[str, Tensor]:
             return timm.create_model(known, pretrained=True).state_dict()
     else:
         published = _torchvision_weights(name)
         if published is None:
-            raise UserError(f"nobody publishes weights of {name}: set model.weights to a file")
+            raise UserError(f"torchvision publishes no weights for {name}: set model.weights to a file")
 
         def fetch() -> Mapping[str, Tensor]:
             state: Mapping[str, Tensor] = published.get_state_dict(progress=True, check_hash=True)
@@ -180,8 +194,8 @@ def pretrained_weights(name: str) -> Mapping[str, Tensor]:
         return fetch()
     except (OSError, RuntimeError) as error:
         raise UserError(
-            f"the pretrained weights of {name} cannot be fetched ({one_line(error)}): "
-            "set model.weights to a file that you have"
+            f"the pretrained weights of {name} cannot be downloaded ({one_line(error)}): "
+            "set model.weights to a .safetensors or .pth file of this network"
         ) from error
 
 
@@ -195,7 +209,7 @@ def _torchvision_weights(name: str) -> Any:
 
 
 def _is_head(own: Tensor, given: Tensor, num_classes: int) -> bool:
-    """Whether the two differ in the number of classes alone."""
+    """Whether the two shapes differ only in the number of classes."""
     return (
         own.ndim == given.ndim >= 1
         and own.shape[0] == num_classes

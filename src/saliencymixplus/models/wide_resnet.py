@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 
 class PreActBlock(nn.Module):
-    """Batch norm and ReLU before each of two 3×3 convolutions; a 1×1 shortcut where shapes change.
+    """Two 3×3 convolutions, each after batch norm and ReLU, and a shortcut.
 
-    The first norm is shared by both paths where the shortcut is a convolution.
+    If shapes change, the shortcut is a 1×1 convolution after the first batch norm and ReLU.
     """
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
@@ -32,11 +32,13 @@ class PreActBlock(nn.Module):
 
 
 class PreActResNet(nn.Module):
-    """Stages of pre-activation blocks, the first at full resolution, then global mean and linear.
+    """Stages of pre-activation blocks, global average pooling and a linear layer.
+
+    The first stage works at full resolution; each further one halves it.
 
     Args:
-        blocks: how many in each stage.
-        channels: of the stem and of each stage.
+        blocks: number of blocks in each stage.
+        channels: number of channels of the stem and of each stage.
         final_norm: batch norm and ReLU after the last stage, as in Wide ResNets. The CIFAR
             PreActResNet-18 of the mixup papers' code has none.
     """
@@ -84,9 +86,9 @@ def preact_resnet18(num_classes: int) -> PreActResNet:
 
 
 def wide_resnet(depth: int, width: int, num_classes: int) -> PreActResNet:
-    """WRN-``depth``-``width`` without dropout; ``depth`` is 6n + 4."""
+    """WRN-``depth``-``width`` without dropout; ``depth`` must be 6n + 4."""
     blocks, rest = divmod(depth - 4, 6)
     if rest or blocks < 1:
-        raise ValueError(f"the depth of a wide ResNet is 6n + 4, not {depth}")
+        raise ValueError(f"the depth of a wide ResNet must be 6n + 4, not {depth}")
     channels = (16, 16 * width, 32 * width, 64 * width)
     return PreActResNet((blocks,) * 3, channels, num_classes, final_norm=True)

@@ -27,6 +27,10 @@ class ModelSettings(Section):
     """null: random. ``pretrained``: those of torchvision or timm. Otherwise a .safetensors or .pth
     file of the same network. The head is replaced if the number of classes differs. The weights'
     mean, std and input size are used unless set under ``data``."""
+    head_init: Literal["network", "zero"] = "network"
+    """Initial weights of a head that replaces that of ``weights``. ``network``: random, as the
+    network defines it. ``zero``: zeros, so that training starts from equal probabilities
+    (Kolesnikov et al. 2020, Big Transfer)."""
 
 
 class ExperimentSettings(Section):
