@@ -82,8 +82,9 @@ _CUB = {
     "augment": "resized-crop-flip",
     "crop_scale": 0.5,
     "crop_size": 224,
+    "test_crop": "center",
 }
-_CUB_DIFFERENCES = "they evaluate the central 224 of 256 pixels, we the whole image"
+_CUB_DIFFERENCES = "their training crops come from the whole picture, ours from its central square"
 _DEIT = {
     "epochs": 200,
     "batch_size": 100,

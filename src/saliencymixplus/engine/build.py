@@ -174,9 +174,15 @@ def augmentation_for(recipe: TrainingSettings, size: tuple[int, int]) -> Augment
     if recipe.random_erasing:
         erasing = Erasing(recipe.random_erasing, noise=recipe.erasing_mode == "pixel")
     reflect = padding > 0 and recipe.crop_mode == "reflect"
+    center = recipe.test_crop == "center"
     how = Augmentation(
-        recipe.augment, size, output, padding, reflect, recipe.crop_scale, policy, erasing
+        recipe.augment, size, output, padding, reflect, recipe.crop_scale, policy, erasing, center
     )
+    if center and (output[0] > height or output[1] > width):
+        raise UserError(
+            f"training.crop_size {recipe.crop_size} with test_crop center is larger than the "
+            f"{height}×{width} images: lower it"
+        )
     if how.cropped and (output[0] > height + 2 * padding or output[1] > width + 2 * padding):
         raise UserError(
             f"training.crop_size {recipe.crop_size} is larger than the {height}×{width} images "

@@ -17,17 +17,24 @@ class PixelClassifier(nn.Module):
         model: maps normalised images (B, 3, S, S) to logits (B, K); is set to evaluation mode.
         mean, std: per-channel statistics of pixels in [0, 1].
         input_size: S, the side of the network's square input in pixels.
+        center: whether ``pixels`` crops larger images to their centre instead of resizing them.
     """
 
     mean: Tensor
     std: Tensor
 
     def __init__(
-        self, model: nn.Module, mean: Sequence[float], std: Sequence[float], input_size: int
+        self,
+        model: nn.Module,
+        mean: Sequence[float],
+        std: Sequence[float],
+        input_size: int,
+        *,
+        center: bool = False,
     ) -> None:
         super().__init__()
         self.model = model.eval().requires_grad_(False).to(memory_format=torch.channels_last)
-        self.input_size = input_size
+        self.input_size, self.center = input_size, center
         self.register_buffer("mean", per_channel(mean))
         self.register_buffer("std", per_channel(std))
 
@@ -40,7 +47,15 @@ class PixelClassifier(nn.Module):
         """Convert uint8 (B, H, W, 3) to float32 (B, 3, S, S) in [0, 1] on the device."""
         # A copy, because the images are a read-only memory map.
         batch = torch.from_numpy(np.array(images)).to(self.device)
-        return fit(to_unit(batch), (self.input_size, self.input_size))
+        return fit(to_unit(batch), (self.input_size, self.input_size), center=self.center)
+
+    def seen(self, masks: np.ndarray) -> np.ndarray:
+        """The part of masks (N, H, W) of whole images that the network sees."""
+        side = self.input_size
+        if not self.center:
+            return masks
+        top, left = ((extent - side) // 2 for extent in masks.shape[1:])
+        return masks[:, top : top + side, left : left + side]
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Compute logits (B, K), float32, of pixels (B, 3, S, S) in [0, 1]."""

@@ -83,8 +83,9 @@ def _measured(
     named = [which for which in run.weights if not which.startswith("epoch_")]
     for which in dict.fromkeys(["last", *named]):
         model = run.model(which)
-        side = run.input_size[0]
-        classifier = PixelClassifier(model, data.meta.mean, data.meta.std, side).to(device)
+        classifier = PixelClassifier(
+            model, data.meta.mean, data.meta.std, run.input_size[0], center=run.center_crop
+        ).to(device)
         classifiers[which] = classifier
         logits[which] = predict_logits(classifier, test.images, settings.batch_size)
         if not torch.isfinite(logits[which]).all():

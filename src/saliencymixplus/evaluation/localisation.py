@@ -79,6 +79,7 @@ def localisation_rows(
     module = feature_module(classifier, classifier.pixels(images[:2]))
     if module is None:
         return {}, "the network has no feature map larger than one pixel before its classifier"
+    masks = classifier.seen(masks)
     if not ((masks == OBJECT).any((1, 2)) & (masks == BACKGROUND).any((1, 2))).any():
         return {}, "no test image has an object mask"
     parts: list[Measures] = []

@@ -14,7 +14,7 @@ from saliencymixplus.errors import UserError, one_line
 from saliencymixplus.evaluation.classifier import PixelClassifier, predict_logits
 from saliencymixplus.files import write_atomically
 from saliencymixplus.loading.augment import resize_boxes, whole
-from saliencymixplus.loading.pixels import UNIT, normalize, per_channel
+from saliencymixplus.loading.pixels import UNIT, fit, normalize, per_channel
 from saliencymixplus.runs.folder import DataFacts
 from saliencymixplus.runs.read import Run
 from saliencymixplus.serving.images import Preparation
@@ -35,23 +35,30 @@ class ExportedClassifier(nn.Module):
         data: mean, std and size of the prepared data.
         crop: whether images that are not square are cropped to the middle, not squashed.
         input_size: side of the network's input in pixels.
+        center: whether the input is the centre of the prepared image instead of the whole, resized.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, model: nn.Module, data: DataFacts, crop: bool, input_size: int) -> None:
+    def __init__(
+        self, model: nn.Module, data: DataFacts, crop: bool, input_size: int, *, center: bool
+    ) -> None:
         super().__init__()
         self.model = model.eval()
-        self.side, self.crop, self.input_size = data.image_size[0], crop, input_size
+        self.side, self.crop = data.image_size[0], crop
+        self.input_size, self.center = input_size, center
         self.register_buffer("mean", per_channel(data.mean))
         self.register_buffer("std", per_channel(data.std))
 
     def forward(self, pixels: Tensor) -> Tensor:
         images = _as_prepared(pixels, self.side, self.crop) / UNIT
-        if self.input_size != self.side:
+        size = (self.input_size, self.input_size)
+        if self.center:
+            images = fit(images, size, center=True)
+        elif self.input_size != self.side:
             box = whole(1, (self.side, self.side), images.device)  # the same for all images
-            images = resize_boxes(images, box, (self.input_size, self.input_size))
+            images = resize_boxes(images, box, size)
         logits: Tensor = self.model(normalize(images, self.mean, self.std))
         return logits.float().softmax(1)
 
@@ -116,8 +123,9 @@ def export(
     crop = run.settings.data.crops(run.settings.download.source)
     model = run.model(which)
     side = run.input_size[0]
-    classifier = PixelClassifier(model, run.data.mean, run.data.std, side)
-    network = ExportedClassifier(model, run.data, crop, side).requires_grad_(False)
+    classifier = PixelClassifier(model, run.data.mean, run.data.std, side, center=run.center_crop)
+    network = ExportedClassifier(model, run.data, crop, side, center=run.center_crop)
+    network.requires_grad_(False)
     others = _in_another_shape(pictures)
     preparation = Preparation(run.data.image_size[0], crop)
     fitted = np.stack([preparation.fitted(picture, "a picture") for picture in others])

@@ -68,7 +68,9 @@ class Predictor:
         crop = run.settings.data.crops(run.settings.download.source)
         self._preparation = Preparation(run.data.image_size[0], crop, run.data.bits)
         model = run.model(which)
-        self._classifier = PixelClassifier(model, run.data.mean, run.data.std, side).to(device)
+        self._classifier = PixelClassifier(
+            model, run.data.mean, run.data.std, side, center=run.center_crop
+        ).to(device)
         self._layer: str | None = None
         if activations:
             blank = torch.zeros(2, 3, side, side, device=device)

@@ -27,6 +27,7 @@ class Augmentation:
         scale: smallest area fraction of a ``resized-crop``.
         policy: operations on the crop's uint8 pixels.
         erasing: random erasing of the normalised images.
+        center: evaluate the central part of the images instead of resizing them whole.
     """
 
     kind: str
@@ -37,6 +38,7 @@ class Augmentation:
     scale: float = SCALE
     policy: Policy | None = None
     erasing: Erasing | None = None
+    center: bool = False
 
     @property
     def resized(self) -> bool:
@@ -104,6 +106,17 @@ def whole(count: int, size: tuple[int, int], device: torch.device) -> Boxes:
     """Boxes for ``count`` whole, unflipped images of ``size`` (height, width)."""
     zero = torch.zeros(count, dtype=torch.int64, device=device)
     return Boxes(zero, zero, torch.full_like(zero, size[0]), torch.full_like(zero, size[1]))
+
+
+def central(
+    count: int, size: tuple[int, int], output: tuple[int, int], device: torch.device
+) -> Boxes:
+    """Boxes for the central ``output`` pixels (height, width) of ``count`` images of ``size``."""
+    zero = torch.zeros(count, dtype=torch.int64, device=device)
+    top, left = ((side - part) // 2 for side, part in zip(size, output, strict=True))
+    return Boxes(
+        zero + top, zero + left, torch.full_like(zero, output[0]), torch.full_like(zero, output[1])
+    )
 
 
 def gather(

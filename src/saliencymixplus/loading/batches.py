@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -9,7 +10,14 @@ import torch
 from torch import Tensor
 
 from saliencymixplus.datasets.prepared import OBJECT, Split
-from saliencymixplus.loading.augment import Augmentation, Draws, gather, resize_boxes, whole
+from saliencymixplus.loading.augment import (
+    Augmentation,
+    Draws,
+    central,
+    gather,
+    resize_boxes,
+    whole,
+)
 from saliencymixplus.loading.erasing import erase, inside
 from saliencymixplus.loading.pixels import UNIT, ByteNormalization
 
@@ -26,33 +34,30 @@ class LoadedBatch(NamedTuple):
     masks: Tensor | None = None  # (B, H, W) uint8: 1 object, 0 anything else
 
 
+@dataclass(eq=False)
 class BatchSource:
     """One split as batches on ``device``.
 
     ``inputs`` yields what the host sends for each batch, in fixed shapes, so that a captured step
     can keep buffers for it; ``assemble`` turns that into the batch, entirely on the device.
 
-    Args:
+    Attributes:
         mean, std: per-channel statistics of pixels in [0, 1].
         saliency, masks: whether to include them in the batches, if the split has them.
     """
 
-    def __init__(
-        self,
-        split: Split,
-        augmentation: Augmentation,
-        mean: Sequence[float],
-        std: Sequence[float],
-        device: torch.device,
-        *,
-        saliency: bool = False,
-        masks: bool = False,
-    ) -> None:
-        self.split = split
-        self.augmentation = augmentation
-        self.device = device
-        self.arrays = arrays_of(split, saliency=saliency, masks=masks)
-        self._normalize = ByteNormalization(mean, std, device)
+    split: Split
+    augmentation: Augmentation
+    mean: Sequence[float]
+    std: Sequence[float]
+    device: torch.device
+    _: KW_ONLY
+    saliency: bool = False
+    masks: bool = False
+
+    def __post_init__(self) -> None:
+        self.arrays = arrays_of(self.split, saliency=self.saliency, masks=self.masks)
+        self._normalize = ByteNormalization(self.mean, self.std, self.device)
 
     def __len__(self) -> int:
         """The number of images."""
@@ -63,14 +68,18 @@ class BatchSource:
         raise NotImplementedError
 
     def assemble(self, inputs: Inputs, draws: Draws | None = None) -> LoadedBatch:
-        """The batch, augmented by ``draws``; if None, whole images resized to the input size."""
+        """The batch, augmented by ``draws``; if None, as for evaluation."""
         raise NotImplementedError
 
     def _batch(self, held: Mapping[str, Tensor], rows: Tensor, draws: Draws | None) -> LoadedBatch:
         """Assemble the batch of ``rows`` (B,) from the tensors ``held``, keyed like ``arrays``."""
         how = self.augmentation
-        resized = how.resized if draws is not None else how.output != how.size
-        boxes = draws.boxes if draws is not None else whole(len(rows), how.size, self.device)
+        if draws is not None:
+            boxes, resized = draws.boxes, how.resized
+        elif how.center:
+            boxes, resized = central(len(rows), how.size, how.output, self.device), False
+        else:
+            boxes, resized = whole(len(rows), how.size, self.device), how.output != how.size
 
         def cut(pixels: Tensor, read: Callable[[Tensor], Tensor] = Tensor.float) -> Tensor:
             """(N, H, W[, 3]) to float32 (B, *output[, 3]); ``read`` converts the values."""
@@ -108,18 +117,8 @@ class BatchSource:
 class DeviceData(BatchSource):
     """The whole split as uint8 tensors on the device; the host sends only row indices."""
 
-    def __init__(
-        self,
-        split: Split,
-        augmentation: Augmentation,
-        mean: Sequence[float],
-        std: Sequence[float],
-        device: torch.device,
-        *,
-        saliency: bool = False,
-        masks: bool = False,
-    ) -> None:
-        super().__init__(split, augmentation, mean, std, device, saliency=saliency, masks=masks)
+    def __post_init__(self) -> None:
+        super().__post_init__()
         self._hold(None)
 
     def inputs(self, batches: Sequence[Tensor]) -> Iterator[Inputs]:

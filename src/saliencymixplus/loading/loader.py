@@ -4,6 +4,7 @@ import os
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from saliencymixplus.datasets.prepared import Prepared, Split
+from saliencymixplus.datasets.prepared import Prepared
 from saliencymixplus.loading.augment import Augmentation, Draws
 from saliencymixplus.loading.batches import (
     BatchSource,
@@ -55,34 +56,26 @@ class _Order(Sampler[Tensor]):
         return len(self.batches)
 
 
+@dataclass(eq=False)
 class HostData(BatchSource):
     """Leaves the split on disk: workers read pixels, and the device does the rest.
 
-    Neither the order nor the content of batches depends on the number of workers.
+    Neither the order nor the content of batches depends on the number of ``workers``.
     """
 
-    def __init__(
-        self,
-        split: Split,
-        augmentation: Augmentation,
-        mean: Sequence[float],
-        std: Sequence[float],
-        device: torch.device,
-        *,
-        saliency: bool = False,
-        masks: bool = False,
-        workers: int = 2,
-    ) -> None:
-        super().__init__(split, augmentation, mean, std, device, saliency=saliency, masks=masks)
+    workers: int = 2
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
         self._order = _Order()
         self._loader = DataLoader(
             SplitRows(self.arrays.values()),
             batch_size=None,
             sampler=self._order,
-            num_workers=workers,
-            persistent_workers=workers > 0,
-            prefetch_factor=4 if workers else None,
-            pin_memory=device.type == "cuda",
+            num_workers=self.workers,
+            persistent_workers=self.workers > 0,
+            prefetch_factor=4 if self.workers else None,
+            pin_memory=self.device.type == "cuda",
             generator=torch.Generator(),  # or the loader would draw from the global generator
         )
 
@@ -123,7 +116,7 @@ def open_sources(
         say: receives a message on where the data are.
     """
     splits = {name: prepared.split(name) for name in prepared.splits}
-    plain = Augmentation("none", augmentation.size, augmentation.output)
+    plain = Augmentation("none", augmentation.size, augmentation.output, center=augmentation.center)
     evaluated = [split for name, split in splits.items() if name != "train"]
     arrays = [
         *arrays_of(splits["train"], saliency=saliency, masks=masks).values(),

@@ -20,11 +20,14 @@ def to_unit(pixels: Tensor) -> Tensor:
     return (pixels.permute(0, 3, 1, 2) if pixels.ndim == 4 else pixels).float() / UNIT
 
 
-def fit(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resize images (B, C, H, W) to ``size`` (height, width) if necessary."""
+def fit(images: Tensor, size: tuple[int, int], *, center: bool = False) -> Tensor:
+    """Resize images (B, C, H, W) to ``size`` (height, width), or crop them to their centre."""
     height, width = images.shape[-2:]
     if (height, width) == size:
         return images
+    if center:
+        top, left = (height - size[0]) // 2, (width - size[1]) // 2
+        return images[..., top : top + size[0], left : left + size[1]]
     return resize_boxes(images, whole(len(images), (height, width), images.device), size)
 
 

@@ -184,7 +184,9 @@ def pretrained_weights(name: str) -> Mapping[str, Tensor]:
     else:
         published = _torchvision_weights(name)
         if published is None:
-            raise UserError(f"torchvision publishes no weights for {name}: set model.weights to a file")
+            raise UserError(
+                f"torchvision publishes no weights for {name}: set model.weights to a file"
+            )
 
         def fetch() -> Mapping[str, Tensor]:
             state: Mapping[str, Tensor] = published.get_state_dict(progress=True, check_hash=True)

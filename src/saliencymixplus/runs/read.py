@@ -50,6 +50,11 @@ class Run:
         return (side, side) if side else self.data.image_size
 
     @property
+    def center_crop(self) -> bool:
+        """Whether the network's input is the centre of an image, rather than the whole, resized."""
+        return self.settings.training.test_crop == "center"
+
+    @property
     def weights(self) -> list[str]:
         """Names of the available weights: ``last``, ``best_…``, then ``epoch_0001`` and so on."""
         files = (self.path / "weights").glob("*.safetensors")

@@ -31,8 +31,8 @@ class ServedClassifier:
 
     Args:
         network: maps normalised images (B, 3, S, S) to logits (B, K).
-        facts: ``classes``, ``mean``, ``std``, ``image_size``, ``crop``, ``bits`` and
-            ``input_size`` (S).
+        facts: ``classes``, ``mean``, ``std``, ``image_size``, ``crop``, ``bits``, ``input_size``
+            (S) and ``center_crop``.
     """
 
     def __init__(self, network: Callable[[Tensor], Tensor], facts: dict[str, Any]) -> None:
@@ -40,6 +40,7 @@ class ServedClassifier:
         self._classes: list[str] = facts["classes"]
         self._preparation = Preparation(facts["image_size"], facts["crop"], facts["bits"])
         self._side: int = facts["input_size"]
+        self._center: bool = facts["center_crop"]
         self._mean, self._std = per_channel(facts["mean"]), per_channel(facts["std"])
 
     def predict(self, data: Any, params: dict[str, Any] | None = None) -> "DataFrame":
@@ -73,7 +74,8 @@ class ServedClassifier:
         return DataFrame(rows, columns=["classes", "probabilities"])
 
     def _logits(self, pixels: np.ndarray) -> Tensor:
-        images = fit(to_unit(torch.from_numpy(pixels)), (self._side, self._side))
+        unit = to_unit(torch.from_numpy(pixels))
+        images = fit(unit, (self._side, self._side), center=self._center)
         with torch.inference_mode():
             return self._network(normalize(images, self._mean, self._std))
 

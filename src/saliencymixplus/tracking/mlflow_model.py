@@ -157,6 +157,7 @@ def _facts(run: Run) -> dict[str, Any]:
         "crop": run.settings.data.crops(run.settings.download.source),
         "bits": run.data.bits,
         "input_size": run.input_size[0],
+        "center_crop": run.center_crop,
     }
 
 
