@@ -59,6 +59,8 @@ RANGES = [
     ("own.training.crop_padding", ["-1", "65"]),
     ("own.training.crop_size", ["7", "1025"]),
     ("own.training.crop_mode", ["wrap", "null"]),
+    ("own.training.test_crop", ["whole", "null"]),
+    ("own.model.head_init", ["random", "null"]),
     ("own.training.auto_augment", ["augmix", "autoaugment"]),
     ("own.training.randaugment_magnitude", ["-1", "31", "9.5"]),
     ("own.training.random_erasing", ["1.5", "-0.1"]),
