@@ -26,7 +26,7 @@ def _lowest(table: ResultTable) -> str:
         return f"{lowest.label} has the lowest top-1 error: {mean_sd(error.mean, error.sd).text} %."
     names = [table.row(name).label for name in table.ties]
     if len(names) == len(table.rows):
-        return f"No significant difference between {_listed(names)}: all share the lowest error."
+        return f"No significant difference between {_listed(names)}: they share the lowest error."
     return f"{_listed(names)} share the lowest top-1 error: they do not differ significantly."
 
 
