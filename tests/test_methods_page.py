@@ -19,7 +19,10 @@ def test_the_table_is_up_to_date() -> None:
     "method", [m for m in METHODS.values() if m.apply is not None], ids=lambda method: method.name
 )
 def test_every_method_has_a_section(method: Method) -> None:
-    assert re.search(rf"^## {re.escape(method.label)}$", TEXT, re.M), f"no section {method.label}"
+    found = re.search(rf"^## {re.escape(method.label)}$(.*?)(?=^## |\Z)", TEXT, re.M | re.S)
+    assert found, f"no section {method.label}"
+    for what in ("When", "Cost"):
+        assert re.search(rf"^- \*\*.*{what}.*:\*\*", found[1], re.M | re.I), f"{what}?"
     assert f"`{method.name}`" in TEXT
     arxiv = re.search(r"\d{4}\.\d{5}", method.paper)
     assert arxiv is None or f"https://arxiv.org/abs/{arxiv[0]}" in TEXT
