@@ -30,7 +30,7 @@ class MLflowServer:
         self.process = subprocess.Popen(
             command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
         )
-        for _ in range(600):
+        for _ in range(2400):  # on a busy machine, importing MLflow alone takes a minute
             try:
                 with urlopen(self.address + "/health", timeout=1):
                     return

@@ -17,10 +17,10 @@ pytestmark = [
 
 
 def _text(page: Page, address: str, *expected: str) -> str:
-    """What is on screen at ``address``, once everything ``expected`` is, or after a minute."""
+    """What is on screen at ``address``, once everything ``expected`` is, or after two minutes."""
     page.open("about:blank")
     page.open(address, width=1600, height=1400)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while True:
         text = " ".join(str(page.run("document.body.innerText")).split())
         if all(part in text for part in expected) or time.monotonic() > deadline:
