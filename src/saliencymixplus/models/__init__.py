@@ -9,12 +9,13 @@ from torch import nn
 
 from saliencymixplus.errors import UserError, nearest
 from saliencymixplus.models.cifar_resnet import DEPTHS, CifarResNet
-from saliencymixplus.models.stem import SMALL_UP_TO, small_stem_for
+from saliencymixplus.models.stem import SMALL_UP_TO, has_small_stem, make_small_stem
 from saliencymixplus.models.wide_resnet import preact_resnet18, wide_resnet
 
 __all__ = ["create_model", "model_names", "parameter_count"]
 
 _TIMM = "timm/"
+_DROP_PATH = ("stochastic_depth_prob", "drop_path_rate")  # its name in torchvision, in timm
 
 
 def _resnext29(num_classes: int) -> nn.Module:
@@ -70,20 +71,23 @@ def create_model(
         if drop_path:
             raise _no_drop_path(name)
         return _CIFAR[name](num_classes)
-    if name.startswith(_TIMM):
-        if stem == "small":
-            raise UserError(f"{name} has no small-image stem: set model.stem to standard, or auto")
-        model = _build_timm(name, num_classes, height, width, drop_path)
-        _try(model, name, num_classes, height, width)
-        return model
-    if name not in model_names():
+    is_timm = name.startswith(_TIMM)
+    if not is_timm and name not in model_names():
         raise UserError(f"no model is called {name!r}: {nearest(name, model_names())}")
-    model = _build(name, num_classes, height, width, drop_path)
-    change = small_stem_for(name)
-    if stem == "small" and change is None:
+    can_be_small = not is_timm and has_small_stem(name)
+    if stem == "small" and not can_be_small:
         raise UserError(f"{name} has no small-image stem: set model.stem to standard, or auto")
-    if change and (stem == "small" or (stem == "auto" and max(height, width) <= SMALL_UP_TO)):
-        change(model)
+    build = _build_timm if is_timm else _build_torchvision
+    try:
+        model = build(name, num_classes, height, width, drop_path)
+    except TypeError as error:
+        if drop_path and any(option in str(error) for option in _DROP_PATH):
+            raise _no_drop_path(name) from error
+        raise
+    except (RuntimeError, ValueError, AssertionError) as error:
+        raise _refusal(name, height, width, error) from error
+    if stem == "small" or (can_be_small and stem == "auto" and max(height, width) <= SMALL_UP_TO):
+        make_small_stem(model, name)
     _try(model, name, num_classes, height, width)
     return model
 
@@ -95,7 +99,9 @@ def _torchvision_models() -> Any:
     return models
 
 
-def _build(name: str, num_classes: int, height: int, width: int, drop_path: float) -> nn.Module:
+def _build_torchvision(
+    name: str, num_classes: int, height: int, width: int, drop_path: float
+) -> nn.Module:
     options: dict[str, Any] = {}
     if name in ("googlenet", "inception_v3"):
         # Without auxiliary heads the output is a single tensor in training mode, too.
@@ -108,17 +114,10 @@ def _build(name: str, num_classes: int, height: int, width: int, drop_path: floa
         options = {"input_size": (height, width)}
     if drop_path:
         options["stochastic_depth_prob"] = drop_path
-    try:
-        model: nn.Module = _torchvision_models().get_model(
-            name, weights=None, num_classes=num_classes, **options
-        )
-        return model
-    except TypeError as error:
-        if drop_path and "stochastic_depth_prob" in str(error):
-            raise _no_drop_path(name) from error
-        raise
-    except (RuntimeError, ValueError, AssertionError) as error:
-        raise _refusal(name, height, width, error) from error
+    model: nn.Module = _torchvision_models().get_model(
+        name, weights=None, num_classes=num_classes, **options
+    )
+    return model
 
 
 def _build_timm(
@@ -133,17 +132,10 @@ def _build_timm(
         raise UserError(f"timm has no model called {known!r}: {nearest(known, timm.list_models())}")
     options: dict[str, Any] = {"drop_path_rate": drop_path} if drop_path else {}
     try:
-        try:
-            size = (height, width)
-            return timm.create_model(known, num_classes=num_classes, img_size=size, **options)
-        except TypeError:  # networks for images of any size do not have this argument
-            return timm.create_model(known, num_classes=num_classes, **options)
-    except TypeError as error:
-        if drop_path and "drop_path_rate" in str(error):
-            raise _no_drop_path(name) from error
-        raise
-    except (RuntimeError, ValueError, AssertionError) as error:
-        raise _refusal(name, height, width, error) from error
+        size = (height, width)
+        return timm.create_model(known, num_classes=num_classes, img_size=size, **options)
+    except TypeError:  # networks for images of any size do not have this argument
+        return timm.create_model(known, num_classes=num_classes, **options)
 
 
 def _try(model: nn.Module, name: str, num_classes: int, height: int, width: int) -> None:
