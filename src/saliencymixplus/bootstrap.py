@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+_TAILS = ((1 - 0.95) / 2, (1 + 0.95) / 2)  # of a 95 % interval
 Draws = NDArray[np.floating[Any]] | NDArray[np.integer[Any]]
 
 
@@ -30,22 +31,22 @@ class Difference(Estimate):
     p_value: float
 
 
-def percentile_interval(value: float, draws: Draws, confidence: float = 0.95) -> Estimate:
-    """The percentile interval of ``draws (R,)``, ignoring non-finite draws."""
+def percentile_interval(value: float, draws: Draws) -> Estimate:
+    """The 95 % percentile interval of ``draws (R,)``, ignoring non-finite draws."""
     known = draws[np.isfinite(draws)]
     if not np.isfinite(value) or not len(known):
         return Estimate(np.nan, np.nan, np.nan)
-    low, high = np.quantile(known, ((1 - confidence) / 2, (1 + confidence) / 2))
+    low, high = np.quantile(known, _TAILS)
     return Estimate(float(value), float(low), float(high))
 
 
-def difference(value: float, draws: Draws, confidence: float = 0.95) -> Difference:
+def difference(value: float, draws: Draws) -> Difference:
     """The same for a difference; the p-value is twice the fraction of draws across zero.
 
     Draws of zero count on both sides, and one draw is added to each, so that no p-value is 0.
     """
     known = draws[np.isfinite(draws)]
-    found = percentile_interval(value, draws, confidence)
+    found = percentile_interval(value, draws)
     tail = min(int((known <= 0).sum()), int((known >= 0).sum())) + 1
     p = min(1.0, 2 * tail / (len(known) + 1)) if len(known) else np.nan
     return Difference(found.value, found.low, found.high, p)

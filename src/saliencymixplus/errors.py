@@ -1,7 +1,7 @@
 """Exceptions with messages for users."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class UserError(Exception):
@@ -41,6 +41,12 @@ def reason_of(error: Exception) -> str:
     if isinstance(error, OSError):
         return one_line(f"{error.filename or ''}: {error.strerror or error}".lstrip(": "))
     return f"{type(error).__name__}: {one_line(error)}"
+
+
+def first_few(names: Sequence[str], most: int = 3) -> str:
+    """The first names for a message: ``a, b, c and 4 more``."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

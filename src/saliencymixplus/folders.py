@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from saliencymixplus.errors import UserError
+from saliencymixplus.errors import UserError, first_few
 from saliencymixplus.files import beside, is_running, sweep, temporaries
 from saliencymixplus.outputs import Output, check_place, checked, followed, listing, writing
 
@@ -41,7 +41,7 @@ class ReservedFolder:
             self.place.replace(old)
             try:
                 now = listing(old)
-                added = [name for name, state in now.items() if self._before.get(name) != state]
+                added = sorted(name for name, at in now.items() if self._before.get(name) != at)
                 if any(_collide(old / name, self.part / name) for name in added):
                     old.replace(self.place)
                     self._publish_beside(added)
@@ -54,14 +54,14 @@ class ReservedFolder:
                 raise
             shutil.rmtree(old, ignore_errors=True)
         if added:
-            print(f"{self.path}: kept new files next to the result: {_named(added)}", flush=True)
+            print(f"{self.path}: kept new files next to the result: {first_few(added)}", flush=True)
 
     def _publish_beside(self, added: list[str]) -> None:
         numbered = (self.place.with_name(f"{self.place.name}-{n}") for n in range(2, 1000))
         target = next(path for path in numbered if not os.path.lexists(path))
         self.part.replace(target)
         raise UserError(
-            f"{self.path} was changed while this command ran ({_named(added)}): it was left "
+            f"{self.path} was changed while this command ran ({first_few(added)}): it was left "
             f"unchanged, and the result is in {target}"
         )
 
@@ -125,11 +125,6 @@ def _copy(source: Path, target: Path) -> None:
     else:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(source, target, follow_symlinks=False)
-
-
-def _named(names: list[str]) -> str:
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ", ".join(sorted(names)[:3]) + more
 
 
 def _refuse_second_writer(path: Path, place: Path, part: Path) -> None:

@@ -130,18 +130,21 @@ class Table:
             for row in self.rows
         ]
 
+    def _lines(self, escaped: Callable[[str], str], bold: str) -> list[list[str]]:
+        """The header and the rows as escaped texts, with bold cells in the form ``bold``."""
+        lines = [[escaped(column.header) for column in self.columns]]
+        for row, texts in zip(self.rows, self.texts(), strict=True):
+            cells = zip(row, map(escaped, texts), strict=True)
+            lines.append(
+                [bold.format(t) if isinstance(v, Cell) and v.bold else t for v, t in cells]
+            )
+        return lines
+
     def markdown(self) -> str:
         """GitHub Markdown, without the title, which belongs in a heading."""
         rule = ["---" if column.align == "left" else "---:" for column in self.columns]
-        lines = [[escape.markdown(column.header) for column in self.columns], rule]
-        for row, texts in zip(self.rows, self.texts(), strict=True):
-            cells = [escape.markdown(text) for text in texts]
-            lines.append(
-                [
-                    f"**{cell}**" if isinstance(value, Cell) and value.bold else cell
-                    for cell, value in zip(cells, row, strict=True)
-                ]
-            )
+        head, *body = self._lines(escape.markdown, "**{}**")
+        lines = [head, rule, *body]
         return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
     def html(self) -> str:
@@ -179,15 +182,7 @@ class Table:
     def latex(self, label: str = "") -> str:
         """A ``table`` environment with booktabs rules, scaled down if wider than the line."""
         kinds = "".join("l" if column.align == "left" else "r" for column in self.columns)
-        lines = [[escape.latex(column.header) for column in self.columns]]
-        for row, texts in zip(self.rows, self.texts(), strict=True):
-            cells = [escape.latex(text) for text in texts]
-            lines.append(
-                [
-                    rf"\textbf{{{cell}}}" if isinstance(value, Cell) and value.bold else cell
-                    for cell, value in zip(cells, row, strict=True)
-                ]
-            )
+        lines = self._lines(escape.latex, r"\textbf{{{}}}")
         head, *body = (" & ".join(line) + r" \\" for line in lines)
         notes = "".join(" " + escape.latex(note) for note in self.notes)
         return "\n".join(

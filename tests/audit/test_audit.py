@@ -170,7 +170,8 @@ def test_refusals_say_what_to_do(rectangles, tmp_path, monkeypatch):
 def test_a_failed_audit_leaves_the_old_one(rectangles, tmp_path, monkeypatch):
     audit(rectangles, recipes("cutmix"), {}, SETTINGS, tmp_path / "audit")
     before = (tmp_path / "audit" / "audit.json").read_bytes()
-    monkeypatch.setattr(module, "write_csv", lambda *_: (_ for _ in ()).throw(OSError(28, "full")))
+    full = OSError(28, "full")
+    monkeypatch.setattr(module, "write_records", lambda *_: (_ for _ in ()).throw(full))
     with pytest.raises(UserError, match="full"):
         audit(rectangles, recipes("cutmix"), {}, SETTINGS, tmp_path / "audit")
     assert (tmp_path / "audit" / "audit.json").read_bytes() == before

@@ -12,7 +12,7 @@ from PIL import Image
 from saliencymixplus.audit.figures import epochs_figure, errors_figure, scatter_figure
 from saliencymixplus.audit.findings import COMPARED, AuditedData, Details, Estimates, Findings
 from saliencymixplus.audit.measure import Worst, mix_and_record
-from saliencymixplus.audit.records import Indices, Records, write_csv
+from saliencymixplus.audit.records import Indices, Records, write_records
 from saliencymixplus.audit.statistics import (
     bootstrap_weights,
     differences,
@@ -158,7 +158,7 @@ def _audit(
     )
     result = found.to_json({name: len(taken) for name, taken in records.items()})
     write_json(output / "audit.json", result)
-    write_csv(output / "audit.csv", records, split.files)
+    write_records(output / "audit.csv", records, split.files)
     _draw(output, found, records, worst)
     write_json(output / "details.json", found.details.model_dump(mode="json"))
     write_text(output / "audit.md", audit_markdown(found))

@@ -1,7 +1,6 @@
 """Records of all mixed samples in an audit, stored by column, and audit.csv."""
 
-import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saliencymixplus import escape
-from saliencymixplus.files import write_atomically
+from saliencymixplus.files import write_csv
 
 Numbers = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -52,20 +51,17 @@ def joined(parts: Sequence[Records]) -> Records:
     )
 
 
-def write_csv(path: Path, records: Mapping[str, Records], files: Sequence[str] = ()) -> None:
+def write_records(path: Path, records: Mapping[str, Records], files: Sequence[str] = ()) -> None:
     """Write one row per mixed sample of every recipe; ``files`` names the split's images."""
     names = [spec.name for spec in fields(Records)]
     first = names.index("image_a")
 
-    def fill(part: Path) -> None:
-        with part.open("w", encoding="utf-8", newline="") as file:
-            table = csv.writer(file, lineterminator="\n")
-            table.writerow(["mix", *names, *(["file_a", "file_b"] if files else [])])
-            for mix, rows in records.items():
-                columns = [getattr(rows, name).tolist() for name in names]
-                for row in zip(*columns, strict=True):
-                    cells = [f"{v:.5g}" if isinstance(v, float) else str(v) for v in row]
-                    more = [files[row[first]], files[row[first + 1]]] if files else []
-                    table.writerow(map(escape.csv, [mix, *cells, *more]))
+    def lines() -> Iterator[Iterable[str]]:
+        for mix, rows in records.items():
+            columns = [getattr(rows, name).tolist() for name in names]
+            for row in zip(*columns, strict=True):
+                cells = [f"{v:.5g}" if isinstance(v, float) else str(v) for v in row]
+                more = [files[row[first]], files[row[first + 1]]] if files else []
+                yield map(escape.csv, [mix, *cells, *more])
 
-    write_atomically(path, fill)
+    write_csv(path, ["mix", *names, *(["file_a", "file_b"] if files else [])], lines())

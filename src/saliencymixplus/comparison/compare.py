@@ -36,7 +36,6 @@ def compare(
     output: Path,
     *,
     baseline: str = "none",
-    evaluations: Mapping[Path, Path] | None = None,
     resamples: int = 10_000,
 ) -> Comparison:
     """Compare finished, evaluated runs and write the result to ``output``.
@@ -47,7 +46,6 @@ def compare(
             comparison.png and pareto.png.
         baseline: the recipe the others are compared with, by its name in params.yaml. A table
             without it uses its first recipe instead and says so.
-        evaluations: run folder to evaluation folder, where it differs from ``evaluation_folder``.
         resamples: number of bootstrap resamples.
 
     Raises:
@@ -55,7 +53,7 @@ def compare(
             given twice, or no run uses the baseline and its name looks misspelt.
     """
     runs = find_runs(run_dirs)
-    results = load_results(runs, evaluations)
+    results = load_results(runs)
     mixes = {result.mix for result in results}
     if baseline not in mixes and baseline != "none":
         raise UserError(f"no run has the baseline {baseline!r}: {nearest(baseline, mixes)}")

@@ -51,22 +51,16 @@ class RunResult:
         return {key: value for key, value in flat.items() if not key.startswith(_INDIFFERENT)}
 
 
-def load_results(
-    run_dirs: Sequence[Path], evaluations: Mapping[Path, Path] | None = None
-) -> list[RunResult]:
+def load_results(run_dirs: Sequence[Path]) -> list[RunResult]:
     """Read every run and its evaluation.
-
-    Args:
-        evaluations: run folder to evaluation folder, where it differs from ``evaluation_folder``.
 
     Raises:
         UserError: any run is missing, unfinished or not evaluated; the message lists them all.
     """
     results, faults = [], []
     for run_dir in run_dirs:
-        folder = (evaluations or {}).get(run_dir) or evaluation_folder(run_dir)
         try:
-            results.append(_load(run_dir, folder))
+            results.append(_load(run_dir, evaluation_folder(run_dir)))
         except UserError as error:
             faults.append(str(error))
     if faults:

@@ -6,7 +6,7 @@ from typing import Any
 
 from saliencymixplus.comparison.load import RunResult
 from saliencymixplus.comparison.published import METHODS
-from saliencymixplus.errors import UserError
+from saliencymixplus.errors import UserError, first_few
 
 # Keys whose values are clear without the key.
 _SPEAKING = ("model.name", "experiment", "mix.method")
@@ -48,8 +48,7 @@ def recipe_names(recipes: Mapping[str, Sequence[RunResult]]) -> dict[str, str]:
             for key, value in mine.items()
             if any(other.get(key) != value for other in rivals)
         ]
-        shown = ", ".join(parts[:3]) + (f" and {len(parts) - 3} more" if len(parts) > 3 else "")
-        found[recipe] = f"{mix} ({shown})" if parts else mix
+        found[recipe] = f"{mix} ({first_few(parts)})" if parts else mix
     if len(set(found.values())) < len(found):
         found = {recipe: f"{name} #{i}" for i, (recipe, name) in enumerate(found.items(), 1)}
     return found

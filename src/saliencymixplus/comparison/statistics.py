@@ -54,8 +54,8 @@ class ErrorDifference:
         return self.weaker_p_value < 0.05
 
 
-def summarise_seeds(values: Sequence[float], confidence: float = 0.95) -> SeedSummary:
-    """Mean, sample standard deviation (n − 1) and Student's t interval of the mean."""
+def summarise_seeds(values: Sequence[float]) -> SeedSummary:
+    """Mean, sample standard deviation (n − 1) and Student's 95 % t interval of the mean."""
     from scipy import stats
 
     if not values:
@@ -65,7 +65,7 @@ def summarise_seeds(values: Sequence[float], confidence: float = 0.95) -> SeedSu
     if n < 2:
         return SeedSummary(n, mean, None, None, None)
     sd = float(array.std(ddof=1))
-    half = float(stats.t.ppf((1 + confidence) / 2, n - 1)) * sd / math.sqrt(n)
+    half = float(stats.t.ppf(0.975, n - 1)) * sd / math.sqrt(n)
     return SeedSummary(n, mean, sd, mean - half, mean + half)
 
 
@@ -74,8 +74,6 @@ def paired_bootstrap(
     baseline: Sequence[Wrong],
     *,
     resamples: int = 10_000,
-    confidence: float = 0.95,
-    seed: int = 0,
 ) -> ErrorDifference:
     """Compare two methods on the same test images.
 
@@ -103,10 +101,10 @@ def paired_bootstrap(
     # Each image contributes one of only 2·seeds + 1 differences. Drawing the count of each value
     # (a multinomial) is equivalent to drawing images, and much faster.
     values, counts = np.unique(per_image, return_counts=True)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     # Kept as integers, so that the comparison with zero is exact.
     draws = rng.multinomial(images, counts / images, size=resamples) @ values
-    found = bootstrap.difference(float(per_image.sum()), draws, confidence)
+    found = bootstrap.difference(float(per_image.sum()), draws)
     per_seed = 100 * (a - b).mean(axis=1)
     seeds_p: float | None = None
     if seeds > 1 and np.ptp(per_seed) > 0:

@@ -12,7 +12,7 @@ from saliencymixplus.engine.context import TrainingContext, TrainingState, state
 from saliencymixplus.engine.digest import changed_files, code_files
 from saliencymixplus.engine.optimizer import load_named_state, named_state
 from saliencymixplus.epoch_row import EpochRow
-from saliencymixplus.errors import UserError
+from saliencymixplus.errors import UserError, first_few
 
 
 def pack(context: TrainingContext) -> dict[str, Any]:
@@ -90,11 +90,11 @@ def _changed(content: dict[str, Any], context: TrainingContext) -> list[str]:
             changed.append("the prepared data")
         keys = _differing(content.get("settings"), context.run.model_dump(mode="json"))
         if keys or not changed:
-            changed.append(f"the settings ({_listed(keys)})" if keys else "the settings")
+            changed.append(f"the settings ({first_few(keys)})" if keys else "the settings")
     code = code_files(*context.run.mix.methods)
     if content.get("code") != code:
         files = changed_files(content.get("code"), code)
-        changed.append(f"the code ({_listed(files)})" if files else "the code")
+        changed.append(f"the code ({first_few(files)})" if files else "the code")
     version = str(torch.__version__)
     if content.get("torch") != version:
         changed.append(f"the torch version ({content.get('torch')} → {version})")
@@ -110,8 +110,3 @@ def _differing(before: object, now: object, key: str = "") -> list[str]:
         for name in {**before, **now}
         for found in _differing(before.get(name), now.get(name), f"{key}.{name}".lstrip("."))
     ]
-
-
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ", ".join(names[:3]) + more

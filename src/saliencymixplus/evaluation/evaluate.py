@@ -1,7 +1,5 @@
 """Evaluate a finished run and write the evaluation folder."""
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +15,7 @@ from saliencymixplus.evaluation import accuracy
 from saliencymixplus.evaluation.classifier import PixelClassifier, predict_logits
 from saliencymixplus.evaluation.measures import Report, Subject, measure
 from saliencymixplus.evaluation.predictions import Predictions, save_predictions
-from saliencymixplus.files import write_json, write_text
+from saliencymixplus.files import write_csv, write_json
 from saliencymixplus.folders import reserved
 from saliencymixplus.outputs import Output, writing
 from saliencymixplus.runs.read import Run, load_run
@@ -114,13 +112,8 @@ def write_evaluation(report: Report, folder: Path) -> None:
     """Write metrics.json and one CSV per table."""
     write_json(folder / "metrics.json", report.metrics)
     for name, rows in report.tables.items():
-        text = io.StringIO()
-        writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        for row in rows:
-            cells = row.items()
-            writer.writerow({k: escape.csv(v) if isinstance(v, str) else v for k, v in cells})
-        write_text(folder / f"{name}.csv", text.getvalue())
+        lines = ([escape.csv(v) if isinstance(v, str) else v for v in r.values()] for r in rows)
+        write_csv(folder / f"{name}.csv", list(rows[0]), lines)
 
 
 def _check_same_data(run: Run, data: Prepared, run_dir: Path, prepared: Path) -> None:

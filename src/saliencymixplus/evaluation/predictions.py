@@ -95,9 +95,8 @@ def load_predictions(path: Path) -> Predictions:
             arrays = dict(content.items())
         labels, logits = arrays.pop("labels"), arrays.pop("logits")
         ranks = {name.removeprefix("rank_"): found for name, found in arrays.items()}
-        if labels.shape != (len(logits),) or not len(labels) or "last" not in ranks:
-            raise ValueError("labels, logits and ranks are not of the same images")
-        if any(found.shape != labels.shape for found in ranks.values()):
+        shapes = {labels.shape, *(found.shape for found in ranks.values())}
+        if shapes != {(len(logits),)} or not len(labels) or "last" not in ranks:
             raise ValueError("labels, logits and ranks are not of the same images")
         if labels.min() < 0 or labels.max() >= logits.shape[1]:
             raise ValueError("a label is out of range")

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from saliencymixplus.errors import UserError, one_line
+from saliencymixplus.errors import UserError, first_few, one_line
 from saliencymixplus.workspace import checkout_root
 
 PRETRAINED = "pretrained"  # as model.weights: those that torchvision or timm publish
@@ -29,9 +29,7 @@ class Loaded:
         if self.new_head:
             parts.append(f"new for these classes: {', '.join(self.new_head)}")
         if self.left_out:
-            shown = ", ".join(self.left_out[:4])
-            more = len(self.left_out) - 4
-            parts.append(f"left out: {shown}" + (f" and {more} more" if more > 0 else ""))
+            parts.append(f"left out: {first_few(self.left_out, 4)}")
         return "; ".join(parts)
 
 
@@ -61,8 +59,8 @@ def load_into(
         else:
             wrong.append(f"{name} {tuple(given[name].shape)} for {tuple(tensor.shape)}")
     if wrong or missing or not fitting:
-        told = [f"missing: {_some(missing)}"] if missing else []
-        told += [f"other shapes: {_some(wrong)}"] if wrong else []
+        told = [f"missing: {first_few(missing)}"] if missing else []
+        told += [f"other shapes: {first_few(wrong)}"] if wrong else []
         raise UserError(
             f"the weights of {source} do not fit the network ({'; '.join(told) or 'none taken'}): "
             "set model.name to the network they come from, and model.stem to its stem"
@@ -218,8 +216,3 @@ def _is_head(own: Tensor, given: Tensor, num_classes: int) -> bool:
         and own.shape[1:] == given.shape[1:]
         and math.prod(own.shape) > 0
     )
-
-
-def _some(names: list[str]) -> str:
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ", ".join(names[:3]) + more

@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from saliencymixplus.pictures.style import figure_grid, finish_axes, method_label
 from saliencymixplus.reporting.document import Block, Fold
 from saliencymixplus.reporting.figures import Figures
-from saliencymixplus.reporting.run_data import ReportedRun, Runs, over_seeds
-from saliencymixplus.tables import MEAN_SD, Column, Table, Value, mean_sd, number
+from saliencymixplus.reporting.run_data import ReportedRun, Runs, errors_by, values_of
+from saliencymixplus.tables import Column, Table, Value, number
 
 DRAWN = 40  # classes that a drawn confusion matrix can have
 LISTED = 20  # confusions that are listed
@@ -18,21 +18,16 @@ LISTED = 20  # confusions that are listed
 
 def classes_section(runs: Runs, figures: Figures) -> list[Block]:
     """Per-class errors, the confusion matrix and the most frequent confusions."""
-    classes = dict.fromkeys(
-        line["class"]
-        for seeds in runs.values()
-        for run in seeds
-        for line in run.tables.get("per_class", ())
-    )
+    classes = values_of(runs, "per_class", "class")
     if not classes:
         return ["## Errors by class", "The runs have not been evaluated."]
     pairs = {mix: confusion(seeds) for mix, seeds in runs.items()}
     blocks: list[Block] = ["## Errors by class"]
     if len(classes) <= DRAWN and any(pairs.values()):
         caption = "Confusions: fraction of a class's test images, over all seeds, last epoch."
-        blocks.append(figures.plot(_matrices(pairs, list(classes)), "confusion", caption))
-    tables = [_by_class(runs, list(classes)), *_most_confused(pairs)]
-    return [*blocks, tables[0], *(Fold("Most frequent confusions", [t]) for t in tables[1:])]
+        blocks.append(figures.plot(_matrices(pairs, classes), "confusion", caption))
+    blocks.append(errors_by(runs, "per_class", "class", "Top-1 error (%) by class"))
+    return [*blocks, *(Fold("Most frequent confusions", [t]) for t in _most_confused(pairs))]
 
 
 def confusion(seeds: Sequence[ReportedRun]) -> Counter[tuple[str, str]]:
@@ -42,22 +37,6 @@ def confusion(seeds: Sequence[ReportedRun]) -> Counter[tuple[str, str]]:
         for run in seeds
         for row in run.tables.get("confusion", ())
     )
-
-
-def _by_class(runs: Runs, classes: Sequence[str]) -> Table:
-    found = {
-        mix: over_seeds(seeds, "per_class", ["class"], "top1_error") for mix, seeds in runs.items()
-    }
-    columns = [Column("Class", "left")]
-    columns += [Column(method_label(mix), parts=MEAN_SD) for mix in runs]
-    rows: list[list[Value]] = []
-    for name in classes:
-        row: list[Value] = [name.replace("_", " ")]
-        for mix in runs:
-            cell = found[mix].get((name,))
-            row.append(cell and mean_sd(*cell))
-        rows.append(row)
-    return Table(columns, rows, "Top-1 error (%) by class")
 
 
 def _most_confused(pairs: dict[str, Counter[tuple[str, str]]]) -> list[Table]:

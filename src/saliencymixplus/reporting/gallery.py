@@ -1,7 +1,8 @@
 """A gallery of several methods on the same pairs: a row per method, λ and area below each image."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -92,17 +93,5 @@ def _sources(rows: Sequence[GalleryRow], count: int) -> list[Sample]:
         rows,
         key=lambda row: (len(row.samples) == count, any((s.a != s.b).any() for s in row.samples)),
     )
-    return [
-        Sample(
-            a=sample.a,
-            b=sample.b,
-            mixed=sample.mixed,
-            name_a=sample.name_a,
-            name_b=sample.name_b,
-            lam=sample.lam,
-            area_lam=sample.area_lam,
-            object_a=sample.object_a,
-            object_b=sample.object_b,
-        )
-        for sample in best.samples
-    ]
+    unmarked: dict[str, Any] = dict.fromkeys(("box", "source_box", "region"))
+    return [replace(sample, **unmarked) for sample in best.samples]

@@ -40,7 +40,6 @@ def preview(
     output: Path,
     *,
     run: Path | None = None,
-    which: str = "last",
     count: int = 8,
     seed: int = 0,
     split: str = "train",
@@ -54,9 +53,8 @@ def preview(
     like several methods.
 
     Args:
-        run: a trained run whose network gives the gradient saliency; None: where a method needs
+        run: a trained run whose last weights give the gradient saliency; None: where a method needs
             one, an untrained network of the experiment's model, initialised with ``seed``.
-        which: name of the run's weights.
         count: samples to draw, at most as many as the split has images.
         outlines: trace annotated objects, if the data have masks.
 
@@ -79,7 +77,7 @@ def preview(
     rows = torch.randperm(len(images), generator=generator)[:size].tolist()
     batch = load_batch(images, rows, data.meta, experiment.training.crop_size)
     needy = run is not None or any(create(m.method, **m.options).needs_model for _, m in recipes)
-    model, network = _network(experiment, data.meta.classes, batch, run, which, seed, needy)
+    model, network = _network(experiment, data.meta.classes, batch, run, seed, needy)
     mixed = [_mix(recipe, batch, model, seed) for _, recipe in recipes]
     note = "saliency of an untrained network" if network == "untrained" else ""
     maps = None
@@ -155,7 +153,6 @@ def _network(
     classes: Sequence[str],
     batch: LoadedBatch,
     run: Path | None,
-    which: str,
     seed: int,
     needed: bool,
 ) -> tuple[nn.Module | None, str]:
@@ -167,7 +164,7 @@ def _network(
         trained = load_run(run)
         if trained.data.classes != list(classes):
             raise UserError(f"{run} was trained on classes other than those of these data")
-        return trained.model(which), str(run)
+        return trained.model("last"), str(run)
     from saliencymixplus.models import create_model
 
     height, width = batch.images.shape[2:]

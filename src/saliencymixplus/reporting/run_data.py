@@ -7,9 +7,11 @@ from statistics import fmean, stdev
 
 from saliencymixplus.evaluation.read import Cells, evaluation_folder, load_evaluation
 from saliencymixplus.mixing import METHODS
+from saliencymixplus.pictures.style import method_label
 from saliencymixplus.reporting.charts import Spread
 from saliencymixplus.runs.folder import TrackingFile, read_tracking
 from saliencymixplus.runs.read import Run, load_run
+from saliencymixplus.tables import MEAN_SD, Column, Table, Value, mean_sd
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,24 @@ def over_seeds(
         for key, values in own.items():
             groups.setdefault(key, []).append(fmean(values))
     return {key: spread(values) for key, values in groups.items()}
+
+
+def values_of(runs: Runs, table: str, column: str) -> list[str]:
+    """The values of a table's column in all runs, in the order of their first occurrence."""
+    lines = (line for seeds in runs.values() for run in seeds for line in run.tables.get(table, ()))
+    return list(dict.fromkeys(line[column] for line in lines if column in line))
+
+
+def errors_by(runs: Runs, table: str, column: str, title: str) -> Table:
+    """Top-1 errors by the values of ``column``, one column per recipe: mean ± s.d. over seeds."""
+    found = {mix: over_seeds(seeds, table, [column], "top1_error") for mix, seeds in runs.items()}
+    columns = [Column(column.capitalize(), "left")]
+    columns += [Column(method_label(mix), parts=MEAN_SD) for mix in runs]
+    rows: list[list[Value]] = []
+    for value in values_of(runs, table, column):
+        cells = (by_value.get((value,)) for by_value in found.values())
+        rows.append([value.replace("_", " "), *(cell and mean_sd(*cell) for cell in cells)])
+    return Table(columns, rows, title)
 
 
 def metric(runs: Sequence[ReportedRun], name: str) -> Spread | None:

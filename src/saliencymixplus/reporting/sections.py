@@ -16,7 +16,7 @@ from saliencymixplus.pictures.style import method_label
 from saliencymixplus.reporting import curves
 from saliencymixplus.reporting.document import Block, Fold
 from saliencymixplus.reporting.figures import Figures
-from saliencymixplus.reporting.run_data import ReportedRun, Runs, metric, over_seeds
+from saliencymixplus.reporting.run_data import ReportedRun, Runs, errors_by, metric
 from saliencymixplus.tables import MEAN_SD, Column, Table, Value, mean_sd
 
 _OVERVIEW = {
@@ -99,8 +99,8 @@ def comparison_section(
 def learning_section(runs: Runs, figures: Figures) -> list[Block]:
     """Errors and loss over the epochs."""
     caption = f"Errors after each epoch.{_band(runs)}"
-    chart = figures.chart(curves.learning(runs), "learning", caption)
-    return ["## Learning curves", *(chart or _sentence("No run has a history."))]
+    chart: Sequence[Block] = figures.chart(curves.learning(runs), "learning", caption)
+    return ["## Learning curves", *(chart or ["No run has a history."])]
 
 
 def robustness_section(runs: Runs, figures: Figures) -> list[Block]:
@@ -117,7 +117,7 @@ def robustness_section(runs: Runs, figures: Figures) -> list[Block]:
         ),
     ]
     missing = "No evaluation has measured corruptions, occlusion or attacks."
-    return ["## Robustness", *(blocks or _sentence(missing))]
+    return ["## Robustness", *(blocks or [missing])]
 
 
 def calibration_section(runs: Runs, figures: Figures) -> list[Block]:
@@ -220,28 +220,9 @@ def _metric_cell(seeds: Sequence[ReportedRun], key: str, scale: float) -> Value:
 
 
 def _corruptions(runs: Runs) -> list[Block]:
-    found = {
-        mix: over_seeds(seeds, "corruptions", ["corruption"], "top1_error")
-        for mix, seeds in runs.items()
-    }
-    kinds = dict.fromkeys(kind for by_kind in found.values() for (kind,) in by_kind)
-    if not kinds:
-        return []
-    columns = [Column("Corruption", "left")]
-    columns += [Column(method_label(mix), parts=MEAN_SD) for mix in runs]
-    rows: list[list[Value]] = []
-    for kind in kinds:
-        row: list[Value] = [kind.replace("_", " ")]
-        for mix in runs:
-            cell = found[mix].get((kind,))
-            row.append(cell and mean_sd(*cell))
-        rows.append(row)
     title = "Top-1 error (%) by corruption, mean of all severities"
-    return [Fold("Errors by corruption", [Table(columns, rows, title)])]
-
-
-def _sentence(text: str) -> list[Block]:
-    return [text]
+    table = errors_by(runs, "corruptions", "corruption", title)
+    return [Fold("Errors by corruption", [table])] if table.rows else []
 
 
 def _lowered(block: Block) -> Block:

@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from saliencymixplus.epoch_row import COLUMNS, EpochRow
 from saliencymixplus.errors import UserError, one_line
-from saliencymixplus.files import read_limited, write_text
+from saliencymixplus.files import read_limited, write_csv
 
 LARGEST = 64 * 2**20  # bytes
 _ROWS = TypeAdapter(list[EpochRow])
@@ -30,12 +30,7 @@ def write_history(path: Path, rows: Sequence[EpochRow], *, times: bool = False) 
     for split in ("validation", "test"):
         if rows and getattr(rows[0], f"{split}_top1_error") is None:
             columns = [name for name in columns if not name.startswith(f"{split}_")]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    for row in rows:
-        writer.writerow(_cell(getattr(row, name)) for name in columns)
-    write_text(path, text.getvalue())
+    write_csv(path, columns, ([_cell(getattr(row, name)) for name in columns] for row in rows))
 
 
 def read_history(path: Path) -> list[EpochRow]:

@@ -117,18 +117,7 @@ def load_run(path: Path) -> Run:
             f"{path / 'history.csv'} must have each epoch exactly once, up to the number in "
             "settings.json and summary.json: train again"
         )
-    return Run(
-        path=path,
-        settings=described.settings,
-        digest=described.digest,
-        code=described.code,
-        data=described.data,
-        history=history,
-        summary=summary,
-        device=described.device,
-        versions=described.versions,
-        git=described.git,
-    )
+    return Run(path=path, history=history, summary=summary, **dict(described))
 
 
 def _check_origin(path: Path, run_digest: str) -> None:

@@ -1,17 +1,16 @@
 """One cell of the study: every recipe and seed at one object size and amount of data."""
 
-import csv
 import multiprocessing
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass, fields
+from dataclasses import astuple, dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from saliencymixplus.audit.audit import audit
 from saliencymixplus.errors import UserError
-from saliencymixplus.files import write_atomically
+from saliencymixplus.files import write_csv
 from saliencymixplus.folders import whole_directory
 from saliencymixplus.outputs import Output
 from saliencymixplus.settings import RunSettings, RuntimeSettings
@@ -125,14 +124,7 @@ def run_cell(
 
 def write_rows(path: Path, rows: list[Entry], kind: type[Entry]) -> None:
     """Write ``rows``, all of the same ``kind``, as CSV with full precision."""
-
-    def fill(part: Path) -> None:
-        with part.open("w", encoding="utf-8", newline="") as file:
-            table = csv.DictWriter(file, [f.name for f in fields(kind)], lineterminator="\n")
-            table.writeheader()
-            table.writerows(asdict(row) for row in rows)
-
-    write_atomically(path, fill)
+    write_csv(path, [field.name for field in fields(kind)], map(astuple, rows))
 
 
 def _trained(

@@ -84,7 +84,8 @@ def export_model(run: Run, which: str, folder: Path) -> None:
             code_paths=[str(code)],
             mlflow_model=model,
             signature=signature,
-            input_example=_example(),
+            # Small, because it is stored as text.
+            input_example=np.arange(8 * 8 * 3, dtype=np.uint8).reshape(8, 8, 3),
             metadata={
                 **facts,
                 "input": _INPUT,
@@ -159,13 +160,6 @@ def _facts(run: Run) -> dict[str, Any]:
         "input_size": run.input_size[0],
         "center_crop": run.center_crop,
     }
-
-
-def _example() -> Any:
-    """An input example for MLflow, small because it is stored as text."""
-    import numpy as np
-
-    return np.arange(8 * 8 * 3, dtype=np.uint8).reshape(8, 8, 3)
 
 
 def _copy_code(target: Path) -> None:

@@ -1,7 +1,7 @@
 """MLflow's Model Registry: the versions of one model, its champion and its challenger."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,16 +76,12 @@ class Registry:
             raise UserError(
                 f"{run.path} was trained with --tracker none: MLflow has no model of it"
             )
-        try:
-            found = self._store.find_run(card)
-        except RunDeletedError:
-            found = None
-        model = (
-            find_model(self._client, found.info.run_id, model_name(card, weights))
-            if found
-            else None
-        )
-        if found is None or model is None or str(model.status) != "READY":
+        model = None
+        with suppress(RunDeletedError):
+            if found := self._store.find_run(card):
+                name = model_name(card, weights)
+                model = find_model(self._client, found.info.run_id, name)
+        if model is None or str(model.status) != "READY":
             raise UserError(
                 f"MLflow ({self._store.address}) has no model of {run.path}, weights {weights}: "
                 "run `python cli.py sync` to send pending records; runs of earlier versions must "
@@ -104,7 +100,7 @@ class Registry:
             else self._client.create_model_version(
                 self.name,
                 source=model.artifact_location,
-                run_id=found.info.run_id,
+                run_id=model.source_run_id,
                 tags={_WEIGHTS: weights, _DATA: run.data.digest, _MODEL: model.model_id},
                 model_id=model.model_id,
             )
