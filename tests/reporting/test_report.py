@@ -255,11 +255,11 @@ def test_only_pictures_of_a_run_enter_the_page(runs, tmp_path):
     secret.write_text("a key")
     grid.unlink()
     grid.symlink_to(secret)
-    with pytest.raises(UserError, match=r"epoch_0003\.png is not a picture"):
+    with pytest.raises(UserError, match=r"epoch_0003\.png is not a PNG picture"):
         report(runs, tmp_path / "reports")
     grid.unlink()
     Image.new("1", (30_000, 30_000)).save(grid)  # 900 million pixels in few bytes
-    with pytest.raises(UserError, match=r"epoch_0003\.png is not a picture"):
+    with pytest.raises(UserError, match=r"epoch_0003\.png is not a PNG picture"):
         report(runs, tmp_path / "reports")
     assert not (tmp_path / "reports/report.html").exists()
 
