@@ -114,6 +114,12 @@ def test_what_is_missing_is_named(mixer: mixing.Mixer, batch: Any) -> None:
         mixer(images, labels, model=model, masks=masks[:2])
 
 
+def test_a_draw_that_lacks_numbers_is_refused() -> None:
+    draw = mixing.Draw(torch.arange(4), lam0=torch.tensor([0.5]))
+    with pytest.raises(ValueError, match="the draw lacks centre"):
+        mixing.create("cutmix")(torch.rand(4, 3, 8, 8), torch.arange(4), draw=draw)
+
+
 def test_two_weights_need_not_sum_to_one(mixer: mixing.Mixer, batch: Any) -> None:
     model, images, labels, masks = batch
     mixed = mixer(images, labels, model=model, masks=masks)

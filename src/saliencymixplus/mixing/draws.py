@@ -33,6 +33,17 @@ class Draw:
         """Number M of mixed images."""
         return self.index_b.shape[0]
 
+    def take(self, *names: str) -> tuple[Tensor, ...]:
+        """The numbers of these names.
+
+        Raises:
+            ValueError: the draw lacks one.
+        """
+        missing = [name for name in names if getattr(self, name) is None]
+        if missing:
+            raise ValueError(f"the draw lacks {', '.join(missing)}, which this method uses")
+        return tuple(getattr(self, name) for name in names)
+
     def to(self, device: torch.device | str) -> "Draw":
         """The same numbers on another device."""
         moved: dict[str, Any] = {

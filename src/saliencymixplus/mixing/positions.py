@@ -41,11 +41,10 @@ def on_object(sources: Sources, draw: Draw, count: int) -> Tensor:
     The drawn centre where an image has no object.
     """
     assert sources.masks is not None
-    assert draw.uniform is not None
-    assert draw.centre is not None
+    uniform, centre = draw.take("uniform", "centre")
     objects = sources.masks.index_select(0, sources.index_b[:count]) == 1
-    uniform = draw.uniform[:, 0].expand(count)
-    return sampled(scaled_to_peak(objects), uniform, draw.centre.expand(count, 2))
+    uniform = uniform[:, 0].expand(count)
+    return sampled(scaled_to_peak(objects), uniform, centre.expand(count, 2))
 
 
 def heaviest(maps: Maps, sides: Tensor, size: BoxSize, fallback: Tensor) -> Tensor:

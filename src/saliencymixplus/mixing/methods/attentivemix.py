@@ -80,14 +80,11 @@ def attention(batch: Batch, options: AttentiveMixOptions) -> Tensor:
 
 def attentivemix(sources: Sources, draw: Draw, options: AttentiveMixOptions) -> Blend:
     """λ is the area that stays the first image's."""
-    assert draw.lam0 is not None
+    (lam0,) = draw.take("lam0")
     assert sources.saliency is not None
     maps = sources.saliency[: draw.size]
     cells = maps[0].numel()
-    if options.top_k:
-        count = torch.full_like(draw.lam0, options.top_k)
-    else:
-        count = (cells * draw.lam0).floor()
+    count = torch.full_like(lam0, options.top_k) if options.top_k else (cells * lam0).floor()
     chosen = most_attentive(maps, count.clamp(1, cells).long())
     mask = ~enlarged(chosen, sources.height, sources.width)[:, None]
     own = 1.0 - mask.float().mean((1, 2, 3))

@@ -112,18 +112,17 @@ def planned_mask(batch: Batch, draw: Draw, options: AutoMixOptions, block: nn.Mo
 def automix(sources: Sources, draw: Draw, options: AutoMixOptions) -> Blend:
     """λ is λ₀, whatever the mask shows."""
     assert sources.plan is not None
-    assert draw.lam0 is not None
-    weight = enlarged(near_the_ends(sources.plan, draw.lam0.float()), sources.height, sources.width)
-    return Blend(blend(sources, weight[:, None]), weight[:, None], lam=draw.lam0)
+    (lam0,) = draw.take("lam0")
+    weight = enlarged(near_the_ends(sources.plan, lam0.float()), sources.height, sources.width)
+    return Blend(blend(sources, weight[:, None]), weight[:, None], lam=lam0)
 
 
 def block_loss(batch: Batch, draw: Draw, options: AutoMixOptions, block: nn.Module) -> Tensor:
     """What the block learns from, a scalar, on pairs among the first M images."""
     assert batch.model is not None
-    assert draw.noise is not None
-    assert draw.lam1 is not None
+    noise, lam1 = draw.take("noise", "lam1")
     images, labels = batch.images[: draw.size], batch.labels[: draw.size]
-    partners, lam = draw.noise[:, 0].argsort(), draw.lam1[:1].float()
+    partners, lam = noise[:, 0].argsort(), lam1[:1].float()
     features = feature_map(batch.model, images, options.layer).float()
     weight = block(features, features.index_select(0, partners))
     shown = enlarged(weight, *images.shape[2:])[:, None]

@@ -86,13 +86,13 @@ def starts(noise: Tensor, side: int) -> Tensor:
 def solved(batch: Batch, draw: Draw, options: CoMixupOptions, part: None) -> list[Tensor]:
     """The shares (P, N, n, n, N) of all whole parts of the batch, and of the last one."""
     assert batch.saliency is not None
-    assert draw.noise is not None
+    (normals,) = draw.take("noise")
     maps = scaled_to_peak(batch.saliency).values
     side = math.gcd(options.grid, *maps.shape[1:])
     cells = usable(pooled(maps, side))
     found = []
     for rows, size in _parts(len(maps), options.part):
-        noise = draw.noise[rows].unflatten(0, (-1, size))
+        noise = normals[rows].unflatten(0, (-1, size))
         costs = input_costs(cells[rows].unflatten(0, (-1, size)), prior(noise[:, :, :4]))
         distance = salient_distance(maps[rows].unflatten(0, (-1, size)))
         begin = starts(noise[:, :, 4:], side)

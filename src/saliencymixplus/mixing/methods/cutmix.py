@@ -51,12 +51,10 @@ class CutMixOptions(MixingOptions):
 
 def cutmix(sources: Sources, draw: Draw, options: CutMixOptions) -> Blend:
     """λ is 1 − the box's area fraction after clipping."""
-    assert draw.lam0 is not None
-    assert draw.centre is not None
-    centre = draw.centre
+    lam0, centre = draw.take("lam0", "centre")
     if options.position == "object":
-        centre = on_object(sources, draw, len(draw.lam0))
-    return paste_around(sources, draw.lam0, centre, options.box_size)
+        centre = on_object(sources, draw, len(lam0))
+    return paste_around(sources, lam0, centre, options.box_size)
 
 
 METHOD = Method(

@@ -70,22 +70,20 @@ def spectrum_noise(options: FMixOptions, height: int, width: int) -> tuple[int, 
 
 def fmix(sources: Sources, draw: Draw, options: FMixOptions) -> Blend:
     """λ is λ₀ itself; the mask's mean is λ₀ to within a pixel."""
-    assert draw.lam0 is not None
-    assert draw.noise is not None
-    assert draw.uniform is not None
+    lam0, noise, uniform = draw.take("lam0", "noise", "uniform")
     height, width = sources.height, sources.width
     grey = low_frequency(
-        draw.noise, height, width, options.decay, two_rows=options.spectrum == "two_rows"
+        noise, height, width, options.decay, two_rows=options.spectrum == "two_rows"
     )
     # The paper's code rounds the number of pixels up or down by chance.
-    count = draw.lam0 * (height * width)
-    count = torch.where(draw.uniform[:, 0] < 0.5, count.floor(), count.ceil()).long()
+    count = lam0 * (height * width)
+    count = torch.where(uniform[:, 0] < 0.5, count.floor(), count.ceil()).long()
     if options.max_soft == 0:
         mask = ~top_pixels(grey, count)[:, None]
-        return Blend(paste(sources, mask), mask, draw.lam0)
-    narrowest = torch.minimum(draw.lam0, 1.0 - draw.lam0).clamp_max(options.max_soft)
+        return Blend(paste(sources, mask), mask, lam0)
+    narrowest = torch.minimum(lam0, 1.0 - lam0).clamp_max(options.max_soft)
     weight = 1.0 - soft_highest(grey, count, (narrowest * (height * width)).long())[:, None]
-    return Blend(blend(sources, weight), weight, draw.lam0)
+    return Blend(blend(sources, weight), weight, lam0)
 
 
 def low_frequency(

@@ -51,10 +51,9 @@ def cell_noise(options: GridMixOptions, height: int, width: int) -> tuple[int, .
 
 def gridmix(sources: Sources, draw: Draw, options: GridMixOptions) -> Blend:
     """λ is the fraction of the pixels that stay the first image's."""
-    assert draw.lam0 is not None
-    assert draw.noise is not None
-    chance = torch.special.ndtr(draw.noise)  # normal to uniform
-    second = chance >= draw.lam0.float()[:, None, None]  # (N, cells, cells)
+    lam0, noise = draw.take("lam0", "noise")
+    chance = torch.special.ndtr(noise)  # normal to uniform
+    second = chance >= lam0.float()[:, None, None]  # (N, cells, cells)
     mask = enlarged(second, sources.height, sources.width)[:, None]
     return Blend(paste(sources, mask), mask)
 

@@ -49,11 +49,10 @@ class ManifoldOptions(MixingOptions):
 
 def manifold(sources: Sources, draw: Draw, options: ManifoldOptions) -> Blend:
     """λ is λ₀. The images are mixed where the input is drawn; else ``mixed_forward`` mixes."""
-    assert draw.lam0 is not None
-    assert draw.uniform is not None
+    lam0, uniform = draw.take("lam0", "uniform")
     layers = options.layers.count(",") + 2
-    drawn = (draw.uniform[0, 0] * layers).long().clamp_max(layers - 1)
-    lam = draw.lam0.float()
+    drawn = (uniform[0, 0] * layers).long().clamp_max(layers - 1)
+    lam = lam0.float()
     places = torch.arange(layers, device=lam.device)
     weights = torch.where(places == drawn, lam, 1.0)  # of the first image, at each place
     at_input = 1.0 - weights[:1].reshape(1, 1, 1, 1)

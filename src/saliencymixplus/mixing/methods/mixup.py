@@ -40,10 +40,10 @@ class MixupOptions(MixingOptions):
 
 def mixup(sources: Sources, draw: Draw, options: MixupOptions) -> Blend:
     """λ is λ₀ itself."""
-    assert draw.lam0 is not None
-    weight = (1.0 - draw.lam0)[:, None, None, None]
+    (lam0,) = draw.take("lam0")
+    weight = (1.0 - lam0)[:, None, None, None]
     mask = weight.expand(-1, 1, sources.height, sources.width)
-    return Blend(blend(sources, weight), mask, draw.lam0)
+    return Blend(blend(sources, weight), mask, lam0)
 
 
 METHOD = Method(

@@ -81,17 +81,16 @@ class PuzzleMixOptions(GradientSaliencyOptions):
 
 def puzzlemix(sources: Sources, draw: Draw, options: PuzzleMixOptions) -> Blend:
     """λ is the mean of the mask z, the first image's share of each pixel."""
-    assert draw.lam0 is not None
-    assert draw.uniform is not None
+    lam0, uniform = draw.take("lam0", "uniform")
     assert sources.saliency is not None
     height, width = sources.height, sources.width
-    grid = options.grid or _GRIDS[int(draw.uniform[0, 0] * len(_GRIDS))]
+    grid = options.grid or _GRIDS[int(uniform[0, 0] * len(_GRIDS))]
     grid = math.gcd(grid, height, width)
     maps = scaled_to_peak(sources.saliency).values
     cells = usable(pooled(maps, grid))
     cells_a, cells_b = cells[: draw.size], cells.index_select(0, sources.index_b)
     a, b = sources.a.float(), sources.b.float()
-    costs = whole_costs(*mask_costs(a, b, cells_a, cells_b, options.pixel_std), draw.lam0)
+    costs = whole_costs(*mask_costs(a, b, cells_a, cells_b, options.pixel_std), lam0)
     label = (graph_cut.minimise if options.solver == "device" else graph_cut.exact)(*costs)
     share = 1.0 - label.float() / 2  # z of each cell
     if options.transport == "on":

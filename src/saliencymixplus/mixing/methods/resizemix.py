@@ -79,16 +79,15 @@ class ResizeMixOptions(MixingOptions):
 
 def resizemix(sources: Sources, draw: Draw, options: ResizeMixOptions) -> Blend:
     """λ is 1 − the box's area fraction; λ₀ ~ U(0, 1) gives τ."""
-    assert draw.lam0 is not None
-    assert draw.uniform is not None
+    lam0, uniform = draw.take("lam0", "uniform")
     height, width = sources.height, sources.width
-    tau = options.smallest + (options.largest - options.smallest) * draw.lam0
+    tau = options.smallest + (options.largest - options.smallest) * lam0
     sides = torch.stack(((height * tau).long(), (width * tau).long()), dim=1)
     if options.position == "inside":
-        corner = scale(draw.uniform, height - sides[:, 0] + 1, width - sides[:, 1] + 1)
+        corner = scale(uniform, height - sides[:, 0] + 1, width - sides[:, 1] + 1)
     else:
-        assert draw.centre is not None
-        corner = pushed_inside(draw.centre, sides, height, width)
+        (centre,) = draw.take("centre")
+        corner = pushed_inside(centre, sides, height, width)
     boxes = torch.cat((corner, corner + sides), dim=1)
     mask = box_mask(boxes, height, width)
     if options.interpolation == "nearest":

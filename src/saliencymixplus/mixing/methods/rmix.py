@@ -70,17 +70,16 @@ class RMixOptions(GradientSaliencyOptions):
 
 def rmix(sources: Sources, draw: Draw, options: RMixOptions) -> Blend:
     """λ is the first image's mean weight; ``draw.uniform`` (M, 2) chooses the quantiles."""
-    assert draw.lam0 is not None
-    assert draw.uniform is not None
+    lam0, uniform = draw.take("lam0", "uniform")
     assert sources.saliency is not None
     pooled = sum_to_one(patches(sources.saliency, options.patch), at_once=True)
-    chance = draw.uniform[:, 0]
+    chance = uniform[:, 0]
     first = salient(pooled[: draw.size], quantiles(chance))
     if draw.size == pooled.shape[0]:  # each image has one mask, be it first or second
         second = salient(pooled, quantiles(chance)).index_select(0, sources.index_b)
     else:
-        second = salient(pooled.index_select(0, sources.index_b), quantiles(draw.uniform[:, 1]))
-    weight = torch.where(first == second, draw.lam0.float()[:, None, None], first.float())
+        second = salient(pooled.index_select(0, sources.index_b), quantiles(uniform[:, 1]))
+    weight = torch.where(first == second, lam0.float()[:, None, None], first.float())
     spread = weight.repeat_interleave(options.patch, 1).repeat_interleave(options.patch, 2)
     weight_b = 1.0 - spread[:, None, : sources.height, : sources.width]
     return Blend(blend(sources, weight_b), weight_b)

@@ -86,16 +86,15 @@ def offset_noise(options: SAGEOptions, height: int, width: int) -> tuple[int, ..
 
 def sage(sources: Sources, draw: Draw, options: SAGEOptions) -> Blend:
     """λ is the mean of M."""
-    assert draw.lam0 is not None
-    assert draw.noise is not None
+    lam0, noise = draw.take("lam0", "noise")
     assert sources.saliency is not None
     height, width = sources.height, sources.width
-    alpha = options.largest * draw.lam0.float()[:, None, None]
+    alpha = options.largest * lam0.float()[:, None, None]
     maps = sum_to_one(sources.saliency, at_once=True)
     first = maps[: draw.size] * alpha.clamp_min(1e-12)
     second = maps.index_select(0, sources.index_b) * (1.0 - alpha).clamp_min(1e-12)
     count = max(1, int((2 * height - 1) * (2 * width - 1) * options.offsets))
-    tried = draw.noise[0].flatten().topk(count).indices
+    tried = noise[0].flatten().topk(count).indices
     columns = 2 * width - 1
     down = torch.div(tried, columns, rounding_mode="floor")
     offsets = torch.stack((down - (height - 1), tried - down * columns - (width - 1)), dim=1)

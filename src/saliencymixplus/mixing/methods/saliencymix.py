@@ -76,14 +76,13 @@ class SaliencyMixOptions(MixingOptions):
 
 def saliencymix(sources: Sources, draw: Draw, options: SaliencyMixOptions) -> Blend:
     """λ is 1 − the box's area fraction after clipping."""
-    assert draw.lam0 is not None
-    assert draw.centre is not None
-    count = len(draw.lam0)  # 1: the first partner places the batch's box
+    lam0, centre = draw.take("lam0", "centre")
+    count = len(lam0)  # 1: the first partner places the batch's box
     if options.position == "object":
         centre = on_object(sources, draw, count)
     else:
-        centre = _peak(sources, draw.centre, count, options)
-    return paste_around(sources, draw.lam0, centre, options.box_size)
+        centre = _peak(sources, centre, count, options)
+    return paste_around(sources, lam0, centre, options.box_size)
 
 
 def _peak(sources: Sources, fallback: Tensor, count: int, options: SaliencyMixOptions) -> Tensor:

@@ -85,11 +85,10 @@ class SaliencyMixPlusOptions(GradientSaliencyOptions):
 
 def saliencymixplus(sources: Sources, draw: Draw, options: SaliencyMixPlusOptions) -> Blend:
     """λ = p_a / (p_a + p_b); area fractions where a map is zero or not finite."""
-    assert draw.lam0 is not None
-    assert draw.centre is not None
+    lam0, centre = draw.take("lam0", "centre")
     height, width = sources.height, sources.width
-    sides = box_sides(draw.lam0, height, width).expand(draw.size, 2)
-    centre = draw.centre.expand(draw.size, 2)
+    sides = box_sides(lam0, height, width).expand(draw.size, 2)
+    centre = centre.expand(draw.size, 2)
     maps = None if sources.saliency is None else scaled_to_peak(sources.saliency)
     if options.position == "object":
         centre = positions.on_object(sources, draw, draw.size)
@@ -139,8 +138,8 @@ def _centre(
     second = Maps(*(values.index_select(0, index_b) for values in maps))
     if options.position == "mass":
         return positions.heaviest(second, sides, options.box_size, fallback)
-    assert draw.uniform is not None
-    return positions.sampled(second, draw.uniform[:, 0].expand(draw.size), fallback)
+    (uniform,) = draw.take("uniform")
+    return positions.sampled(second, uniform[:, 0].expand(draw.size), fallback)
 
 
 METHOD = Method(

@@ -48,11 +48,10 @@ class SmoothMixOptions(MixingOptions):
 
 def smoothmix(sources: Sources, draw: Draw, options: SmoothMixOptions) -> Blend:
     """G weighs the second image; λ is 1 − its mean. λ₀ ~ U(0, 1) gives σ."""
-    assert draw.lam0 is not None
-    assert draw.centre is not None
-    sigma = options.narrowest + (options.widest - options.narrowest) * draw.lam0.float()
-    rows = _bell(draw.centre[:, 0], sigma, sources.height)
-    columns = _bell(draw.centre[:, 1], sigma, sources.width)
+    lam0, centre = draw.take("lam0", "centre")
+    sigma = options.narrowest + (options.widest - options.narrowest) * lam0.float()
+    rows = _bell(centre[:, 0], sigma, sources.height)
+    columns = _bell(centre[:, 1], sigma, sources.width)
     mask = (rows[:, :, None] * columns[:, None, :])[:, None]
     return Blend(blend(sources, mask), mask)
 

@@ -63,17 +63,13 @@ class SnapMixOptions(MixingOptions):
 
 def snapmix(sources: Sources, draw: Draw, options: SnapMixOptions) -> Blend:
     """Each label's weight is the visible part of its own class-activation map."""
-    assert draw.lam0 is not None
-    assert draw.lam1 is not None
-    assert draw.centre is not None
-    assert draw.uniform is not None
+    lam0, lam1, centre, uniform = draw.take("lam0", "lam1", "centre", "uniform")
     assert sources.saliency is not None
     height, width = sources.height, sources.width
     boxes = []
-    centre_b = scale(draw.uniform, height, width)
-    for lam0, centre in ((draw.lam0, draw.centre), (draw.lam1, centre_b)):
-        sides = box_sides(lam0, height, width)
-        boxes.append(box_around(centre, sides, height, width, options.box_size))
+    for chance, place in ((lam0, centre), (lam1, scale(uniform, height, width))):
+        sides = box_sides(chance, height, width)
+        boxes.append(box_around(place, sides, height, width, options.box_size))
     shown = not_empty(boxes[0]) & not_empty(boxes[1])
     mask = box_mask(boxes[0], height, width) & shown[:, None, None, None]
     images = torch.where(mask, crop_into(sources.b, boxes[1], boxes[0]), sources.a)

@@ -51,9 +51,8 @@ class TransMixOptions(MixingOptions):
 
 def transmix(sources: Sources, draw: Draw, options: TransMixOptions) -> Blend:
     """CutMix; λ follows in ``attended``."""
-    assert draw.lam0 is not None
-    assert draw.centre is not None
-    return paste_around(sources, draw.lam0, draw.centre, options.box_size)
+    lam0, centre = draw.take("lam0", "centre")
+    return paste_around(sources, lam0, centre, options.box_size)
 
 
 def reversed_batch(
