@@ -66,11 +66,11 @@ def mean_sd(mean: float, sd: float | None, digits: int = 2, unit: str = "") -> C
     return Cell((text if sd is None else f"{text} ± {number(sd, digits)}") + unit, (mean, sd))
 
 
-def interval(low: float | None, high: float | None, digits: int = 2) -> Cell:
+def interval(low: float | None, high: float | None) -> Cell:
     """``[11.20, 13.48]``."""
     if low is None or high is None:
         return Cell(MISSING, (None, None))
-    return Cell(f"[{number(low, digits)}, {number(high, digits)}]", (low, high))
+    return Cell(f"[{number(low)}, {number(high)}]", (low, high))
 
 
 def estimate(

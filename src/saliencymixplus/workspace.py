@@ -33,9 +33,9 @@ def checkout_root(start: Path | None = None) -> Path:
     return here
 
 
-def repository_root(start: Path | None = None) -> Path:
+def repository_root() -> Path:
     """Like ``checkout_root``, but maps DVC's temporary copies to the original repository."""
-    root = checkout_root(start)
+    root = checkout_root()
     parts = root.parts
     for i in range(len(parts) - len(_DVC_COPIES)):
         if parts[i : i + len(_DVC_COPIES)] == _DVC_COPIES:

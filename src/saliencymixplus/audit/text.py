@@ -87,10 +87,11 @@ def report_blocks(found: Findings) -> list[Block]:
         blocks.append("## Along training")
         for name, by_epoch in found.along_training.items():
             blocks += [f"### {escape.markdown(method_label(name))}", _epochs(by_epoch)]
+        chance = next(iter(found.estimates.values()))["object_area"].value
         blocks.append(
             "Map on the object: the fraction of an image's saliency map that lies on its object. "
             "Peak on the object: the fraction of maps whose peak does. An uninformative map would "
-            f"score {_percent(_object_area(found))} on both."
+            f"score {_percent(chance)} on both."
         )
     blocks += ["## All metrics", _all(found.estimates, names)]
     return [block for block in blocks if block]
@@ -201,10 +202,6 @@ def _averaged(found: Findings) -> list[Block]:
     ]
 
 
-def _object_area(found: Findings) -> float:
-    return next(iter(found.estimates.values()))["object_area"].value
-
-
 def _differences(found: Findings, names: Sequence[str]) -> Table:
     columns = [Column("Recipe", "left")]
     for header in ("Label error", "Label error, by pixels", "No object pasted"):
@@ -221,7 +218,7 @@ def _differences(found: Findings, names: Sequence[str]) -> Table:
 
 
 def _epochs(by_epoch: Mapping[int, Estimates]) -> Table:
-    columns = [Column("Epoch", format=_whole)]
+    columns = [Column("Epoch", format=lambda epoch: number(epoch, 0))]
     columns += [_column(metric, name, bare=False) for metric, name in _EPOCH_COLUMNS.items()]
     rows: list[list[Value]] = [
         [epoch, *(_metric_cell(values[metric], metric) for metric in _EPOCH_COLUMNS)]
@@ -262,7 +259,3 @@ def _estimate(found: Estimate, percent: bool = False, *, signed: bool = False) -
 
 def _percent(value: float) -> str:
     return number(100 * value, 1, unit=" %")
-
-
-def _whole(value: float) -> str:
-    return number(value, 0)

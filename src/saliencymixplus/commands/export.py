@@ -11,6 +11,7 @@ from saliencymixplus.commands.options import (
     Overrides,
     ParamsFile,
     Prepared,
+    Weights,
     data_of,
     load,
     only_json,
@@ -27,10 +28,7 @@ def export(
     output: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Default: NAME.onnx in the current folder.")
     ] = None,
-    weights: Annotated[
-        str,
-        typer.Option(metavar="NAME", help="last, best_validation or other weights saved in RUN."),
-    ] = "last",
+    weights: Weights = "last",
     prepared: Prepared = None,
     as_json: AsJson = False,
     params: ParamsFile = DEFAULT_PARAMS,

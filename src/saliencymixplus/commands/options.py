@@ -113,6 +113,9 @@ Prepared = Annotated[
     Path | None,
     typer.Option(help="Folder written by `prepare`. Default: the cached one, created if missing."),
 ]
+Weights = Annotated[
+    str, typer.Option(metavar="NAME", help="last, best_validation or other weights saved in RUN.")
+]
 Tracker = Annotated[str, typer.Option(metavar="NAME", help="mlflow or none.")]
 
 

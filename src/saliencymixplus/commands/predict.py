@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from saliencymixplus.commands.options import Device, print_json
+from saliencymixplus.commands.options import Device, Weights, print_json
 
 FORMATS = ("table", "csv", "json")
 _SHOWN_ON_SHEET = 24
@@ -26,10 +26,7 @@ def predict(
             metavar="PATH", help="Pictures, folders or archives; - reads paths from standard input."
         ),
     ],
-    weights: Annotated[
-        str,
-        typer.Option(metavar="NAME", help="last, best_validation or other weights saved in RUN."),
-    ] = "last",
+    weights: Weights = "last",
     top: Annotated[int, typer.Option(min=1, metavar="INT", help="Classes per picture.")] = 3,
     format_: Annotated[
         str,

@@ -206,7 +206,8 @@ def _paired(
     if common:
         pairs = common, [other[run.seed] for run in common]
         unpaired = {run.seed for run in runs} ^ set(other)
-        note = f"{label}: compared over the common seeds, without seed {_listed(unpaired)}."
+        seeds = ", ".join(map(str, sorted(unpaired)))
+        note = f"{label}: compared over the common seeds, without seed {seeds}."
         used = bool(unpaired)
     else:
         count = min(len(runs), len(reference))
@@ -216,7 +217,3 @@ def _paired(
     if used and note not in notes:
         notes.append(note)
     return pairs
-
-
-def _listed(seeds: set[int]) -> str:
-    return ", ".join(map(str, sorted(seeds)))

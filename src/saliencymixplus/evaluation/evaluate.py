@@ -1,6 +1,5 @@
 """Evaluate a finished run and write the evaluation folder."""
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +102,8 @@ def _measured(
     measure(subject, report)
     for which, found in logits.items():
         if which != "last":
-            report.metrics |= _prefixed(which, accuracy.errors(found, labels), ("nll",))
+            errors = accuracy.errors(found, labels)
+            report.metrics |= {f"{which}_{k}": errors[k] for k in ("top1_error", "top5_error")}
 
     return report, Predictions.of(logits, labels)
 
@@ -129,12 +129,6 @@ def _check_same_data(run: Run, data: Prepared, run_dir: Path, prepared: Path) ->
                 f"{run_dir / 'settings.json'} and {prepared / META} differ in the data's {name}: "
                 "give the folder it was trained on, or train again"
             )
-
-
-def _prefixed(
-    prefix: str, metrics: Mapping[str, float], without: Sequence[str]
-) -> dict[str, float]:
-    return {f"{prefix}_{k}": v for k, v in metrics.items() if k not in without}
 
 
 def _provenance(

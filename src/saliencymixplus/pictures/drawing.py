@@ -81,12 +81,7 @@ def heat(pixels: Pixels, saliency: NDArray[np.floating[Any]]) -> Pixels:
     return mixed.clip(0, 255).astype(np.uint8)
 
 
-def draw_box(
-    pixels: Pixels,
-    box: tuple[int, int, int, int],
-    source: tuple[int, int],
-    colour: tuple[int, int, int] = COLOUR_B,
-) -> Pixels:
+def draw_box(pixels: Pixels, box: tuple[int, int, int, int], source: tuple[int, int]) -> Pixels:
     """Frame the half-open ``box`` (r0, c0, r1, c1 in pixels of an image of size ``source``).
 
     The frame is drawn outside the box, except at the image's edge.
@@ -100,7 +95,7 @@ def draw_box(
     bottom, far = round(r1 * down) - 1, round(c1 * right) - 1
     image = Image.fromarray(pixels)
     draw = ImageDraw.Draw(image)
-    for grow, line in ((3, (255, 255, 255)), (2, colour), (1, colour)):
+    for grow, line in ((3, (255, 255, 255)), (2, COLOUR_B), (1, COLOUR_B)):
         draw.rectangle(
             (
                 max(left - grow, 0),

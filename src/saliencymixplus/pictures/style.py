@@ -152,7 +152,7 @@ def svg_bytes(fig: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def save_figure(fig: Figure, path: Path, *, dpi: int = DPI) -> None:
+def save_figure(fig: Figure, path: Path) -> None:
     """Write the figure as a PNG, atomically."""
-    content = png_bytes(fig, dpi=dpi)
+    content = png_bytes(fig)
     write_atomically(path, lambda part: part.write_bytes(content))

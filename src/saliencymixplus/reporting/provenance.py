@@ -64,7 +64,10 @@ def provenance(runs: Runs, experiment: str, output: Path) -> list[Block]:
     ]
     links = "\n".join(
         f"- {escape.markdown(method_label(mix))}: "
-        + ", ".join(f"[seed {run.seed}](<{_link(run.run.path, output)}>)" for run in seeds)
+        + ", ".join(
+            f"[seed {run.seed}](<{Path(os.path.relpath(run.run.path, output)).as_posix()}>)"
+            for run in seeds
+        )
         for mix, seeds in runs.items()
     )
     command = "\n".join(
@@ -137,8 +140,3 @@ def _dates(runs: Iterable[ReportedRun]) -> str:
     days = dict.fromkeys(str(np.datetime64(m, "ms").astype("datetime64[D]")) for m in moments)
     first, *rest = days
     return f"{first} to {rest[-1]}" if rest else first
-
-
-def _link(folder: Path, output: Path) -> str:
-    """A run's folder as seen from the page."""
-    return Path(os.path.relpath(folder, output)).as_posix()

@@ -185,9 +185,8 @@ def audit_section(
 def samples_section(runs: Runs, figures: Figures) -> list[Block]:
     """The last grid of mixed samples of each mixing recipe's first seed."""
     pictures: list[Block] = []
-    mixing = {mix: seeds for mix, seeds in runs.items() if _mixes(seeds[0])}
-    for mix, seeds in mixing.items():
-        for grid in seeds[0].samples[-1:]:
+    for mix, (first, *_) in runs.items():
+        for grid in first.samples[-1:] if first.run.settings.mix.method != "none" else ():
             epoch = re.sub(r"\D+0*(?=\d)", "", grid.stem)
             caption = f"{method_label(mix)}, epoch {epoch}."
             pictures += figures.copy(grid, f"samples_{mix}.png", caption)
@@ -205,10 +204,6 @@ def metrics_table(runs: Runs, columns: Mapping[str, str], scale: float = 1) -> T
     ]
     head = [Column("Method", "left"), *(Column(columns[key], parts=MEAN_SD) for key in known)]
     return Table(head, rows)
-
-
-def _mixes(run: ReportedRun) -> bool:
-    return run.run.settings.mix.method != "none"
 
 
 def _metric_cell(seeds: Sequence[ReportedRun], key: str, scale: float) -> Value:
