@@ -134,7 +134,7 @@ def export(
     example, resized = (
         torch.from_numpy(images.transpose(0, 3, 1, 2).copy()) for images in (pictures, others)
     )
-    save, load = _CODECS[form]
+    save, load = _ONNX if form == "onnx" else _PT2 if form == "pt2" else _SCRIPT
     difference = 0.0
 
     def write(part: Path) -> None:
@@ -226,8 +226,6 @@ def _load_script(path: Path) -> Callable[[Tensor], NDArray[np.float32]]:
     return lambda pixels: module(pixels).detach().numpy()
 
 
-_CODECS: dict[str, tuple[Save, Load]] = {
-    "onnx": (_save_onnx, _load_onnx),
-    "pt2": (_save_pt2, _load_pt2),
-    "torchscript": (_save_script, _load_script),
-}
+_ONNX: tuple[Save, Load] = (_save_onnx, _load_onnx)
+_PT2: tuple[Save, Load] = (_save_pt2, _load_pt2)
+_SCRIPT: tuple[Save, Load] = (_save_script, _load_script)
