@@ -22,11 +22,23 @@ def test_the_command(cli, ready, tmp_path, monkeypatch):
     done = cli("predict", str(folder), str(images), "--format", "csv", "--top", "1")
     rows = list(csv.DictReader(io.StringIO(done.out)))
     assert [row["class 1"] for row in rows] == [one["classes"][0]["class"] for one in listed]
-    monkeypatch.setattr("sys.stdin", io.StringIO(f"{images / '3.png'}\n"))
+    listed = io.BytesIO(f"{images / '3.png'}\n".encode())
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(listed))
     done = cli("predict", str(folder), "-", "--sheet", str(tmp_path / "sheet.png"), "--cam")
     assert done.code == 0
     assert "3.png" in done.out
     assert Image.open(tmp_path / "sheet.png").size[0] > 100
+    for given, said in (
+        (None, "standard input names no pictures"),
+        (b"\n", "standard input names no pictures"),
+        (b"3.png\0", "null byte"),
+        (b"\xff.png\n", "No such file"),
+    ):
+        stream = None if given is None else io.TextIOWrapper(io.BytesIO(given))
+        monkeypatch.setattr("sys.stdin", stream)
+        done = cli("predict", str(folder), "-")
+        assert done.code == 1
+        assert said in done.err
     (tmp_path / "bad.png").write_bytes(b"no picture")
     done = cli("predict", str(folder), str(tmp_path / "bad.png"), str(images / "1.png"))
     assert done.code == 1

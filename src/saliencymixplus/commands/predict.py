@@ -1,5 +1,6 @@
 """``predict``: classify new pictures with a trained run."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -16,6 +17,13 @@ def _format(value: str) -> str:
     if value not in FORMATS:
         raise typer.BadParameter(f"{value!r} is not one of {', '.join(FORMATS)}")
     return value
+
+
+def _listed() -> list[str]:
+    """The lines of standard input, which may be closed, as paths in any encoding."""
+    if sys.stdin is None:
+        return []
+    return [os.fsdecode(line).rstrip("\r\n") for line in sys.stdin.buffer]
 
 
 def predict(
@@ -51,8 +59,10 @@ def predict(
 
     if cam and sheet is None:
         raise UserError("--cam draws on the sheet: also give --sheet FILE.png")
-    listed = [line.rstrip("\r\n") for line in sys.stdin] if "-" in paths else []
+    listed = _listed() if "-" in paths else []
     named = [Path(path) for path in [*(p for p in paths if p != "-"), *listed] if path]
+    if not named:
+        raise UserError("standard input names no pictures: give their paths, one a line")
 
     from saliencymixplus.engine.device import choose_device
     from saliencymixplus.inference.collect import pictures

@@ -6,7 +6,7 @@ from pathlib import Path, PurePath
 
 from saliencymixplus.datasets.archives import is_clutter, iter_members
 from saliencymixplus.datasets.formats import EXTENSIONS
-from saliencymixplus.errors import UserError
+from saliencymixplus.errors import UserError, one_line
 
 _ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".tbz2", ".xz", ".txz")
 
@@ -60,3 +60,5 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from error
+    except ValueError as error:  # a null byte
+        raise UserError(f"cannot read {one_line(path)}: {error}") from error
