@@ -8,7 +8,15 @@ from pathlib import Path
 
 from saliencymixplus.errors import UserError, first_few
 from saliencymixplus.files import beside, is_running, sweep, temporaries
-from saliencymixplus.outputs import Output, check_place, checked, followed, listing, writing
+from saliencymixplus.outputs import (
+    Output,
+    check_place,
+    checked,
+    followed,
+    listing,
+    restore,
+    writing,
+)
 
 _reserved: set[Path] = set()  # by this process
 
@@ -90,7 +98,7 @@ def reserved(path: Path, output: Output | None = None) -> Iterator[ReservedFolde
             part.mkdir(parents=True)
             _reserved.add(part)
             _refuse_second_writer(path, place, part)
-            _restore(place)
+            restore(place)
             sweep(place, "part")
             sweep(place, "old")
             folder = ReservedFolder(path, place, part)
@@ -140,13 +148,3 @@ def _refuse_second_writer(path: Path, place: Path, part: Path) -> None:
             )
         if ours:
             shutil.rmtree(other, ignore_errors=True)
-
-
-def _restore(place: Path) -> None:
-    """Restore a folder whose writer was killed just after moving it away."""
-    if os.path.lexists(place):
-        return
-    for old, pid in temporaries(place, "old"):
-        if pid is not None and not is_running(pid):
-            old.replace(place)
-            return

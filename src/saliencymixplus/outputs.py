@@ -13,6 +13,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from saliencymixplus.errors import UserError
+from saliencymixplus.files import is_running, temporaries
 
 # What DVC, git and file managers put into any folder.
 _IGNORED = (".gitignore", ".DS_Store", "Thumbs.db", "desktop.ini")
@@ -151,10 +152,21 @@ def listing(folder: Path) -> Listing:
     return found
 
 
+def restore(place: Path) -> None:
+    """Put back a folder whose writer was killed just after moving it away."""
+    if os.path.lexists(place) or not place.parent.is_dir():
+        return
+    for old, pid in temporaries(place, "old"):
+        if pid is not None and not is_running(pid):
+            old.replace(place)
+            return
+
+
 def _writable(path: Path) -> Path:
     """The place that ``path`` names; raises ``UserError`` if no folder can be written there."""
     with writing(path):
         place = followed(path)
+        restore(place)  # before anything is compared with it
         if place.exists() and not place.is_dir():
             raise UserError(f"{path} is a file where a folder is to be written: move it away")
         _probe(path)

@@ -14,7 +14,7 @@ import pytest
 
 from saliencymixplus import files
 from saliencymixplus.errors import UserError
-from saliencymixplus.files import write_atomically, write_text
+from saliencymixplus.files import beside, write_atomically, write_text
 from saliencymixplus.folders import reserved, whole_directory
 from saliencymixplus.locks import locked
 from saliencymixplus.outputs import Output, check_file, check_files, check_folder
@@ -333,3 +333,20 @@ def test_waiting_for_a_lock_is_said(tmp_path: Path) -> None:
     with locked(tmp_path / "lock", "busy", waiting=waiting):
         assert len(said) == 1
     thread.join()
+
+
+def test_a_folder_whose_writer_was_killed_between_two_renames_is_replaced(tmp_path: Path) -> None:
+    """Its files count as there from the start, not as added meanwhile."""
+    place = tmp_path / "run"
+    place.mkdir()
+    (place / "settings.json").write_text("old")
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    moved = beside(place).with_suffix(".old")
+    place.rename(moved.with_name(moved.name.replace(f"-{os.getpid()}-", f"-{gone.pid}-")))
+    check_folder(place, RUN)
+    with reserved(place, RUN) as folder:
+        (folder.part / "settings.json").write_text("new")
+        folder.publish()
+    assert (place / "settings.json").read_text() == "new"
+    assert list(tmp_path.iterdir()) == [place]
