@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from saliencymixplus.evaluation.read import evaluation_folder, load_evaluation
+from saliencymixplus.evaluation.read import default_output, evaluation_folder, load_evaluation
 from saliencymixplus.runs.read import find_runs, load_run
 from tests.helpers import write_run
 from tests.runs.conftest import evaluated
@@ -50,3 +50,11 @@ def test_the_pipelines_evaluation_comes_before_one_by_hand(tmp_path: Path) -> No
     for folder in (piped, by_hand, inside):
         assert evaluation_folder(run) == folder
         folder.rename(folder.with_name("away"))
+
+
+def test_a_link_to_a_pipeline_run_is_evaluated_outside_it(tmp_path: Path) -> None:
+    run = write_run(tmp_path, np.arange(5) < 1)
+    (tmp_path / "link").symlink_to(run)
+    assert default_output(tmp_path / "link") == tmp_path / "outputs/evaluations/tiny/none/seed0"
+    (tmp_path / "loop").symlink_to("loop")
+    assert default_output(tmp_path / "loop") == tmp_path / "loop/evaluation"

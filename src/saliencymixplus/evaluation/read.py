@@ -3,6 +3,7 @@
 import csv
 import io
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -136,8 +137,10 @@ def read_table(path: Path) -> list[Cells]:
 
 def _beside(run_dir: Path, folder: str) -> Path | None:
     """The path in ``folder`` that matches a pipeline run in ``runs/…``; None for any other run."""
-    parts = run_dir.parts if RUNS in run_dir.parts else run_dir.absolute().parts
-    if RUNS not in parts:
+    # The last is for a link to a pipeline run; unlike `resolve`, it accepts a link to itself.
+    known = (run_dir, run_dir.absolute(), Path(os.path.realpath(run_dir)))
+    parts = next((path.parts for path in known if RUNS in path.parts), None)
+    if parts is None:
         return None
     last = len(parts) - 1 - parts[::-1].index(RUNS)
     root = Path(*parts[:last])
