@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -210,3 +211,18 @@ def test_a_file_that_is_still_being_written_is_not_sent(room: Any) -> None:
     assert training.finish()
     assert "summary.json" in room.artifacts()
     assert not any(name.endswith(".part") for name in room.artifacts())
+
+
+def test_a_clock_that_was_set_back_loses_no_epoch_and_gives_no_negative_duration(
+    room: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = room.start().epochs(2)
+    usual, usual_ns = time.time, time.time_ns
+    monkeypatch.setattr(time, "time", lambda: usual() - 86400)
+    monkeypatch.setattr(time, "time_ns", lambda: usual_ns() - 86400 * 10**9)
+    training.epochs(2).finish()
+    assert room.epochs() == [1, 2, 3, 4]
+    ((duration,),) = room.query(
+        "SELECT end_time - start_time FROM runs WHERE name NOT LIKE '%: comparison'"
+    )
+    assert duration >= 0

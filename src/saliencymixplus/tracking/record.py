@@ -62,8 +62,11 @@ def content_of(card: TrackingFile) -> dict[str, Any]:
 
 
 def ended(card: TrackingFile, status: str, moment: int | None = None) -> TrackingFile:
-    """The card with a final status, ended at ``moment`` (default: now)."""
-    return card.model_copy(update={"status": status, "ended": moment or now()})
+    """The card with a final status, ended at ``moment`` (default: now).
+
+    A run does not end before its start, even if the clock has since been set back.
+    """
+    return card.model_copy(update={"status": status, "ended": max(moment or now(), card.created)})
 
 
 def closed(card: TrackingFile, folder: Path) -> TrackingFile:
