@@ -72,10 +72,12 @@ def main(changes: int, seed: int, commands: int) -> int:
                 if found:
                     wrong += 1
                     print(f"{number}, {name}: {what}: {'; '.join(found)}", flush=True)
-    print(
-        f"{changes} changes met by {counts['commands']} commands, of which {counts['refused']} "
-        f"refused: {wrong} wrong"
-    )
+            if (number + 1) % 20 == 0 or number + 1 == changes:
+                print(
+                    f"{number + 1} changes met by {counts['commands']} commands, "
+                    f"{counts['refused']} refused: {wrong} wrong",
+                    flush=True,
+                )
     return 1 if wrong else 0
 
 
@@ -114,7 +116,8 @@ def change(place: Path, of: Path, choose: random.Random) -> str:
     folders = [place / of]
     if of != RECORD:
         folders.append(place / "evaluations" / of.relative_to("runs"))
-    files = [path for folder in folders for path in sorted(folder.rglob("*")) if path.is_file()]
+    found = [path for folder in folders for path in sorted(folder.rglob("*"))]
+    files = [path for path in found if path.is_file() and path.stat().st_size]  # no lock files
     kinds = Counter(path.suffix for path in files)
     weights = [1 / kinds[path.suffix] for path in files]  # not mostly tables or pictures
     (file,) = choose.choices(files, weights)
