@@ -49,6 +49,18 @@ def project_path(*parts: str | Path) -> Path:
     return Path(*parts) if root == Path.cwd().resolve() else root.joinpath(*parts)
 
 
+def expanded(path: str | Path) -> Path:
+    """``path`` with a leading ``~`` or ``~USER`` replaced by that user's home.
+
+    Raises:
+        UserError: there is no such user.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise UserError(f"{path}: there is no such user, write the path in full") from error
+
+
 def output_above(path: Path) -> str | None:
     """The top-level pipeline output folder that contains ``path``, or None.
 
@@ -56,7 +68,7 @@ def output_above(path: Path) -> str | None:
     """
     for root in (checkout_root(), repository_root()):
         for base in (Path.cwd(), root):
-            place = (base / path.expanduser()).resolve()
+            place = (base / expanded(path)).resolve()
             for name in OUTPUTS:
                 if place.is_relative_to(root / name):
                     return name
@@ -66,7 +78,7 @@ def output_above(path: Path) -> str | None:
 def state_root() -> Path:
     """The folder of resume state and unsent records; set by ``SALIENCYMIXPLUS_STATE``."""
     chosen = os.environ.get("SALIENCYMIXPLUS_STATE")
-    root = Path(chosen).expanduser() if chosen else repository_root() / ".saliencymixplus"
+    root = expanded(chosen) if chosen else repository_root() / ".saliencymixplus"
     if root.exists() and not root.is_dir():
         raise UserError(f"{root} is a file where the state folder belongs: move it away")
     return root

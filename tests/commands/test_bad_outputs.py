@@ -187,6 +187,11 @@ def test_a_state_folder_that_is_a_file(refused, tmp_path, monkeypatch):
         refused(*command, culprit="taken is a file where the state folder belongs")
 
 
+def test_a_home_that_does_not_exist(refused, monkeypatch, ready):
+    monkeypatch.setenv("SALIENCYMIXPLUS_STATE", "~nobody-of-this-name/state")
+    refused("sync", culprit="there is no such user")
+
+
 @pytest.mark.parametrize("output", ["taken/x.png", "folder", "x.txt/y.png"])
 def test_a_preview_that_cannot_be_written(refused, tmp_path, ready, output):
     for name in ("taken", "x.txt"):

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 
 from PIL import Image
 
@@ -49,3 +50,11 @@ def test_the_command(cli, ready, tmp_path, monkeypatch):
     assert "--sheet" in done.err
     done = cli("predict", str(folder), str(images), "--weights", "lasst")
     assert "did you mean 'last'" in done.err
+
+
+def test_what_is_not_a_file_is_named(refused, ready, tmp_path, monkeypatch):
+    os.mkfifo(tmp_path / "pipe.png")  # opening it would wait for ever
+    for path in ("pipe.png", "/dev/null"):
+        refused("predict", ready.run, path, culprit=f"cannot read {path}: it is not a file")
+    monkeypatch.setattr("sys.stdin", io.StringIO("a\0.png\n"))
+    refused("predict", ready.run, "-", culprit="null byte")

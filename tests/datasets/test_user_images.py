@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from saliencymixplus.errors import UserError
 from saliencymixplus.settings import DownloadSettings
@@ -71,6 +72,32 @@ def test_a_folder_around_everything_on_disk_is_accepted(bench: Any, make: Any) -
     files = {f"my photos/{name}": content for name, content in make.photos().items()}
     folder = _unpacked(files | {".DS_Store": b"x"}, bench.folder / "taken")
     assert bench.run(folder).meta.digest == plain.digest
+
+
+def test_several_folders_around_everything_are_accepted(bench: Any, make: Any) -> None:
+    plain = bench.run(bench.own(make.tarred(make.photos()))).meta
+    files = {f"photos/photos/x/{name}": content for name, content in make.photos().items()}
+    assert bench.run(bench.own(make.zipped(files), "p.zip")).meta.digest == plain.digest
+    folder = _unpacked(files | {"photos/.DS_Store": b"x"}, bench.folder / "taken")
+    assert bench.run(folder).meta.digest == plain.digest
+
+
+def test_one_picture_that_darkens_all_others_is_named(bench: Any, make: Any) -> None:
+    rng = np.random.default_rng(0)
+    files = {
+        name: make.encoded(Image.fromarray(rng.integers(0, 1 << bits, (8, 8)).astype(np.uint16)))
+        for name in make.photos()
+        for bits in [15 if name == "train/dog/1.png" else 10]
+    }
+    bench.run(bench.own(make.tarred(files)))
+    assert [line for line in bench.lines if "train/dog/1.png uses 15 of 16 bits" in line]
+
+
+def test_a_mask_with_inexact_values_is_refused(bench: Any, make: Any) -> None:
+    mask = Image.new("L", (8, 8))
+    for form, mode, reason in (("JPEG", "L", "is a JPEG"), ("PNG", "RGB", "its mode is RGB")):
+        files = make.photos() | {"masks/train/cat/0.png": make.encoded(mask.convert(mode), form)}
+        bench.refused(bench.own(make.tarred(files)), reason, stage="prepare")
 
 
 def test_a_lone_split_folder_is_no_folder_around_everything(bench: Any, make: Any) -> None:

@@ -14,7 +14,8 @@ BAD = [
     ("", "must be a mapping"),
     ("- a\n", "must be a mapping"),
     ("a: [", "not valid YAML"),
-    ("a: 1\na: 2\n", "not valid YAML"),
+    ("a: 1\na: 2\n", 'not valid YAML: line 2: found duplicate key "a"'),
+    ("a:\n\tb: 1\n", "not valid YAML: line 2: found character"),
     ("experimnts: [digits]\n" + MINIMAL, "did you mean 'experiments'"),
     ("experiments: [digit]\n" + MINIMAL, "did you mean 'digits'"),
     ("experiments: digits\n" + MINIMAL, "experiments"),
@@ -100,6 +101,20 @@ def test_a_misspelt_key_suggests_the_nearest(params, override, hint):
     with pytest.raises(UserError) as caught:
         load_params(params(text), [override])
     assert hint in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"# \xe9\n", MINIMAL.encode("utf-16")])
+def test_another_encoding_is_named(tmp_path, content):
+    (tmp_path / "params.yaml").write_bytes(content)
+    with pytest.raises(UserError, match=r"params\.yaml: it is not UTF-8, save it as such"):
+        load_params(tmp_path / "params.yaml")
+
+
+@pytest.mark.parametrize(
+    "change", [lambda text: "\ufeff" + text, lambda t: t.replace("\n", "\r\n")]
+)
+def test_what_editors_on_windows_write_is_read(params, change):
+    assert load_params(params(change(MINIMAL))).sections.keys() == {"digits"}
 
 
 def test_a_missing_file_says_where_to_run(tmp_path):

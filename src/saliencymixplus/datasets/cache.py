@@ -14,7 +14,7 @@ from saliencymixplus.errors import UserError
 from saliencymixplus.locks import locked
 from saliencymixplus.settings import DownloadSettings, ExperimentSettings
 from saliencymixplus.version import __version__
-from saliencymixplus.workspace import checkout_root, repository_root, state_root
+from saliencymixplus.workspace import checkout_root, expanded, repository_root, state_root
 
 Report = Callable[[str], None]
 
@@ -128,7 +128,7 @@ def source_stamp(settings: DownloadSettings) -> str:
     """A hash of the names, sizes and modification times in the user's folder or archive."""
     if settings.path is None:
         return ""
-    path = Path(settings.path).expanduser()
+    path = expanded(settings.path)
     if not path.exists():  # started from a subfolder, or in one of DVC's temporary copies
         path = repository_root() / path
     if not path.exists():

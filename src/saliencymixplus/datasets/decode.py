@@ -1,5 +1,6 @@
 """Decode any picture file to an upright, square RGB array."""
 
+import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ Deep = npt.NDArray[np.uint32]
 ALL_BITS = 16  # of a channel, if a data set or a run says nothing else
 # Pillow's limit (89 million), above which it suspects a decompression bomb.
 MAX_PIXELS = 89_478_485
+_UNHEARD = logging.NullHandler()
 _TOO_LARGE = f"at most {MAX_PIXELS // 1_000_000} million pixels are read, scale it down"
 # EXIF 2.3, tag 0x0112: the transformation that turns a stored picture upright.
 _ORIENTATION = 0x0112
@@ -83,7 +85,14 @@ def decode_values(content: bytes, name: str) -> Bytes:
     """Decode a label map, a greyscale or palette file, to its stored values (H, W)."""
     with _opened(content, name) as image:
         if image.mode not in ("L", "P", "1"):
-            raise UserError(f"{name} is not a map of labels: its mode is {image.mode}, not L or P")
+            raise UserError(
+                f"{name} is not a map of labels: its mode is {image.mode}, not L or P: save it as "
+                "a greyscale PNG"
+            )
+        if image.format == "JPEG":
+            raise UserError(
+                f"{name} is a JPEG, whose values are not exact: save the map of labels as PNG"
+            )
         return np.asarray(image, dtype=np.uint8)
 
 
@@ -106,6 +115,7 @@ def resize_values(values: Bytes, size: int, crop: bool = False) -> Bytes:
 def decoding() -> Iterator[None]:
     """Make ``decode`` thread-safe by registering the decoders, and silence Pillow's warnings."""
     register_decoders()
+    logging.getLogger("PIL").addHandler(_UNHEARD)  # its errors are reported by ours
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="PIL")
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)

@@ -14,7 +14,7 @@ from saliencymixplus.files import sha256_of
 from saliencymixplus.folders import whole_directory
 from saliencymixplus.progress import Report
 from saliencymixplus.settings import DownloadSettings
-from saliencymixplus.workspace import repository_root
+from saliencymixplus.workspace import expanded, repository_root
 
 
 def download(settings: DownloadSettings, destination: Path, *, report: Report = print) -> None:
@@ -121,7 +121,7 @@ def _obtain(settings: DownloadSettings, archive: Archive, path: Path, report: Re
 
 def _resolved(text: str) -> Path:
     """Resolve a path in the settings, also in the repository copies of DVC's queue."""
-    path = Path(text).expanduser()
+    path = expanded(text)
     if path.is_absolute() or path.exists():
         return path
     return repository_root() / path

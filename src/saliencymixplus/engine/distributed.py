@@ -68,7 +68,10 @@ def processes(device: torch.device) -> Iterator[Processes]:
     Raises:
         UserError: torchrun's variables are incomplete, or the processes cannot connect.
     """
-    world = int(os.environ.get("WORLD_SIZE", "1"))
+    size = os.environ.get("WORLD_SIZE", "1")
+    if not size.isdecimal():
+        raise UserError(f"WORLD_SIZE is {size!r}, not a number of processes: start with torchrun")
+    world = int(size)
     if world == 1:
         yield Processes()
         return

@@ -4,9 +4,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from saliencymixplus.datasets.archives import is_clutter, iter_members
+from saliencymixplus.datasets.archives import MAX_FILE, is_clutter, iter_members
 from saliencymixplus.datasets.formats import EXTENSIONS
 from saliencymixplus.errors import UserError, one_line
+from saliencymixplus.files import read_limited
 
 _ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".tbz2", ".xz", ".txz")
 
@@ -57,8 +58,6 @@ def _is_picture(path: PurePath) -> bool:
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
+        return read_limited(path, MAX_FILE)
     except ValueError as error:  # a null byte
         raise UserError(f"cannot read {one_line(path)}: {error}") from error

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from saliencymixplus.errors import UserError, first_few, one_line
-from saliencymixplus.workspace import checkout_root
+from saliencymixplus.workspace import checkout_root, expanded
 
 PRETRAINED = "pretrained"  # as model.weights: those that torchvision or timm publish
 
@@ -119,7 +119,7 @@ def start_from(
 
 def file_of(weights: str) -> Path:
     """The file that ``model.weights`` names, relative to the project's root."""
-    return checkout_root() / Path(weights).expanduser()
+    return checkout_root() / expanded(weights)
 
 
 def fingerprint(weights: str) -> str:

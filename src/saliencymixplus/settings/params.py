@@ -58,7 +58,7 @@ class Params:
         if "switch" in section:
             return self._switch(name, section)
         if plain_name(str(method)) not in {*METHODS, *PRESETS}:
-            hint = nearest(str(method), {*METHODS, *PRESETS, *self.top.mix})
+            hint = nearest(str(method), {*METHODS, *PRESETS, *self.top.mix} - {str(method)})
             raise UserError(f"there is no mixing method {method!r}: {hint}")
         try:
             mixer = create(method, **section)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from saliencymixplus.errors import UserError, one_line
 from saliencymixplus.plain_values import DEEPEST, check_plain
@@ -25,8 +25,10 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise UserError(
             f"{path} does not exist: run from the repository, or give --params"
         ) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read {path}: {error}") from error
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"cannot read {path}: it is not UTF-8, save it as such") from error
     try:
         content = _parsed(text)
     except ValueError as error:
@@ -71,6 +73,10 @@ def _parsed(text: str) -> Any:
     """Parse ``text`` as YAML; raises ``ValueError`` if it is invalid or beyond our limits."""
     try:
         value = YAML(typ="safe", pure=True).load(text)
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = f"line {mark.line + 1}: " if mark else ""
+        raise ValueError(f"{line}{error.problem or error.context}") from error
     except YAMLError as error:
         raise ValueError(str(error)) from error
     except RecursionError:

@@ -76,7 +76,7 @@ def configured() -> Address:
         if not name or name == ":memory:":
             raise UserError("MLFLOW_TRACKING_URI: an SQLite store needs a file: sqlite:///FILE")
         # Relative paths are relative to the repository, not to one of DVC's temporary copies.
-        return _sqlite(root / Path(name).expanduser())
+        return _sqlite(root / workspace.expanded(name))
     raise UserError(
         f"MLFLOW_TRACKING_URI={redact(chosen)!r} is not a writable store: "
         "use sqlite:///FILE, a database URL or the http(s) address of a server"

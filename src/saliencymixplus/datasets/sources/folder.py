@@ -60,12 +60,17 @@ class Folder:
             labels[split] = np.repeat(np.arange(len(counts), dtype=np.int64), counts)
             self._places |= {file: (split, i) for i, file in enumerate(files[split])}
         self._masks = layout.masks
+        self._notes = list(layout.notes)
         bits = self._bits_in_use() or ALL_BITS
-        notes = list(layout.notes)
         if bits < ALL_BITS:
-            notes.append(f"pictures of 16 bits hold values of {bits} bits: scaled by these")
+            self._notes.append(f"pictures of 16 bits hold values of {bits} bits: scaled by these")
         self.listing = Listing(
-            tuple(layout.pictures["train"]), files, labels, bool(layout.masks), tuple(notes), bits
+            tuple(layout.pictures["train"]),
+            files,
+            labels,
+            bool(layout.masks),
+            tuple(self._notes),
+            bits,
         )
 
     def pieces(self) -> Iterator[Piece]:
@@ -94,7 +99,17 @@ class Folder:
         contents = ((member.read(), member.name) for member in self._pictures())
         deep = (item for item in contents if item[0].startswith(_MAY_BE_DEEP))
         found = in_parallel(lambda item: bits_in_use(*item), deep)
-        return max((bits for _, bits in found), default=0)
+        used = sorted((bits, name) for (_, name), bits in found if bits)
+        if not used:
+            return 0
+        most, name = used[-1]
+        typical, _ = used[len(used) // 2]
+        if most - typical >= 4:  # the others come out with a sixteenth of the range, or less
+            self._notes.append(
+                f"{name} uses {most} of 16 bits, by which all pictures are scaled, but most use at "
+                f"most {typical}: check it"
+            )
+        return most
 
     def _mask(
         self, content: bytes, name: str, picture: str, size: tuple[int, int]

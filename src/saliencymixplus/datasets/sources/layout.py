@@ -34,7 +34,7 @@ class Layout:
 def read_layout(files: Iterable[str], folders: Iterable[str], name: str) -> Layout:
     """Parse a layout of SPLIT/CLASS/picture or CLASS/picture, and reject anything else.
 
-    A single folder around everything is skipped. Hidden files, Thumbs.db and the like are ignored,
+    Single folders around everything are skipped. Hidden files, Thumbs.db and the like are ignored,
     as are files outside the class folders that are not pictures (a note names such folders). If
     ``val/`` is the only folder besides ``train/``, it is the test split; without split folders,
     everything is ``train``. Masks are in ``masks/SPLIT/CLASS/`` or ``masks/CLASS/``, named like
@@ -59,7 +59,7 @@ class _Reader:
         self._name = name
         self._top = top = _wrapper(files, folders)
         inner = [file.removeprefix(top) for file in files]
-        self._folders = [f.removeprefix(top) for f in folders if f != top.rstrip("/")]
+        self._folders = [f.removeprefix(top) for f in folders if f.startswith(top)]
         self._masks = [f for f in inner if f.split("/")[0].casefold() == MASKS and f.count("/") > 1]
         masks = {*self._masks}
         self._files = [file for file in inner if file not in masks]
@@ -197,13 +197,18 @@ class _Reader:
 
 
 def _wrapper(files: list[str], folders: list[str]) -> str:
-    """The single folder around everything, such as "photos/", or ""."""
-    tops = {name.split("/")[0] for name in (*files, *folders)}
-    if len(tops) != 1:
-        return ""
-    (top,) = tops
-    holds_pictures = any(file.count("/") == 1 and _is_picture(file) for file in files)
-    return "" if top.casefold() in SPLIT_NAMES or holds_pictures else f"{top}/"
+    """The folders around everything, such as "photos/" or "photos/photos/"; "" without any."""
+    around = ""
+    while True:
+        names = [n.removeprefix(around) for n in (*files, *folders) if n.startswith(around)]
+        tops = {name.split("/")[0] for name in names}
+        pictures = [name for name in names if name.count("/") == 1 and _is_picture(name)]
+        if len(tops) != 1 or pictures:
+            return around
+        (top,) = tops
+        if top.casefold() in SPLIT_NAMES or not any("/" in name for name in names):
+            return around
+        around += f"{top}/"
 
 
 def _is_picture(file: str) -> bool:
