@@ -53,7 +53,7 @@ def test_files_folders_and_archives_give_the_same(
     assert contents[0] == contents[1] == contents[2]
     assert len(contents[0]) == 10
     (tmp_path / "empty").mkdir()
-    for path, words in {"empty": "holds no pictures", "absent.png": "cannot read"}.items():
+    for path, words in {"empty": "holds no pictures", "absent.png": "does not exist"}.items():
         with pytest.raises(UserError, match=words):
             list(pictures([tmp_path / path]))
 
