@@ -176,7 +176,8 @@ def _writable(path: Path) -> Path:
 def _probe(path: Path) -> None:
     """Raise ``UserError`` if nothing can be written beside ``path``."""
     with writing(path):
-        above = next(folder for folder in followed(path).absolute().parents if folder.exists())
+        place = followed(path).absolute()
+        above = next((folder for folder in place.parents if folder.exists()), place)
         if not above.is_dir():
             raise UserError(f"cannot write {path}: {above} is a file: move it away")
         if not os.access(above, os.W_OK | os.X_OK):

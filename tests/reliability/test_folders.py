@@ -245,6 +245,11 @@ def test_only_a_folder_of_the_same_command_is_replaced(
     assert content(tmp_path) == before
 
 
+def test_the_root_of_the_disk_is_not_replaced() -> None:
+    with pytest.raises(UserError, match="mount point"):
+        check_folder(Path("/"), RUN)
+
+
 def test_a_link_of_the_users_is_not_deleted(tmp_path: Path) -> None:
     run = fill(tmp_path / "run", **{"settings.json": "old"})
     (run / "album").symlink_to(fill(tmp_path / "photos"))
