@@ -6,6 +6,7 @@ from typing import Any
 
 from saliencymixplus import workspace
 from saliencymixplus.errors import UserError
+from saliencymixplus.outputs import writing
 from saliencymixplus.runs.provenance import committed_text
 from saliencymixplus.settings import RunSettings, load_params
 
@@ -41,7 +42,7 @@ def _committed(run: RunSettings) -> RunSettings | None:
     if text is None:
         path = root / "params.yaml"
         text = path.read_text(encoding="utf-8") if path.is_file() else ""
-    with TemporaryDirectory() as folder:
+    with TemporaryDirectory() as folder, writing(Path(folder)):
         copy = Path(folder) / "params.yaml"
         copy.write_text(text, encoding="utf-8")
         try:
