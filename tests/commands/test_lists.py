@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from saliencymixplus.commands.app import main
 from saliencymixplus.commands.options import complete_experiments, complete_mixes
 from saliencymixplus.mixing import METHODS
 from saliencymixplus.models import model_names
@@ -141,6 +142,23 @@ def test_audit_takes_folders_that_hold_runs(cli, tmp_path, ready):
     nothing = tmp_path / "nothing"
     nothing.mkdir()
     assert "nothing" in cli("audit", nothing, "--prepared", ready.prepared).err
+
+
+def test_audit_takes_methods_and_data_from_the_runs(cli, tmp_path, copied, monkeypatch, capsys):
+    def audited(*arguments: object) -> tuple[str, str]:
+        monkeypatch.setattr(sys, "argv", ["cli.py", "audit", *map(str, arguments)])
+        with pytest.raises(SystemExit):
+            main()
+        captured = capsys.readouterr()
+        return captured.out, captured.err
+
+    out, err = audited(copied.run, "--prepared", copied.prepared, "--json")
+    assert [*json.loads(out)["mixes"]] == ["cutmix"], err
+    assert (tmp_path / "audits" / "digits" / "audit.json").is_file()
+    # The data of the run's experiment, not those of the default one.
+    small = ("--set", "digits.data.image_size=8")
+    found = json.loads(audited(copied.run, *small, "--json", "--output", tmp_path / "audit")[0])
+    assert found == json.loads(out)
 
 
 def test_the_shell_completes_commands_and_names(tmp_path, monkeypatch):

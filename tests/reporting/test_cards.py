@@ -78,18 +78,23 @@ def test_a_fine_tuned_network_says_so_with_its_recipe(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     folder = write_reported(tmp_path, "cutmix", 0)
     described = json.loads((folder / "settings.json").read_text())
-    described["settings"]["model"] |= {"weights": "downloads/lite0.safetensors"}
+    described["settings"]["model"] |= {
+        "weights": "downloads/lite0.safetensors",
+        "head_init": "zero",
+    }
     described["settings"]["training"] |= {
         "optimizer": "adamw",
         "schedule": "cosine",
         "min_lr": 0.0001,
         "backbone_lr": 0.1,
         "label_smoothing": 0.1,
+        "test_crop": "center",
     }
     (folder / "settings.json").write_text(json.dumps(described))
     (run,) = collect_runs([folder])["cutmix"]
     card = model_card(run, [run])
-    assert "fine-tuned from the weights in lite0.safetensors" in card
+    assert "the weights in lite0.safetensors, with a new head initialised to zero. Input" in card
+    assert "- test images cropped to their centre\n" in card
     assert "that file's licence applies" in card
     assert "- AdamW, weight decay" in card
     assert "cosine down to 0.0001" in card

@@ -11,19 +11,19 @@ from saliencymixplus.commands.options import (
     AsJson,
     Device,
     Experiment,
-    MixAugs,
     Overrides,
     ParamsFile,
     Prepared,
     Runs,
     Tracker,
     data_of,
+    given,
     load,
     only_json,
     refuse,
     runtime,
 )
-from saliencymixplus.errors import UserError
+from saliencymixplus.errors import UserError, first_few
 from saliencymixplus.outputs import check_folder
 from saliencymixplus.workspace import project_path
 
@@ -107,9 +107,17 @@ def evaluate(
 
 
 def audit(
+    context: typer.Context,
     runs: Runs = None,
     experiment: Experiment = DEFAULT_EXPERIMENT,
-    mix_aug: MixAugs = None,
+    mix_aug: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="A mixing method, preset or recipe. Repeatable. Default: the runs' own; without "
+            "RUN, methods: in params.yaml.",
+        ),
+    ] = None,
     output: Annotated[Path | None, typer.Option(help="Default: audits/EXPERIMENT.")] = None,
     prepared: Prepared = None,
     device: Device = "auto",
@@ -120,7 +128,7 @@ def audit(
     """Compare mixed labels with the visible fraction of each object (needs object masks)."""
     loaded = load(params, set_)
     section = loaded.experiment(experiment)
-    mixes = [loaded.mix(name) for name in mix_aug or loaded.top.methods]
+    mixes = [loaded.mix(name) for name in mix_aug or ([] if runs else loaded.top.methods)]
 
     from rich.console import Console
 
@@ -134,11 +142,23 @@ def audit(
 
     needing = [mix.name for mix in mixes if create(mix.method, **mix.options).needs_model]
     networks: dict[str, list[Path]] = {name: [] for name in needing}
-    for folder in find_runs(runs) if runs else loaded.run_folders(experiment, needing):
-        networks.setdefault(load_run(folder).settings.mix.name, []).append(folder)
+    folders = find_runs(runs) if runs else loaded.run_folders(experiment, needing)
+    found = [load_run(folder) for folder in folders]
+    for run in found:
+        networks.setdefault(run.settings.mix.name, []).append(run.path)
+    if not mix_aug and runs:
+        mixes = list({run.settings.mix.name: run.settings.mix for run in found}.values())
+    theirs = bool(runs) and not given(context, "experiment")
+    if theirs:
+        names = sorted({run.settings.experiment for run in found})
+        if len(names) > 1:
+            raise UserError(f"the runs are of {first_few(names)}: audit one experiment at a time")
+        (experiment,) = names
     target = output or project_path("audits", experiment)
     check_folder(target, OUTPUT)
     with only_json(as_json) as show:
+        if prepared is None and theirs:
+            prepared = data_of(found[0].settings, loaded)
         result = measure(
             prepared or find_prepared(section, experiment),
             mixes,

@@ -206,10 +206,15 @@ def refuse(context: typer.Context, names: tuple[str, ...], reason: str) -> None:
     from saliencymixplus.errors import UserError
 
     for name in names:
-        source = context.get_parameter_source(name)
-        if source is not None and source.name == "COMMANDLINE":
+        if given(context, name):
             (option,) = (p.opts[0] for p in context.command.params if p.name == name)
             raise UserError(f"{option} {reason}")
+
+
+def given(context: typer.Context, name: str) -> bool:
+    """Whether the option with this parameter name is on the command line."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 def runtime(**given: Any) -> "RuntimeSettings":

@@ -12,6 +12,7 @@ _FURTHER = {
     "backbone_lr": "backbone at {:g} of the learning rate",
     "layer_decay": "learning rate times {:g} from layer to layer",
     "freeze_epochs": "only the head in the first {} epochs",
+    "test_crop": "test images cropped to their centre",
     "weight_average": "moving average of the weights, decay {:g}",
 }
 
@@ -57,9 +58,10 @@ def start(model: ModelSettings) -> str:
     """``trained from scratch``, or what the weights started from."""
     if model.weights is None:
         return "trained from scratch"
+    head = ", with a new head initialised to zero" if model.head_init == "zero" else ""
     if model.weights == "pretrained":
-        return f"fine-tuned from the pretrained weights of {publisher(model)}"
-    return f"fine-tuned from the weights in {model.weights.rpartition('/')[2]}"
+        return f"fine-tuned from the pretrained weights of {publisher(model)}{head}"
+    return f"fine-tuned from the weights in {model.weights.rpartition('/')[2]}{head}"
 
 
 def publisher(model: ModelSettings) -> str:
