@@ -19,9 +19,9 @@ def test_the_example_method_passes_every_methods_tests(tmp_path: Path) -> None:
     for name in ("src", "tests", "docs", "pyproject.toml", "params.yaml", "cli.py"):
         copy = shutil.copytree if (REPOSITORY / name).is_dir() else shutil.copy
         copy(REPOSITORY / name, tmp_path / name)
-    method, section, oracle = (
+    method, section, oracle, described = (
         next(b.text for b in blocks(REPOSITORY / "docs" / "extend.md") if start in b.text)
-        for start in ("METHOD = Method(", "mix:\n", "def test_a_loop")
+        for start in ("METHOD = Method(", "mix:\n", "def test_a_loop", "## StripeMix")
     )
     (tmp_path / "src/saliencymixplus/mixing/methods/stripemix.py").write_text(method, "utf-8")
     (tmp_path / "tests/mixing/methods/test_stripemix.py").write_text(oracle, "utf-8")
@@ -30,8 +30,7 @@ def test_the_example_method_passes_every_methods_tests(tmp_path: Path) -> None:
     assert text.count("\nmix:\n") == 1
     params.write_text(text.replace("\nmix:\n", f"\n{section}"), "utf-8")
     page = tmp_path / "docs/methods.md"
-    described = "\n## StripeMix\n`stripemix` · an example\n"
-    page.write_text(page.read_text("utf-8") + described, "utf-8")
+    page.write_text(f"{page.read_text('utf-8')}\n{described}", "utf-8")
 
     def python(*arguments: str) -> str:
         environment = os.environ | {"PYTHONPATH": f"{tmp_path / 'src'}{os.pathsep}{tmp_path}"}
