@@ -191,6 +191,7 @@ def test_a_round_is_long_enough_and_no_longer(
     assert calls == 1 + 3 * repeats
 
 
+@pytest.mark.slow
 def test_all_methods_are_compiled_in_one_benchmark(monkeypatch: pytest.MonkeyPatch) -> None:
     """The compiler recompiles a function only a few times, and each method needs a version."""
     torch._dynamo.reset()

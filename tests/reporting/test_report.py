@@ -111,6 +111,7 @@ def write_bench(folder, **settings):
     (folder / "bench.json").write_text(json.dumps(content))
 
 
+@pytest.mark.slow
 def test_step_times_of_a_benchmark_get_a_panel(runs, tmp_path, monkeypatch):
     reports, drawn = tmp_path / "reports", []
     original = sections.pareto

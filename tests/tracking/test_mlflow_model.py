@@ -43,6 +43,7 @@ def model(trained: tuple[Path, Path, Path], tmp_path_factory: pytest.TempPathFac
     return folder
 
 
+@pytest.mark.slow
 def test_it_answers_as_predict_does_where_this_project_is_absent(
     trained: tuple[Path, Path, Path], model: Path, tmp_path: Path
 ) -> None:

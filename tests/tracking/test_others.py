@@ -123,6 +123,7 @@ def _no_removal(*_: Any, **__: Any) -> None:
     raise PermissionError(errno.EACCES, "Permission denied")
 
 
+@pytest.mark.slow
 def test_a_terminal_without_the_letters_stops_nothing(room: Any) -> None:
     """MLflow prints an emoji at the end of a run; our paths and names may not be ASCII, either."""
     code = (

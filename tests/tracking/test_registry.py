@@ -60,6 +60,7 @@ def test_a_store_that_cannot_be_used_is_one_line(
         register(run)
 
 
+@pytest.mark.slow
 def test_a_worse_challenger_stays_one(
     room: Any, trained: tuple[Path, Path, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
