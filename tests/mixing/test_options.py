@@ -28,6 +28,7 @@ def test_published_saliencymixplus_is_every_quirk() -> None:
         "saliency_weights": "current",
         "saliency_resolution": 1.0,
         "saliency_fraction": 1.0,
+        "saliency_trust": "always",
         "saliency_every": 1,
         "alpha": 1.0,
     }

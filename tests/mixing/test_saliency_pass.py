@@ -104,3 +104,17 @@ def test_a_smaller_saliency_pass_gives_a_whole_map() -> None:
     assert sizes == [(5, 7), (10, 14)]
     assert step.mixed is not None
     assert step.mixed.saliency.shape == (6, 10, 14)
+
+
+@pytest.mark.parametrize("soft", [False, True])
+def test_trust_in_correct_images_drops_the_maps_of_the_others(soft: bool) -> None:
+    images, _ = batch()
+    model = network().eval()
+    predicted = model(images).argmax(1)
+    labels = torch.where(torch.arange(len(images)) % 2 == 0, predicted, (predicted + 1) % 4)
+    given = nn.functional.one_hot(labels, 4).float() if soft else labels
+    expected, _ = mixing.gradient_saliency(model, images, given)
+    found, _ = mixing.gradient_saliency(model, images, given, trust="correct")
+    assert expected.flatten(1).any(1).all()
+    torch.testing.assert_close(found[::2], expected[::2])
+    assert not found[1::2].any()

@@ -102,7 +102,17 @@ def mixed_fields(
         assert masks is not None
         seen = MixedBatch(**fields)
         fields |= {"lam": mask_label_weight(seen, masks, options.label), "lam_b": None}
+    if options.shuffled_labels > 0:
+        for name in ("lam", "lam_b"):
+            if fields[name] is not None:
+                fields[name] = _exchanged(fields[name], options.shuffled_labels)
     return fields
+
+
+def _exchanged(lam: Tensor, fraction: float) -> Tensor:
+    """Give each of the first images its predecessor's λ; the order of a batch is random anyway."""
+    count = round(fraction * len(lam))
+    return torch.cat((lam[:count].roll(1), lam[count:]))
 
 
 def _rows(boxes: Tensor | None, count: int) -> Tensor | None:

@@ -235,6 +235,7 @@ class Mixer:
             "batch_norm": self.options.batch_norm,
             "resolution": self.options.saliency_resolution,
             "fraction": self.options.saliency_fraction,
+            "trust": self.options.saliency_trust,
             "aggregate": self._method.aggregate,
             "loss": self.options.saliency_loss,
         }

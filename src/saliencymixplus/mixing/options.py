@@ -131,6 +131,16 @@ class Options:
         return 1.0
 
     @property
+    def saliency_trust(self) -> Literal["always", "correct"]:
+        """Which images keep their map: all, or those that the network classifies correctly."""
+        return "always"
+
+    @property
+    def shuffled_labels(self) -> float:
+        """Fraction of the mixed images that exchange their λ with one another."""
+        return 0.0
+
+    @property
     def average_decay(self) -> float | None:
         """Decay of a moving average of the method's own, where the training keeps none."""
         return None
@@ -178,7 +188,7 @@ class MixingOptions(Options):
 class GradientSaliencyOptions(MixingOptions):
     """Options of every method that takes the network's gradient saliency.
 
-    Images without a map (``saliency_fraction``, ``saliency_every``) get zeros.
+    Images without a map (``saliency_fraction``, ``saliency_every``, ``saliency_trust``) get zeros.
 
     Args:
         smoothing: σ in pixels of a Gaussian blur of the maps, 0 … 64; 0: none.
@@ -191,6 +201,8 @@ class GradientSaliencyOptions(MixingOptions):
             images', 0.1 … 1; the pass costs its square.
         saliency_fraction: fraction of the batch that goes through the saliency pass, 0.05 … 1;
             below 1 only with ``pairs: full``.
+        saliency_trust: ``correct`` uses only the maps of images that the network classifies
+            correctly in the saliency pass; ``always`` uses all of them.
         saliency_every: one saliency pass in this many mixed steps, 1 … 1000. A training counts
             the steps; in a loop of your own give ``use_saliency`` to ``mixing.backward``.
 
@@ -210,6 +222,7 @@ class GradientSaliencyOptions(MixingOptions):
     saliency_weights: Literal["current", "average"] = "current"
     saliency_resolution: float = number(1.0, 0.1, 1.0)
     saliency_fraction: float = number(1.0, 0.05, 1.0)
+    saliency_trust: Literal["always", "correct"] = "always"
     saliency_every: int = number(1, 1, 1000)
 
     def __post_init__(self) -> None:

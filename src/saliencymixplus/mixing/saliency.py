@@ -45,6 +45,7 @@ def gradient_saliency(
     batch_norm: Literal["untouched", "updated"] = "untouched",
     resolution: float = 1.0,
     fraction: float = 1.0,
+    trust: Literal["always", "correct"] = "always",
     aggregate: Callable[[Tensor], Tensor] = absolute_sum,
     loss: SaliencyLoss = "cross_entropy",
     autocast: Autocast = nullcontext,
@@ -64,6 +65,7 @@ def gradient_saliency(
         resolution: the pass sees images of this scale; the map is scaled back. Costs resolution².
         fraction: of the batch, its first images, that goes through the pass
             (``draws.mapped_size``); the maps of the others are zero. Costs this fraction.
+        trust: ``correct`` zeroes the maps of the images that this pass classifies wrongly.
         aggregate: makes a map (B, H, W) of the gradient (B, C, H, W).
         loss: whose gradient it is; ``binary`` is the binary cross-entropy of each class's
             probability, averaged over images and classes.
@@ -105,6 +107,9 @@ def gradient_saliency(
             "input"
         )
     saliency = aggregate(gradient)
+    if trust == "correct":
+        actual = labels if labels.ndim == 1 else labels.argmax(1)
+        saliency = saliency * (logits.argmax(1) == actual)[:, None, None]
     if resolution != 1.0:
         maps = F.interpolate(saliency[:, None], size=(height, width), mode="bilinear")
         saliency = maps[:, 0]

@@ -28,6 +28,8 @@ class CutMixOptions(MixingOptions):
             that odd sides lose a pixel; ``exact`` keeps the whole side.
         position: ``random``: centred on a uniformly random pixel; ``object``: on a random pixel of
             the second image's object, where a perfect saliency map would place it (needs masks).
+        shuffled_labels: a control for experiments: this fraction of the mixed images, 0 … 1,
+            exchange their λ with one another. The values of λ stay the same, their truth is lost.
 
     Examples:
         >>> import torch
@@ -43,6 +45,7 @@ class CutMixOptions(MixingOptions):
     box_size: BoxSize = "halves"
     position: Literal["random", "object"] = "random"
     label: Label = "area"
+    shuffled_labels: float = number(0.0, 0.0, 1.0)
 
     @property
     def per_sample(self) -> bool:
