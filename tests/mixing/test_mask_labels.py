@@ -133,3 +133,18 @@ def test_masks_that_are_missing_are_asked_for(
     with pytest.raises(ValueError, match="pass masks="):
         mix("cutmix", batch, **options)
     assert not create("cutmix").needs_masks
+
+
+@pytest.mark.parametrize(("fraction", "count"), [(1.0, COUNT), (0.5, COUNT // 2)])
+@pytest.mark.parametrize("label", ["area", "mask"])
+def test_exchanged_labels_are_the_same_values_at_other_images(
+    label: str, fraction: float, count: int, batch: dict[str, Tensor]
+) -> None:
+    own = mix("cutmix", batch, box="sample", label=label)
+    mixed = mix("cutmix", batch, box="sample", label=label, shuffled_labels=fraction)
+    assert torch.equal(mixed.images, own.images)
+    assert torch.equal(mixed.area_lam, own.area_lam)
+    assert mixed.lam.tolist() == [
+        *(own.lam[(i - 1) % count].item() for i in range(count)),
+        *own.lam[count:].tolist(),
+    ]

@@ -103,9 +103,7 @@ def mixed_fields(
         seen = MixedBatch(**fields)
         fields |= {"lam": mask_label_weight(seen, masks, options.label), "lam_b": None}
     if options.shuffled_labels > 0:
-        for name in ("lam", "lam_b"):
-            if fields[name] is not None:
-                fields[name] = _exchanged(fields[name], options.shuffled_labels)
+        fields["lam"] = _exchanged(fields["lam"], options.shuffled_labels)
     return fields
 
 
