@@ -1,4 +1,4 @@
-"""The contract between the mixer and a mixing method; ``registry`` says how to add one."""
+"""The contract between the mixer and a mixing method; docs/extend.md shows how to add one."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,7 +16,18 @@ Apply = Callable[[Sources, Draw, Any], Blend]
 
 @dataclass(frozen=True)
 class Method:
-    """A mixing method. Hooks are functions at module level, so that a mixer can be pickled."""
+    """A mixing method, declared as ``METHOD`` by a file in ``mixing/methods``.
+
+    The mixer draws the random numbers, checks the input, selects the partners, calls ``apply``
+    under ``no_grad`` without autocast, and fills in the rest of the ``MixedBatch``. ``apply`` must
+    neither wait for the device nor branch on tensors, so that a step can be compiled and captured
+    in a CUDA graph, and must give finite results for maps that are zero or not finite: steps
+    without a saliency pass give zeros. Hooks are functions at module level, so that a mixer can be
+    pickled.
+
+    A file may import from another method's or from a shared helper, ``methods/_NAME.py``: what it
+    imports from ``methods/`` counts as part of the method when a run is resumed.
+    """
 
     name: str  # its file's name; in settings, on the command line and in run folders
     label: str  # in figures and tables, e.g. "CutMix"
@@ -38,11 +49,12 @@ class Method:
     plan: Callable[[Batch, Draw, Any, Any], Any] | None = None
     # (options, H, W) → shape of the standard normal numbers drawn per sample.
     noise: Callable[[Any, int, int], tuple[int, ...]] | None = None
-    # The mixed forward pass where it is more than model(mixed.images): it may mix activations or
-    # return the batch with another label.
+    # The mixed forward pass where it is more than model(mixed.images): it may mix activations,
+    # with the tensors in ``Blend.aux``, or return the batch with another label.
     forward: Callable[[nn.Module, MixedBatch, Any], tuple[Any, MixedBatch]] | None = None
     # How a gradient (B, C, H, W) becomes a map (B, H, W).
     aggregate: Callable[[Tensor], Tensor] = absolute_sum
     second_lam0: bool = False  # also draw ``Draw.lam1``
-    # Name → options that differ: presets known to `create` and --mix-aug.
+    # Name → options that differ: presets known to `create` and --mix-aug. The registry adds
+    # NAME-published where the options have a published variant.
     recipes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

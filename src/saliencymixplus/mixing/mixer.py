@@ -29,7 +29,7 @@ class Mixer:
     Attributes:
         method: its name in ``METHODS``.
         options: every option, resolved: the method's options dataclass.
-        needs: what it takes besides images and labels, see ``registry``.
+        needs: what it takes besides images and labels, see ``Options.needs``.
     """
 
     def __init__(self, method: str, **options: Any) -> None:

@@ -1,14 +1,20 @@
 """Options of the mixing methods: frozen dataclasses whose fields know their ranges."""
 
+import math
+import re
+import warnings
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any, ClassVar, Literal
+from dataclasses import Field, asdict, dataclass, field, fields
+from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
+
+from saliencymixplus.errors import nearest
 
 Need = Literal["gradient_saliency", "network", "stored_saliency", "masks"]
 Scope = Literal["batch", "sample"]
 Pairs = Literal["full", "half", "permutation", "redrawn"]
 Label = Literal["area", "mask", "mask_pixels"]
 MASK_LABELS = ("mask", "mask_pixels")
+_RENAMED = {"saliency_share": "saliency_fraction"}  # version 0.1's names, still accepted
 
 
 def number(default: float, low: float, high: float) -> Any:
@@ -25,20 +31,66 @@ def text(default: str, pattern: str) -> Any:
 class Options:
     """Options of a method; its dataclass fields are what the user can set.
 
-    The properties are what the mixer asks of every method. A field of the same name makes one
-    settable. Field defaults are those of the default variant.
+    Fields are ``Literal``s, a ``number`` or a ``text``, with the defaults of the default variant.
+    The other attributes are what the mixer asks of every method: a method may override one, or
+    declare a field of that name to make it settable.
     """
 
-    def __getitem__(self, name: str) -> Any:
-        """An option by name, as in version 0.1, where the options were a dictionary."""
-        return as_json(self)[name]
-
-    # What ``variant: published`` changes; empty for a method without that option.
+    # What ``variant: published``, and so the preset NAME-published, changes; empty: there is none.
     PUBLISHED: ClassVar[Mapping[str, Any]] = {}
+    _SCOPES: ClassVar[tuple[str, ...]] = ()  # the options of type ``Scope``
+
+    def __init_subclass__(cls) -> None:
+        hints = get_type_hints(cls)
+        cls._SCOPES = tuple(name for name, hint in hints.items() if hint == Scope)
+
+    alpha = 1.0
+    """λ₀ ~ Beta(alpha, alpha); 1 is uniform."""
+    pairs = "full"
+    """How partners are chosen; see ``MixingOptions``."""
+    clean_gradient = 0.0
+    """Weight of the unmixed batch's gradient, added by ``mixing.backward``."""
+    label = "area"
+    """What weighs the labels: the method itself, or object masks (``MASK_LABELS``).
+
+    ``mask`` is the relative visible fraction of both objects, ``mask_pixels`` the fraction of the
+    visible object pixels; the mixer computes both, see ``visible_fraction``.
+    """
+    position = "random"
+    """Where the second image's part goes; ``object`` needs its mask."""
+    coarse_maps = False
+    """Whether maps may have any resolution, as those of feature maps do."""
+    smoothing = 0.0
+    """σ in pixels of a Gaussian blur of the saliency maps; 0: none."""
+    smoothing_taps = 0
+    """Width in pixels of that blur's kernel; 0: up to 3σ on either side."""
+    saliency_mode = "eval"
+    """Mode of the network in the saliency pass."""
+    saliency_weights = "current"
+    """Weights of the network in the saliency pass: its own or their moving average."""
+    saliency_loss = "cross_entropy"
+    """Loss whose gradient is the saliency, see ``gradient_saliency``."""
+    saliency_resolution = 1.0
+    """Side of the saliency pass's images, as a fraction of the training images'."""
+    saliency_fraction = 1.0
+    """Fraction of the batch that goes through the saliency pass."""
+    saliency_trust = "always"
+    """Which images keep their map: all, or those that the network classifies correctly."""
+    saliency_every = 1
+    """One saliency pass in this many mixed steps."""
+    shuffled_labels = 0.0
+    """Fraction of the mixed images that exchange their λ with one another."""
+    part_passes = 0.0
+    """Forward-backward passes that the loss of a trained part takes."""
 
     @property
     def needs(self) -> frozenset[Need]:
-        """What the caller has to provide; see ``registry``."""
+        """What the caller has to provide besides images and labels.
+
+        ``gradient_saliency``: ``model``, whose input gradient becomes ``Sources.saliency``;
+        ``network``: ``model``, handed to the method's ``maps`` or ``plan``; ``stored_saliency``:
+        ``saliency=`` (B, H, W), computed beforehand; ``masks``: ``masks=`` (B, H, W).
+        """
         return frozenset()
 
     @property
@@ -48,8 +100,11 @@ class Options:
 
     @property
     def per_sample(self) -> bool:
-        """Whether λ₀ and the place are drawn for each sample instead of once per batch."""
-        return True
+        """Whether λ₀, place and noise are drawn for each sample instead of once per batch.
+
+        As an option of type ``Scope`` says, if the method has one.
+        """
+        return all(getattr(self, name) == "sample" for name in self._SCOPES)
 
     @property
     def lam0_per_sample(self) -> bool:
@@ -57,103 +112,18 @@ class Options:
         return self.per_sample
 
     @property
-    def coarse_maps(self) -> bool:
-        """Whether maps may have any resolution, as those of feature maps do."""
-        return False
-
-    @property
-    def alpha(self) -> float:
-        """λ₀ ~ Beta(alpha, alpha); 1 is uniform."""
-        return 1.0
-
-    @property
-    def pairs(self) -> str:
-        """How partners are chosen; see ``MixingOptions``."""
-        return "full"
-
-    @property
-    def clean_gradient(self) -> float:
-        """Weight of the unmixed batch's gradient, added by ``mixing.backward``."""
-        return 0.0
-
-    @property
-    def label(self) -> str:
-        """What weighs the labels: the method itself, or object masks (``MASK_LABELS``).
-
-        ``mask`` is the relative visible fraction of both objects, ``mask_pixels`` the fraction of
-        the visible object pixels; the mixer computes both, see ``visible_fraction``.
-        """
-        return "area"
-
-    @property
-    def position(self) -> str:
-        """Where the second image's part goes; ``object`` needs its mask."""
-        return "random"
-
-    @property
-    def smoothing(self) -> float:
-        """σ in pixels of a Gaussian blur of the saliency maps; 0: none."""
-        return 0.0
-
-    @property
-    def smoothing_taps(self) -> int:
-        """Width in pixels of that blur's kernel; 0: up to 3σ on either side."""
-        return 0
-
-    @property
-    def saliency_mode(self) -> Literal["eval", "train"]:
-        """Mode of the network in the saliency pass."""
-        return "eval"
-
-    @property
     def batch_norm(self) -> Literal["untouched", "updated"]:
         """Whether a train-mode saliency pass updates batch-norm statistics."""
         return "untouched"
-
-    @property
-    def saliency_weights(self) -> Literal["current", "average"]:
-        """Weights of the network in the saliency pass: its own or their moving average."""
-        return "current"
-
-    @property
-    def saliency_loss(self) -> Literal["cross_entropy", "binary"]:
-        """Loss whose gradient is the saliency, see ``gradient_saliency``."""
-        return "cross_entropy"
-
-    @property
-    def saliency_resolution(self) -> float:
-        """Side of the saliency pass's images, as a fraction of the training images'."""
-        return 1.0
-
-    @property
-    def saliency_fraction(self) -> float:
-        """Fraction of the batch that goes through the saliency pass."""
-        return 1.0
-
-    @property
-    def saliency_trust(self) -> Literal["always", "correct"]:
-        """Which images keep their map: all, or those that the network classifies correctly."""
-        return "always"
-
-    @property
-    def shuffled_labels(self) -> float:
-        """Fraction of the mixed images that exchange their λ with one another."""
-        return 0.0
 
     @property
     def average_decay(self) -> float | None:
         """Decay of a moving average of the method's own, where the training keeps none."""
         return None
 
-    @property
-    def part_passes(self) -> float:
-        """Forward-backward passes that the loss of a trained part takes."""
-        return 0.0
-
-    @property
-    def saliency_every(self) -> int:
-        """One saliency pass in this many mixed steps."""
-        return 1
+    def __getitem__(self, name: str) -> Any:
+        """An option by name, as in version 0.1, where the options were a dictionary."""
+        return as_json(self)[name]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -237,3 +207,45 @@ class GradientSaliencyOptions(MixingOptions):
 def as_json(options: Options) -> dict[str, Any]:
     """Every option with its value, as it is recorded with a run."""
     return asdict(options)
+
+
+def resolve(kind: type[Options], given: Mapping[str, Any]) -> Options:
+    """Build options from what the user gave; None means "as the variant says".
+
+    Raises:
+        ValueError: an unknown option, or a value of the wrong type or out of range; one line.
+    """
+    known = {spec.name: spec for spec in fields(kind)}
+    chosen: dict[str, Any] = {}
+    for name, value in given.items():
+        if name in _RENAMED:
+            warnings.warn(f"{name} is now called {_RENAMED[name]}", FutureWarning, stacklevel=2)
+            name = _RENAMED[name]
+        if name not in known:
+            hint = nearest(str(name), known) if known else "this method has none"
+            raise ValueError(f"no option is called {name!r}: {hint}")
+        if value is not None:
+            chosen[name] = _checked(known[name], get_type_hints(kind)[name], value)
+    preset = dict(kind.PUBLISHED) if chosen.get("variant") == "published" else {}
+    return kind(**(preset | chosen))
+
+
+def _checked(spec: "Field[Any]", hint: Any, value: Any) -> Any:
+    if get_origin(hint) is Literal:
+        allowed = [str(choice) for choice in get_args(hint)]
+        if value not in allowed:
+            hint = nearest(str(value), allowed)
+            raise ValueError(f"{spec.name}: {value!r} is not one of its values: {hint}")
+        return value
+    if hint is str:
+        if not isinstance(value, str) or not re.fullmatch(spec.metadata["pattern"], value):
+            raise ValueError(f"{spec.name}: {value!r} does not match {spec.metadata['pattern']}")
+        return value
+    low, high = spec.metadata["low"], spec.metadata["high"]
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"{spec.name}: {value!r} is not a number between {low:g} and {high:g}")
+    if not low <= value <= high:
+        raise ValueError(f"{spec.name}: {value!r} is not between {low:g} and {high:g}")
+    if hint is int and value != int(value):
+        raise ValueError(f"{spec.name}: {value!r} is not a whole number")
+    return hint(value)

@@ -15,9 +15,8 @@ at 224 × 224 pixels, to which the images are enlarged and from which the result
 levels of Pillow's. The code draws partners from the whole data set, this from the batch.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -30,7 +29,7 @@ from saliencymixplus.mixing.features import last_feature_map
 from saliencymixplus.mixing.maps import enlarged
 from saliencymixplus.mixing.method import Method
 from saliencymixplus.mixing.methods.attentivemix import most_attentive
-from saliencymixplus.mixing.options import Label, MixingOptions, Need, number
+from saliencymixplus.mixing.options import Label, MixingOptions, number
 
 _CELLS = 49  # of the paper's feature map
 
@@ -54,7 +53,7 @@ class AttentiveCutMixOptions(MixingOptions):
         12
     """
 
-    PUBLISHED: ClassVar[Mapping[str, Any]] = {
+    PUBLISHED = {
         "pairs": "permutation",
         "channels": "last",
         "side": 224,
@@ -66,13 +65,8 @@ class AttentiveCutMixOptions(MixingOptions):
     channels: Literal["mean", "last"] = "mean"
     side: int = number(0, 0, 4096)
 
-    @property
-    def needs(self) -> frozenset[Need]:
-        return frozenset({"network"})
-
-    @property
-    def coarse_maps(self) -> bool:
-        return True
+    needs = frozenset({"network"})
+    coarse_maps = True
 
 
 def attention(batch: Batch, options: AttentiveCutMixOptions) -> Tensor:
@@ -123,5 +117,4 @@ METHOD = Method(
     options=AttentiveCutMixOptions,
     apply=attentivecutmix,
     maps=attention,
-    recipes={"attentivecutmix-published": {"variant": "published"}},
 )

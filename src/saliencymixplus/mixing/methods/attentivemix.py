@@ -11,9 +11,8 @@ batch, and the area of the first pair as λ of all; where cells are not all of o
 other pairs' areas differ.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -24,7 +23,7 @@ from saliencymixplus.mixing.draws import Draw
 from saliencymixplus.mixing.features import last_feature_map
 from saliencymixplus.mixing.maps import enlarged
 from saliencymixplus.mixing.method import Method
-from saliencymixplus.mixing.options import Label, MixingOptions, Need, Scope, number
+from saliencymixplus.mixing.options import Label, MixingOptions, Scope, number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +45,7 @@ class AttentiveMixOptions(MixingOptions):
         [0.25, 0.25, 0.25, 0.25]
     """
 
-    PUBLISHED: ClassVar[Mapping[str, Any]] = {
+    PUBLISHED = {
         "pairs": "permutation",
         "lam0": "batch",
         "area": "first",
@@ -59,17 +58,8 @@ class AttentiveMixOptions(MixingOptions):
     top_k: int = number(0, 0, 10_000)
     area: Literal["own", "first"] = "own"
 
-    @property
-    def per_sample(self) -> bool:
-        return self.lam0 == "sample"
-
-    @property
-    def needs(self) -> frozenset[Need]:
-        return frozenset({"network"})
-
-    @property
-    def coarse_maps(self) -> bool:
-        return True
+    needs = frozenset({"network"})
+    coarse_maps = True
 
 
 def attention(batch: Batch, options: AttentiveMixOptions) -> Tensor:
@@ -108,5 +98,4 @@ METHOD = Method(
     options=AttentiveMixOptions,
     apply=attentivemix,
     maps=attention,
-    recipes={"attentivemix-published": {"variant": "published"}},
 )

@@ -16,7 +16,7 @@ trains both. Longer than other methods because of the trained block.
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -29,7 +29,7 @@ from saliencymixplus.mixing.draws import Draw
 from saliencymixplus.mixing.features import feature_map
 from saliencymixplus.mixing.maps import enlarged
 from saliencymixplus.mixing.method import Method
-from saliencymixplus.mixing.options import Label, MixingOptions, Need, number, text
+from saliencymixplus.mixing.options import Label, MixingOptions, number, text
 
 _MARGIN = 0.08
 
@@ -52,25 +52,14 @@ class AutoMixOptions(MixingOptions):
     momentum: float = number(0.999, 0.5, 0.99999)
     clean_gradient: float = number(1.0, 0.0, 100.0)
 
-    @property
-    def needs(self) -> frozenset[Need]:
-        return frozenset({"network"})
-
-    @property
-    def lam0_per_sample(self) -> bool:
-        return False
-
-    @property
-    def saliency_weights(self) -> Literal["current", "average"]:
-        return "average"
+    needs = frozenset({"network"})
+    lam0_per_sample = False
+    saliency_weights = "average"
+    part_passes = 1.0  # two forward passes, and one backward pass to the images alone
 
     @property
     def average_decay(self) -> float | None:
         return self.momentum
-
-    @property
-    def part_passes(self) -> float:
-        return 1.0  # two forward passes, and one backward pass to the images alone
 
 
 class MixBlock(nn.Module):

@@ -47,10 +47,6 @@ class CutMixOptions(MixingOptions):
     label: Label = "area"
     shuffled_labels: float = number(0.0, 0.0, 1.0)
 
-    @property
-    def per_sample(self) -> bool:
-        return self.box == "sample"
-
 
 def cutmix(sources: Sources, draw: Draw, options: CutMixOptions) -> Blend:
     """λ is 1 − the box's area fraction after clipping."""

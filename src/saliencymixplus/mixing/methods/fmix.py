@@ -10,9 +10,8 @@ frequencies 0 and 1 along the width. A mask then varies by at most one cycle alo
 default follows the paper.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -45,7 +44,7 @@ class FMixOptions(MixingOptions):
         [0.0, 1.0]
     """
 
-    PUBLISHED: ClassVar[Mapping[str, Any]] = {"pairs": "permutation", "spectrum": "two_rows"}
+    PUBLISHED = {"pairs": "permutation", "spectrum": "two_rows"}
 
     variant: Literal["corrected", "published"] = "corrected"
     alpha: float = number(1.0, 0.05, 100.0)
@@ -54,10 +53,6 @@ class FMixOptions(MixingOptions):
     decay: float = number(3.0, 0.0, 10.0)
     max_soft: float = number(0.0, 0.0, 1.0)
     spectrum: Literal["complex", "two_rows"] = "complex"
-
-    @property
-    def per_sample(self) -> bool:
-        return self.mask == "sample"
 
 
 def spectrum_noise(options: FMixOptions, height: int, width: int) -> tuple[int, ...]:
@@ -143,6 +138,5 @@ METHOD = Method(
     paper="arXiv:2002.12047",
     options=FMixOptions,
     apply=fmix,
-    recipes={"fmix-published": {"variant": "published"}},
     noise=spectrum_noise,
 )

@@ -39,10 +39,6 @@ class GridMixOptions(MixingOptions):
     mask: Scope = "batch"
     cells: int = number(4, 1, 64)
 
-    @property
-    def per_sample(self) -> bool:
-        return self.mask == "sample"
-
 
 def cell_noise(options: GridMixOptions, height: int, width: int) -> tuple[int, ...]:
     """One normal number per cell."""

@@ -9,9 +9,8 @@ The default takes them in evaluation mode. ``variant: published`` is the release
 function makes it pair at random, not greedily, as ``guidedap-random-pairs`` does.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Literal
 
 from saliencymixplus.mixing.method import Method
 from saliencymixplus.mixing.methods.guidedsr import guidedsr, pair
@@ -39,7 +38,7 @@ class GuidedAPOptions(GradientSaliencyOptions):
         torch.Size([4, 3, 8, 8])
     """
 
-    PUBLISHED: ClassVar[Mapping[str, Any]] = {
+    PUBLISHED = {
         "smoothing_taps": 7,
         "saliency_mode": "train",
         "batch_norm": "updated",
@@ -63,7 +62,6 @@ METHOD = Method(
     pair=pair,
     aggregate=root_mean_square,
     recipes={
-        "guidedap-published": {"variant": "published"},
         "guidedap-random-pairs": {"variant": "published", "pairs": "permutation"},
     },
 )

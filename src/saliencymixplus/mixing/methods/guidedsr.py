@@ -13,9 +13,8 @@ the same partner. The released code means to pair greedily, but passes a name it
 does not know and so pairs at random, as ``guidedsr-random-pairs`` does.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -50,7 +49,7 @@ class GuidedSROptions(MixingOptions):
         [0, 1, 2, 3]
     """
 
-    PUBLISHED: ClassVar[Mapping[str, Any]] = {"residual": "released", "smoothing_taps": 7}
+    PUBLISHED = {"residual": "released", "smoothing_taps": 7}
 
     variant: Literal["corrected", "published"] = "corrected"
     pairs: Literal["greedy", "full", "half", "permutation"] = "greedy"  # type: ignore[assignment]
@@ -122,7 +121,6 @@ METHOD = Method(
     options=GuidedSROptions,
     apply=guidedsr,
     recipes={
-        "guidedsr-published": {"variant": "published"},
         "guidedsr-random-pairs": {"variant": "published", "pairs": "permutation"},
     },
     maps=saliency_maps,

@@ -38,13 +38,11 @@ class ManifoldOptions(MixingOptions):
     alpha: float = number(2.0, 0.05, 100.0)
     layers: str = text("layer1,layer2", r"[\w.]+(,[\w.]+)*")
 
+    per_sample = False
+
     def __post_init__(self) -> None:
         if self.pairs == "half":
             raise ValueError("pairs: half leaves the second half without activations: use full")
-
-    @property
-    def per_sample(self) -> bool:
-        return False
 
 
 def manifold(sources: Sources, draw: Draw, options: ManifoldOptions) -> Blend:

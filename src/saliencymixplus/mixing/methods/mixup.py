@@ -33,10 +33,6 @@ class MixupOptions(MixingOptions):
     alpha: float = number(1.0, 0.05, 100.0)
     lam0: Scope = "batch"
 
-    @property
-    def per_sample(self) -> bool:
-        return self.lam0 == "sample"
-
 
 def mixup(sources: Sources, draw: Draw, options: MixupOptions) -> Blend:
     """λ is λ₀ itself."""

@@ -12,9 +12,8 @@ halved sides, a permutation drawn again up to ten times while it has a fixed poi
 of the masks cannot run and is left out; masks from 0 to 255 have to be divided by 255 first.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -24,7 +23,7 @@ from saliencymixplus.mixing.boxes import BoxSize
 from saliencymixplus.mixing.draws import Draw
 from saliencymixplus.mixing.method import Method
 from saliencymixplus.mixing.methods.cutmix import CutMixOptions, cutmix
-from saliencymixplus.mixing.options import Need, Scope, number
+from saliencymixplus.mixing.options import Scope, number
 from saliencymixplus.mixing.visible_fraction import OBJECT
 
 _TINY = 1e-7
@@ -52,7 +51,7 @@ class OACutMixOptions(CutMixOptions):
         True
     """
 
-    PUBLISHED: ClassVar[Mapping[str, Any]] = {
+    PUBLISHED = {
         "pairs": "redrawn",
         "box": "batch",
         "box_size": "halves",
@@ -66,9 +65,7 @@ class OACutMixOptions(CutMixOptions):
     absolute: float = number(0.0, 0.0, 1.0)
     object_weight: float = number(1.0, 0.0, 1.0)
 
-    @property
-    def needs(self) -> frozenset[Need]:
-        return frozenset({"masks"})
+    needs = frozenset({"masks"})
 
 
 def oacutmix(sources: Sources, draw: Draw, options: OACutMixOptions) -> Blend:
@@ -110,5 +107,4 @@ METHOD = Method(
     paper="arXiv:2606.04820",
     options=OACutMixOptions,
     apply=oacutmix,
-    recipes={"oacutmix-published": {"variant": "published"}},
 )

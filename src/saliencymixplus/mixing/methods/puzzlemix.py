@@ -13,9 +13,8 @@ out. Longer than other methods because it has three parts: costs, mask, transpor
 """
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -54,7 +53,7 @@ class PuzzleMixOptions(GradientSaliencyOptions):
             differences at the seams of cells are multiplied with.
     """
 
-    PUBLISHED: ClassVar[Mapping[str, Any]] = {
+    PUBLISHED = {
         "pairs": "permutation",
         "grid": 0,
         "saliency_mode": "train",
@@ -69,10 +68,6 @@ class PuzzleMixOptions(GradientSaliencyOptions):
     transport: Literal["on", "off"] = "on"
     transport_size: int = number(4, 0, 256)
     pixel_std: float = number(0.25, 0.001, 255.0)
-
-    @property
-    def per_sample(self) -> bool:
-        return self.lam0 == "sample"
 
     @property
     def on_device(self) -> bool:
@@ -249,5 +244,4 @@ METHOD = Method(
     options=PuzzleMixOptions,
     apply=puzzlemix,
     aggregate=root_mean_square,
-    recipes={"puzzlemix-published": {"variant": "published"}},
 )

@@ -11,9 +11,8 @@ itself, one τ for the batch but a place per sample, drawn over the whole image 
 so that boxes touch the border more often than by chance.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -49,7 +48,7 @@ class ResizeMixOptions(MixingOptions):
         [0.75, 0.75, 0.75, 0.75]
     """
 
-    PUBLISHED: ClassVar[Mapping[str, Any]] = {
+    PUBLISHED = {
         "pairs": "permutation",
         "box": "place",
         "position": "pushed",
@@ -183,5 +182,4 @@ METHOD = Method(
     paper="arXiv:2012.11101",
     options=ResizeMixOptions,
     apply=resizemix,
-    recipes={"resizemix-published": {"variant": "published"}},
 )

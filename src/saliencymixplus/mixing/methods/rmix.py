@@ -12,9 +12,8 @@ quantiles are not part of either. A constant map makes all patches salient, so t
 mixed as in mixup.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -50,7 +49,7 @@ class RMixOptions(GradientSaliencyOptions):
         1
     """
 
-    PUBLISHED: ClassVar[Mapping[str, Any]] = {
+    PUBLISHED = {
         "pairs": "permutation",
         "lam0": "batch",
         "saliency_mode": "train",
@@ -62,6 +61,8 @@ class RMixOptions(GradientSaliencyOptions):
     alpha: float = number(1.0, 0.05, 100.0)
     lam0: Scope = "sample"
     patch: int = number(8, 1, 512)
+
+    per_sample = True  # the quantiles, whatever ``lam0`` says
 
     @property
     def lam0_per_sample(self) -> bool:
@@ -116,5 +117,4 @@ METHOD = Method(
     options=RMixOptions,
     apply=rmix,
     aggregate=root_mean_square,
-    recipes={"rmix-published": {"variant": "published"}},
 )

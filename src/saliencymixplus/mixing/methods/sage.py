@@ -14,9 +14,8 @@ the first image in that frame, and both with α and 1 − α elsewhere.
 Each offset costs a pass over all pixels: 39 of them at 32 px, 1998 at 224 px (0.01 of all).
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -56,7 +55,7 @@ class SAGEOptions(GradientSaliencyOptions):
         True
     """
 
-    PUBLISHED: ClassVar[Mapping[str, Any]] = {
+    PUBLISHED = {
         "pairs": "permutation",
         "saliency_mode": "train",
         "batch_norm": "updated",
@@ -74,9 +73,7 @@ class SAGEOptions(GradientSaliencyOptions):
     saliency_loss: Literal["cross_entropy", "binary"] = "cross_entropy"
     uncovered: Literal["shown", "black"] = "shown"
 
-    @property
-    def per_sample(self) -> bool:
-        return False
+    per_sample = False
 
 
 def offset_noise(options: SAGEOptions, height: int, width: int) -> tuple[int, ...]:
@@ -161,5 +158,4 @@ METHOD = Method(
     apply=sage,
     noise=offset_noise,
     aggregate=absolute_mean,
-    recipes={"sage-published": {"variant": "published"}},
 )

@@ -4,9 +4,8 @@ Uddin et al., "SaliencyMix: A Saliency Guided Data Augmentation Strategy for Bet
 Regularization", ICLR 2021 (arXiv:2006.01791), section 3.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -44,7 +43,7 @@ class SaliencyMixOptions(MixingOptions):
         True
     """
 
-    PUBLISHED: ClassVar[Mapping[str, Any]] = {
+    PUBLISHED = {
         "pairs": "permutation",
         "box": "batch",
         "box_size": "halves",
@@ -58,10 +57,6 @@ class SaliencyMixOptions(MixingOptions):
     saliency_map: Literal["stored", "float_bytes"] = "stored"
     position: Literal["peak", "object"] = "peak"
     label: Label = "area"
-
-    @property
-    def per_sample(self) -> bool:
-        return self.box == "sample"
 
     @property
     def on_device(self) -> bool:
@@ -146,5 +141,4 @@ METHOD = Method(
     paper="ICLR 2021, arXiv:2006.01791",
     options=SaliencyMixOptions,
     apply=saliencymix,
-    recipes={"saliencymix-published": {"variant": "published"}},
 )

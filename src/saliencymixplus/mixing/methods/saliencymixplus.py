@@ -6,9 +6,8 @@ pasted at the same place of a, p_a = 1 − S_a(box)/ΣS_a and p_b = S_b(box)/ΣS
 λ = p_a / (p_a + p_b).
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -55,7 +54,7 @@ class SaliencyMixPlusOptions(GradientSaliencyOptions):
         torch.Size([4, 8, 8])
     """
 
-    PUBLISHED: ClassVar[Mapping[str, Any]] = {
+    PUBLISHED = {
         "pairs": "half",
         "lam0": "batch",
         "box_size": "halves",
@@ -72,10 +71,6 @@ class SaliencyMixPlusOptions(GradientSaliencyOptions):
     reduction: Reduction = "per_sample"
     position: Literal["peak", "mass", "sampled", "random", "object"] = "peak"
     label: Literal["saliency", "excess", "area", "mask", "mask_pixels"] = "saliency"
-
-    @property
-    def per_sample(self) -> bool:
-        return self.lam0 == "sample"
 
     @property
     def needs(self) -> frozenset[Need]:
@@ -151,7 +146,6 @@ METHOD = Method(
     options=SaliencyMixPlusOptions,
     apply=saliencymixplus,
     recipes={
-        "saliencymixplus-published": {"variant": "published"},
         "saliencymixplus-excess": {"label": "excess"},
         # The ablation: one option at a time as published …
         "plus-half-pairs": {"pairs": "half"},

@@ -41,10 +41,6 @@ class SmoothMixOptions(MixingOptions):
         if self.narrowest > self.widest:
             raise ValueError(f"narrowest: {self.narrowest} is above widest: {self.widest}")
 
-    @property
-    def per_sample(self) -> bool:
-        return self.mask == "sample"
-
 
 def smoothmix(sources: Sources, draw: Draw, options: SmoothMixOptions) -> Blend:
     """G weighs the second image; λ is 1 − its mean. λ₀ ~ U(0, 1) gives σ."""

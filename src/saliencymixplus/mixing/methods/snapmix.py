@@ -10,9 +10,8 @@ counts twice: ``variant: published``. The default leaves each as it is. Where a 
 area fractions take its place, as released.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -25,7 +24,7 @@ from saliencymixplus.mixing.draws import Draw, scale
 from saliencymixplus.mixing.features import last_feature_map
 from saliencymixplus.mixing.maps import scaled_to_peak
 from saliencymixplus.mixing.method import Method
-from saliencymixplus.mixing.options import MixingOptions, Need, Scope, number
+from saliencymixplus.mixing.options import MixingOptions, Scope, number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +39,7 @@ class SnapMixOptions(MixingOptions):
         same_label: weights of a pair with equal labels, ``separate`` or ``doubled``, see above.
     """
 
-    PUBLISHED: ClassVar[Mapping[str, Any]] = {
+    PUBLISHED = {
         "pairs": "permutation",
         "box_size": "halves",
         "same_label": "doubled",
@@ -52,13 +51,7 @@ class SnapMixOptions(MixingOptions):
     box_size: BoxSize = "exact"
     same_label: Literal["separate", "doubled"] = "separate"
 
-    @property
-    def per_sample(self) -> bool:
-        return self.box == "sample"
-
-    @property
-    def needs(self) -> frozenset[Need]:
-        return frozenset({"network"})
+    needs = frozenset({"network"})
 
 
 def snapmix(sources: Sources, draw: Draw, options: SnapMixOptions) -> Blend:
@@ -209,5 +202,4 @@ METHOD = Method(
     apply=snapmix,
     maps=activation_maps,
     second_lam0=True,
-    recipes={"snapmix-published": {"variant": "published"}},
 )

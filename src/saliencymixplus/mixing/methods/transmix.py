@@ -8,9 +8,8 @@ the label is the area fraction. The released recipe alternates with mixup; here 
 recipe of two methods.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -36,17 +35,13 @@ class TransMixOptions(MixingOptions):
         box_size: ``exact``, or ``halves``: odd sides lose a pixel, as released.
     """
 
-    PUBLISHED: ClassVar[Mapping[str, Any]] = {"pairs": "reversed", "box_size": "halves"}
+    PUBLISHED = {"pairs": "reversed", "box_size": "halves"}
 
     variant: Literal["corrected", "published"] = "corrected"
     pairs: Literal["full", "half", "permutation", "reversed"] = "full"  # type: ignore[assignment]
     alpha: float = number(1.0, 0.05, 100.0)
     box: Scope = "batch"
     box_size: BoxSize = "exact"
-
-    @property
-    def per_sample(self) -> bool:
-        return self.box == "sample"
 
 
 def transmix(sources: Sources, draw: Draw, options: TransMixOptions) -> Blend:
@@ -166,5 +161,4 @@ METHOD = Method(
     apply=transmix,
     pair=reversed_batch,
     forward=attended,
-    recipes={"transmix-published": {"variant": "published"}},
 )
