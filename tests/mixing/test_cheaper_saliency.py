@@ -43,8 +43,8 @@ def test_how_many_images_get_a_map(batch_size: int, share: float, expected: int)
 
 def test_partners_stay_among_those_with_a_map() -> None:
     for seed in range(20):
-        source = torch.Generator().manual_seed(seed)
-        partner = draws.partners(9, "full", generator=source, device=CPU, fraction=0.5).tolist()
+        numbers = draws.RandomNumbers(torch.Generator().manual_seed(seed), CPU)
+        partner = draws.partners(9, "full", numbers, fraction=0.5).tolist()
         for first, last in ((0, 4), (4, 9)):
             place, visited = first, []
             for _ in range(last - first):

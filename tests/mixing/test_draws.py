@@ -8,6 +8,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from saliencymixplus import mixing
 from saliencymixplus.mixing import draws
+from saliencymixplus.mixing.draws import RandomNumbers
 
 CPU = torch.device("cpu")
 
@@ -19,7 +20,7 @@ def generator(seed: int = 0) -> torch.Generator:
 @pytest.mark.parametrize("count", [1, 2, 3, 7, 32])
 def test_full_partners_are_one_cycle(count: int) -> None:
     for seed in range(20):
-        partner = draws.partners(count, "full", generator=generator(seed), device=CPU).tolist()
+        partner = draws.partners(count, "full", RandomNumbers(generator(seed), CPU)).tolist()
         place, visited = 0, []
         for _ in range(count):
             visited.append(place)
@@ -28,10 +29,10 @@ def test_full_partners_are_one_cycle(count: int) -> None:
 
 
 def test_every_partner_is_equally_likely() -> None:
-    source, count, trials = generator(), 5, 4000
+    numbers, count, trials = RandomNumbers(generator(), CPU), 5, 4000
     hits = torch.zeros(count, count)
     for _ in range(trials):
-        partner = draws.partners(count, "full", generator=source, device=CPU)
+        partner = draws.partners(count, "full", numbers)
         hits[torch.arange(count), partner] += 1
     expected = trials / (count - 1)
     others = hits[~torch.eye(count, dtype=torch.bool)]
@@ -41,19 +42,19 @@ def test_every_partner_is_equally_likely() -> None:
 
 @pytest.mark.parametrize(("count", "size"), [(1, 1), (2, 1), (7, 3), (8, 4)])
 def test_half_pairs_the_first_half_with_the_second(count: int, size: int) -> None:
-    partner = draws.partners(count, "half", generator=generator(), device=CPU)
+    partner = draws.partners(count, "half", RandomNumbers(generator(), CPU))
     assert sorted(partner.tolist()) == list(range(count // 2, count // 2 + size))
 
 
 @pytest.mark.parametrize("alpha", [0.05, 0.2, 1.0, 4.0])
 def test_beta_has_its_moments(alpha: float) -> None:
-    lam = draws.beta(alpha, 20000, generator=generator(), device=CPU)
+    lam = RandomNumbers(generator(), CPU).beta(alpha, 20000)
     assert lam.dtype == torch.float64
     assert ((lam >= 0) & (lam <= 1)).all()
     variance = 1 / (4 * (2 * alpha + 1))
     assert lam.mean().item() == pytest.approx(0.5, abs=5 * math.sqrt(variance / 20000))
     assert lam.var().item() == pytest.approx(variance, rel=0.05)
-    again = draws.beta(alpha, 20000, generator=generator(), device=CPU)
+    again = RandomNumbers(generator(), CPU).beta(alpha, 20000)
     assert torch.equal(lam, again)
 
 
@@ -71,7 +72,8 @@ def test_a_mixers_alpha_shapes_its_lam0(method: str, option: str) -> None:
 
 
 def test_centres_cover_the_image_evenly() -> None:
-    centres = draws.centres(24000, 4, 6, generator=generator(), device=CPU)
+    centres = mixing.create("cutmix", box="sample").draw(24000, 4, 6, generator=generator()).centre
+    assert centres is not None
     counts = torch.bincount(centres[:, 0] * 6 + centres[:, 1], minlength=24)
     assert len(counts) == 24
     assert (counts - 1000).abs().max() < 5 * math.sqrt(1000)
@@ -127,9 +129,9 @@ def test_a_loaders_mixing_follows_from_its_generator() -> None:
 
 
 def test_a_redrawn_permutation_is_a_derangement_but_for_a_rare_one() -> None:
-    source, found = generator(), []
+    numbers, found = RandomNumbers(generator(), CPU), []
     for _ in range(2000):
-        order = draws.partners(4, "redrawn", generator=source, device=CPU)
+        order = draws.partners(4, "redrawn", numbers)
         assert sorted(order.tolist()) == [0, 1, 2, 3]
         found.append(tuple(order.tolist()))
     deranged = [order for order in found if all(k != i for i, k in enumerate(order))]

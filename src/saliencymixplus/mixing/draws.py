@@ -54,16 +54,54 @@ class Draw:
         return replace(self, **moved)
 
 
+@dataclass(frozen=True)
+class RandomNumbers:
+    """Random numbers for ``device``, drawn where the generator lives."""
+
+    generator: torch.Generator | None
+    device: torch.device
+
+    @property
+    def drawn_on(self) -> torch.device:
+        """The generator's device, unless it is of the same type as ``device``."""
+        if self.generator is None or self.generator.device.type == self.device.type:
+            return self.device
+        return self.generator.device
+
+    def uniform(self, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+        """Uniform numbers in [0, 1)."""
+        found = torch.rand(shape, generator=self.generator, device=self.drawn_on, dtype=dtype)
+        return found.to(self.device)
+
+    def normal(self, *shape: int) -> Tensor:
+        """Standard normal float32 numbers."""
+        how: dict[str, Any] = {"device": self.drawn_on, "dtype": torch.float32}
+        return torch.randn(shape, generator=self.generator, **how).to(self.device)
+
+    def beta(self, alpha: float, count: int) -> Tensor:
+        """Beta(alpha, alpha), (count,) float64 as in the published code; float32 on MPS."""
+        dtype = torch.float32 if self.device.type == "mps" else torch.float64
+        if alpha == 1.0:
+            return self.uniform(count, dtype=dtype)
+        # torch.distributions.Beta takes no generator; this is the sampler below it. MPS has none.
+        where = self.generator.device if self.generator is not None else self.device
+        where = torch.device("cpu") if where.type == "mps" else where
+        concentration = torch.full((count, 2), alpha, dtype=dtype, device=where)
+        generator = self.generator
+        if generator is not None and generator.device.type != where.type:
+            generator = None
+        return torch._sample_dirichlet(concentration, generator=generator)[:, 0].to(self.device)
+
+
 def draw_for(
     options: Options,
     batch_size: int,
     height: int,
     width: int,
+    numbers: RandomNumbers,
     *,
     noise_shape: tuple[int, ...] | None,
     second_lam0: bool,
-    generator: torch.Generator | None,
-    device: torch.device,
 ) -> Draw:
     """What a method with these options draws for a batch of images.
 
@@ -71,18 +109,17 @@ def draw_for(
         noise_shape: of the normal numbers for one sample; None: none are drawn.
         second_lam0: whether to draw ``lam1``.
     """
-    source: dict[str, Any] = {"generator": generator, "device": device}
-    index_b = partners(batch_size, options.pairs, fraction=options.saliency_fraction, **source)
+    index_b = partners(batch_size, options.pairs, numbers, fraction=options.saliency_fraction)
     count = index_b.shape[0] if options.per_sample else 1
     # Their order decides which numbers a seed gives.
-    noise = None if noise_shape is None else normal((count, *noise_shape), **source)
+    noise = None if noise_shape is None else numbers.normal(count, *noise_shape)
     return Draw(
         index_b=index_b,
-        lam0=beta(options.alpha, count if options.lam0_per_sample else 1, **source),
-        centre=centres(count, height, width, **source),
-        uniform=uniform((count, 2), **source),
+        lam0=numbers.beta(options.alpha, count if options.lam0_per_sample else 1),
+        centre=scale(numbers.uniform(count, 2), height, width),
+        uniform=numbers.uniform(count, 2),
         noise=noise,
-        lam1=beta(options.alpha, count, **source) if second_lam0 else None,
+        lam1=numbers.beta(options.alpha, count) if second_lam0 else None,
     )
 
 
@@ -101,12 +138,7 @@ def mapped_size(batch_size: int, fraction: float) -> int:
 
 
 def partners(
-    batch_size: int,
-    pairs: str,
-    *,
-    generator: torch.Generator | None,
-    device: torch.device,
-    fraction: float = 1.0,
+    batch_size: int, pairs: str, numbers: RandomNumbers, *, fraction: float = 1.0
 ) -> Tensor:
     """Index (M,) of each image's partner.
 
@@ -117,10 +149,10 @@ def partners(
     the images has saliency maps (``mapped_size``), these have a cycle of their own.
     """
     size = mixed_size(batch_size, pairs)
-    keys = uniform((size,), generator=generator, device=device)
+    keys = numbers.uniform(size)
     if pairs == "redrawn":
-        orders = uniform((10, size), generator=generator, device=device).argsort(dim=1)
-        fixed = (orders == torch.arange(size, device=device)).any(1)
+        orders = numbers.uniform(10, size).argsort(dim=1)
+        fixed = (orders == torch.arange(size, device=orders.device)).any(1)
         return orders.index_select(0, fixed.int().argmin(0, keepdim=True))[0]
     if pairs == "permutation":
         return keys.argsort()
@@ -133,53 +165,6 @@ def partners(
         rest = keys[first:].argsort() + first
         order, before = torch.cat((order, rest)), torch.cat((before, rest.roll(1)))
     return torch.empty_like(order).scatter_(0, order, before)
-
-
-def uniform(
-    shape: tuple[int, ...],
-    *,
-    generator: torch.Generator | None,
-    device: torch.device,
-    dtype: torch.dtype = torch.float32,
-) -> Tensor:
-    """Uniform numbers in [0, 1), drawn where the generator lives."""
-    if generator is None or generator.device.type == device.type:
-        return torch.rand(shape, generator=generator, device=device, dtype=dtype)
-    drawn = torch.rand(shape, generator=generator, device=generator.device, dtype=dtype)
-    return drawn.to(device)
-
-
-def normal(
-    shape: tuple[int, ...], *, generator: torch.Generator | None, device: torch.device
-) -> Tensor:
-    """Standard normal float32 numbers, drawn where the generator lives."""
-    if generator is None or generator.device.type == device.type:
-        return torch.randn(shape, generator=generator, device=device, dtype=torch.float32)
-    drawn = torch.randn(shape, generator=generator, device=generator.device, dtype=torch.float32)
-    return drawn.to(device)
-
-
-def beta(
-    alpha: float, count: int, *, generator: torch.Generator | None, device: torch.device
-) -> Tensor:
-    """``count`` draws of Beta(alpha, alpha): float64, as the published code's, float32 on MPS."""
-    dtype = torch.float32 if device.type == "mps" else torch.float64
-    if alpha == 1.0:
-        return uniform((count,), generator=generator, device=device, dtype=dtype)
-    # torch.distributions.Beta takes no generator; this is the sampler below it. MPS has none.
-    source = generator.device if generator is not None else device
-    source = torch.device("cpu") if source.type == "mps" else source
-    concentration = torch.full((count, 2), alpha, dtype=dtype, device=source)
-    used = generator if generator is None or generator.device.type == source.type else None
-    return torch._sample_dirichlet(concentration, generator=used)[:, 0].to(device)
-
-
-def centres(
-    count: int, height: int, width: int, *, generator: torch.Generator | None, device: torch.device
-) -> Tensor:
-    """``count`` uniformly random pixels, (count, 2) int64: row, column."""
-    places = uniform((count, 2), generator=generator, device=device)
-    return scale(places, height, width)
 
 
 def members(

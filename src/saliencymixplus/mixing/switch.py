@@ -12,10 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from saliencymixplus.mixing import draws
 from saliencymixplus.mixing.batch import Batch, MixedBatch
 from saliencymixplus.mixing.criterion import CROSS_ENTROPY, Criterion
-from saliencymixplus.mixing.draws import Draw
+from saliencymixplus.mixing.draws import Draw, RandomNumbers, members
 from saliencymixplus.mixing.mixer import Mixer
 from saliencymixplus.mixing.options import Options, as_json
 
@@ -107,11 +106,11 @@ class Switch(Mixer):
         return f"Switch({', '.join(f'{p:g} {mixer!r}' for p, mixer in chances)})"
 
     def choose(self, generator: torch.Generator | None = None) -> int:
-        return draws.members(1, self.probabilities, generator=generator)[0]
+        return members(1, self.probabilities, generator=generator)[0]
 
-    def _drawn(self, batch_size: int, height: int, width: int, source: dict[str, Any]) -> Draw:
-        chosen = self.choose(source["generator"])
-        drawn = self.members[chosen]._drawn(batch_size, height, width, source)
+    def _drawn(self, batch_size: int, height: int, width: int, numbers: RandomNumbers) -> Draw:
+        chosen = self.choose(numbers.generator)
+        drawn = self.members[chosen]._drawn(batch_size, height, width, numbers)
         return replace(drawn, member=chosen)
 
     def _mixed(
