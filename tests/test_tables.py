@@ -14,7 +14,6 @@ from rich.console import Console
 from saliencymixplus import escape
 from saliencymixplus.tables import (
     MEAN_SD,
-    Cell,
     Column,
     Table,
     estimate,
@@ -73,7 +72,7 @@ def test_numbers_by_hand():
     assert number(12345.6, 0) == "12\N{THIN SPACE}346"
     assert number(None) == number(float("nan")) == p_value(None) == "–"
     assert number(float("inf")) == "inf"
-    assert mean_sd(1.0, 0.25, unit=" %").text == "1.00 ± 0.25 %"
+    assert mean_sd(1.0, 0.25).text == "1.00 ± 0.25"
     assert interval(-0.5, 1).text == "[−0.50, 1.00]"
     assert estimate(-0.52, -1.1, 0.06, signed=True).text == "−0.52 [−1.10, +0.06]"
     assert estimate(float("nan"), 0, 1).text == "–"
@@ -112,13 +111,6 @@ def test_html_cells_sort_by_their_numbers():
     text = TABLE.html()
     assert re.findall(r'data-sort="([^"]+)"', text) == ["12.345", "0.0004", "10000", "13"]
     assert "<caption>Errors</caption>" in text
-
-
-def test_a_bold_cell_is_bold_everywhere():
-    table = Table([Column("x")], [[Cell("1.0", (1.0,), bold=True)]])
-    assert "**1.0**" in table.markdown()
-    assert "<strong>1.0</strong>" in table.html()
-    assert r"\textbf{1.0}" in table.latex()
 
 
 def test_a_row_of_another_length_is_refused():

@@ -1,15 +1,12 @@
-"""Tables and number formats, for Markdown, HTML, CSV, LaTeX and terminals.
-
-A cell is a text, a number, None (not measured) or a ``Cell``: a text with its underlying numbers,
-which are sort keys in HTML and separate columns in CSV.
-"""
+"""Tables and number formats, for Markdown, HTML, CSV, LaTeX and terminals."""
 
 import csv
 import io
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from saliencymixplus import escape
 
@@ -18,18 +15,21 @@ if TYPE_CHECKING:
 
 MISSING = "\N{EN DASH}"
 MINUS = "\N{MINUS SIGN}"
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A text and its ``values``, in the order of the column's ``parts``."""
+    """A text and the numbers in it, in the order of the column's ``parts``.
+
+    In HTML the first number is the sort key; in CSV each of them has a column.
+    """
 
     text: str
     values: tuple[float | None, ...] = ()
-    bold: bool = False
 
 
-Value = str | float | None | Cell
+Value = str | float | None | Cell  # None: not measured
 
 
 def number(value: float | None, digits: int = 2, *, signed: bool = False, unit: str = "") -> str:
@@ -60,10 +60,10 @@ def p_cell(p: float | None) -> Cell:
     return Cell(p_value(p), (p,))
 
 
-def mean_sd(mean: float, sd: float | None, digits: int = 2, unit: str = "") -> Cell:
+def mean_sd(mean: float, sd: float | None, digits: int = 2) -> Cell:
     """``12.34 ± 0.56``, or only the mean without a standard deviation (one seed)."""
     text = number(mean, digits)
-    return Cell((text if sd is None else f"{text} ± {number(sd, digits)}") + unit, (mean, sd))
+    return Cell(text if sd is None else f"{text} ± {number(sd, digits)}", (mean, sd))
 
 
 def interval(low: float | None, high: float | None) -> Cell:
@@ -85,26 +85,23 @@ def estimate(
 
 @dataclass(frozen=True)
 class Column:
-    """A column: header, alignment, number format, and the parts of its cells.
-
-    ``parts`` names the ``values`` of its cells, each of which has a column in CSV. An empty name
-    stands for the header itself.
-    """
+    """A column; ``parts`` names the numbers in its cells, "" the one the header names."""
 
     header: str
     align: Literal["left", "right"] = "right"
     format: Callable[[float], str] = number
     parts: Sequence[str] = ()
 
-    def text(self, value: Value) -> str:
-        """The text shown for a cell."""
-        if value is None:
-            return MISSING
+    def cell(self, value: Value) -> Cell:
+        """The cell that shows ``value``."""
         if isinstance(value, Cell):
-            return value.text
-        return value if isinstance(value, str) else self.format(value)
+            return value
+        if isinstance(value, str):
+            return Cell(value)
+        return Cell(MISSING if value is None else self.format(value), (value,))
 
 
+Getter = tuple[Column, Callable[[Item], Value]]  # a column and its value for an item
 MEAN_SD = ("", "s.d.")
 INTERVAL = ("low", "high")
 ESTIMATE = ("", "low", "high")
@@ -117,35 +114,30 @@ class Table:
     columns: Sequence[Column]
     rows: Sequence[Sequence[Value]]
     title: str = ""
-    notes: Sequence[str] = field(default=())
 
     def __post_init__(self) -> None:
         if wrong := {len(row) for row in self.rows} - {len(self.columns)}:
             raise ValueError(f"rows of {sorted(wrong)} cells under {len(self.columns)} columns")
 
-    def texts(self) -> list[list[str]]:
-        """The cells' texts, without the header."""
-        return [
-            [column.text(value) for column, value in zip(self.columns, row, strict=True)]
-            for row in self.rows
-        ]
+    @classmethod
+    def of(cls, items: Iterable[Item], columns: Sequence[Getter[Item]], title: str = "") -> "Table":
+        """A row for each of ``items``; each column comes with the function that reads its value."""
+        rows = [[value(item) for _, value in columns] for item in items]
+        return cls([column for column, _ in columns], rows, title)
 
-    def _lines(self, escaped: Callable[[str], str], bold: str) -> list[list[str]]:
-        """The header and the rows as escaped texts, with bold cells in the form ``bold``."""
-        lines = [[escaped(column.header) for column in self.columns]]
-        for row, texts in zip(self.rows, self.texts(), strict=True):
-            cells = zip(row, map(escaped, texts), strict=True)
-            lines.append(
-                [bold.format(t) if isinstance(v, Cell) and v.bold else t for v, t in cells]
-            )
-        return lines
+    def _cells(self) -> list[list[Cell]]:
+        return [list(map(Column.cell, self.columns, row)) for row in self.rows]
+
+    def _lines(self, escaped: Callable[[str], str]) -> list[list[str]]:
+        """The header and the rows as escaped texts."""
+        head = [escaped(column.header) for column in self.columns]
+        return [head, *([escaped(cell.text) for cell in row] for row in self._cells())]
 
     def markdown(self) -> str:
         """GitHub Markdown, without the title, which belongs in a heading."""
         rule = ["---" if column.align == "left" else "---:" for column in self.columns]
-        head, *body = self._lines(escape.markdown, "**{}**")
-        lines = [head, rule, *body]
-        return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+        head, *body = self._lines(escape.markdown)
+        return "\n".join(f"| {' | '.join(line)} |" for line in [head, rule, *body])
 
     def html(self) -> str:
         """An HTML ``<table>`` with sort keys in ``data-sort``."""
@@ -154,8 +146,7 @@ class Table:
             for column in self.columns
         )
         body = "\n".join(
-            f"<tr>{''.join(map(_html_cell, self.columns, row, texts))}</tr>"
-            for row, texts in zip(self.rows, self.texts(), strict=True)
+            f"<tr>{''.join(map(_html_cell, self.columns, row))}</tr>" for row in self._cells()
         )
         caption = f"<caption>{escape.html(self.title)}</caption>" if self.title else ""
         return (
@@ -164,33 +155,27 @@ class Table:
 
     def csv(self) -> str:
         """Comma-separated values: numbers with six digits, compound cells in several columns."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(
+        head = [
             _csv_text(f"{column.header} {part}".strip())
             for column in self.columns
             for part in column.parts or ("",)
-        )
-        for row in self.rows:
-            writer.writerow(
-                piece
-                for column, value in zip(self.columns, row, strict=True)
-                for piece in _csv_cells(column, value)
-            )
+        ]
+        body = (chain.from_iterable(map(_csv_cells, self.columns, row)) for row in self._cells())
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows([head, *body])
         return text.getvalue()
 
-    def latex(self, label: str = "") -> str:
-        """A ``table`` environment with booktabs rules, scaled down if wider than the line."""
+    def latex(self, label: str = "", note: str = "") -> str:
+        """A ``table`` with booktabs rules, scaled down to the line; ``note`` is in the caption."""
         kinds = "".join("l" if column.align == "left" else "r" for column in self.columns)
-        lines = self._lines(escape.latex, r"\textbf{{{}}}")
-        head, *body = (" & ".join(line) + r" \\" for line in lines)
-        notes = "".join(" " + escape.latex(note) for note in self.notes)
+        head, *body = (" & ".join(line) + r" \\" for line in self._lines(escape.latex))
+        caption = escape.latex(f"{self.title}. {note}".strip())
         return "\n".join(
             [
                 r"% Needs \usepackage{booktabs} and \usepackage{graphicx}.",
                 r"\begin{table}",
                 r"  \centering",
-                *([rf"  \caption{{{escape.latex(self.title)}.{notes}}}"] if self.title else []),
+                *([rf"  \caption{{{caption}}}"] if self.title else []),
                 *([rf"  \label{{{label}}}"] if label else []),
                 rf"  \sbox0{{\begin{{tabular}}{{{kinds}}}",
                 r"    \toprule",
@@ -219,7 +204,7 @@ class Table:
             collapse_padding=True,
             pad_edge=False,
         )
-        rows = self.texts()
+        rows = [[cell.text for cell in row] for row in self._cells()]
         for index, column in enumerate(self.columns):
             header = escape.visible(column.header)
             widest = max((len(row[index]) for row in rows), default=0)
@@ -242,29 +227,17 @@ def _in_two_lines(header: str) -> str:
     return min(broken, key=lambda text: max(map(len, text.split("\n"))), default=header)
 
 
-def _sort_key(value: Value) -> float | None:
-    if isinstance(value, Cell):
-        return next(iter(value.values), None)
-    return None if isinstance(value, str) else value
-
-
-def _html_cell(column: Column, value: Value, text: str) -> str:
-    key = _sort_key(value)
+def _html_cell(column: Column, cell: Cell) -> str:
+    key = next(iter(cell.values), None)
     sort = "" if key is None or not math.isfinite(key) else f' data-sort="{key:.12g}"'
-    shown = escape.html(text)
-    if isinstance(value, Cell) and value.bold:
-        shown = f"<strong>{shown}</strong>"
-    return f'<td class="{column.align}"{sort}>{shown}</td>'
+    return f'<td class="{column.align}"{sort}>{escape.html(cell.text)}</td>'
 
 
-def _csv_cells(column: Column, value: Value) -> list[str]:
-    if column.parts:
-        values = value.values if isinstance(value, Cell) else (value,)
-        found = [part for part in values if not isinstance(part, (str, Cell))]
-        return [_csv_number(part) for part in found] + [""] * (len(column.parts) - len(found))
-    if isinstance(value, Cell):
-        return [_csv_number(value.values[0]) if len(value.values) == 1 else _csv_text(value.text)]
-    return [_csv_text(value) if isinstance(value, str) else _csv_number(value)]
+def _csv_cells(column: Column, cell: Cell) -> list[str]:
+    if column.parts or len(cell.values) == 1:
+        blank = [""] * (len(column.parts) - len(cell.values))
+        return [*map(_csv_number, cell.values), *blank]
+    return [_csv_text(cell.text)]
 
 
 def _csv_number(value: float | None) -> str:

@@ -1,12 +1,13 @@
 """Render a comparison as tables: Markdown, terminal, CSV and LaTeX."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import NamedTuple
 
 from rich.console import Console
 
 from saliencymixplus import escape
 from saliencymixplus.comparison.peers import TOLERANCE
-from saliencymixplus.comparison.published import Published
 from saliencymixplus.comparison.result import WEIGHTS, Comparison, Errors, ResultRow, ResultTable
 from saliencymixplus.comparison.statistics import SeedSummary
 from saliencymixplus.comparison.verdict import verdict
@@ -16,6 +17,7 @@ from saliencymixplus.tables import (
     MEAN_SD,
     Cell,
     Column,
+    Getter,
     Table,
     Value,
     estimate,
@@ -72,41 +74,81 @@ def comparison_latex(comparison: Comparison) -> str:
     To save width, medians are left out unless there are published ones beside them.
     """
     parts = []
-    for number_, table in enumerate(comparison.tables, start=1):
+    for count, table in enumerate(comparison.tables, start=1):
         medians = any(row.published_beside("last") for row in table.rows)
         found = errors_table(table, "last", medians=medians)
         if found is not None:
-            titled = Table(
-                found.columns, found.rows, f"{table.title} ({scope(table)})", notes=(LEGEND,)
-            )
-            parts.append(titled.latex(label=f"tab:comparison-{number_}"))
+            titled = replace(found, title=f"{table.title} ({scope(table)})")
+            parts.append(titled.latex(f"tab:comparison-{count}", LEGEND))
     return "\n".join(parts)
+
+
+class _Line(NamedTuple):
+    """The errors of a row with one kind of weights, as cells."""
+
+    table: ResultTable
+    row: ResultRow
+    which: str
+    errors: Errors
+
+    def interval(self) -> Cell:
+        """The interval of the top-1 error, cut off at zero."""
+        error = self.errors.top1_error
+        return interval(None if error.low is None else max(error.low, 0.0), error.high)
+
+    def difference(self) -> Value:
+        if (found := self.errors.difference) is None:
+            return None
+        return estimate(found.difference, found.low, found.high, signed=True)
+
+    def p_value(self) -> Value:
+        return None if self.errors.difference is None else p_cell(self.errors.difference.p_value)
+
+    def seeds_p_value(self) -> Value:
+        found = self.errors.difference
+        return None if found is None else p_cell(found.seeds_p_value)
+
+    def median(self) -> Value:
+        return _mean(self.row.median) if self.row.median and self.which == "last" else None
+
+    def published(self) -> Value:
+        found = self.row.published_beside(self.which)
+        if found is None:
+            return None
+        top5 = "" if found.top5_error is None else f"/{found.top5_error:.2f}"
+        text = f"{found.top1_error:.2f}{top5}{'' if found.exact else '†'}"
+        return Cell(text, (found.top1_error, found.top5_error))
 
 
 def csv_table(comparison: Comparison) -> Table:
     """Every number in the comparison, one row per table, kind of weights and method."""
-    columns = [
-        *(Column(name, "left") for name in ("data", "network", "weights", "method", "label")),
-        Column("seeds", "left"),
-        Column("test images"),
-        Column("top-1 error", parts=("mean", "s.d.", "low", "high")),
-        Column("top-5 error", parts=("mean", "s.d.", "low", "high")),
-        Column("baseline", "left"),
-        Column("difference", parts=ESTIMATE),
-        Column("p"),
-        Column("p (seeds)"),
-        Column("median of last 10 epochs", parts=("mean", "s.d.")),
-        Column("published", parts=("top-1 error", "top-5 error")),
-        Column("seconds", parts=("mean", "s.d.")),
-        Column("passes"),
+    mean, four = ("mean", "s.d."), ("mean", "s.d.", "low", "high")
+    columns: list[Getter[_Line]] = [
+        (Column("data", "left"), lambda line: line.table.dataset),
+        (Column("network", "left"), lambda line: line.table.model),
+        (Column("weights", "left"), lambda line: line.which),
+        (Column("method", "left"), lambda line: line.row.name),
+        (Column("label", "left"), lambda line: line.row.label),
+        (Column("seeds", "left"), lambda line: _seeds(line.row)),
+        (Column("test images"), lambda line: line.table.test_images),
+        (Column("top-1 error", parts=four), lambda line: _four(line.errors.top1_error)),
+        (Column("top-5 error", parts=four), lambda line: _four(line.errors.top5_error)),
+        (Column("baseline", "left"), lambda line: line.table.baseline),
+        (Column("difference", parts=ESTIMATE), _Line.difference),
+        (Column("p"), _Line.p_value),
+        (Column("p (seeds)"), _Line.seeds_p_value),
+        (Column("median of last 10 epochs", parts=mean), _Line.median),
+        (Column("published", parts=("top-1 error", "top-5 error")), _Line.published),
+        (Column("seconds", parts=mean), lambda line: _mean(line.row.seconds)),
+        (Column("passes"), lambda line: line.row.passes.mean),
     ]
-    rows = [
-        _csv_row(table, row, which, errors)
+    lines = (
+        _Line(table, row, which, errors)
         for table in comparison.tables
         for row in table.rows
         for which, errors in row.errors.items()
-    ]
-    return Table(columns, rows)
+    )
+    return Table.of(lines, columns)
 
 
 def tables(table: ResultTable) -> Iterator[Table]:
@@ -119,49 +161,42 @@ def tables(table: ResultTable) -> Iterator[Table]:
 
 def errors_table(table: ResultTable, which: str, *, medians: bool = True) -> Table | None:
     """Errors with one kind of weights, or None if no run has them."""
-    rows = [row for row in table.rows if which in row.errors]
-    if not rows:
+    lines = [
+        _Line(table, row, which, row.errors[which]) for row in table.rows if which in row.errors
+    ]
+    if not lines:
         return None
-    paired = any(row.errors[which].difference is not None for row in rows)
-    over_seeds = any(row.errors[which].top1_error.n > 1 for row in rows)
-    medians = medians and which == "last" and any(row.median is not None for row in rows)
-    published = any(row.published_beside(which) for row in rows)
+    over_seeds = any(line.errors.top1_error.n > 1 for line in lines)
+    paired = any(line.errors.difference for line in lines)
+    medians = medians and any(line.median() for line in lines)
+    published = any(line.published() for line in lines)
     top5 = table.classes > FEW_CLASSES
-    columns = [Column("Method", "left"), Column("Top-1 error", parts=MEAN_SD)]
-    columns += [Column("95\N{NO-BREAK SPACE}% interval", parts=INTERVAL)] if over_seeds else []
-    columns += [Column("Top-5 error", parts=MEAN_SD)] if top5 else []
-    if paired:
-        baseline = table.row(table.baseline).label
-        columns += [Column(f"Difference to {baseline}", parts=ESTIMATE), Column("p")]
-        columns += [Column("p (seeds)")] if over_seeds else []
-    columns += [Column("Median of last 10 epochs", parts=MEAN_SD)] if medians else []
-    columns += [Column("Published")] if published else []
-    cells = []
-    for row in rows:
-        errors = row.errors[which]
-        line: list[Value] = [row.label, _mean(errors.top1_error)]
-        line += [_interval(errors.top1_error)] if over_seeds else []
-        line += [_mean(errors.top5_error)] if top5 else []
-        line += _difference_cells(errors, over_seeds) if paired else []
-        line += [None if row.median is None else _mean(row.median)] if medians else []
-        line += [_published(row.published_beside(which))] if published else []
-        cells.append(line)
-    return Table(columns, cells, WEIGHTS[which])
+    baseline = table.row(table.baseline).label
+    columns: list[tuple[bool, Column, Callable[[_Line], Value]]] = [
+        (True, Column("Method", "left"), lambda line: line.row.label),
+        (True, Column("Top-1 error", parts=MEAN_SD), lambda line: _mean(line.errors.top1_error)),
+        (over_seeds, Column("95\N{NO-BREAK SPACE}% interval", parts=INTERVAL), _Line.interval),
+        (top5, Column("Top-5 error", parts=MEAN_SD), lambda line: _mean(line.errors.top5_error)),
+        (paired, Column(f"Difference to {baseline}", parts=ESTIMATE), _Line.difference),
+        (paired, Column("p"), _Line.p_value),
+        (paired and over_seeds, Column("p (seeds)"), _Line.seeds_p_value),
+        (medians, Column("Median of last 10 epochs", parts=MEAN_SD), _Line.median),
+        (published, Column("Published"), _Line.published),
+    ]
+    shown = [(column, value) for there, column, value in columns if there]
+    return Table.of(lines, shown, WEIGHTS[which])
 
 
 def cost_table(table: ResultTable) -> Table:
     """Training time and number of passes."""
-    columns = [
-        Column("Method", "left"),
-        Column("Seeds", "left"),
-        Column("Training seconds", parts=MEAN_SD),
-        Column("Forward/backward passes", format=lambda passes: number(passes, 0)),
+    passes = Column("Forward/backward passes", format=lambda passes: number(passes, 0))
+    columns: list[Getter[ResultRow]] = [
+        (Column("Method", "left"), lambda row: row.label),
+        (Column("Seeds", "left"), _seeds),
+        (Column("Training seconds", parts=MEAN_SD), lambda row: _mean(row.seconds, 1)),
+        (passes, lambda row: row.passes.mean),
     ]
-    rows: list[list[Value]] = [
-        [row.label, _seeds(row), mean_sd(row.seconds.mean, row.seconds.sd, 1), row.passes.mean]
-        for row in table.rows
-    ]
-    return Table(columns, rows, "Cost")
+    return Table.of(table.rows, columns, "Cost")
 
 
 def scope(table: ResultTable) -> str:
@@ -176,80 +211,33 @@ def notes(table: ResultTable) -> list[str]:
     return [*table.notes, *_peers(table), *([CORRECTED] if corrected else [])]
 
 
-def _peers(table: ResultTable) -> list[str]:
+def _peers(table: ResultTable) -> Iterator[str]:
     """How the medians compare with figures that others published as medians."""
-    notes = []
     found: dict[tuple[str, str], list[str]] = {}
     for row in table.rows:
-        if row.median is None or row.published is None or not row.published.median:
-            continue
-        difference = row.median.mean - row.published.top1_error
-        near = "within" if abs(difference) <= TOLERANCE else "outside"
-        text = f"{row.label} {number(difference, 2, signed=True)} ({near})"
-        found.setdefault((row.published.source, row.published.differences), []).append(text)
+        if row.median and row.published and row.published.median:
+            difference = row.median.mean - row.published.top1_error
+            near = "within" if abs(difference) <= TOLERANCE else "outside"
+            text = f"{row.label} {number(difference, 2, signed=True)} ({near})"
+            found.setdefault((row.published.source, row.published.differences), []).append(text)
     for (source, differences), rows in found.items():
         what = f"Published by {source}: the median top-1 error of the last ten epochs"
         if differences:
-            notes.append(
-                f"{what}. Ours is not subtracted from it, as the settings differ: {differences}."
-            )
+            yield f"{what}. Ours is not subtracted from it, as the settings differ: {differences}."
         else:
-            notes.append(
+            yield (
                 f"{what}. Ours minus it in points, with a tolerance of {TOLERANCE:g}: "
                 f"{', '.join(rows)}."
             )
-    return notes
-
-
-def _difference_cells(errors: Errors, over_seeds: bool) -> list[Value]:
-    found = errors.difference
-    if found is None:
-        return [None] * (3 if over_seeds else 2)
-    cells: list[Value] = [
-        estimate(found.difference, found.low, found.high, signed=True),
-        p_cell(found.p_value),
-    ]
-    return [*cells, p_cell(found.seeds_p_value)] if over_seeds else cells
-
-
-def _csv_row(table: ResultTable, row: ResultRow, which: str, errors: Errors) -> list[Value]:
-    found, published = errors.difference, row.published_beside(which)
-    median = row.median if which == "last" else None
-    return [
-        table.dataset,
-        table.model,
-        which,
-        row.name,
-        row.label,
-        _seeds(row),
-        table.test_images,
-        *(Cell("", (s.mean, s.sd, s.low, s.high)) for s in (errors.top1_error, errors.top5_error)),
-        table.baseline,
-        None if found is None else Cell("", (found.difference, found.low, found.high)),
-        None if found is None else found.p_value,
-        None if found is None else found.seeds_p_value,
-        None if median is None else Cell("", (median.mean, median.sd)),
-        None if published is None else Cell("", (published.top1_error, published.top5_error)),
-        Cell("", (row.seconds.mean, row.seconds.sd)),
-        row.passes.mean,
-    ]
 
 
 def _seeds(row: ResultRow) -> str:
     return ", ".join(map(str, row.seeds))
 
 
-def _mean(summary: SeedSummary) -> Cell:
-    return mean_sd(summary.mean, summary.sd)
+def _mean(summary: SeedSummary, digits: int = 2) -> Cell:
+    return mean_sd(summary.mean, summary.sd, digits)
 
 
-def _interval(summary: SeedSummary) -> Cell:
-    """The interval of an error, cut off at zero."""
-    return interval(None if summary.low is None else max(summary.low, 0.0), summary.high)
-
-
-def _published(found: Published | None) -> Value:
-    if found is None:
-        return None
-    top5 = "" if found.top5_error is None else f"/{found.top5_error:.2f}"
-    return f"{found.top1_error:.2f}{top5}{'' if found.exact else '†'}"
+def _four(summary: SeedSummary) -> Cell:
+    return Cell("", (summary.mean, summary.sd, summary.low, summary.high))

@@ -6,16 +6,15 @@ from saliencymixplus.comparison.result import ResultRow, ResultTable
 from saliencymixplus.tables import estimate, mean_sd, number, p_equation
 
 
-def verdict(table: ResultTable, which: str = "last") -> str:
-    """Summarise the errors with the weights ``which``; empty if fewer than two rows have them.
+def verdict(table: ResultTable) -> str:
+    """Summarise the errors of the last epoch; empty for fewer than two rows.
 
     A method is called better or worse than the baseline only if both tests reject "no difference"
     at 5 %. Methods that do not differ significantly from the lowest mean share first place.
     """
-    rows = [row for row in table.rows if which in row.errors]
-    if len(rows) < 2:
+    if len(table.rows) < 2:
         return ""
-    sentences = [_lowest(table), *_against_baseline(table, rows, which), _caution(rows, which)]
+    sentences = [_lowest(table), *_against_baseline(table), _caution(table.rows)]
     return " ".join(sentence for sentence in sentences if sentence)
 
 
@@ -30,31 +29,34 @@ def _lowest(table: ResultTable) -> str:
     return f"{_listed(names)} share the lowest top-1 error: they do not differ significantly."
 
 
-def _against_baseline(table: ResultTable, rows: Sequence[ResultRow], which: str) -> list[str]:
+def _against_baseline(table: ResultTable) -> list[str]:
     better: list[str] = []
     worse: list[str] = []
     alike: list[str] = []
-    for row in rows:
-        found = row.errors[which].difference
+    for row in table.rows:
+        found = row.errors["last"].difference
         if found is None:
             continue
         size = estimate(found.difference, found.low, found.high, signed=True).text
         text = f"{row.label} ({size} points, {p_equation(found.weaker_p_value)})"
         kind = alike if not found.significant else better if found.difference < 0 else worse
         kind.append(text)
+    if len(table.ties) == len(table.rows):  # said already: no method differs from the lowest
+        alike = []
     baseline = table.row(table.baseline).label
-    sentences = []
-    if better:
-        sentences.append(f"Better than {baseline}: {', '.join(better)}.")
-    if worse:
-        sentences.append(f"Worse than {baseline}: {', '.join(worse)}.")
-    if alike and len(table.ties) < len(table.rows):
-        sentences.append(f"Not significantly different from {baseline}: {', '.join(alike)}.")
-    return sentences
+    return [
+        f"{what} {baseline}: {', '.join(names)}."
+        for what, names in (
+            ("Better than", better),
+            ("Worse than", worse),
+            ("Not significantly different from", alike),
+        )
+        if names
+    ]
 
 
-def _caution(rows: Sequence[ResultRow], which: str) -> str:
-    seeds = min(row.errors[which].top1_error.n for row in rows)
+def _caution(rows: Sequence[ResultRow]) -> str:
+    seeds = min(row.errors["last"].top1_error.n for row in rows)
     if seeds == 1:
         return (
             "There is one seed: the p-values cover the choice of test images, not how much "
