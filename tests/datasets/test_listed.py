@@ -8,7 +8,6 @@ import pytest
 from scipy.io import savemat
 
 from saliencymixplus.errors import UserError
-from saliencymixplus.settings import DownloadSettings
 from tests.archives import encoded, tarred, zipped
 
 Archives = dict[str, bytes]
@@ -168,16 +167,19 @@ def test_flowers_in_the_publishers_layout(bench: Any) -> None:
 
 
 def test_pixels_of_stl10_lie_in_columns(bench: Any) -> None:
-    archives, _ = stl10()
-    settings = bench.published("stl10", archives)
-    assert isinstance(settings, DownloadSettings)
-    from saliencymixplus.datasets.sources.stl10 import Stl10
-
-    bench.download(settings)
-    source = Stl10(bench.downloads, 96)
-    values = np.zeros((3, 96, 96), np.uint8)
-    values[1, 5, 7] = 9  # green, column 5, row 7
-    assert source._image(values)[7, 5].tolist() == [0, 9, 0]
+    pixels = np.ones((2, 3, 96, 96), np.uint8)
+    pixels[:, 1, 5, 7] = 9  # green, column 5, row 7
+    content = {"stl10_binary/class_names.txt": b"airplane\nbird\n"}
+    for split in ("train", "test"):
+        content[f"stl10_binary/{split}_X.bin"] = pixels.tobytes()
+        content[f"stl10_binary/{split}_y.bin"] = bytes((1, 2))
+    archives = {"stl10_binary.tar.gz": tarred(content)}
+    prepared = bench.run(
+        bench.published("stl10", archives), image_size=96, mean=[0] * 3, std=[1] * 3
+    )
+    image = prepared.split("train").images[1]
+    assert image[7, 5].tolist() == [1, 9, 1]
+    assert image.astype(int).sum() == 3 * 96 * 96 + 8
 
 
 BROKEN = {

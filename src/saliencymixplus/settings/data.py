@@ -8,28 +8,29 @@ from saliencymixplus.settings.section import NonNegative, Positive, Section, See
 
 LARGEST_SIDE = 1024  # pixels
 
+SourceName = Literal[
+    "digits",
+    "clutter",
+    "imagefolder",
+    "cifar10",
+    "cifar100",
+    "oxford_pet",
+    "cub200",
+    "flowers102",
+    "food101",
+    "aircraft",
+    "cars",
+    "tiny_imagenet",
+    "stl10",
+    "imagenet",
+]
 Channels = tuple[NonNegative, NonNegative, NonNegative]
 
 
 class DownloadSettings(Section):
     """Where the images come from."""
 
-    source: Literal[
-        "digits",
-        "clutter",
-        "imagefolder",
-        "cifar10",
-        "cifar100",
-        "oxford_pet",
-        "cub200",
-        "flowers102",
-        "food101",
-        "aircraft",
-        "cars",
-        "tiny_imagenet",
-        "stl10",
-        "imagenet",
-    ]
+    source: SourceName
     """A published data set, a synthetic one, or your own pictures."""
     path: str | None = None
     """``source: imagefolder``: a folder, a zip or a tar (plain, gz, bz2 or xz). ``imagenet``: the

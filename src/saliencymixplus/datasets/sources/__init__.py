@@ -1,16 +1,15 @@
-"""The kinds of data sets, one file each; ``open_source`` opens the one in the settings."""
+"""The kinds of data sets: one file each, named like the source, with a function ``open_source``."""
 
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
+from typing import get_args
 
 from saliencymixplus.datasets.manifest import Manifest
-from saliencymixplus.datasets.sources.base import Listing, Piece, Source
+from saliencymixplus.datasets.sources.base import Download, Listing, Piece, Source
 from saliencymixplus.errors import UserError
-from saliencymixplus.settings import ClutterSettings, DataSettings
-
-# Each is in a file of that name, with a function open_NAME.
-_LISTED = ("cub200", "flowers102", "food101", "aircraft", "cars", "imagenet", "tiny_imagenet")
+from saliencymixplus.settings import DataSettings
+from saliencymixplus.settings.data import SourceName
 
 __all__ = ["Listing", "Piece", "Source", "open_source"]
 
@@ -26,34 +25,9 @@ def open_source(manifest: Manifest, folder: Path, settings: DataSettings) -> Sou
     Raises:
         UserError: the content is not as expected; the message names the file or class.
     """
-    size = settings.image_size
-    crop = settings.crops(manifest.source)
-    if manifest.source == "digits":
-        from saliencymixplus.datasets.sources.digits import Digits
-
-        return Digits(folder, size)
-    if manifest.source == "clutter":
-        from saliencymixplus.datasets.sources.clutter import Clutter
-
-        return Clutter(folder, size, settings.clutter or ClutterSettings())
-    if manifest.source in ("cifar10", "cifar100"):
-        from saliencymixplus.datasets.sources.cifar import Cifar
-
-        return Cifar(manifest.source, folder, size)
-    if manifest.source == "oxford_pet":
-        from saliencymixplus.datasets.sources.pet import Pet
-
-        return Pet(folder, size, crop=crop)
-    if manifest.source == "imagefolder":
-        from saliencymixplus.datasets.sources.folder import Folder
-
-        return Folder(folder / manifest.archives[0].name, size, crop=crop)
-    if manifest.source == "stl10":
-        from saliencymixplus.datasets.sources.stl10 import Stl10
-
-        return Stl10(folder, size)
-    if manifest.source in _LISTED:
-        module = import_module(f"{__name__}.{manifest.source}")
-        opener: Callable[..., Source] = getattr(module, f"open_{manifest.source}")
-        return opener(folder, size=size, crop=crop)
-    raise UserError(f"{folder} holds {manifest.source!r}, which is not a known source of images")
+    name = manifest.source
+    if name not in get_args(SourceName):
+        raise UserError(f"{folder} holds {name!r}, which is not a known source of images")
+    module = import_module(f"{__name__}.{'cifar' if name.startswith('cifar') else name}")
+    opener: Callable[[Download], Source] = module.open_source
+    return opener(Download(folder, manifest, settings))

@@ -1,17 +1,16 @@
 """FGVC-Aircraft, 100 variants (Maji et al. 2013)."""
 
-from pathlib import Path
-
 from saliencymixplus.datasets.publishers import AIRCRAFT
+from saliencymixplus.datasets.sources.base import Download
 from saliencymixplus.datasets.sources.listed import Listed, ListedPicture, read_lists
 from saliencymixplus.errors import UserError
 
 _TOP = "fgvc-aircraft-2013b/data"
 
 
-def open_aircraft(folder: Path, *, size: int, crop: bool) -> Listed:
+def open_source(download: Download) -> Listed:
     """The usual split, with trainval as train: 6,667 training and 3,333 test images."""
-    archive = folder / AIRCRAFT.name
+    archive = download.folder / AIRCRAFT.name
     lists = {"train": "images_variant_trainval", "test": "images_variant_test"}
     tables = read_lists(archive, *(f"{_TOP}/{name}.txt" for name in lists.values()))
     variants = sorted({variant for table in tables for _, variant in table})
@@ -23,4 +22,4 @@ def open_aircraft(folder: Path, *, size: int, crop: bool) -> Listed:
     ]
     if not rows:
         raise UserError(f"{archive.name} lists no images")
-    return Listed([archive], rows, variants, size=size, crop=crop)
+    return Listed([archive], rows, variants, download)

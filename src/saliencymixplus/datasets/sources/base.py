@@ -2,12 +2,24 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from saliencymixplus.datasets.decode import ALL_BITS
+from saliencymixplus.datasets.manifest import Manifest
+from saliencymixplus.settings import DataSettings
+
+
+@dataclass(frozen=True)
+class Download:
+    """A verified download folder, and how its pictures are to be prepared."""
+
+    folder: Path
+    manifest: Manifest
+    settings: DataSettings
 
 
 @dataclass(frozen=True)

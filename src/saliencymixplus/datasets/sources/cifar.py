@@ -2,113 +2,86 @@
 
 import io
 import pickle
-from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from saliencymixplus.datasets.archives import iter_members
-from saliencymixplus.datasets.decode import resize
-from saliencymixplus.datasets.sources.base import Listing, Piece
+from saliencymixplus.datasets.sources.arrays import Arrays
+from saliencymixplus.datasets.sources.base import Download, Listing
+from saliencymixplus.datasets.sources.listed import read_members
 from saliencymixplus.errors import UserError
 
 
-class Cifar:
-    """The official split, 32×32. No masks."""
+def open_source(download: Download) -> Arrays:
+    """The official split of ``cifar10`` or ``cifar100``, 32×32 (184 MB). No masks.
 
-    def __init__(self, source: str, folder: Path, size: int) -> None:
-        """Read the whole archive of ``cifar10`` or ``cifar100``: 184 MB of pixels.
+    The archive contains pickles. Although its checksum must have been verified before, these are
+    read by ``_Plain``, which only builds arrays, lists, strings and numbers.
 
-        It contains pickles. Although its checksum must have been verified before, these are read
-        by ``_Plain``, which only builds arrays, lists, strings and numbers.
+    Raises:
+        UserError: the archive lacks a file, or a file is not as published.
+    """
+    from torchvision.datasets import CIFAR10, CIFAR100
 
-        Raises:
-            UserError: the archive lacks a file, or a file is not as published.
-        """
-        from torchvision.datasets import CIFAR10, CIFAR100
+    publisher = CIFAR10 if download.manifest.source == "cifar10" else CIFAR100
+    archive, meta = download.folder / publisher.filename, publisher.meta["filename"]
+    lists = {"train": publisher.train_list, "test": publisher.test_list}
+    batches = {split: [name for name, _ in listed] for split, listed in lists.items()}
+    wanted = [meta, *batches["train"], *batches["test"]]
+    members = read_members(archive, *(f"{publisher.base_folder}/{name}" for name in wanted))
+    content = {name: _load(data, name, archive) for name, data in zip(wanted, members, strict=True)}
+    names = content[meta].get(publisher.meta["key"])
+    if not isinstance(names, list) or len(set(names)) < 2:
+        raise _odd(meta, archive)
+    images, labels, files = {}, {}, {}
+    for split, in_split in batches.items():
+        parts = [_batch(content.pop(name), len(names), name, archive) for name in in_split]
+        pixels, of_split, listed = zip(*parts, strict=True)
+        # Each row has 3 × 32 × 32 values, one channel after another.
+        images[split] = np.concatenate(pixels).reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+        labels[split] = np.concatenate(of_split)
+        files[split] = tuple(f"{split}/{name}" for part in listed for name in part)
+    return Arrays(
+        Listing(tuple(map(str, names)), files, labels), images, download.settings.image_size
+    )
 
-        publisher = CIFAR10 if source == "cifar10" else CIFAR100
-        batches = {
-            "train": [name for name, _ in publisher.train_list],
-            "test": [name for name, _ in publisher.test_list],
-        }
-        self._archive, self._size = folder / publisher.filename, size
-        wanted = {*batches["train"], *batches["test"], publisher.meta["filename"]}
-        content = {
-            name: self._load(name, data)
-            for name, data in self._read(publisher.base_folder, wanted).items()
-        }
-        names = content[publisher.meta["filename"]].get(publisher.meta["key"])
-        if not isinstance(names, list) or len(set(names)) < 2:
-            raise self._odd(publisher.meta["filename"])
-        self._pixels: dict[str, list[npt.NDArray[np.uint8]]] = {}
-        files: dict[str, tuple[str, ...]] = {}
-        labels: dict[str, npt.NDArray[np.int64]] = {}
-        for split, batch_names in batches.items():
-            parts = [self._batch(name, content[name], len(names)) for name in batch_names]
-            self._pixels[split] = [part[0] for part in parts]
-            labels[split] = np.concatenate([part[1] for part in parts])
-            files[split] = tuple(f"{split}/{name}" for part in parts for name in part[2])
-        self.listing = Listing(tuple(map(str, names)), files, labels)
 
-    def pieces(self) -> Iterator[Piece]:
-        """Yield the images; each row has 3 × 32 × 32 values, one channel after another."""
-        for split, parts in self._pixels.items():
-            row = 0
-            for pixels in parts:
-                for values in pixels:
-                    yield Piece(split, row, "images", partial(self._image, values))
-                    row += 1
+def _load(data: bytes, name: str, archive: Path) -> dict[str, Any]:
+    try:
+        content = _Plain(io.BytesIO(data), encoding="latin1").load()
+    except Exception as error:  # damaged pickles can raise almost anything
+        text = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(f"{archive.name}: cannot read {name}: {text}") from error
+    if not isinstance(content, dict):
+        raise _odd(name, archive)
+    return content
 
-    def _image(self, values: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-        return resize(values.reshape(3, 32, 32).transpose(1, 2, 0), self._size)
 
-    def _read(self, folder: str, wanted: set[str]) -> dict[str, bytes]:
-        found = {}
-        for member in iter_members(self._archive):
-            parent, _, name = member.name.rpartition("/")
-            if parent == folder and name in wanted and not member.is_folder:
-                found[name] = member.read()
-        for name in sorted(wanted - found.keys()):
-            raise UserError(
-                f"{self._archive.name} lacks {folder}/{name}: it is not the publisher's"
-            )
-        return found
+def _batch(
+    content: dict[str, Any], classes: int, name: str, archive: Path
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64], list[str]]:
+    """The pixels (N, 3072), labels (N,) and file names of a file."""
+    pixels = content.get("data")
+    labels = content.get("fine_labels", content.get("labels"))
+    files = content.get("filenames")
+    if (
+        not isinstance(pixels, np.ndarray)
+        or pixels.dtype != np.uint8
+        or pixels.ndim != 2
+        or pixels.shape[1] != 3 * 32 * 32
+        or not isinstance(labels, list)
+        or not isinstance(files, list)
+        or not len(pixels) == len(labels) == len(files) > 0
+        or not all(type(label) is int and 0 <= label < classes for label in labels)
+    ):
+        raise _odd(name, archive)
+    return pixels, np.array(labels, dtype=np.int64), [str(file) for file in files]
 
-    def _load(self, name: str, data: bytes) -> dict[str, Any]:
-        try:
-            content = _Plain(io.BytesIO(data), encoding="latin1").load()
-        except Exception as error:  # damaged pickles can raise almost anything
-            text = " ".join(str(error).split()) or type(error).__name__
-            raise UserError(f"{self._archive.name}: cannot read {name}: {text}") from error
-        if not isinstance(content, dict):
-            raise self._odd(name)
-        return content
 
-    def _batch(
-        self, name: str, content: dict[str, Any], classes: int
-    ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64], list[str]]:
-        pixels = content.get("data")
-        labels = content.get("fine_labels", content.get("labels"))
-        files = content.get("filenames")
-        if (
-            not isinstance(pixels, np.ndarray)
-            or pixels.dtype != np.uint8
-            or pixels.ndim != 2
-            or pixels.shape[1] != 3 * 32 * 32
-            or not isinstance(labels, list)
-            or not isinstance(files, list)
-            or not len(pixels) == len(labels) == len(files) > 0
-            or not all(type(label) is int and 0 <= label < classes for label in labels)
-        ):
-            raise self._odd(name)
-        return pixels, np.array(labels, dtype=np.int64), [str(file) for file in files]
-
-    def _odd(self, name: str) -> UserError:
-        return UserError(f"{self._archive.name}: {name} does not have the publisher's layout")
+def _odd(name: str, archive: Path) -> UserError:
+    return UserError(f"{archive.name}: {name} does not have the publisher's layout")
 
 
 def _latin1(text: str, encoding: str) -> bytes:

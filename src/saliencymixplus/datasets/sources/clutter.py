@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from saliencymixplus.datasets.decode import resize
-from saliencymixplus.datasets.sources.base import Listing, Piece
+from saliencymixplus.datasets.sources.base import Download, Listing, Piece
 from saliencymixplus.datasets.sources.digits import INK, read_digits
 from saliencymixplus.settings import ClutterSettings
 
@@ -103,6 +103,12 @@ class Clutter:
         part = picture[corner[0] :, corner[1] :][: ink.shape[0], : ink.shape[1]]
         weight = ink[:, :, None].astype(np.int32) * self._settings.contrast
         part[:] = (part * (25500 - weight) + tint * weight + 12750) // 25500
+
+
+def open_source(download: Download) -> Clutter:
+    """Ten classes of digits, drawn as ``data.clutter`` says."""
+    settings = download.settings
+    return Clutter(download.folder, settings.image_size, settings.clutter or ClutterSettings())
 
 
 class _Stream:

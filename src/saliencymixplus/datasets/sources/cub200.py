@@ -1,16 +1,15 @@
 """CUB-200-2011, 200 species of birds (Wah et al. 2011)."""
 
-from pathlib import Path
-
 from saliencymixplus.datasets.publishers import CUB
+from saliencymixplus.datasets.sources.base import Download
 from saliencymixplus.datasets.sources.listed import Listed, ListedPicture, read_lists, whole_number
 
 _TOP = "CUB_200_2011"
 
 
-def open_cub200(folder: Path, *, size: int, crop: bool) -> Listed:
+def open_source(download: Download) -> Listed:
     """The official split: 5,994 training and 5,794 test images."""
-    archive = folder / CUB.name
+    archive = download.folder / CUB.name
     names = ("images", "image_class_labels", "train_test_split", "classes")
     images, labels, splits, classes = read_lists(archive, *(f"{_TOP}/{n}.txt" for n in names))
     label_of = {image: whole_number(label, archive) - 1 for image, label in labels}
@@ -25,4 +24,4 @@ def open_cub200(folder: Path, *, size: int, crop: bool) -> Listed:
     ]
     # "001.Black_footed_Albatross"
     titles = [name.partition(".")[2].replace("_", " ") for _, name in classes]
-    return Listed([archive], rows, titles, size=size, crop=crop)
+    return Listed([archive], rows, titles, download)

@@ -1,16 +1,14 @@
 """Scikit-learn's 1,797 handwritten digits (8×8, 17 grey levels), bundled with the package."""
 
 import gzip
-from collections.abc import Iterator
-from functools import cached_property, partial
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from saliencymixplus.datasets.decode import resize
-from saliencymixplus.datasets.sources.base import Listing, Piece
+from saliencymixplus.datasets.sources.arrays import Arrays
+from saliencymixplus.datasets.sources.base import Download, Listing
 from saliencymixplus.datasets.splits import stratified
 from saliencymixplus.errors import UserError
 
@@ -57,33 +55,21 @@ def read_digits(folder: Path) -> DigitsFile:
     return DigitsFile(glyphs, labels, {"train": train, "test": test})
 
 
-class Digits:
-    """White digits on black; masks mark the ink (1) and the background (0)."""
+def open_source(download: Download) -> Arrays:
+    """White digits on black; masks mark the ink (1) and the background (0).
 
-    def __init__(self, folder: Path, size: int) -> None:
-        """Read the digits in ``folder``; pictures will be ``size`` × ``size``."""
-        self._size = size
-        self._pixels, self._labels, self._rows = read_digits(folder)
+    Ten classes, "0" to "9"; file names are rows in scikit-learn's table.
+    """
+    glyphs, labels, rows = read_digits(download.folder)
+    listing = Listing(
+        classes=tuple("0123456789"),
+        files={split: tuple(f"digit_{i:04d}" for i in of) for split, of in rows.items()},
+        labels={split: labels[of] for split, of in rows.items()},
+        has_masks=True,
+    )
+    images = {split: np.repeat(glyphs[of][..., None], 3, axis=3) for split, of in rows.items()}
+    return Arrays(listing, images, download.settings.image_size, _ink)
 
-    @cached_property
-    def listing(self) -> Listing:
-        """Ten classes, "0" to "9"; file names are rows in scikit-learn's table."""
-        return Listing(
-            classes=tuple("0123456789"),
-            files={s: tuple(f"digit_{i:04d}" for i in rows) for s, rows in self._rows.items()},
-            labels={split: self._labels[rows] for split, rows in self._rows.items()},
-            has_masks=True,
-        )
 
-    def pieces(self) -> Iterator[Piece]:
-        """Yield the digits in white on black, with three equal channels, and their masks."""
-        for split, rows in self._rows.items():
-            for row, index in enumerate(rows):
-                yield Piece(split, row, "images", partial(self._image, int(index)))
-                yield Piece(split, row, "masks", partial(self._mask, int(index)))
-
-    def _image(self, index: int) -> npt.NDArray[np.uint8]:
-        return resize(np.repeat(self._pixels[index][:, :, None], 3, axis=2), self._size)
-
-    def _mask(self, index: int) -> npt.NDArray[np.uint8]:
-        return (self._image(index)[:, :, 0] >= INK).astype(np.uint8)
+def _ink(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    return (image[:, :, 0] >= INK).astype(np.uint8)

@@ -1,17 +1,21 @@
 """Published data sets with lists that give the split and class of each picture."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from saliencymixplus.datasets.archives import iter_members
-from saliencymixplus.datasets.decode import decode
-from saliencymixplus.datasets.sources.base import Listing, Piece
+from saliencymixplus.datasets.decode import ALL_BITS, decode, resize_values
+from saliencymixplus.datasets.sources.base import Download, Listing, Piece
 from saliencymixplus.errors import UserError
+
+Bytes = npt.NDArray[np.uint8]
 
 
 class ListedPicture(NamedTuple):
@@ -22,6 +26,14 @@ class ListedPicture(NamedTuple):
     label: int  # index into the classes
 
 
+class Masks(NamedTuple):
+    """The masks of some of the pictures."""
+
+    archive: Path
+    picture_of: Mapping[str, str]  # mask -> picture, by their names in the archives
+    read: Callable[[bytes, str], Bytes]  # content and name -> mask (H, W)
+
+
 class Listed:
     """The pictures in ``rows``, in that order; others in the archives are ignored."""
 
@@ -30,9 +42,11 @@ class Listed:
         archives: Sequence[Path],
         rows: Iterable[ListedPicture],
         classes: Sequence[str],
+        download: Download,
         *,
-        size: int,
-        crop: bool,
+        masks: Masks | None = None,
+        notes: Sequence[str] = (),
+        bits: int = ALL_BITS,
     ) -> None:
         """Check the lists, without decoding anything.
 
@@ -40,14 +54,18 @@ class Listed:
             archives: the archives with the pictures.
             rows: the pictures, in the order of the prepared arrays.
             classes: names by label; the number is added to duplicate names.
-            size: side in pixels that pictures are resized to.
-            crop: as in ``decode.resize``.
+            download: its settings and source say how pictures are resized.
+            masks: those of pictures without one are unknown everywhere.
+            notes: see ``Listing``.
+            bits: as in ``decode.decode``.
 
         Raises:
             UserError: a picture is listed twice or its label has no class, or a class has no
                 training picture.
         """
-        self._archives, self._size, self._crop = archives, size, crop
+        self._archives, self._masks = archives, masks
+        self._size = download.settings.image_size
+        self._crop = download.settings.crops(download.manifest.source)
         self._places: dict[str, tuple[str, int]] = {}
         files: dict[str, list[str]] = {}
         labels: dict[str, list[int]] = {}
@@ -62,27 +80,39 @@ class Listed:
             self._places[row.member] = (row.split, len(in_split))
             in_split.append(row.member)
             labels.setdefault(row.split, []).append(row.label)
+        trained, uses = set(labels.get("train", ())), Counter(classes)
         for label, name in enumerate(classes):
-            if label not in labels.get("train", ()):
+            if label not in trained:
                 raise UserError(f"{archives[0].name}: class {name!r} has no training picture")
-        names = [
-            name if classes.count(name) == 1 else f"{name} ({label + 1})"
-            for label, name in enumerate(classes)
-        ]
         self.listing = Listing(
-            tuple(names),
+            tuple(
+                name if uses[name] == 1 else f"{name} ({label + 1})"
+                for label, name in enumerate(classes)
+            ),
             {split: tuple(names) for split, names in files.items()},
             {split: np.array(values, dtype=np.int64) for split, values in labels.items()},
+            masks is not None,
+            tuple(notes),
+            bits,
         )
 
     def pieces(self) -> Iterator[Piece]:
-        """Yield the pictures in the archives' order."""
+        """Yield the pictures in the archives' order, then the masks."""
+        decoded = partial(decode, size=self._size, crop=self._crop, bits=self.listing.bits)
         for archive in self._archives:
             for member in iter_members(archive):
                 if place := self._places.get(member.name):
-                    content = member.read()
-                    make = partial(decode, content, member.name, self._size, crop=self._crop)
+                    make = partial(decoded, member.read(), member.name)
                     yield Piece(*place, "images", make)
+        if self._masks is None:
+            return
+        for member in iter_members(self._masks.archive):
+            if place := self._places.get(self._masks.picture_of.get(member.name, "")):
+                make = partial(self._mask, self._masks.read, member.read(), member.name)
+                yield Piece(*place, "masks", make)
+
+    def _mask(self, read: Callable[[bytes, str], Bytes], content: bytes, name: str) -> Bytes:
+        return resize_values(read(content, name), self._size, self._crop)
 
 
 def read_members(archive: Path, *names: str, largest: int | None = None) -> list[bytes]:
@@ -106,6 +136,17 @@ def read_members(archive: Path, *names: str, largest: int | None = None) -> list
     return [found[name] for name in names]
 
 
+def read_texts(archive: Path, *names: str) -> list[str]:
+    """Read text files of an archive; raises ``UserError`` if one is missing or not UTF-8."""
+    texts = []
+    for name, content in zip(names, read_members(archive, *names), strict=True):
+        try:
+            texts.append(content.decode("utf-8"))
+        except UnicodeDecodeError as error:
+            raise UserError(f"{archive.name}: {name} is not UTF-8 text: {error}") from error
+    return texts
+
+
 def read_lists(archive: Path, *names: str, columns: int = 2) -> list[list[list[str]]]:
     """Read lists with lines like "KEY VALUE", where the last column may contain spaces.
 
@@ -113,12 +154,8 @@ def read_lists(archive: Path, *names: str, columns: int = 2) -> list[list[list[s
         UserError: a member is missing or not text, or a line has too few columns.
     """
     tables = []
-    for name, content in zip(names, read_members(archive, *names), strict=True):
-        try:
-            lines = [line for line in content.decode("utf-8").splitlines() if line.strip()]
-        except UnicodeDecodeError as error:
-            raise UserError(f"{archive.name}: {name} is not UTF-8 text: {error}") from error
-        table = [line.split(None, columns - 1) for line in lines]
+    for name, text in zip(names, read_texts(archive, *names), strict=True):
+        table = [line.split(None, columns - 1) for line in text.splitlines() if line.strip()]
         for number, fields in enumerate(table, start=1):
             if len(fields) != columns:
                 raise UserError(f"{archive.name}: {name}, row {number}: {columns} columns expected")

@@ -1,21 +1,20 @@
 """Tiny-ImageNet, 200 classes of ImageNet at 64×64 (Le and Yang 2015)."""
 
-from pathlib import Path
-
 from saliencymixplus.datasets.archives import iter_members
 from saliencymixplus.datasets.publishers import TINY_IMAGENET
+from saliencymixplus.datasets.sources.base import Download
 from saliencymixplus.datasets.sources.listed import Listed, ListedPicture, read_lists
 from saliencymixplus.errors import UserError
 
 _TOP = "tiny-imagenet-200"
 
 
-def open_tiny_imagenet(folder: Path, *, size: int, crop: bool) -> Listed:
+def open_source(download: Download) -> Listed:
     """100,000 training images; the 10,000 of ``val`` are the test split, as is usual.
 
     The labels of the official test images are not public.
     """
-    archive = folder / TINY_IMAGENET.name
+    archive = download.folder / TINY_IMAGENET.name
     words, validation = read_lists(archive, f"{_TOP}/words.txt", f"{_TOP}/val/val_annotations.txt")
     ((*codes,),) = (read_lists(archive, f"{_TOP}/wnids.txt", columns=1),)
     label_of = {code: label for label, (code,) in enumerate(codes[0])}
@@ -31,4 +30,4 @@ def open_tiny_imagenet(folder: Path, *, size: int, crop: bool) -> Listed:
             raise UserError(f"{archive.name}: {image} in val has the unknown class {code}")
         rows.append(ListedPicture(f"{_TOP}/val/images/{image}", "test", label_of[code]))
     classes = [names.get(code, code).partition(",")[0] for code in label_of]
-    return Listed([archive], sorted(rows), classes, size=size, crop=crop)
+    return Listed([archive], sorted(rows), classes, download)
