@@ -5,39 +5,24 @@ from typing import Annotated
 
 import typer
 
-from saliencymixplus.commands.options import (
-    DEFAULT_EXPERIMENT,
-    DEFAULT_PARAMS,
-    Device,
-    Experiment,
-    Overrides,
-    ParamsFile,
-    complete_mixes,
-    load,
-    refuse,
-)
+from saliencymixplus.commands import options
 
 
 def bench(
     context: typer.Context,
-    experiment: Experiment = DEFAULT_EXPERIMENT,
+    experiment: options.Experiment = options.DEFAULT_EXPERIMENT,
     model: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Default: EXPERIMENT's.", show_default=False)
+        str | None, typer.Option(metavar="NAME", help="Default: EXPERIMENT's.")
     ] = None,
     batch_size: Annotated[
         int | None,
-        typer.Option(min=1, metavar="INT", help="Default: EXPERIMENT's.", show_default=False),
+        typer.Option(min=1, metavar="INT", help="Default: EXPERIMENT's."),
     ] = None,
     mix_aug: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="NAME",
-            autocompletion=complete_mixes,
-            help="A method, or a recipe under `mix:`. Repeatable. Default: every method.",
-            show_default=False,
-        ),
+        options.mixes("A method, or a recipe under `mix:`. Repeatable. Default: every method."),
     ] = None,
-    device: Device = "auto",
+    device: options.Device = "auto",
     compile_: Annotated[bool, typer.Option("--compile", help="torch.compile the step.")] = False,
     rounds: Annotated[
         int,
@@ -49,18 +34,16 @@ def bench(
             "--peers", help="Compare only the mixing, with torchvision's, timm's and kornia's."
         ),
     ] = False,
-    output: Annotated[
-        Path | None, typer.Option(help="Also write the results as JSON.", show_default=False)
-    ] = None,
-    params: ParamsFile = DEFAULT_PARAMS,
-    set_: Overrides = [],  # noqa: B006
+    output: Annotated[Path | None, typer.Option(help="Also write the results as JSON.")] = None,
+    params: options.ParamsFile = options.DEFAULT_PARAMS,
+    set_: options.Overrides = [],  # noqa: B006
 ) -> None:
     """Measure the training step of every method on this machine, on random images."""
     if peers:
         ignored = ("experiment", "model", "batch_size", "mix_aug", "compile_")
-        refuse(context, ignored, "is ignored with --peers: leave one out")
+        options.refuse(context, ignored, "is ignored with --peers: leave one out")
     given = {"model.name": model, "training.batch_size": batch_size}
-    found = load(params, set_, experiment, **given)
+    found = options.load(params, set_, experiment, **given)
     section = found.experiment(experiment)
 
     from rich.console import Console

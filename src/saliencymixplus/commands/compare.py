@@ -5,36 +5,24 @@ from typing import Annotated
 
 import typer
 
-from saliencymixplus.commands.options import (
-    DEFAULT_EXPERIMENT,
-    DEFAULT_PARAMS,
-    AsJson,
-    Experiment,
-    Overrides,
-    ParamsFile,
-    Runs,
-    Tracker,
-    load,
-    only_json,
-    runtime,
-)
+from saliencymixplus.commands import options
 from saliencymixplus.outputs import check_files, check_folder
 from saliencymixplus.workspace import project_path
 
 
 def compare(
-    runs: Runs = None,
-    experiment: Experiment = DEFAULT_EXPERIMENT,
+    runs: options.Runs = None,
+    experiment: options.Experiment = options.DEFAULT_EXPERIMENT,
     baseline: Annotated[
         str, typer.Option(metavar="NAME", help="The recipe to compare the others with.")
     ] = "none",
     output: Annotated[Path | None, typer.Option(help="Default: reports/EXPERIMENT.")] = None,
-    as_json: AsJson = False,
-    params: ParamsFile = DEFAULT_PARAMS,
-    set_: Overrides = [],  # noqa: B006
+    as_json: options.AsJson = False,
+    params: options.ParamsFile = options.DEFAULT_PARAMS,
+    set_: options.Overrides = [],  # noqa: B006
 ) -> None:
     """Compare evaluated runs over seeds: errors, intervals, paired differences, cost."""
-    loaded = load(params, set_, experiment)
+    loaded = options.load(params, set_, experiment)
     folders = runs or loaded.run_folders(experiment, loaded.top.methods)
 
     from saliencymixplus.comparison.compare import METRICS, OUTPUT
@@ -45,7 +33,7 @@ def compare(
     folder = output or project_path("reports", experiment)
     check_files(folder, OUTPUT)
     check_folder(folder / "metrics", METRICS)
-    with only_json(as_json) as show:
+    with options.only_json(as_json) as show:
         found = measure(folders, folder, baseline=plain_name(baseline))
         show(found.to_json())
         print_tables(found)
@@ -53,20 +41,20 @@ def compare(
 
 
 def report(
-    experiment: Experiment = DEFAULT_EXPERIMENT,
+    experiment: options.Experiment = options.DEFAULT_EXPERIMENT,
     output: Annotated[Path | None, typer.Option(help="Default: reports/EXPERIMENT.")] = None,
     prepared: Annotated[
         Path | None,
         typer.Option(help="Folder written by `prepare`. Default: the cached one, if any."),
     ] = None,
-    tracker: Tracker = "mlflow",
-    params: ParamsFile = DEFAULT_PARAMS,
-    set_: Overrides = [],  # noqa: B006
+    tracker: options.Tracker = "mlflow",
+    params: options.ParamsFile = options.DEFAULT_PARAMS,
+    set_: options.Overrides = [],  # noqa: B006
 ) -> None:
     """Write a report on an experiment's runs as a single HTML file, with model cards."""
-    loaded = load(params, set_, experiment)
+    loaded = options.load(params, set_, experiment)
     folders = loaded.run_folders(experiment, loaded.top.methods)
-    how = runtime(tracker=tracker)
+    how = options.runtime(tracker=tracker)
 
     from saliencymixplus.datasets.cache import find_prepared
     from saliencymixplus.reporting.report import FOLDERS, OUTPUT

@@ -6,41 +6,25 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from saliencymixplus.commands.options import (
-    DEFAULT_EXPERIMENT,
-    DEFAULT_PARAMS,
-    AsJson,
-    Experiment,
-    Overrides,
-    ParamsFile,
-    Seed,
-    complete_mixes,
-    load,
-    print_json,
-)
+from saliencymixplus.commands import options
 
 if TYPE_CHECKING:
     from saliencymixplus.settings import MixSettings, Params
 
 
 def config(
-    experiment: Experiment = DEFAULT_EXPERIMENT,
-    mix_aug: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME", help="A method, preset or recipe.", autocompletion=complete_mixes
-        ),
-    ] = "saliencymixplus",
-    seed: Seed = 0,
-    as_json: AsJson = False,
-    params: ParamsFile = DEFAULT_PARAMS,
-    set_: Overrides = [],  # noqa: B006
+    experiment: options.Experiment = options.DEFAULT_EXPERIMENT,
+    mix_aug: Annotated[str, options.mixes("A method, preset or recipe.")] = "saliencymixplus",
+    seed: options.Seed = 0,
+    as_json: options.AsJson = False,
+    params: options.ParamsFile = options.DEFAULT_PARAMS,
+    set_: options.Overrides = [],  # noqa: B006
 ) -> None:
     """Print every setting of a run, in the format of `--set`, and where its value comes from."""
-    loaded = load(params, set_, experiment)
+    loaded = options.load(params, set_, experiment)
     found = list(_settings(loaded, experiment, mix_aug, seed))
     if as_json:
-        print_json({key: {"value": value, "from": origin} for key, value, origin in found})
+        options.print_json({key: {"value": value, "from": origin} for key, value, origin in found})
         return
     lines = [(f"{key}={json.dumps(value, ensure_ascii=False)}", o) for key, value, o in found]
     width = max(len(line) for line, _ in lines if len(line) <= 60)

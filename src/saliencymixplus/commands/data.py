@@ -5,31 +5,23 @@ from typing import Annotated
 
 import typer
 
-from saliencymixplus.commands.options import (
-    DEFAULT_EXPERIMENT,
-    DEFAULT_PARAMS,
-    Experiment,
-    Overrides,
-    ParamsFile,
-    load,
-    refuse,
-)
+from saliencymixplus.commands import options
 
 Output = Annotated[Path | None, typer.Option(help="Default: a cache in .saliencymixplus/.")]
 
 
 def download(
-    experiment: Experiment = DEFAULT_EXPERIMENT,
+    experiment: options.Experiment = options.DEFAULT_EXPERIMENT,
     output: Output = None,
-    params: ParamsFile = DEFAULT_PARAMS,
-    set_: Overrides = [],  # noqa: B006
+    params: options.ParamsFile = options.DEFAULT_PARAMS,
+    set_: options.Overrides = [],  # noqa: B006
 ) -> None:
     """Fetch an experiment's archives and verify their checksums."""
     from saliencymixplus.datasets.cache import downloaded
     from saliencymixplus.datasets.download import download as fetch
     from saliencymixplus.datasets.manifest import check_download_folder
 
-    section = load(params, set_).experiment(experiment)
+    section = options.load(params, set_).experiment(experiment)
     if output:
         check_download_folder(output)
         fetch(section.download, output)
@@ -38,22 +30,24 @@ def download(
 
 def prepare(
     context: typer.Context,
-    experiment: Experiment = DEFAULT_EXPERIMENT,
+    experiment: options.Experiment = options.DEFAULT_EXPERIMENT,
     source: Annotated[
         Path | None, typer.Option(help="Folder written by `download`. Default: the cache.")
     ] = None,
     output: Output = None,
-    params: ParamsFile = DEFAULT_PARAMS,
-    set_: Overrides = [],  # noqa: B006
+    params: options.ParamsFile = options.DEFAULT_PARAMS,
+    set_: options.Overrides = [],  # noqa: B006
 ) -> None:
     """Decode an experiment's images to uint8 arrays and compute their saliency maps."""
     from saliencymixplus.datasets.cache import downloaded, prepared
     from saliencymixplus.datasets.prepare import prepare as decode
     from saliencymixplus.datasets.prepared import check_prepared_folder
 
-    section = load(params, set_).experiment(experiment)
+    section = options.load(params, set_).experiment(experiment)
     if output is None:
-        refuse(context, ("source",), "needs --output: the cache takes archives from its own folder")
+        options.refuse(
+            context, ("source",), "needs --output: the cache takes archives from its own folder"
+        )
     else:
         check_prepared_folder(output)
         decode(section.data, source or downloaded(section), output)
@@ -65,14 +59,14 @@ def resolve(
     of: Annotated[
         str | None, typer.Option(help="ablation or study: resolve that section's recipes instead.")
     ] = None,
-    params: ParamsFile = DEFAULT_PARAMS,
-    set_: Overrides = [],  # noqa: B006
+    params: options.ParamsFile = options.DEFAULT_PARAMS,
+    set_: options.Overrides = [],  # noqa: B006
 ) -> None:
     """Write the resolved settings of the pipeline's runs, for DVC to compare."""
     from saliencymixplus.errors import UserError
     from saliencymixplus.training.resolve import write_resolved
 
-    found = load(params, set_)
+    found = options.load(params, set_)
     top = found.top
     if of is None:
         write_resolved(found, top.experiments, top.methods, output)

@@ -5,24 +5,7 @@ from typing import Annotated
 
 import typer
 
-from saliencymixplus.commands.options import (
-    DEFAULT_EXPERIMENT,
-    DEFAULT_PARAMS,
-    AsJson,
-    Device,
-    Experiment,
-    Overrides,
-    ParamsFile,
-    Prepared,
-    Runs,
-    Tracker,
-    data_of,
-    given,
-    load,
-    only_json,
-    refuse,
-    runtime,
-)
+from saliencymixplus.commands import options
 from saliencymixplus.errors import UserError, first_few
 from saliencymixplus.outputs import check_folder
 from saliencymixplus.workspace import project_path
@@ -41,17 +24,13 @@ def evaluate(
     runs: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="RUN",
-            help="Run folders, or folders that contain runs; or give --mix-aug.",
-            show_default=False,
+            metavar="RUN", help="Run folders, or folders that contain runs; or give --mix-aug."
         ),
     ] = None,
-    experiment: Experiment = DEFAULT_EXPERIMENT,
+    experiment: options.Experiment = options.DEFAULT_EXPERIMENT,
     mix_aug: Annotated[
         str | None,
-        typer.Option(
-            metavar="NAME", help="Evaluate the pipeline's runs of this method, every seed."
-        ),
+        options.mixes("Evaluate the pipeline's runs of this method, every seed."),
     ] = None,
     output: Annotated[
         Path | None,
@@ -60,20 +39,22 @@ def evaluate(
             "With --mix-aug: OUTPUT/seed0 and so on. Not with several runs."
         ),
     ] = None,
-    prepared: Prepared = None,
-    device: Device = "auto",
-    tracker: Tracker = "mlflow",
-    as_json: AsJson = False,
-    params: ParamsFile = DEFAULT_PARAMS,
-    set_: Overrides = [],  # noqa: B006
+    prepared: options.Prepared = None,
+    device: options.Device = "auto",
+    tracker: options.Tracker = "mlflow",
+    as_json: options.AsJson = False,
+    params: options.ParamsFile = options.DEFAULT_PARAMS,
+    set_: options.Overrides = [],  # noqa: B006
 ) -> None:
     """Measure trained runs: accuracy, calibration, robustness, localisation."""
-    loaded = load(params, set_)
+    loaded = options.load(params, set_)
     if bool(runs) == (mix_aug is not None):
         raise UserError("give either a RUN or, with --mix-aug, a method whose runs are evaluated")
     if runs:
-        refuse(context, ("experiment",), "is ignored with a RUN, which names its own: leave it out")
-    how = runtime(device=device, tracker=tracker)
+        options.refuse(
+            context, ("experiment",), "is ignored with a RUN, which names its own: leave it out"
+        )
+    how = options.runtime(device=device, tracker=tracker)
 
     from saliencymixplus.comparison.text import FEW_CLASSES
     from saliencymixplus.evaluation.evaluate import OUTPUT
@@ -88,14 +69,14 @@ def evaluate(
     if runs and output and len(folders) > 1:
         raise UserError(f"--output takes the evaluation of one run, but there are {len(folders)}")
     found: dict[str, dict[str, float]] = {}
-    with only_json(as_json) as show:
+    with options.only_json(as_json) as show:
         for each in folders:
             run = load_run(each)
             folder = output or default_output(each)
             if output and not runs:
                 folder = output / each.name
             check_folder(folder, OUTPUT)
-            data = prepared or data_of(run.settings, loaded)
+            data = prepared or options.data_of(run.settings, loaded)
             metrics = measure(each, data, folder, loaded.top.evaluation, how)
             found[str(each)] = metrics
             few = len(run.data.classes) <= FEW_CLASSES
@@ -108,25 +89,24 @@ def evaluate(
 
 def audit(
     context: typer.Context,
-    runs: Runs = None,
-    experiment: Experiment = DEFAULT_EXPERIMENT,
+    runs: options.Runs = None,
+    experiment: options.Experiment = options.DEFAULT_EXPERIMENT,
     mix_aug: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="NAME",
-            help="A mixing method, preset or recipe. Repeatable. Default: the runs' own; without "
-            "RUN, methods: in params.yaml.",
+        options.mixes(
+            "A mixing method, preset or recipe. Repeatable. Default: the runs' own; without RUN, "
+            "methods: in params.yaml."
         ),
     ] = None,
     output: Annotated[Path | None, typer.Option(help="Default: audits/EXPERIMENT.")] = None,
-    prepared: Prepared = None,
-    device: Device = "auto",
-    as_json: AsJson = False,
-    params: ParamsFile = DEFAULT_PARAMS,
-    set_: Overrides = [],  # noqa: B006
+    prepared: options.Prepared = None,
+    device: options.Device = "auto",
+    as_json: options.AsJson = False,
+    params: options.ParamsFile = options.DEFAULT_PARAMS,
+    set_: options.Overrides = [],  # noqa: B006
 ) -> None:
     """Compare mixed labels with the visible fraction of each object (needs object masks)."""
-    loaded = load(params, set_)
+    loaded = options.load(params, set_)
     section = loaded.experiment(experiment)
     mixes = [loaded.mix(name) for name in mix_aug or ([] if runs else loaded.top.methods)]
 
@@ -148,7 +128,7 @@ def audit(
         networks.setdefault(run.settings.mix.name, []).append(run.path)
     if not mix_aug and runs:
         mixes = list({run.settings.mix.name: run.settings.mix for run in found}.values())
-    theirs = bool(runs) and not given(context, "experiment")
+    theirs = bool(runs) and not options.given(context, "experiment")
     if theirs:
         names = sorted({run.settings.experiment for run in found})
         if len(names) > 1:
@@ -156,9 +136,9 @@ def audit(
         (experiment,) = names
     target = output or project_path("audits", experiment)
     check_folder(target, OUTPUT)
-    with only_json(as_json) as show:
+    with options.only_json(as_json) as show:
         if prepared is None and theirs:
-            prepared = data_of(found[0].settings, loaded)
+            prepared = options.data_of(found[0].settings, loaded)
         result = measure(
             prepared or find_prepared(section, experiment),
             mixes,

@@ -5,17 +5,7 @@ from typing import Annotated
 
 import typer
 
-from saliencymixplus.commands.options import (
-    DEFAULT_PARAMS,
-    AsJson,
-    Overrides,
-    ParamsFile,
-    Prepared,
-    Weights,
-    data_of,
-    load,
-    only_json,
-)
+from saliencymixplus.commands import options
 
 _PICTURES = 16
 
@@ -28,11 +18,11 @@ def export(
     output: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Default: NAME.onnx in the current folder.")
     ] = None,
-    weights: Weights = "last",
-    prepared: Prepared = None,
-    as_json: AsJson = False,
-    params: ParamsFile = DEFAULT_PARAMS,
-    set_: Overrides = [],  # noqa: B006
+    weights: options.Weights = "last",
+    prepared: options.Prepared = None,
+    as_json: options.AsJson = False,
+    params: options.ParamsFile = options.DEFAULT_PARAMS,
+    set_: options.Overrides = [],  # noqa: B006
 ) -> None:
     """Write a trained network, with its preprocessing, to one file.
 
@@ -54,8 +44,8 @@ def export(
     name = f"{trained.settings.experiment}-{trained.settings.mix.name}{FORMATS[format_]}"
     file = output or Path(name)
     check_file(file, ExportedClassifier.__name__)  # every format holds the names of its modules
-    with only_json(as_json) as show:
-        folder = prepared or data_of(trained.settings, load(params, set_))
+    with options.only_json(as_json) as show:
+        folder = prepared or options.data_of(trained.settings, options.load(params, set_))
         images = load_prepared(folder).split("test").images[:_PICTURES]
         made = write(trained, weights, format_, file, np.array(images))
         show(made)

@@ -5,25 +5,18 @@ from typing import Any
 
 import typer
 
-from saliencymixplus.commands.options import (
-    DEFAULT_PARAMS,
-    AsJson,
-    Overrides,
-    ParamsFile,
-    load,
-    print_json,
-)
+from saliencymixplus.commands import options
 
 Entries = Sequence[dict[str, Any]]
 
 
 def methods(
-    as_json: AsJson = False,
-    params: ParamsFile = DEFAULT_PARAMS,
-    set_: Overrides = [],  # noqa: B006
+    as_json: options.AsJson = False,
+    params: options.ParamsFile = options.DEFAULT_PARAMS,
+    set_: options.Overrides = [],  # noqa: B006
 ) -> None:
     """List the mixing methods, their presets, and the recipes in params.yaml."""
-    loaded = load(params, set_)
+    loaded = options.load(params, set_)
     recipes = loaded.top.mix
 
     from saliencymixplus.mixing import METHODS, PRESETS
@@ -49,19 +42,19 @@ def methods(
     }
     for kind, named in (("preset", presets), ("recipe", own)):
         for name, recipe in named.items():
-            options = {key: value for key, value in recipe.items() if value is not None}
-            method = options.pop("method", name)
-            changes = ", ".join(f"{key} {value}" for key, value in options.items())
+            changed = {key: value for key, value in recipe.items() if value is not None}
+            method = changed.pop("method", name)
+            changes = ", ".join(f"{key} {value}" for key, value in changed.items())
             summary = f"{method} with {changes}" if changes else str(method)
-            if "switch" in options:
+            if "switch" in changed:
                 members = loaded.mix(name).members
                 summary = ", ".join(f"{member.name} {p:.0%}" for p, member in members)
                 summary += ", drawn for each batch"
-            found.append({"name": name, "kind": kind, "summary": summary, "options": options})
+            found.append({"name": name, "kind": kind, "summary": summary, "options": changed})
     _print(found, [entry["summary"] + _cited(entry) for entry in found], as_json)
 
 
-def models(as_json: AsJson = False) -> None:
+def models(as_json: options.AsJson = False) -> None:
     """List the networks."""
     import torch
     from torchvision.models import get_model_weights
@@ -86,12 +79,12 @@ def models(as_json: AsJson = False) -> None:
 
 
 def experiments(
-    as_json: AsJson = False,
-    params: ParamsFile = DEFAULT_PARAMS,
-    set_: Overrides = [],  # noqa: B006
+    as_json: options.AsJson = False,
+    params: options.ParamsFile = options.DEFAULT_PARAMS,
+    set_: options.Overrides = [],  # noqa: B006
 ) -> None:
     """List the experiments in params.yaml; `dvc repro` runs those marked with *."""
-    loaded = load(params, set_)
+    loaded = options.load(params, set_)
     found = [
         {
             "name": name,
@@ -120,7 +113,7 @@ def _cited(entry: dict[str, Any]) -> str:
 
 def _print(found: Entries, lines: Sequence[str], as_json: bool) -> None:
     if as_json:
-        print_json(found)
+        options.print_json(found)
         return
     width = max((len(entry["name"]) for entry in found), default=0)
     for entry, line in zip(found, lines, strict=True):

@@ -70,6 +70,11 @@ def only_json(asked: bool) -> Iterator[Callable[[Any], None]]:
         yield show
 
 
+def mixes(text: str) -> Any:
+    """An option that takes the name of a method, preset or recipe."""
+    return typer.Option(metavar="NAME", help=text, autocompletion=complete_mixes)
+
+
 ParamsFile = Annotated[Path, typer.Option("--params", help="The settings file.", metavar="FILE")]
 Overrides = Annotated[
     list[str],
@@ -89,15 +94,6 @@ Experiment = Annotated[
         help="A section in params.yaml; `experiments` lists them.",
     ),
 ]
-MixAugs = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="NAME",
-        help="A mixing method, preset or recipe. Repeatable. Default: `methods:` in params.yaml.",
-        autocompletion=complete_mixes,
-        show_default=False,
-    ),
-]
 AsJson = Annotated[
     bool, typer.Option("--json", help="Print JSON, and only JSON, to standard output.")
 ]
@@ -106,7 +102,6 @@ Runs = Annotated[
     typer.Argument(
         metavar="RUN",
         help="Run folders, or folders that contain runs. Default: EXPERIMENT's in the pipeline.",
-        show_default=False,
     ),
 ]
 Prepared = Annotated[

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from saliencymixplus.commands.options import Device, Weights, print_json
+from saliencymixplus.commands import options
 
 FORMATS = ("table", "csv", "json")
 _SHOWN_ON_SHEET = 24
@@ -34,7 +34,7 @@ def predict(
             metavar="PATH", help="Pictures, folders or archives; - reads paths from standard input."
         ),
     ],
-    weights: Weights = "last",
+    weights: options.Weights = "last",
     top: Annotated[int, typer.Option(min=1, metavar="INT", help="Classes per picture.")] = 3,
     format_: Annotated[
         str,
@@ -48,7 +48,7 @@ def predict(
         bool,
         typer.Option("--cam", help="Overlay Grad-CAM on the sheet: what the network looked at."),
     ] = False,
-    device: Device = "auto",
+    device: options.Device = "auto",
 ) -> None:
     """Classify pictures with a trained run.
 
@@ -82,7 +82,7 @@ def predict(
     predictor = Predictor(trained, weights, choose_device(device), activations=cam)
     found = list(predictor(pictures(named), top))
     if format_ == "json":
-        print_json([prediction.as_json() for prediction in found], sys.stdout)
+        options.print_json([prediction.as_json() for prediction in found], sys.stdout)
     elif format_ == "csv":
         typer.echo(as_table(found).csv(), nl=False)
     else:

@@ -5,17 +5,7 @@ from typing import Annotated
 
 import typer
 
-from saliencymixplus.commands.options import (
-    DEFAULT_EXPERIMENT,
-    DEFAULT_PARAMS,
-    Experiment,
-    Overrides,
-    ParamsFile,
-    Prepared,
-    Seed,
-    complete_mixes,
-    load,
-)
+from saliencymixplus.commands import options
 from saliencymixplus.workspace import project_path
 
 DEFAULT_PICTURE = Path("preview.png")
@@ -24,32 +14,30 @@ DEFAULT_PICTURE = Path("preview.png")
 def preview(
     mix_aug: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="NAME",
-            autocompletion=complete_mixes,
-            help="A mixing method or recipe, drawn with saliency maps. Repeatable: several "
-            "give a gallery without maps. Default: the methods in params.yaml.",
+        options.mixes(
+            "A mixing method or recipe, drawn with saliency maps. Repeatable: several give a "
+            "gallery without maps. Default: the methods in params.yaml."
         ),
     ] = None,
-    experiment: Experiment = DEFAULT_EXPERIMENT,
+    experiment: options.Experiment = options.DEFAULT_EXPERIMENT,
     run: Annotated[
         Path | None, typer.Option(help="A trained run whose network computes the saliency.")
     ] = None,
     count: Annotated[
         int, typer.Option(min=1, max=64, metavar="INT", help="Number of samples.")
     ] = 8,
-    seed: Seed = 0,
+    seed: options.Seed = 0,
     split: Annotated[str, typer.Option(metavar="NAME", help="train, val or test.")] = "train",
     outlines: Annotated[
         bool, typer.Option("--outlines", help="Outline the objects, if the data have masks.")
     ] = False,
     output: Annotated[Path, typer.Option(help="The picture to write.")] = DEFAULT_PICTURE,
-    prepared: Prepared = None,
-    params: ParamsFile = DEFAULT_PARAMS,
-    set_: Overrides = [],  # noqa: B006
+    prepared: options.Prepared = None,
+    params: options.ParamsFile = options.DEFAULT_PARAMS,
+    set_: options.Overrides = [],  # noqa: B006
 ) -> None:
     """Draw mixed samples without training: sources, saliency, box, λ and area."""
-    loaded = load(params, set_)
+    loaded = options.load(params, set_)
     section = loaded.experiment(experiment)
     mixes = [loaded.mix(name) for name in mix_aug or loaded.top.methods]
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from saliencymixplus.commands.options import refuse
+from saliencymixplus.commands import options
 
 if TYPE_CHECKING:
     from saliencymixplus.comparison.load import RunResult
@@ -44,7 +44,7 @@ def register(
     from saliencymixplus.tracking.registry import Registry, store_errors
 
     if not promote:
-        refuse(context, ("margin",), "needs --promote")
+        options.refuse(context, ("margin",), "needs --promote")
     (result,) = load_results([run])
     if weights not in result.predictions.ranks:
         raise UserError(f"{run} has no evaluation of the weights {weights!r}")

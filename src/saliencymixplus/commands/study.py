@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from saliencymixplus.commands.options import DEFAULT_PARAMS, Overrides, ParamsFile, load
+from saliencymixplus.commands import options
 from saliencymixplus.errors import UserError
 from saliencymixplus.outputs import check_files, check_folder
 
@@ -18,11 +18,11 @@ def study_cell(
     jobs: Annotated[
         int | None, typer.Option(min=1, help="Trainings at once. Default: one per processor core.")
     ] = None,
-    params: ParamsFile = DEFAULT_PARAMS,
-    set_: Overrides = [],  # noqa: B006
+    params: options.ParamsFile = options.DEFAULT_PARAMS,
+    set_: options.Overrides = [],  # noqa: B006
 ) -> None:
     """Train and audit all recipes of `study:` at one object size and amount of data."""
-    study = load(params, set_).top.study
+    study = options.load(params, set_).top.study
     if study is None:
         raise UserError(f"{params}: there is no section `study`")
 
@@ -30,7 +30,7 @@ def study_cell(
     from saliencymixplus.study.cell import OUTPUT, overrides, run_cell
 
     check_folder(output, OUTPUT)
-    loaded = load(params, [*set_, *overrides(study, object_size, train_digits)])
+    loaded = options.load(params, [*set_, *overrides(study, object_size, train_digits)])
     data = prepared(loaded.experiment(study.experiment), study.experiment)
     run_cell(loaded, data, output, jobs=jobs or os.cpu_count() or 1, say=typer.echo)
     typer.echo(f"cell: {output}")

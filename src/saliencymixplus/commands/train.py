@@ -5,50 +5,33 @@ from typing import Annotated, Any
 
 import typer
 
-from saliencymixplus.commands.options import (
-    DEFAULT_EXPERIMENT,
-    DEFAULT_PARAMS,
-    RECIPE,
-    RUNTIME,
-    Device,
-    Experiment,
-    Overrides,
-    ParamsFile,
-    Prepared,
-    Seed,
-    complete_mixes,
-    load,
-    method_names,
-    runtime,
-)
+from saliencymixplus.commands import options
 
 
 def _recipe(text: str, metavar: str | None = None) -> Any:
-    """A recipe option; the default is the value in params.yaml."""
-    return typer.Option(help=text, metavar=metavar, rich_help_panel=RECIPE, show_default=False)
+    """A recipe option; None: the value in params.yaml."""
+    return typer.Option(help=text, metavar=metavar, rich_help_panel=options.RECIPE)
 
 
 def _how(text: str, *names: str, metavar: str | None = None) -> Any:
     """A runtime option, which does not affect results."""
-    return typer.Option(*names, help=text, metavar=metavar, rich_help_panel=RUNTIME)
+    return typer.Option(*names, help=text, metavar=metavar, rich_help_panel=options.RUNTIME)
 
 
 def train(
     mix_aug: Annotated[
         str,
-        typer.Option(
-            metavar="NAME",
-            autocompletion=complete_mixes,
-            help=f"{', '.join(method_names())} or a recipe under `mix:` in params.yaml.",
+        options.mixes(
+            f"{', '.join(options.method_names())} or a recipe under `mix:` in params.yaml."
         ),
     ] = "saliencymixplus",
-    experiment: Experiment = DEFAULT_EXPERIMENT,
-    seed: Seed = 0,
+    experiment: options.Experiment = options.DEFAULT_EXPERIMENT,
+    seed: options.Seed = 0,
     output: Annotated[
         Path | None,
         typer.Option(help="The run's folder. Default: a new one below outputs/."),
     ] = None,
-    prepared: Prepared = None,
+    prepared: options.Prepared = None,
     model: Annotated[
         str | None, _recipe("A network; `models` lists them. timm/NAME: one from timm.", "NAME")
     ] = None,
@@ -66,7 +49,7 @@ def train(
         str | None, _recipe("none, flip, crop, crop-flip or resized-crop-flip.", "NAME")
     ] = None,
     precision: Annotated[str | None, _recipe("auto, fp32 or bf16.", "NAME")] = None,
-    device: Device = "auto",
+    device: options.Device = "auto",
     tracker: Annotated[str, _how("mlflow or none.", metavar="NAME")] = "mlflow",
     resume: Annotated[
         bool,
@@ -87,8 +70,8 @@ def train(
     dry_run: Annotated[
         bool, _how("Check everything, print what would be trained, and stop.", "--dry-run")
     ] = False,
-    params: ParamsFile = DEFAULT_PARAMS,
-    set_: Overrides = [],  # noqa: B006
+    params: options.ParamsFile = options.DEFAULT_PARAMS,
+    set_: options.Overrides = [],  # noqa: B006
 ) -> None:
     r"""Train one model with one mixing method.
 
@@ -112,8 +95,8 @@ def train(
         "training.augment": augment,
         "training.precision": precision,
     }
-    run = load(params, set_, experiment, **given).run(experiment, mix_aug, seed)
-    how = runtime(
+    run = options.load(params, set_, experiment, **given).run(experiment, mix_aug, seed)
+    how = options.runtime(
         device=device,
         tracker=tracker,
         resume=resume,

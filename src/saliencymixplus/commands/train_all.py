@@ -5,27 +5,18 @@ from typing import Annotated
 
 import typer
 
-from saliencymixplus.commands.options import (
-    DEFAULT_EXPERIMENT,
-    DEFAULT_PARAMS,
-    RUNTIME,
-    Device,
-    Experiment,
-    MixAugs,
-    Overrides,
-    ParamsFile,
-    Prepared,
-    Tracker,
-    load,
-    refuse,
-    runtime,
-)
+from saliencymixplus.commands import options
 
 
 def train_all(
     context: typer.Context,
-    experiment: Experiment = DEFAULT_EXPERIMENT,
-    mix_aug: MixAugs = None,
+    experiment: options.Experiment = options.DEFAULT_EXPERIMENT,
+    mix_aug: Annotated[
+        list[str] | None,
+        options.mixes(
+            "A mixing method, preset or recipe. Repeatable. Default: `methods:` in params.yaml."
+        ),
+    ] = None,
     ablation: Annotated[
         bool,
         typer.Option(
@@ -40,44 +31,43 @@ def train_all(
     ] = None,
     live: Annotated[
         Path | None,
-        typer.Option(
-            help="A CSV file that grows with every epoch, for `dvc plots`.", show_default=False
-        ),
+        typer.Option(help="A CSV file that grows with every epoch, for `dvc plots`."),
     ] = None,
-    prepared: Prepared = None,
+    prepared: options.Prepared = None,
     jobs: Annotated[
         int | None,
         typer.Option(
             min=1,
             help="Concurrent trainings. Default: as cores and memory allow; one on a GPU.",
-            rich_help_panel=RUNTIME,
-            show_default=False,
+            rich_help_panel=options.RUNTIME,
         ),
     ] = None,
-    device: Device = "auto",
-    tracker: Tracker = "mlflow",
+    device: options.Device = "auto",
+    tracker: options.Tracker = "mlflow",
     resume: Annotated[
         bool,
         typer.Option(
             "--resume/--no-resume",
             help="Keep finished runs and resume unfinished ones, if settings, data and code are "
             "the same.",
-            rich_help_panel=RUNTIME,
+            rich_help_panel=options.RUNTIME,
         ),
     ] = True,
-    params: ParamsFile = DEFAULT_PARAMS,
-    set_: Overrides = [],  # noqa: B006
+    params: options.ParamsFile = options.DEFAULT_PARAMS,
+    set_: options.Overrides = [],  # noqa: B006
 ) -> None:
     """Train every method of an experiment with every seed, several at once."""
-    loaded = load(params, set_)
+    loaded = options.load(params, set_)
     methods, seeds = loaded.top.methods, loaded.top.seeds
     if ablation:
-        refuse(context, ("experiment", "mix_aug"), "is ignored with --ablation: leave one out")
+        options.refuse(
+            context, ("experiment", "mix_aug"), "is ignored with --ablation: leave one out"
+        )
         section = loaded.ablation()
         experiment, methods, seeds = section.experiment, section.methods, section.seeds
     loaded.experiment(experiment)
     runs = [loaded.run(experiment, name, seed) for name in mix_aug or methods for seed in seeds]
-    how = runtime(device=device, tracker=tracker, resume=resume)
+    how = options.runtime(device=device, tracker=tracker, resume=resume)
 
     from saliencymixplus.datasets.cache import prepared as ensure_prepared
     from saliencymixplus.datasets.prepared import load_prepared
