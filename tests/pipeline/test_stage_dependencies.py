@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from saliencymixplus.evaluation.current import CODE
 from tests.helpers import REPOSITORY
 
 SOURCE = REPOSITORY / "src" / "saliencymixplus"
@@ -18,7 +19,7 @@ ENTRIES = {
     "prepare": "datasets/prepare.py",
     "resolve": "training/resolve.py",
     "train": "training/trainer.py",
-    "evaluate": "evaluation/evaluate.py",
+    "evaluate": "evaluation/many.py",
     "audit": "audit/audit.py",
     "compare": "comparison/compare.py",
     "report": "reporting/report.py",
@@ -89,6 +90,10 @@ def test_what_a_stage_imports_is_below_what_it_names(name: str) -> None:
 def test_methods_reach_a_stage_through_the_resolved_recipes(stage: str) -> None:
     assert not any(name.startswith("mixing") for name in named(STAGES[stage]))
     assert any(dep.startswith("pipeline/resolved/recipes") for dep in STAGES[stage]["deps"])
+
+
+def test_an_evaluation_is_current_by_the_code_that_its_stage_names() -> None:
+    assert {*CODE} == named(STAGES["evaluate"])
 
 
 def test_what_starts_records_and_shows_a_training_reruns_none() -> None:

@@ -13,6 +13,7 @@ from saliencymixplus.commands.compare import compare, report
 from saliencymixplus.commands.config import config
 from saliencymixplus.commands.data import download, prepare, resolve
 from saliencymixplus.commands.evaluate import audit, evaluate
+from saliencymixplus.commands.evaluate_all import evaluate_all
 from saliencymixplus.commands.export import export
 from saliencymixplus.commands.lists import experiments, methods, models
 from saliencymixplus.commands.predict import predict
@@ -57,6 +58,7 @@ for command in (
     train_all,
     sync,
     evaluate,
+    evaluate_all,
     audit,
     compare,
     report,

@@ -94,6 +94,16 @@ Experiment = Annotated[
         help="A section in params.yaml; `experiments` lists them.",
     ),
 ]
+ComparedMixes = Annotated[
+    list[str] | None,
+    mixes("A mixing method, preset or recipe. Repeatable. Default: `methods:` in params.yaml."),
+]
+Ablation = Annotated[
+    bool,
+    typer.Option(
+        "--ablation", help="Use the experiment, methods and seeds in `ablation:` instead."
+    ),
+]
 AsJson = Annotated[
     bool, typer.Option("--json", help="Print JSON, and only JSON, to standard output.")
 ]
@@ -157,6 +167,23 @@ def load(path: Path, overrides: list[str], experiment: str = "", **given: Any) -
     if experiment:
         params.experiment(experiment)
     return params
+
+
+def compared_runs(
+    context: typer.Context,
+    params: "Params",
+    experiment: str,
+    mix_aug: list[str] | None,
+    ablation: bool,
+) -> "list[RunSettings]":
+    """The settings of every run of a comparison, from the options of ``train-all``."""
+    methods, seeds = params.top.methods, params.top.seeds
+    if ablation:
+        refuse(context, ("experiment", "mix_aug"), "is ignored with --ablation: leave one out")
+        section = params.ablation()
+        experiment, methods, seeds = section.experiment, section.methods, section.seeds
+    params.experiment(experiment)
+    return [params.run(experiment, name, seed) for name in mix_aug or methods for seed in seeds]
 
 
 def data_of(run: "RunSettings", params: "Params") -> Path:

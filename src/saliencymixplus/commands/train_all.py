@@ -11,18 +11,8 @@ from saliencymixplus.commands import options
 def train_all(
     context: typer.Context,
     experiment: options.Experiment = options.DEFAULT_EXPERIMENT,
-    mix_aug: Annotated[
-        list[str] | None,
-        options.mixes(
-            "A mixing method, preset or recipe. Repeatable. Default: `methods:` in params.yaml."
-        ),
-    ] = None,
-    ablation: Annotated[
-        bool,
-        typer.Option(
-            "--ablation", help="Use the experiment, methods and seeds in `ablation:` instead."
-        ),
-    ] = False,
+    mix_aug: options.ComparedMixes = None,
+    ablation: options.Ablation = False,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -58,15 +48,7 @@ def train_all(
 ) -> None:
     """Train every method of an experiment with every seed, several at once."""
     loaded = options.load(params, set_)
-    methods, seeds = loaded.top.methods, loaded.top.seeds
-    if ablation:
-        options.refuse(
-            context, ("experiment", "mix_aug"), "is ignored with --ablation: leave one out"
-        )
-        section = loaded.ablation()
-        experiment, methods, seeds = section.experiment, section.methods, section.seeds
-    loaded.experiment(experiment)
-    runs = [loaded.run(experiment, name, seed) for name in mix_aug or methods for seed in seeds]
+    runs = options.compared_runs(context, loaded, experiment, mix_aug, ablation)
     how = options.runtime(device=device, tracker=tracker, resume=resume)
 
     from saliencymixplus.datasets.cache import prepared as ensure_prepared
@@ -75,7 +57,7 @@ def train_all(
     from saliencymixplus.training.many import Training
     from saliencymixplus.training.many import train_all as train
 
-    data = prepared or ensure_prepared(runs[0], experiment)
+    data = prepared or ensure_prepared(runs[0], runs[0].experiment)
     digest = load_prepared(data).meta.digest
     trainings = [
         Training(

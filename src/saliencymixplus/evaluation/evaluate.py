@@ -1,5 +1,6 @@
 """Evaluate a finished run and write the evaluation folder."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,13 @@ from saliencymixplus.engine.device import choose_device, device_settings
 from saliencymixplus.errors import UserError
 from saliencymixplus.evaluation import accuracy
 from saliencymixplus.evaluation.classifier import PixelClassifier, predict_logits
-from saliencymixplus.evaluation.measures import Report, Subject, measure
+from saliencymixplus.evaluation.current import MADE_FROM, measured_weights
+from saliencymixplus.evaluation.measures import Report, Subject, measure, part_names
 from saliencymixplus.evaluation.predictions import Predictions, save_predictions
 from saliencymixplus.files import write_csv, write_json
 from saliencymixplus.folders import reserved
 from saliencymixplus.outputs import Output, writing
+from saliencymixplus.progress import progress
 from saliencymixplus.runs.read import Run, load_run
 from saliencymixplus.settings import RuntimeSettings
 from saliencymixplus.settings.evaluation import EvaluationSettings
@@ -25,7 +28,7 @@ from saliencymixplus.tracking import record_evaluation
 OUTPUT = Output(
     marks={"evaluation.json": '"images_of_costly_parts"'},
     files=(
-        *("evaluation.json", "metrics.json", "predictions.npz"),
+        *("evaluation.json", "metrics.json", "predictions.npz", MADE_FROM),
         *("per_class.csv", "confusion.csv", "reliability.csv", "corruptions.csv"),
         *("attacks.csv", "occlusion.csv", "localisation.csv"),
     ),
@@ -51,38 +54,64 @@ def evaluate(
         UserError: the run is missing or unfinished, or was trained on other data; or another
             process is writing ``output``.
     """
-    run = load_run(run_dir)
-    data = load_prepared(prepared)
-    _check_same_data(run, data, run_dir, prepared)
     device = choose_device(runtime.device)
+    with (
+        device_settings(device, deterministic=runtime.deterministic),
+        progress("evaluating", len(part_names(settings)), unit="parts") as advance,
+    ):
+        metrics = measure_run(load_run(run_dir), prepared, output, settings, device, advance)
+    record_evaluation(run_dir, output, metrics, runtime.tracker)
+    return metrics
+
+
+def measure_run(
+    run: Run,
+    prepared: Path,
+    output: Path,
+    settings: EvaluationSettings,
+    device: torch.device,
+    advance: Callable[[int], None],
+    before_batch: Callable[[], None] | None = None,
+) -> dict[str, float]:
+    """Do what ``evaluate`` does but record nothing; several threads may do so at once.
+
+    Args:
+        advance: called with the number of parts done.
+        before_batch: called before every forward pass; what it raises ends the evaluation.
+    """
+    data = load_prepared(prepared)
+    _check_same_data(run, data, prepared)
     with reserved(output) as place:
-        with device_settings(device, deterministic=runtime.deterministic):
-            report, predictions = _measured(run, data, settings, device)
+        report, predictions = _measured(run, data, settings, device, advance, before_batch)
         with writing(output):
             write_evaluation(report, place.part)
             save_predictions(predictions, place.part / "predictions.npz")
             about = _provenance(run, data, settings, device, report)
             write_json(place.part / "evaluation.json", about)
         place.publish()
-    record_evaluation(run_dir, output, report.metrics, runtime.tracker)
     return report.metrics
 
 
 def _measured(
-    run: Run, data: Prepared, settings: EvaluationSettings, device: torch.device
+    run: Run,
+    data: Prepared,
+    settings: EvaluationSettings,
+    device: torch.device,
+    advance: Callable[[int], None],
+    before_batch: Callable[[], None] | None,
 ) -> tuple[Report, Predictions]:
     test = data.split("test")
     labels = torch.from_numpy(np.array(test.labels))
     report = Report()
 
     classifiers, logits = {}, {}
-    # The errors of single epochs are in history.csv.
-    named = [which for which in run.weights if not which.startswith("epoch_")]
-    for which in dict.fromkeys(["last", *named]):
+    for which in measured_weights(run):
         model = run.model(which)
         classifier = PixelClassifier(
             model, data.meta.mean, data.meta.std, run.input_size[0], center=run.center_crop
         ).to(device)
+        if before_batch:
+            classifier.register_forward_pre_hook(lambda *_: before_batch())
         classifiers[which] = classifier
         logits[which] = predict_logits(classifier, test.images, settings.batch_size)
         if not torch.isfinite(logits[which]).all():
@@ -99,7 +128,7 @@ def _measured(
         labels,
         settings,
     )
-    measure(subject, report)
+    measure(subject, report, advance)
     for which, found in logits.items():
         if which != "last":
             errors = accuracy.errors(found, labels)
@@ -116,17 +145,17 @@ def write_evaluation(report: Report, folder: Path) -> None:
         write_csv(folder / f"{name}.csv", list(rows[0]), lines)
 
 
-def _check_same_data(run: Run, data: Prepared, run_dir: Path, prepared: Path) -> None:
+def _check_same_data(run: Run, data: Prepared, prepared: Path) -> None:
     trained_on = run.data.digest
     if trained_on != data.meta.digest:
         raise UserError(
-            f"{run_dir} was trained on data with digest {trained_on}, but {prepared} has digest "
+            f"{run.path} was trained on data with digest {trained_on}, but {prepared} has digest "
             f"{data.meta.digest}: give the folder it was trained on, or train again"
         )
     for name in ("classes", "image_size", "mean", "std"):
         if getattr(run.data, name) != getattr(data.meta, name):
             raise UserError(
-                f"{run_dir / 'settings.json'} and {prepared / META} differ in the data's {name}: "
+                f"{run.path / 'settings.json'} and {prepared / META} differ in the data's {name}: "
                 "give the folder it was trained on, or train again"
             )
 

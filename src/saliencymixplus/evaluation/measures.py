@@ -14,7 +14,6 @@ from saliencymixplus.evaluation import accuracy, attacks, calibration, occlusion
 from saliencymixplus.evaluation.classifier import PixelClassifier, predict_logits
 from saliencymixplus.evaluation.corruptions import corruption_errors
 from saliencymixplus.evaluation.localisation import localisation_per_class, localisation_rows
-from saliencymixplus.progress import progress
 from saliencymixplus.settings.evaluation import EvaluationSettings
 
 Rows = list[dict[str, Any]]
@@ -58,23 +57,21 @@ class Subject:
         return np.sort(generator.choice(count, wanted, replace=False))
 
 
-def measure(subject: Subject, report: Report) -> None:
-    """Measure accuracy and the parts selected in the settings, and add them to ``report``."""
-    parts: dict[str, Callable[[Subject, Report], None]] = {
-        "accuracy": _accuracy,
-        "calibration": _calibration,
-        "corruptions": _corruptions,
-        "attacks": _attacks,
-        "occlusion": _occlusion,
-        "localisation": _localisation,
-    }
-    chosen = [name for name in parts if name in ("accuracy", *subject.settings.parts)]
-    with progress("evaluating", len(chosen), unit="parts") as advance:
-        for name in chosen:
-            start = time.perf_counter()
-            parts[name](subject, report)
-            report.seconds[name] = round(time.perf_counter() - start, 3)
-            advance(1)
+def part_names(settings: EvaluationSettings) -> list[str]:
+    """The parts that ``measure`` measures, in order."""
+    return [name for name in _PARTS if name in ("accuracy", *settings.parts)]
+
+
+def measure(subject: Subject, report: Report, advance: Callable[[int], None]) -> None:
+    """Measure accuracy and the parts selected in the settings, and add them to ``report``.
+
+    ``advance`` is called with 1 after each part.
+    """
+    for name in part_names(subject.settings):
+        start = time.perf_counter()
+        _PARTS[name](subject, report)
+        report.seconds[name] = round(time.perf_counter() - start, 3)
+        advance(1)
 
 
 def _accuracy(subject: Subject, report: Report) -> None:
@@ -182,3 +179,13 @@ def _localisation(subject: Subject, report: Report) -> None:
         found, subject.labels[rows], subject.classes
     )
     report.metrics |= {f"localisation_{k}": float(np.nanmean(v)) for k, v in found.items()}
+
+
+_PARTS: dict[str, Callable[[Subject, Report], None]] = {
+    "accuracy": _accuracy,
+    "calibration": _calibration,
+    "corruptions": _corruptions,
+    "attacks": _attacks,
+    "occlusion": _occlusion,
+    "localisation": _localisation,
+}

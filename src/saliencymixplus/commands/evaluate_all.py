@@ -1,0 +1,69 @@
+"""``evaluate-all``: evaluate all runs of an experiment's comparison."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from saliencymixplus.commands import options
+from saliencymixplus.workspace import project_path
+
+
+def evaluate_all(
+    context: typer.Context,
+    experiment: options.Experiment = options.DEFAULT_EXPERIMENT,
+    mix_aug: options.ComparedMixes = None,
+    ablation: options.Ablation = False,
+    runs: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Evaluate FOLDER/METHOD/seed0 and so on. Default: runs/EXPERIMENT.",
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            help="Evaluations go to OUTPUT/METHOD/seed0 and so on. Default: as of `evaluate`.",
+        ),
+    ] = None,
+    prepared: options.Prepared = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Concurrent evaluations. Default: as cores and memory allow; one on a GPU.",
+            rich_help_panel=options.RUNTIME,
+        ),
+    ] = None,
+    device: options.Device = "auto",
+    tracker: options.Tracker = "mlflow",
+    params: options.ParamsFile = options.DEFAULT_PARAMS,
+    set_: options.Overrides = [],  # noqa: B006
+) -> None:
+    """Evaluate every method and seed of an experiment that has no current evaluation.
+
+    An evaluation is current if it was written by this command from the same weights, data,
+    settings and code.
+    """
+    loaded = options.load(params, set_)
+    compared = options.compared_runs(context, loaded, experiment, mix_aug, ablation)
+    experiment = compared[0].experiment
+    how = options.runtime(device=device, tracker=tracker)
+
+    from saliencymixplus.datasets.cache import prepared as ensure_prepared
+    from saliencymixplus.datasets.prepared import load_prepared
+    from saliencymixplus.evaluation.many import evaluate_all as measure
+    from saliencymixplus.evaluation.read import default_output
+    from saliencymixplus.training.many import default_jobs
+
+    source = runs or project_path("runs", experiment)
+    outputs = {}
+    for run in compared:
+        name = Path(run.mix.name, f"seed{run.seed}")
+        outputs[source / name] = output / name if output else default_output(source / name)
+    data = prepared or ensure_prepared(compared[0], experiment)
+    if jobs is None:  # an evaluation's batches cost about as much as a training's
+        jobs = default_jobs(compared[0], load_prepared(data).meta, how)
+    measure(outputs, data, loaded.top.evaluation, how, jobs)
+    typer.echo(f"evaluations: {output or outputs[source / name].parents[1]}")
