@@ -17,6 +17,7 @@ from saliencymixplus.bench.steps import bench, measure_steps
 from saliencymixplus.bench.table import table
 from saliencymixplus.engine.cuda_graph import EagerEngine, GraphEngine
 from saliencymixplus.engine.flops import FlopCounter, forward_flops
+from saliencymixplus.engine.step import Kind
 from saliencymixplus.loading.augment import Augmentation
 from saliencymixplus.mixing import METHODS, resolve_options
 from saliencymixplus.settings import ExperimentSettings, MixSettings
@@ -252,9 +253,9 @@ def test_time_is_the_mean_over_steps_with_and_without_a_pass(
     use_saliency: list[bool] = []
     usual = EagerEngine.run
 
-    def run(self: EagerEngine, *given: Any, **how: Any) -> None:
-        use_saliency.append(how["use_saliency"])
-        usual(self, *given, **how)
+    def run(self: EagerEngine, inputs: Any, kind: Kind, **how: Any) -> None:
+        use_saliency.append(kind.use_saliency)
+        usual(self, inputs, kind, **how)
 
     monkeypatch.setattr(EagerEngine, "run", run)
     cpu, every = torch.device("cpu"), recipe("saliencymixplus", saliency_every=4)

@@ -15,7 +15,7 @@ from saliencymixplus.datasets.prepared import load_prepared
 from saliencymixplus.engine import build
 from saliencymixplus.engine.accumulation import Turn, turns
 from saliencymixplus.engine.cuda_graph import GraphEngine
-from saliencymixplus.engine.step import TrainStep
+from saliencymixplus.engine.step import Kind, TrainStep
 from saliencymixplus.errors import UserError
 from saliencymixplus.settings import RuntimeSettings
 from saliencymixplus.training.signals import Interrupted
@@ -83,7 +83,7 @@ def test_mixed_batches_give_what_a_naive_loop_gives(
     places = turns([len(batch) for batch in batches], 3)
     for index, inputs in enumerate(step.source.inputs(batches)):
         step.streams.start(1, index)
-        step(inputs, index != 1, turn=places[index])
+        step(inputs, Kind(index != 1), places[index])
 
     parameters = list(naive.local.parameters())
     sums = [torch.zeros_like(parameter) for parameter in parameters]

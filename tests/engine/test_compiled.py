@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from saliencymixplus import mixing
+from saliencymixplus.engine.step import Kind
 from saliencymixplus.settings import RuntimeSettings
 from saliencymixplus.training.trainer import train
 from tests.engine.captured import parts_for, with_its_network
@@ -44,7 +45,7 @@ def test_a_compiled_step_gives_the_plain_results(
     rows = torch.arange(40).split(8)
     for index, inputs in enumerate(plain.sources["train"].inputs(rows)):
         for parts in (plain, fast):
-            parts.engine.run(inputs, index != 1 and method != "none", epoch=1, index=index)
+            parts.engine.run(inputs, Kind(index != 1 and method != "none"), epoch=1, index=index)
     # The network, the batch, the count; with mixing its arithmetic and its loss; the saliency pass,
     # or that of a trained part.
     mixer = plain.step.mixer
@@ -63,7 +64,7 @@ def test_a_policy_and_erasing_are_compiled_with_the_batch(tiny_with_masks: Path)
     fast.step.compiled = fast.step.plain.compiled(backend=counting(counts))
     for index, inputs in enumerate(plain.sources["train"].inputs(torch.arange(24).split(8))):
         for parts in (plain, fast):
-            parts.engine.run(inputs, index != 1, epoch=1, index=index)
+            parts.engine.run(inputs, Kind(index != 1), epoch=1, index=index)
     assert len(counts) == 6, "compiled anew, or not in one piece"
     for ours, theirs in zip(fast.step.state(), plain.step.state(), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
@@ -78,7 +79,7 @@ def test_a_smaller_batch_is_not_compiled_anew(tiny: Path) -> None:
     for size in (8, 5, 8):
         (inputs,) = source.inputs([torch.arange(size)])
         assert step.compiles(inputs) == (size == 8)
-        step(inputs, True)
+        step(inputs, Kind(mix=True))
         assert len(counts) == 5
 
 

@@ -13,6 +13,7 @@ from saliencymixplus.datasets.prepared import load_prepared
 from saliencymixplus.engine import cuda_graph as graph
 from saliencymixplus.engine.build import assemble
 from saliencymixplus.engine.cuda_graph import CudaCapturer, EagerEngine, GraphEngine, capturable
+from saliencymixplus.engine.step import PLAIN, Kind
 from saliencymixplus.settings import RuntimeSettings
 from saliencymixplus.training.trainer import train
 from tests.engine.captured import parts_for
@@ -102,14 +103,14 @@ def test_compile_time_is_said(tiny: Path) -> None:
     said: list[str] = []
     parts = parts_for(tiny, "saliencymixplus")
     (inputs,) = parts.sources["train"].inputs([torch.arange(8)])
-    EagerEngine(parts.step, said.append).run(inputs, True, epoch=1, index=0)
+    EagerEngine(parts.step, said.append).run(inputs, Kind(mix=True), epoch=1, index=0)
     assert said == []
     parts.step.compiled = parts.step.plain
     eager = EagerEngine(parts.step, said.append)
     captured = GraphEngine(parts.step, FakeCapturer(), said.append)
     for engine in (eager, captured):
         for mix in (True, True, False):
-            engine.run(inputs, mix, epoch=1, index=0)
+            engine.run(inputs, Kind(mix), epoch=1, index=0)
     assert [line.rpartition(" in ")[0] for line in said] == [
         "mixed step of 8 images: compiled",
         "plain step of 8 images: compiled",
@@ -126,7 +127,7 @@ def test_each_member_of_a_switch_is_captured_once(tiny: Path) -> None:
     (inputs,) = parts.sources["train"].inputs([torch.arange(8)])
     for member, use_saliency in ((0, True), (1, True), (1, False)) * 2:
         for mix in (True, False):
-            engine.run(inputs, mix, member=member, use_saliency=use_saliency, epoch=1, index=0)
+            engine.run(inputs, Kind(mix, member, use_saliency), epoch=1, index=0)
     assert fake.captures == 4
     assert [line.partition(":")[0] for line in said] == [
         "cutmix step of 8 images",
@@ -141,7 +142,7 @@ def test_a_plain_step_is_captured_once_with_saliency_or_without(tiny: Path) -> N
     engine = GraphEngine(parts.step, fake)
     (inputs,) = parts.sources["train"].inputs([torch.arange(8)])
     for mix, use_saliency in ((False, True), (False, False), (True, True), (True, False)):
-        engine.run(inputs, mix, use_saliency=use_saliency, epoch=1, index=0)
+        engine.run(inputs, Kind(mix, use_saliency=use_saliency), epoch=1, index=0)
     assert fake.captures == 3
 
 
@@ -151,7 +152,7 @@ def test_frozen_layers_are_captured_anew(tiny: Path) -> None:
     (inputs,) = parts.sources["train"].inputs([torch.arange(8)])
     for index, frozen in enumerate((True, True, False, False)):
         parts.step.freeze(frozen)
-        engine.run(inputs, False, epoch=1, index=index)
+        engine.run(inputs, PLAIN, epoch=1, index=index)
     assert fake.captures == 2
 
 
@@ -160,7 +161,7 @@ def test_a_replay_leaves_earlier_inputs_alone(tiny: Path) -> None:
     engine = GraphEngine(parts.step, FakeCapturer())
     batches = list(parts.sources["train"].inputs(torch.arange(16).split(8)))
     for index, inputs in enumerate(batches):
-        engine.run(inputs, False, epoch=1, index=index)
+        engine.run(inputs, PLAIN, epoch=1, index=index)
     assert torch.equal(batches[0][0], torch.arange(8))
 
 
@@ -171,11 +172,11 @@ def test_recording_leaves_no_trace(tiny: Path) -> None:
     parts.step.ema.set_step(3)
     before = [t.clone() for t in parts.step.state()]
     (inputs,) = parts.sources["train"].inputs([torch.arange(8)])
-    engine._capture(inputs, (True, 0, True, False, ()), 1, 0)
+    engine._capture(inputs, Kind(mix=True), 1, 0)
     for now, then in zip(parts.step.state(), before, strict=True):
         assert torch.equal(now, then)
     parts.step.streams.start(1, 0)
-    parts.step(inputs, True)
+    parts.step(inputs, Kind(mix=True))
     changed = [not torch.equal(a, b) for a, b in zip(parts.step.state(), before, strict=True)]
     # Else the comparison above would prove nothing; only the "no bad step" mark may stay.
     assert sum(changed) >= len(changed) - 1
@@ -242,10 +243,10 @@ def test_a_cuda_epoch_does_not_synchronise(tiny: Path) -> None:
     assert isinstance(parts.engine.capturer, CudaCapturer)
     batches = list(parts.sources["train"].inputs(torch.arange(48).split(8)))
     for index, inputs in enumerate(batches):
-        parts.engine.run(inputs, index % 2 == 0, epoch=1, index=index)
+        parts.engine.run(inputs, Kind(index % 2 == 0), epoch=1, index=index)
     torch.cuda.set_sync_debug_mode("error")
     try:
         for index, inputs in enumerate(batches):
-            parts.engine.run(inputs, index % 2 == 0, epoch=2, index=index)
+            parts.engine.run(inputs, Kind(index % 2 == 0), epoch=2, index=index)
     finally:
         torch.cuda.set_sync_debug_mode("default")

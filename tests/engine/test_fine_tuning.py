@@ -14,7 +14,7 @@ from torchvision.models.convnext import CNBlockConfig
 from saliencymixplus.datasets.prepared import load_prepared
 from saliencymixplus.engine.build import assemble
 from saliencymixplus.engine.optimizer import create_optimizer, parameter_groups, set_lr
-from saliencymixplus.engine.step import TrainStep
+from saliencymixplus.engine.step import Kind, TrainStep
 from saliencymixplus.errors import UserError
 from saliencymixplus.models import create_model
 from saliencymixplus.models.layers import backbone, lr_scales
@@ -35,7 +35,7 @@ def step_of(tiny: Path, method: str = "none", **recipe: Any) -> TrainStep:
 def take(step: TrainStep, count: int, mix: bool = False) -> None:
     for index, inputs in enumerate(step.source.inputs(torch.arange(8 * count).split(8))):
         step.streams.start(1, index)
-        step(inputs, mix)
+        step(inputs, Kind(mix))
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from saliencymixplus import mixing
 from saliencymixplus.engine.cuda_graph import capturable
+from saliencymixplus.engine.step import PLAIN, Kind
 from saliencymixplus.mixing import combine
 from tests.engine.captured import parts_for, with_its_network
 
@@ -54,7 +55,7 @@ def test_augmenting_waits_for_nothing(tiny: Path, augment: str) -> None:
     parts = parts_for(tiny, "none", augment=augment)
     (inputs,) = parts.sources["train"].inputs([torch.arange(8)])
     with NothingWaits():
-        parts.step(inputs, False)
+        parts.step(inputs, PLAIN)
 
 
 @pytest.mark.parametrize("policy", [None, "randaugment", "trivialaugment", "autoaugment-svhn"])
@@ -63,9 +64,9 @@ def test_policies_and_erasing_wait_for_nothing(tiny_with_masks: Path, policy: st
         tiny_with_masks, "none", crop_mode="reflect", auto_augment=policy, random_erasing=0.5
     )
     (inputs,) = parts.sources["train"].inputs([torch.arange(8)])
-    parts.step(inputs, False)  # as a rehearsal does: the policy's tables are sent to the device
+    parts.step(inputs, PLAIN)  # as a rehearsal does: the policy's tables are sent to the device
     with NothingWaits():
-        parts.step(inputs, False)
+        parts.step(inputs, PLAIN)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -79,4 +80,4 @@ def test_every_methods_step_waits_for_nothing(
         pytest.skip("this variant is run eagerly")
     (inputs,) = parts.sources["train"].inputs([torch.arange(8)])
     with NothingWaits():
-        parts.step(inputs, True)
+        parts.step(inputs, Kind(mix=True))

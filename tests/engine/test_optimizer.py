@@ -22,7 +22,7 @@ from saliencymixplus.engine.optimizer import (
     set_lr,
     state_tensors,
 )
-from saliencymixplus.engine.step import TrainStep
+from saliencymixplus.engine.step import PLAIN, TrainStep
 from saliencymixplus.errors import UserError
 from saliencymixplus.models import create_model
 from saliencymixplus.settings import RuntimeSettings, TrainingSettings
@@ -114,7 +114,7 @@ def weights_after(step: TrainStep, first: int, last: int) -> dict[str, Tensor]:
         if first <= index < last:
             step.streams.start(1, index)
             set_lr(step.optimizer, 0.01 / (index + 1))
-            step(inputs, False)
+            step(inputs, PLAIN)
     return step.local.state_dict()
 
 

@@ -18,7 +18,7 @@ from saliencymixplus import mixing
 from saliencymixplus.datasets.prepared import Split
 from saliencymixplus.engine.ema import EMA
 from saliencymixplus.engine.epoch_metrics import EpochMetrics
-from saliencymixplus.engine.step import Pieces, TrainStep
+from saliencymixplus.engine.step import PLAIN, Kind, Pieces, TrainStep
 from saliencymixplus.loading import policy
 from saliencymixplus.loading.augment import Augmentation
 from saliencymixplus.loading.batches import DeviceData
@@ -122,7 +122,7 @@ def test_a_step_stays_on_its_device(
     step = step_for(method, options, augment)
     inputs = (torch.arange(8, device=CUDA),)
     for mix in (False, method != "none"):
-        step(inputs, mix)
+        step(inputs, Kind(mix))
     assert step.metrics.sums.device == CUDA
 
 
@@ -139,7 +139,7 @@ def test_a_policy_and_erasing_stay_on_the_device(
     monkeypatch.setattr(policy, "policy_tables", lambda *key: there)
     more = {"reflect": True, "policy": Policy(name, (12, 12)), "erasing": Erasing(0.5, True)}
     step = step_for("cutmix", {"alpha": 1.0, "label": "mask"}, "crop-flip", **more)
-    step((torch.arange(8, device=CUDA),), True)
+    step((torch.arange(8, device=CUDA),), Kind(mix=True))
     assert step.metrics.sums.device == CUDA
 
 
@@ -148,6 +148,6 @@ def test_a_tensor_on_the_host_is_noticed(elsewhere: FakeTensorMode) -> None:
     """Otherwise the test above would prove nothing."""
     step = step_for("cutmix", {}, "none")
     with pytest.raises(RuntimeError, match="device"):
-        step((torch.arange(8),), False)
+        step((torch.arange(8),), PLAIN)
     with pytest.raises(Exception, match="_local_scalar_dense"):
         torch.zeros((), device=CUDA).item()

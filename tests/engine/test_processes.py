@@ -18,6 +18,7 @@ from saliencymixplus.engine.distributed import Processes
 from saliencymixplus.engine.optimizer import set_lr, state_tensors
 from saliencymixplus.engine.randomness import batches_of_epoch, members_of_epoch, mix_flags_of_epoch
 from saliencymixplus.engine.schedule import lr_at
+from saliencymixplus.engine.step import PLAIN, Kind
 from saliencymixplus.errors import UserError
 from saliencymixplus.loading.augment import Draws
 from saliencymixplus.settings import RunSettings, RuntimeSettings
@@ -111,9 +112,8 @@ def test_mixed_steps_are_the_average_of_the_processes(
                 number = (epoch - 1) * len(batches) + index
                 set_lr(parts.step.optimizer, lr_at(run.training, number, len(batches)))
                 (inputs,) = parts.step.source.inputs([group.part(batch)])
-                parts.engine.run(
-                    inputs, mix_flags[index], member=members[index], epoch=epoch, index=index
-                )
+                kind = Kind(mix_flags[index], members[index])
+                parts.engine.run(inputs, kind, epoch=epoch, index=index)
             states = [[*p.step.local.parameters(), *state_tensors(p.step.optimizer)] for p in both]
             with torch.no_grad():
                 for a, b in zip(*states, strict=True):
@@ -135,7 +135,7 @@ def test_each_process_crops_its_part_as_one_process_would(tiny: Path) -> None:
             plain, assemble=lambda rows, draws: (seen.append(draws), plain.assemble(rows, draws))[1]
         )
         (inputs,) = parts.step.source.inputs([group.part(torch.arange(16))])
-        parts.engine.run(inputs, False, epoch=1, index=0)
+        parts.engine.run(inputs, PLAIN, epoch=1, index=0)
         return seen[0]
 
     alone, *both = (crops(Unwrapped(*place)) for place in ((0, 1), (0, 2), (1, 2)))

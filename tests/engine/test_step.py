@@ -11,6 +11,7 @@ import torch
 from saliencymixplus.datasets.prepared import load_prepared
 from saliencymixplus.engine.build import assemble
 from saliencymixplus.engine.epoch_metrics import EpochAverages, EpochMetrics
+from saliencymixplus.engine.step import PLAIN, Kind
 from saliencymixplus.mixing import Step, create
 from saliencymixplus.settings import RuntimeSettings
 from tests.helpers import run_settings
@@ -94,7 +95,7 @@ def test_both_passes_of_a_step_are_under_autocast(tiny: Path) -> None:
     (inputs,) = step.source.inputs([torch.arange(16)])
     for context, within in ((nullcontext, False), (partial(torch.autocast, "cpu"), True)):
         seen.clear()
-        replace(step, autocast=context)(inputs, True)
+        replace(step, autocast=context)(inputs, Kind(mix=True))
         assert seen == [within, within]
 
 
@@ -106,7 +107,7 @@ def test_a_step_takes_its_saliency_pass_only_if_told_to(tiny: Path, use_saliency
     passes: list[bool] = []
     parts.step.saliency_model.register_forward_pre_hook(lambda module, given: passes.append(True))
     (inputs,) = parts.sources["train"].inputs([torch.arange(16)])
-    parts.engine.run(inputs, True, use_saliency=use_saliency, epoch=1, index=0)
+    parts.engine.run(inputs, Kind(True, use_saliency=use_saliency), epoch=1, index=0)
     assert len(passes) == use_saliency
 
 
@@ -120,7 +121,7 @@ def test_weight_average_is_what_its_formula_says(tiny: Path) -> None:
     expected = {k: v.clone() for k, v in parts.step.local.state_dict().items()}
     for index, inputs in enumerate(parts.sources["train"].inputs(torch.arange(48).split(16))):
         average.set_step(index)
-        parts.engine.run(inputs, False, epoch=1, index=index)
+        parts.engine.run(inputs, PLAIN, epoch=1, index=index)
         decay = min(0.15, (1 + index) / (10 + index))
         for key, value in parts.step.local.state_dict().items():
             if value.is_floating_point():

@@ -10,16 +10,9 @@ import torch
 from torchvision.transforms.v2 import functional as tv
 
 from saliencymixplus.datasets.prepared import OBJECT, UNKNOWN, load_prepared
-from saliencymixplus.loading.augment import (
-    RATIO,
-    SCALE,
-    Augmentation,
-    Boxes,
-    gather,
-    resize_boxes,
-    whole,
-)
+from saliencymixplus.loading.augment import RATIO, SCALE, Augmentation
 from saliencymixplus.loading.batches import DeviceData
+from saliencymixplus.loading.crops import Boxes, gather, resize_boxes, whole
 from saliencymixplus.loading.loader import HostData
 from tests.helpers import write_rectangles
 

@@ -7,13 +7,10 @@ from torch import nn
 from saliencymixplus import mixing
 from saliencymixplus.bench.settings import BenchSettings
 from saliencymixplus.datasets.prepared import Split
-from saliencymixplus.engine.build import augmentation_for
+from saliencymixplus.engine.build import make_step
 from saliencymixplus.engine.device import autocast_for
-from saliencymixplus.engine.ema import EMA
-from saliencymixplus.engine.epoch_metrics import EpochMetrics
-from saliencymixplus.engine.optimizer import create_optimizer
-from saliencymixplus.engine.randomness import Streams
-from saliencymixplus.engine.step import Pieces, TrainStep
+from saliencymixplus.engine.step import TrainStep
+from saliencymixplus.loading.augment import augmentation_for
 from saliencymixplus.loading.batches import DeviceData, Inputs
 from saliencymixplus.models import create_model
 
@@ -22,9 +19,8 @@ def step_on_random_images(
     settings: BenchSettings, mixer: mixing.Mixer, device: torch.device, dtype: torch.dtype
 ) -> tuple[TrainStep, Inputs]:
     """A training step as ``engine.build`` would assemble it, and a batch of random images."""
-    recipe = settings.training.model_copy(
-        update={"batch_size": settings.batch_size, "crop_size": settings.image_size}
-    )
+    sizes = {"batch_size": settings.batch_size, "crop_size": settings.image_size}
+    recipe = settings.training.model_copy(update=sizes | {"accumulate": 1})
     side, count = settings.prepared_size, 4 * settings.batch_size
     rng = np.random.default_rng(0)
     split = Split(
@@ -50,21 +46,7 @@ def step_on_random_images(
     if mixer.trains_part:
         mixer.attach(local, torch.zeros(2, 3, settings.image_size, settings.image_size))
     local = local.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    decay = recipe.weight_average or mixer.options.average_decay
-    metrics = EpochMetrics(device)
-    plain = Pieces(local, mixing.input_only(local), mixer, source.assemble, metrics.add)
-    step = TrainStep(
-        local=local,
-        plain=plain,
-        compiled=plain.compiled() if settings.compile else None,
-        optimizer=create_optimizer(local, recipe),
-        source=source,
-        streams=Streams(0, device),
-        metrics=metrics,
-        autocast=autocast_for(dtype, device),
-        batch_size=settings.batch_size,
-        ema=EMA(local, decay) if decay else None,
-        criterion=mixing.Criterion(recipe.loss, recipe.label_smoothing),
-    )
+    autocast = autocast_for(dtype, device)
+    step = make_step(local, mixer, source, recipe, autocast=autocast, compiled=settings.compile)
     (inputs,) = source.inputs([torch.arange(settings.batch_size)])
     return step, inputs

@@ -16,7 +16,7 @@ from saliencymixplus import mixing
 from saliencymixplus.bench.clock import Clock, matmul_peak
 from saliencymixplus.bench.random_step import step_on_random_images
 from saliencymixplus.bench.settings import BenchSettings
-from saliencymixplus.engine.cuda_graph import Engine, GraphEngine, create_engine
+from saliencymixplus.engine.cuda_graph import EagerEngine, GraphEngine, create_engine
 from saliencymixplus.engine.device import (
     choose_device,
     choose_dtype,
@@ -24,7 +24,7 @@ from saliencymixplus.engine.device import (
     threads_for,
 )
 from saliencymixplus.engine.flops import FlopCounter, forward_flops
-from saliencymixplus.engine.step import TrainStep
+from saliencymixplus.engine.step import Kind, TrainStep
 from saliencymixplus.errors import NetworkError
 from saliencymixplus.loading.batches import Inputs
 from saliencymixplus.models import create_model
@@ -123,18 +123,17 @@ def measure_steps(
     engine, why = create_engine(step, settings.engine, device, say)
     indices = iter(range(10**9))
 
-    def runs(how: dict[str, Any]) -> Run:
-        mix, kind = mixer.members[how["member"]].method != "none", how
-        return lambda: engine.run(inputs, mix, **kind, epoch=1, index=next(indices))
+    def runs(kind: Kind) -> Run:
+        return lambda: engine.run(inputs, kind, epoch=1, index=next(indices))
 
     kinds = list(_kinds(mixer))
     began = time.perf_counter()
-    for _, how in kinds:
-        runs(how)()
+    for _, kind in kinds:
+        runs(kind)()
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     first = time.perf_counter() - began
-    timings = [(weight, clock.compare(runs(how), plain)) for weight, how in kinds]
+    timings = [(weight, clock.compare(runs(kind), plain)) for weight, kind in kinds]
     mixed = mix.method != "none"
     figures = {
         "method": mix.name,
@@ -142,7 +141,7 @@ def measure_steps(
         "ms": sum(weight * timing.ms for weight, timing in timings),
         "first_step_seconds": first,  # with compiling and capturing
         "mixing_ms": mixing_ms(step, engine, inputs, clock) if mixed else 0.0,
-        "flops": sum(weight * step_flops(step, inputs, mixed, **how) for weight, how in kinds),
+        "flops": sum(weight * step_flops(step, inputs, kind) for weight, kind in kinds),
     }
     if plain or not mixed:
         figures["ratio_to_plain"] = sum(weight * timing.ratio for weight, timing in timings)
@@ -150,24 +149,25 @@ def measure_steps(
     return figures, runs(kinds[0][1])
 
 
-def _kinds(mixer: mixing.Mixer) -> Iterator[tuple[float, dict[str, Any]]]:
-    """Yield the fraction of each kind of mixed step, and the arguments that select it."""
+def _kinds(mixer: mixing.Mixer) -> Iterator[tuple[float, Kind]]:
+    """Yield each kind of mixed step and its fraction."""
     for member, probability in enumerate(mixer.probabilities):
         chosen = mixer.members[member]
+        mixes = chosen.method != "none"
         every = chosen.options.saliency_every if chosen.needs_model else 1
-        yield probability / every, {"member": member, "use_saliency": True}
+        yield probability / every, Kind(mixes, member)
         if every > 1:
-            yield probability * (1 - 1 / every), {"member": member, "use_saliency": False}
+            yield probability * (1 - 1 / every), Kind(mixes, member, use_saliency=False)
 
 
-def step_flops(step: TrainStep, inputs: Inputs, mix: bool, **how: Any) -> float:
+def step_flops(step: TrainStep, inputs: Inputs, kind: Kind) -> float:
     """Floating-point operations of the matrix products and convolutions of a step."""
     with FlopCounter() as counter:
-        replace(step, compiled=None)(inputs, mix, **how)
+        replace(step, compiled=None)(inputs, kind)
     return float(counter.flops)
 
 
-def mixing_ms(step: TrainStep, engine: Engine, inputs: Inputs, clock: Clock) -> float:
+def mixing_ms(step: TrainStep, engine: EagerEngine, inputs: Inputs, clock: Clock) -> float:
     """Time of drawing, boxes, pasting and labels, captured if possible; no saliency pass."""
     batch = step.source.assemble(inputs)
     mixers = step.compiled.mixer if step.compiled else step.mixer

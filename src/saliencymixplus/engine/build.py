@@ -1,7 +1,7 @@
 """Assemble a training: data, network, optimizer, step, engine."""
 
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import nn
@@ -19,10 +19,9 @@ from saliencymixplus.engine.optimizer import create_optimizer
 from saliencymixplus.engine.randomness import Streams, seed_of
 from saliencymixplus.engine.step import Pieces, TrainStep
 from saliencymixplus.errors import UserError
-from saliencymixplus.loading.augment import Augmentation
-from saliencymixplus.loading.erasing import Erasing
+from saliencymixplus.loading.augment import augmentation_for
+from saliencymixplus.loading.batches import BatchSource
 from saliencymixplus.loading.loader import open_sources
-from saliencymixplus.loading.policy import Policy
 from saliencymixplus.models import create_model
 from saliencymixplus.models.weights import start_from
 from saliencymixplus.settings import RunSettings, RuntimeSettings, TrainingSettings
@@ -75,36 +74,15 @@ def assemble(
                 f"masks: {missing} of {len(train)} training images have no object; their labels "
                 "are area fractions and their boxes are placed at random"
             )
-    decay = recipe.weight_average or mixer.options.average_decay
-    ema = EMA(local, decay) if decay else None
-    salient = local
-    if ema and "average" in _saliency_weights(mixer):
-        salient = ema.model
-    metrics = EpochMetrics(device)
-    plain = Pieces(
-        model=processes.wrap(local, device),
-        # In training mode, so that a layer in evaluation mode is known to be frozen.
-        saliency_model=mixing.input_only(salient).train(),
-        mixer=mixer,
-        assemble=sources["train"].assemble,
-        count=metrics.add,
-    )
-    step = TrainStep(
-        local=local,
-        plain=plain,
-        compiled=plain.compiled() if runtime.compile else None,
-        optimizer=create_optimizer(local, recipe),
-        source=sources["train"],
-        streams=Streams(run.seed, device, processes.rank),
-        metrics=metrics,
+    step = make_step(
+        local,
+        mixer,
+        sources["train"],
+        recipe,
         autocast=autocast,
-        batch_size=batch_size,
-        ema=ema,
-        clip_grad_norm=recipe.clip_grad_norm,
-        accumulate=recipe.accumulate,
-        criterion=mixing.Criterion(recipe.loss, recipe.label_smoothing),
-        rank=processes.rank,
-        world=processes.world,
+        compiled=runtime.compile,
+        seed=run.seed,
+        processes=processes,
     )
     engine, why = create_engine(step, runtime.engine, device, say)
     name = "bf16" if dtype == torch.bfloat16 else "fp32"
@@ -119,10 +97,53 @@ def assemble(
         sources=sources,
         step=step,
         engine=engine,
-        autocast=autocast,
         eval_autocast=exact,
         eval_batch_size=larger * recipe.batch_size,
-        evaluated=ema.model if ema and recipe.weight_average else local,
+        evaluated=step.ema.model if step.ema and recipe.weight_average else local,
+    )
+
+
+def make_step(
+    local: nn.Module,
+    mixer: mixing.Mixer,
+    source: BatchSource,
+    recipe: TrainingSettings,
+    *,
+    autocast: Callable[[], AbstractContextManager[object]],
+    compiled: bool,
+    seed: int = 0,
+    processes: Processes = Processes(),  # noqa: B008
+) -> TrainStep:
+    """The training step of ``local`` on batches of ``source``, as a recipe says."""
+    device = source.device
+    decay = recipe.weight_average or mixer.options.average_decay
+    ema = EMA(local, decay) if decay else None
+    salient = ema.model if ema and "average" in _saliency_weights(mixer) else local
+    metrics = EpochMetrics(device)
+    plain = Pieces(
+        model=processes.wrap(local, device),
+        # In training mode, so that a layer in evaluation mode is known to be frozen.
+        saliency_model=mixing.input_only(salient).train(),
+        mixer=mixer,
+        assemble=source.assemble,
+        count=metrics.add,
+    )
+    return TrainStep(
+        local=local,
+        plain=plain,
+        compiled=plain.compiled() if compiled else None,
+        optimizer=create_optimizer(local, recipe),
+        source=source,
+        streams=Streams(seed, device, processes.rank),
+        metrics=metrics,
+        autocast=autocast,
+        batch_size=recipe.batch_size // processes.world,
+        ema=ema,
+        clip_grad_norm=recipe.clip_grad_norm,
+        accumulate=recipe.accumulate,
+        criterion=mixing.Criterion(recipe.loss, recipe.label_smoothing),
+        rank=processes.rank,
+        world=processes.world,
     )
 
 
@@ -150,50 +171,6 @@ def initial_model(
     if mixer.trains_part:
         mixer.attach(model, torch.zeros(2, 3, *size), seed_of(run.seed, "mixing part"))
     return model.train()
-
-
-def augmentation_for(recipe: TrainingSettings, size: tuple[int, int]) -> Augmentation:
-    """The augmentation of training images of ``size`` (height, width).
-
-    Raises:
-        UserError: the crop is larger than the padded image, or the padding is too large to reflect.
-    """
-    height, width = size
-    output = (recipe.crop_size, recipe.crop_size) if recipe.crop_size else (height, width)
-    padding = recipe.crop_padding if recipe.augment.startswith("crop") else 0
-    policy = None
-    if recipe.auto_augment is not None:
-        policy = Policy(
-            recipe.auto_augment,
-            output,
-            ops=recipe.randaugment_ops,
-            magnitude=recipe.randaugment_magnitude,
-            std=recipe.randaugment_std if recipe.auto_augment == "randaugment" else 0.0,
-        )
-    erasing = None
-    if recipe.random_erasing:
-        erasing = Erasing(recipe.random_erasing, noise=recipe.erasing_mode == "pixel")
-    reflect = padding > 0 and recipe.crop_mode == "reflect"
-    center = recipe.test_crop == "center"
-    how = Augmentation(
-        recipe.augment, size, output, padding, reflect, recipe.crop_scale, policy, erasing, center
-    )
-    if center and (output[0] > height or output[1] > width):
-        raise UserError(
-            f"training.crop_size {recipe.crop_size} with test_crop center is larger than the "
-            f"{height}×{width} images: lower it"
-        )
-    if how.cropped and (output[0] > height + 2 * padding or output[1] > width + 2 * padding):
-        raise UserError(
-            f"training.crop_size {recipe.crop_size} is larger than the {height}×{width} images "
-            f"with crop_padding {padding}: lower it"
-        )
-    if reflect and padding >= min(size):
-        raise UserError(
-            f"training.crop_padding {padding} with crop_mode reflect needs images larger than "
-            f"{padding} pixels, not {height}×{width}: lower it"
-        )
-    return how
 
 
 def _check(run: RunSettings, meta: Meta, mixer: mixing.Mixer, processes: Processes) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from saliencymixplus.datasets.prepared import Meta
-from saliencymixplus.engine.cuda_graph import Engine
+from saliencymixplus.engine.cuda_graph import EagerEngine
 from saliencymixplus.engine.distributed import Processes
 from saliencymixplus.engine.loss_monitor import LossMonitor
 from saliencymixplus.engine.step import TrainStep
@@ -27,8 +27,7 @@ class Assembly:
 
     sources: dict[str, BatchSource]  # train, test and, if there is a validation split, val
     step: TrainStep
-    engine: Engine  # runs the step
-    autocast: Callable[[], AbstractContextManager[object]]
+    engine: EagerEngine  # runs the step
     eval_autocast: Callable[[], AbstractContextManager[object]]
     eval_batch_size: int
     evaluated: nn.Module  # and saved: the network or, with `weight_average`, its moving average

@@ -1,9 +1,8 @@
 """Engines that run the training step eagerly, or capture each kind of step in a CUDA graph."""
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from time import perf_counter
 
 import torch
 from torch import Tensor, nn
@@ -11,32 +10,15 @@ from torch import Tensor, nn
 from saliencymixplus import mixing
 from saliencymixplus.engine.accumulation import WHOLE, Turn
 from saliencymixplus.engine.optimizer import is_capturable
-from saliencymixplus.engine.step import TrainStep
+from saliencymixplus.engine.step import PLAIN, Kind, TrainStep
 from saliencymixplus.loading.batches import Inputs
 
-# Whether mixed, member, whether with a saliency pass, whether with frozen layers, input shapes.
-Kind = tuple[bool, int, bool, bool, tuple[tuple[int, ...], ...]]
 Say = Callable[[str], object]
 _REHEARSALS = 3  # before capturing, for cuDNN to choose algorithms and the compiler to compile
 
 
 def _silent(text: str) -> None:
     pass
-
-
-class Capturer(Protocol):
-    """Captures a function's work on the device."""
-
-    def rehearse(self, function: Callable[[], None]) -> None:
-        """Run the function without capturing it, as a warm-up."""
-
-    def capture(
-        self, function: Callable[[], None], generators: Sequence[torch.Generator]
-    ) -> Callable[[], None]:
-        """Capture the function without running it.
-
-        Returns a function that replays it, drawing from the current state of ``generators``.
-        """
 
 
 class CudaCapturer:
@@ -57,6 +39,10 @@ class CudaCapturer:
     def capture(
         self, function: Callable[[], None], generators: Sequence[torch.Generator]
     ) -> Callable[[], None]:
+        """Capture the function without running it.
+
+        Returns a function that replays it, drawing from the current state of ``generators``.
+        """
         graph = torch.cuda.CUDAGraph()
         for generator in generators:
             graph.register_generator_state(generator)
@@ -66,40 +52,56 @@ class CudaCapturer:
         return graph.replay
 
 
+@dataclass(frozen=True)
+class Case:
+    """What steps have in common that are compiled or captured together."""
+
+    kind: Kind
+    frozen: bool  # only the head is trained
+    shapes: tuple[tuple[int, ...], ...]  # of the inputs
+
+    def describe(self, mixer: mixing.Mixer) -> str:
+        """A few words, such as "cutmix step of 64 images"."""
+        name = "mixed" if self.kind.mix else "plain"
+        if self.kind.mix and len(mixer.members) > 1:
+            name = mixer.members[self.kind.member].method
+        without = "" if self.kind.use_saliency else " without saliency"
+        return f"{name} step{without} of {self.shapes[0][0]} images"
+
+
 class EagerEngine:
-    """Calls the step directly; ``say`` receives compile times."""
+    """Calls the step directly; ``say`` receives how long compiling took."""
 
     name = "eager"
+    prepares: tuple[str, ...] = ()  # what the first step of a case does, besides compiling
 
     def __init__(self, step: TrainStep, say: Say = _silent) -> None:
         self.step, self.say = step, say
-        self._seen: set[Kind] = set()
+        self._seen: set[Case] = set()
 
     def run(
-        self,
-        inputs: Inputs,
-        mix: bool,
-        *,
-        member: int = 0,
-        use_saliency: bool = True,
-        epoch: int,
-        index: int,
-        turn: Turn = WHOLE,
+        self, inputs: Inputs, kind: Kind, *, epoch: int, index: int, turn: Turn = WHOLE
     ) -> None:
         """Train on a batch of ``epoch``; ``index`` counts from 0 within it."""
-        began, kind = time.perf_counter(), _kind(self.step, inputs, mix, member, use_saliency)
+        shapes = tuple(tuple(t.shape) for t in inputs)
+        case, began = Case(kind if kind.mix else PLAIN, self.step.frozen, shapes), perf_counter()
+        self._run(inputs, case, epoch, index, turn)
+        if case not in self._seen:
+            self._seen.add(case)
+            done = [*(["compiled"] if self.step.compiles(inputs) else []), *self.prepares]
+            if done:
+                took = perf_counter() - began
+                what = case.describe(self.step.mixer)
+                self.say(f"{what}: {' and '.join(done)} in {took:.1f} s")
+
+    def _run(self, inputs: Inputs, case: Case, epoch: int, index: int, turn: Turn) -> None:
         self.step.streams.start(epoch, index)
-        self.step(inputs, mix, member=member, use_saliency=use_saliency, turn=turn)
-        if kind not in self._seen:
-            self._seen.add(kind)
-            if self.step.compiles(inputs):
-                took = time.perf_counter() - began
-                self.say(f"{_describe(kind, self.step.mixer)}: compiled in {took:.1f} s")
+        self.step(inputs, case.kind, turn)
 
 
 @dataclass(frozen=True)
 class Captured:
-    """A captured kind of step."""
+    """A captured step."""
 
     inputs: Inputs  # where a replay reads its batch
     replay: Callable[[], None]
@@ -107,44 +109,29 @@ class Captured:
     parameters: tuple[nn.Parameter, ...] = ()
 
 
-class GraphEngine:
-    """Captures each kind of step when it first occurs: plain, mixed by each member of a switch, and
-    mixed without a saliency pass, each per batch size and with or without frozen layers.
+class GraphEngine(EagerEngine):
+    """Captures each case when it first occurs: plain, mixed by each member of a switch, and mixed
+    without a saliency pass, each per batch size and with or without frozen layers.
 
     Replays read the same addresses as the capture, so inputs are copied there, the learning rate
     and the moving average's decay are device tensors, and the generators are seeded on the host.
-    With ``accumulate``, only a batch's gradients are captured, which all kinds add to the same
-    tensors, and the optimizer step is eager. ``say`` receives capture times.
+    With ``accumulate``, only a batch's gradients are captured, which all cases add to the same
+    tensors, and the optimizer step is eager. ``say`` receives how long capturing took.
     """
 
     name = "graph"
+    prepares = ("captured",)
 
-    def __init__(self, step: TrainStep, capturer: Capturer, say: Say = _silent) -> None:
-        self.step, self.say = step, say
+    def __init__(self, step: TrainStep, capturer: CudaCapturer, say: Say = _silent) -> None:
+        super().__init__(step, say)
         self.capturer = capturer
-        self._captured: dict[Kind, Captured] = {}
+        self._captured: dict[Case, Captured] = {}
         self._gradients: dict[nn.Parameter, Tensor] = {}
 
-    def run(
-        self,
-        inputs: Inputs,
-        mix: bool,
-        *,
-        member: int = 0,
-        use_saliency: bool = True,
-        epoch: int,
-        index: int,
-        turn: Turn = WHOLE,
-    ) -> None:
-        """Train on a batch of ``epoch``; ``index`` counts from 0 within it."""
-        kind = _kind(self.step, inputs, mix, member, use_saliency)
-        if kind not in self._captured:
-            began = time.perf_counter()
-            self._captured[kind] = self._capture(inputs, kind, epoch, index)
-            how = "compiled and captured" if self.step.compiles(inputs) else "captured"
-            took = time.perf_counter() - began
-            self.say(f"{_describe(kind, self.step.mixer)}: {how} in {took:.1f} s")
-        captured = self._captured[kind]
+    def _run(self, inputs: Inputs, case: Case, epoch: int, index: int, turn: Turn) -> None:
+        if case not in self._captured:
+            self._captured[case] = self._capture(inputs, case.kind, epoch, index)
+        captured = self._captured[case]
         for buffer, value in zip(captured.inputs, inputs, strict=True):
             buffer.copy_(value, non_blocking=True)
         self.step.streams.start(epoch, index)
@@ -166,13 +153,12 @@ class GraphEngine:
             parameter.grad = self._gradients[parameter]
 
     def _capture(self, inputs: Inputs, kind: Kind, epoch: int, index: int) -> Captured:
-        mix, member, use_saliency, _, _ = kind
         buffers = tuple(t.clone() for t in inputs)
         step, parameters = self.step, list(self.step.local.parameters())
         act = step if step.accumulate == 1 else step.add_gradients
 
         def once() -> None:
-            act(buffers, mix, member=member, use_saliency=use_saliency)
+            act(buffers, kind)
 
         # Rehearsals train: what they change is restored afterwards.
         kept = [t.detach().clone() for t in step.state()]
@@ -200,24 +186,6 @@ class GraphEngine:
         return Captured(buffers, replay, tuple(reached))
 
 
-Engine = EagerEngine | GraphEngine
-
-
-def _kind(step: TrainStep, inputs: Inputs, mix: bool, member: int, use_saliency: bool) -> Kind:
-    shapes = tuple(tuple(t.shape) for t in inputs)
-    if not mix:
-        return False, 0, True, step.frozen, shapes
-    return True, member, use_saliency, step.frozen, shapes
-
-
-def _describe(kind: Kind, mixer: mixing.Mixer) -> str:
-    mix, member, use_saliency, _, shapes = kind
-    name = "mixed" if mix else "plain"
-    if mix and len(mixer.members) > 1:
-        name = mixer.members[member].method
-    return f"{name} step{'' if use_saliency else ' without saliency'} of {shapes[0][0]} images"
-
-
 def capturable(mixer: mixing.Mixer) -> bool:
     """Whether steps can be captured, i.e. never compute on the CPU."""
     return all(member.options.on_device for member in mixer.members)
@@ -225,7 +193,7 @@ def capturable(mixer: mixing.Mixer) -> bool:
 
 def create_engine(
     step: TrainStep, choice: str, device: torch.device, say: Say = _silent
-) -> tuple[Engine, str]:
+) -> tuple[EagerEngine, str]:
     """The engine for ``choice`` (auto, eager or graph), and a short text on which and why."""
     eager = EagerEngine(step, say)
     if choice == "eager" or device.type != "cuda":

@@ -56,6 +56,18 @@ class Pieces:
         )
 
 
+@dataclass(frozen=True)
+class Kind:
+    """How a step treats its batch."""
+
+    mix: bool
+    member: int = 0  # index in ``mixer.members`` of the one that mixes it
+    use_saliency: bool = True  # False mixes without the saliency pass, for ``saliency_every``
+
+
+PLAIN = Kind(mix=False)
+
+
 @dataclass
 class TrainStep:
     """A callable training step with everything it reads and changes.
@@ -90,18 +102,10 @@ class TrainStep:
     world: int = 1
     frozen: bool = False  # only the head is trained; see ``freeze``
 
-    def __call__(
-        self,
-        inputs: Inputs,
-        mix: bool,
-        *,
-        member: int = 0,
-        use_saliency: bool = True,
-        turn: Turn = WHOLE,
-    ) -> None:
-        """Train on one batch; the arguments are those of ``add_gradients``."""
+    def __call__(self, inputs: Inputs, kind: Kind, turn: Turn = WHOLE) -> None:
+        """Train on one batch; see ``add_gradients``."""
         self.begin(turn)
-        self.add_gradients(inputs, mix, member=member, use_saliency=use_saliency, last=turn.last)
+        self.add_gradients(inputs, kind, last=turn.last)
         if turn.last:
             self.update(turn)
 
@@ -112,27 +116,16 @@ class TrainStep:
         elif turn.rescale != 1.0:
             torch._foreach_mul_(self._gradients(), turn.rescale)
 
-    def add_gradients(
-        self,
-        inputs: Inputs,
-        mix: bool,
-        *,
-        member: int = 0,
-        use_saliency: bool = True,
-        last: bool = True,
-    ) -> None:
+    def add_gradients(self, inputs: Inputs, kind: Kind, *, last: bool = True) -> None:
         """Add the gradients of one batch to ``.grad``, and its loss and errors to the metrics.
 
         Args:
             inputs: what ``BatchSource.inputs`` yielded for the batch: B row indices or raw images.
-            mix: whether to mix the batch.
-            member: index in ``mixer.members`` of the one that mixes it.
-            use_saliency: False mixes without the saliency pass, for ``saliency_every``.
             last: whether this is the last batch of its step, after which several processes
                 average their gradients.
         """
         pieces = self.compiled if self.compiled and self.compiles(inputs) else self.plain
-        count, mixer = len(inputs[0]), pieces.mixer.members[member]
+        count, mixer = len(inputs[0]), pieces.mixer.members[kind.member]
 
         # Augmentation: drawn for the whole batch, of which each process uses its part, so that an
         # image is cropped the same way with any number of processes.
@@ -154,8 +147,8 @@ class TrainStep:
                 generator=self.streams.mix,
                 saliency=batch.saliency if mixer.needs_saliency else None,
                 masks=batch.masks if mixer.needs_masks else None,
-                mix=mix,
-                use_saliency=use_saliency,
+                mix=kind.mix,
+                use_saliency=kind.use_saliency,
                 saliency_model=pieces.saliency_model,
                 autocast=self.autocast,
                 criterion=self.criterion,

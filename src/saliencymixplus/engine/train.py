@@ -21,6 +21,7 @@ from saliencymixplus.engine.randomness import (
     saliency_flags_of_epoch,
 )
 from saliencymixplus.engine.schedule import lr_at
+from saliencymixplus.engine.step import Kind, TrainStep
 from saliencymixplus.epoch_row import EpochRow
 from saliencymixplus.errors import UserError
 
@@ -50,17 +51,7 @@ def train_one_epoch(context: TrainingContext, hooks: Sequence[Hook] = ()) -> Epo
     images, repeats = context.meta.counts["train"], recipe.repeated_augmentation
     world = context.processes.world
     batches = batches_of_epoch(images, recipe.batch_size, seed, epoch, repeats, world)
-    mixers = step.mixer.members
-    members = members_of_epoch(len(batches), step.mixer.probabilities, seed, epoch)
-    mix_prob = recipe.mix_prob if recipe.mixes_in(epoch) else 0.0
-    mix_flags = [
-        mix and mixers[member].method != "none"
-        for mix, member in zip(
-            mix_flags_of_epoch(len(batches), mix_prob, seed, epoch), members, strict=True
-        )
-    ]
-    every = [mixer.options.saliency_every for mixer in mixers]
-    saliency_flags = saliency_flags_of_epoch(mix_flags, members, every)
+    kinds = _kinds_of_epoch(context, len(batches), epoch)
     rows = [context.processes.part(batch) for batch in batches]
     places = turns([len(part) for part in rows], recipe.accumulate)
     steps = sum(turn.last for turn in places)
@@ -79,15 +70,7 @@ def train_one_epoch(context: TrainingContext, hooks: Sequence[Hook] = ()) -> Epo
             set_lr(step.optimizer, lr_at(recipe, total, steps))
             if step.ema:
                 step.ema.set_step(total)
-        engine.run(
-            inputs,
-            mix_flags[index],
-            member=members[index],
-            use_saliency=saliency_flags[index],
-            epoch=epoch,
-            index=index,
-            turn=turn,
-        )
+        engine.run(inputs, kinds[index], epoch=epoch, index=index, turn=turn)
         if not turn.last:
             continue
         state.step += 1
@@ -97,19 +80,37 @@ def train_one_epoch(context: TrainingContext, hooks: Sequence[Hook] = ()) -> Epo
             hook.on_step_end(context, loss)
     _require_finite(context, monitor.wait()[1])
 
-    passes = sum(
-        mixing.passes(mixers[member], use_saliency=use_saliency, criterion=step.criterion)
-        if mix
-        else 1.0
-        for mix, member, use_saliency in zip(mix_flags, members, saliency_flags, strict=True)
-    )
-    row = _evaluated(context, passes)
+    row = _evaluated(context, sum(_passes(step, kind) for kind in kinds))
     state.end_epoch(row)
     if context.processes.first:
         state.keep_weights(context.parts.evaluated, recipe.weights_epochs)
     for hook in hooks:
         hook.on_epoch_end(context, row)
     return row
+
+
+def _kinds_of_epoch(context: TrainingContext, steps: int, epoch: int) -> list[Kind]:
+    """What each step of the epoch does with its batch."""
+    recipe, seed, mixer = context.run.training, context.run.seed, context.parts.step.mixer
+    mix_prob = recipe.mix_prob if recipe.mixes_in(epoch) else 0.0
+    members = members_of_epoch(steps, mixer.probabilities, seed, epoch)
+    mix_flags = [
+        mix and mixer.members[member].method != "none"
+        for mix, member in zip(
+            mix_flags_of_epoch(steps, mix_prob, seed, epoch), members, strict=True
+        )
+    ]
+    every = [member.options.saliency_every for member in mixer.members]
+    saliency_flags = saliency_flags_of_epoch(mix_flags, members, every)
+    return [Kind(*flags) for flags in zip(mix_flags, members, saliency_flags, strict=True)]
+
+
+def _passes(step: TrainStep, kind: Kind) -> float:
+    """Forward-backward passes of a step."""
+    if not kind.mix:
+        return 1.0
+    mixer = step.mixer.members[kind.member]
+    return mixing.passes(mixer, use_saliency=kind.use_saliency, criterion=step.criterion)
 
 
 def _evaluated(context: TrainingContext, passes: float) -> EpochRow:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from saliencymixplus.errors import UserError, one_line
 from saliencymixplus.evaluation.classifier import PixelClassifier, predict_logits
 from saliencymixplus.files import write_atomically
-from saliencymixplus.loading.augment import resize_boxes, whole
+from saliencymixplus.loading.crops import resize_boxes, whole
 from saliencymixplus.loading.pixels import UNIT, fit, normalize, per_channel
 from saliencymixplus.runs.folder import DataFacts
 from saliencymixplus.runs.read import Run

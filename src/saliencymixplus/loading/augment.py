@@ -7,8 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from saliencymixplus.errors import UserError
+from saliencymixplus.loading.crops import Boxes, whole
 from saliencymixplus.loading.erasing import Erased, Erasing
 from saliencymixplus.loading.policy import OpDraws, Policy
+from saliencymixplus.settings import TrainingSettings
 
 # Defaults of torchvision's RandomResizedCrop: smallest area fraction, aspect ratio, attempts.
 SCALE, RATIO, TRIES = 0.08, (3 / 4, 4 / 3), 10
@@ -69,17 +72,6 @@ class Augmentation:
 
 
 @dataclass(frozen=True)
-class Boxes:
-    """The part to crop from each image and whether to flip it; all tensors are (B,)."""
-
-    top: Tensor  # int64 pixels; may lie outside the image
-    left: Tensor
-    height: Tensor
-    width: Tensor
-    flip: Tensor | None = None  # bool
-
-
-@dataclass(frozen=True)
 class Draws:
     """The random numbers of the augmentation of B images."""
 
@@ -93,6 +85,50 @@ class Draws:
         return rows
 
 
+def augmentation_for(recipe: TrainingSettings, size: tuple[int, int]) -> Augmentation:
+    """The augmentation of training images of ``size`` (height, width).
+
+    Raises:
+        UserError: the crop is larger than the padded image, or the padding is too large to reflect.
+    """
+    height, width = size
+    output = (recipe.crop_size, recipe.crop_size) if recipe.crop_size else (height, width)
+    padding = recipe.crop_padding if recipe.augment.startswith("crop") else 0
+    policy = None
+    if recipe.auto_augment is not None:
+        policy = Policy(
+            recipe.auto_augment,
+            output,
+            ops=recipe.randaugment_ops,
+            magnitude=recipe.randaugment_magnitude,
+            std=recipe.randaugment_std if recipe.auto_augment == "randaugment" else 0.0,
+        )
+    erasing = None
+    if recipe.random_erasing:
+        erasing = Erasing(recipe.random_erasing, noise=recipe.erasing_mode == "pixel")
+    reflect = padding > 0 and recipe.crop_mode == "reflect"
+    center = recipe.test_crop == "center"
+    how = Augmentation(
+        recipe.augment, size, output, padding, reflect, recipe.crop_scale, policy, erasing, center
+    )
+    if center and (output[0] > height or output[1] > width):
+        raise UserError(
+            f"training.crop_size {recipe.crop_size} with test_crop center is larger than the "
+            f"{height}×{width} images: lower it"
+        )
+    if how.cropped and (output[0] > height + 2 * padding or output[1] > width + 2 * padding):
+        raise UserError(
+            f"training.crop_size {recipe.crop_size} is larger than the {height}×{width} images "
+            f"with crop_padding {padding}: lower it"
+        )
+    if reflect and padding >= min(size):
+        raise UserError(
+            f"training.crop_padding {padding} with crop_mode reflect needs images larger than "
+            f"{padding} pixels, not {height}×{width}: lower it"
+        )
+    return how
+
+
 def _rows_of(draws: Any, rows: slice) -> Any:
     """Slice every tensor in ``draws``, including nested dataclasses, to ``rows``."""
     if draws is None:
@@ -100,88 +136,6 @@ def _rows_of(draws: Any, rows: slice) -> Any:
     if isinstance(draws, Tensor):
         return draws[rows]
     return type(draws)(*(_rows_of(getattr(draws, f.name), rows) for f in fields(draws)))
-
-
-def whole(count: int, size: tuple[int, int], device: torch.device) -> Boxes:
-    """Boxes for ``count`` whole, unflipped images of ``size`` (height, width)."""
-    zero = torch.zeros(count, dtype=torch.int64, device=device)
-    return Boxes(zero, zero, torch.full_like(zero, size[0]), torch.full_like(zero, size[1]))
-
-
-def central(
-    count: int, size: tuple[int, int], output: tuple[int, int], device: torch.device
-) -> Boxes:
-    """Boxes for the central ``output`` pixels (height, width) of ``count`` images of ``size``."""
-    zero = torch.zeros(count, dtype=torch.int64, device=device)
-    top, left = ((side - part) // 2 for side, part in zip(size, output, strict=True))
-    return Boxes(
-        zero + top, zero + left, torch.full_like(zero, output[0]), torch.full_like(zero, output[1])
-    )
-
-
-def gather(
-    pixels: Tensor,
-    rows: Tensor,
-    boxes: Boxes,
-    output: tuple[int, int],
-    *,
-    reflect: bool = False,
-) -> Tensor:
-    """Crop parts of size ``output`` from ``pixels`` (N, H, W) or (N, H, W, C), without resizing.
-
-    A single gather from the images ``rows`` (B,) to a batch (B, *output[, C]). Pixels outside an
-    image are 0 or, with ``reflect``, its reflection (without repeating the border pixels).
-    """
-    height, width = pixels.shape[1:3]
-    y, y_inside = _places(boxes.top, output[0], height, None, reflect)
-    x, x_inside = _places(boxes.left, output[1], width, boxes.flip, reflect)
-    taken = pixels[rows[:, None, None], y[:, :, None], x[:, None, :]]
-    if reflect:
-        return taken
-    inside = y_inside[:, :, None] & x_inside[:, None, :]
-    return taken * (inside[..., None] if pixels.ndim == 4 else inside)
-
-
-def resize_boxes(pixels: Tensor, boxes: Boxes, output: tuple[int, int]) -> Tensor:
-    """Resize each box of float ``pixels`` (B, C, H, W) to ``output``: (B, C, *output).
-
-    Bilinear with antialiasing, like torchvision's ``resize``, as two matrix products with the
-    triangle filter, which allow boxes of different sizes in one call.
-    """
-    height, width = pixels.shape[2:]
-    down = _filter(boxes.top, boxes.height, height, output[0], None, pixels.dtype)
-    across = _filter(boxes.left, boxes.width, width, output[1], boxes.flip, pixels.dtype)
-    return down[:, None] @ pixels @ across[:, None].mT
-
-
-def _filter(
-    start: Tensor, length: Tensor, size: int, output: int, flip: Tensor | None, dtype: torch.dtype
-) -> Tensor:
-    """The weight of each input pixel in each output pixel, (B, output, size)."""
-    start, length = start[:, None, None].to(dtype), length[:, None, None].to(dtype)
-    scale = length / output
-    out = torch.arange(output, device=start.device, dtype=dtype)[None, :, None]
-    if flip is not None:
-        out = torch.where(flip[:, None, None], output - 1 - out, out)
-    pixel = torch.arange(size, device=start.device, dtype=dtype)[None, None, :] - start
-    distance = (pixel + 0.5 - scale * (out + 0.5)).abs()
-    weight = (1.0 - distance / scale.clamp(min=1.0)).clamp(min=0.0)
-    weight = weight * ((pixel >= 0) & (pixel < length))
-    return weight / weight.sum(2, keepdim=True)
-
-
-def _places(
-    start: Tensor, output: int, size: int, flip: Tensor | None, reflect: bool
-) -> tuple[Tensor, Tensor]:
-    """Each output pixel's source coordinate and whether it is in the image, both (B, output)."""
-    steps = torch.arange(output, device=start.device)[None]
-    if flip is not None:
-        steps = torch.where(flip[:, None], output - 1 - steps, steps)
-    places = start[:, None] + steps
-    inside = (places >= 0) & (places < size)
-    if reflect:
-        places = size - 1 - (size - 1 - places.abs()).abs()
-    return places.clamp(0, size - 1), inside
 
 
 def _resized_boxes(chance: Tensor, size: tuple[int, int], scale: float) -> Boxes:

@@ -10,14 +10,8 @@ import torch
 from torch import Tensor
 
 from saliencymixplus.datasets.prepared import OBJECT, Split
-from saliencymixplus.loading.augment import (
-    Augmentation,
-    Draws,
-    central,
-    gather,
-    resize_boxes,
-    whole,
-)
+from saliencymixplus.loading.augment import Augmentation, Draws
+from saliencymixplus.loading.crops import central, gather, resize_boxes, whole
 from saliencymixplus.loading.erasing import erase, inside
 from saliencymixplus.loading.pixels import UNIT, ByteNormalization
 

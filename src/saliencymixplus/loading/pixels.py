@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from saliencymixplus.loading.augment import resize_boxes, whole
+from saliencymixplus.loading.crops import resize_boxes, whole
 
 UNIT = 255.0  # the largest uint8 pixel
 

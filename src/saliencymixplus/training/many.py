@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from saliencymixplus.datasets.prepared import Meta, load_prepared
-from saliencymixplus.engine.build import augmentation_for
 from saliencymixplus.engine.device import choose_device, threads_for, usable_cores
 from saliencymixplus.engine.flops import forward_flops
 from saliencymixplus.errors import UserError, reason_of
+from saliencymixplus.loading.augment import augmentation_for
 from saliencymixplus.loading.loader import free_memory
 from saliencymixplus.mixing import create
 from saliencymixplus.models import create_model

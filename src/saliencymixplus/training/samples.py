@@ -36,7 +36,7 @@ def save_samples(context: TrainingContext, folder: Path) -> None:
         with (
             torch.random.fork_rng(devices=[]),
             _buffers_kept(step.saliency_model),
-            context.parts.autocast(),
+            step.autocast(),
         ):
             mixed = mixer(
                 batch.images,
