@@ -96,7 +96,7 @@ def test_figures_fit_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
     assert cutmix["mixing_share_of_plain"] == pytest.approx(share)
     assert result["threads"] == 1  # the number of threads for such a small step
     json.dumps(result, allow_nan=False)
-    assert [row[0] for row in table(result).texts()] == ["No mixing", "CutMix", "SaliencyMix+"]
+    assert [row[0] for row in table(result).rows] == ["No mixing", "CutMix", "SaliencyMix+"]
 
 
 def test_a_captured_step_is_compared_with_captured_mixing(

@@ -34,7 +34,7 @@ def test_every_installed_peer_is_measured(monkeypatch: pytest.MonkeyPatch) -> No
     assert sum("naive" in peer for peer in peers) == 2
     assert sum("kornia" in peer for peer in peers) == (2 if "kornia" in result["versions"] else 0)
     assert all(row["ratio"] > 0 and row["peer_ms"] > 0 for row in result["peers"])
-    assert len(peers_table(result).texts()) == len(peers)
+    assert len(peers_table(result).rows) == len(peers)
     json.dumps(result, allow_nan=False)
 
 
