@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median
 
 from saliencymixplus.comparison.load import RunResult, load_results
+from saliencymixplus.comparison.plots import error_bars, pareto
 from saliencymixplus.comparison.published import published
-from saliencymixplus.comparison.recipes import groups, order, recipe_names, refuse_duplicates
+from saliencymixplus.comparison.recipes import by_recipe, groups
 from saliencymixplus.comparison.result import (
     WEIGHTS,
     Comparison,
@@ -16,11 +17,13 @@ from saliencymixplus.comparison.result import (
     label_of,
 )
 from saliencymixplus.comparison.statistics import ErrorDifference, paired_bootstrap, summarise_seeds
+from saliencymixplus.comparison.text import comparison_latex, comparison_markdown, csv_table
 from saliencymixplus.epoch_row import EpochRow
 from saliencymixplus.errors import UserError, nearest
 from saliencymixplus.files import write_json, write_text
 from saliencymixplus.folders import whole_directory
 from saliencymixplus.outputs import Output
+from saliencymixplus.pictures.style import save_figure
 from saliencymixplus.runs.read import find_runs
 
 _MARK = '"baseline"'
@@ -52,17 +55,11 @@ def compare(
         UserError: runs are missing, unfinished or not evaluated (all are listed), the same run is
             given twice, or no run uses the baseline and its name looks misspelt.
     """
-    runs = find_runs(run_dirs)
-    results = load_results(runs)
+    results = load_results(find_runs(run_dirs))
     mixes = {result.mix for result in results}
     if baseline not in mixes and baseline != "none":
         raise UserError(f"no run has the baseline {baseline!r}: {nearest(baseline, mixes)}")
     comparison = Comparison([_table(group, baseline, resamples) for group in groups(results)])
-
-    from saliencymixplus.comparison.plots import error_bars, pareto
-    from saliencymixplus.comparison.text import comparison_latex, comparison_markdown, csv_table
-    from saliencymixplus.pictures.style import save_figure
-
     write_json(output / "comparison.json", comparison.to_json())  # first: it marks the others
     write_text(output / "comparison.md", comparison_markdown(comparison))
     write_text(output / "comparison.csv", csv_table(comparison).csv())
@@ -76,16 +73,7 @@ def compare(
 
 
 def _table(group: Sequence[RunResult], baseline: str, resamples: int) -> ResultTable:
-    recipes: dict[str, list[RunResult]] = {}
-    for result in group:
-        recipes.setdefault(result.recipe, []).append(result)
-    names = recipe_names(recipes)
-    methods = {
-        names[recipe]: sorted(runs, key=lambda r: r.seed) for recipe, runs in recipes.items()
-    }
-    for runs in methods.values():
-        refuse_duplicates(runs)
-    methods = dict(sorted(methods.items(), key=lambda item: order(item[1][0].mix, baseline)))
+    methods = by_recipe(group, baseline)
     reference = next((name for name, runs in methods.items() if runs[0].mix == baseline), None)
     notes = []
     if reference is None:
@@ -93,10 +81,11 @@ def _table(group: Sequence[RunResult], baseline: str, resamples: int) -> ResultT
         if len(methods) > 1:
             label = label_of(reference, methods[reference][0].mix)
             notes.append(f"No run has the baseline {baseline!r}: differences are to {label}.")
-    rows = [
-        _row(name, runs, None if name == reference else methods[reference], resamples, notes)
-        for name, runs in methods.items()
-    ]
+    rows = []
+    for name, runs in methods.items():
+        others = [] if name == reference else methods[reference]
+        rows.append(_row(name, runs, others, resamples))
+        notes += _unpaired(rows[-1].label, runs, others) if others else []
     devices = sorted({result.run.device for result in group})
     if len(devices) > 1:
         notes.append(
@@ -125,11 +114,7 @@ def _table(group: Sequence[RunResult], baseline: str, resamples: int) -> ResultT
 
 
 def _row(
-    name: str,
-    runs: Sequence[RunResult],
-    reference: Sequence[RunResult] | None,
-    resamples: int,
-    notes: list[str],
+    name: str, runs: Sequence[RunResult], reference: Sequence[RunResult], resamples: int
 ) -> ResultRow:
     errors = {}
     for which in WEIGHTS:
@@ -139,7 +124,7 @@ def _row(
         top5 = [100 * float(run.predictions.wrong(which, 5).mean()) for run in runs]
         difference = None
         if reference and all(which in run.predictions.ranks for run in reference):
-            difference = _difference(name, which, runs, reference, resamples, notes)
+            difference = _difference(runs, reference, which, resamples)
         errors[which] = Errors(summarise_seeds(top1), summarise_seeds(top5), difference, top1)
     medians = [m for run in runs if (m := median_of_last(run.run.history)) is not None]
     keys = [key for key in runs[0].metrics if all(key in run.metrics for run in runs)]
@@ -165,14 +150,12 @@ def median_of_last(history: Sequence[EpochRow], epochs: int = 10) -> float | Non
 
 
 def _difference(
-    name: str,
-    which: str,
-    runs: Sequence[RunResult],
-    reference: Sequence[RunResult],
-    resamples: int,
-    notes: list[str],
+    runs: Sequence[RunResult], reference: Sequence[RunResult], which: str, resamples: int
 ) -> ErrorDifference:
-    ours, theirs = _paired(name, runs, reference, notes)
+    """Pair runs by seed or, if they have no seed in common, in seed order."""
+    other = {run.seed: run for run in reference}
+    common = [(run, other[run.seed]) for run in runs if run.seed in other]
+    ours, theirs = zip(*(common or zip(runs, reference, strict=False)), strict=True)
     return paired_bootstrap(
         [run.predictions.wrong(which) for run in ours],
         [run.predictions.wrong(which) for run in theirs],
@@ -180,40 +163,27 @@ def _difference(
     )
 
 
+def _unpaired(label: str, runs: Sequence[RunResult], reference: Sequence[RunResult]) -> list[str]:
+    """A note if not all runs are paired by their seeds."""
+    ours, theirs = ({run.seed for run in side} for side in (runs, reference))
+    if not ours & theirs:
+        return [f"{label}: no seed in common with the baseline; paired in order."]
+    seeds = ", ".join(map(str, sorted(ours ^ theirs)))
+    return [f"{label}: compared over the common seeds, without seed {seeds}."] if seeds else []
+
+
 def _ties(methods: Mapping[str, Sequence[RunResult]], resamples: int) -> list[str]:
     """The row with the lowest mean error of the last weights, and those not clearly worse."""
     if len(methods) < 2:
         return []
     means = {
-        name: sum(float(run.predictions.wrong().mean()) for run in runs) / len(runs)
+        name: fmean(float(run.predictions.wrong().mean()) for run in runs)
         for name, runs in methods.items()
     }
     lowest, *others = sorted(means, key=means.__getitem__)
+    best = methods[lowest]
     return [lowest] + [
         name
         for name in others
-        if not _difference(name, "last", methods[name], methods[lowest], resamples, []).significant
+        if not _difference(methods[name], best, "last", resamples).significant
     ]
-
-
-def _paired(
-    name: str, runs: Sequence[RunResult], reference: Sequence[RunResult], notes: list[str]
-) -> tuple[list[RunResult], list[RunResult]]:
-    """Pair runs by seed or, if they have no seed in common, in seed order."""
-    other = {run.seed: run for run in reference}
-    common = [run for run in runs if run.seed in other]
-    label = label_of(name, runs[0].mix)
-    if common:
-        pairs = common, [other[run.seed] for run in common]
-        unpaired = {run.seed for run in runs} ^ set(other)
-        seeds = ", ".join(map(str, sorted(unpaired)))
-        note = f"{label}: compared over the common seeds, without seed {seeds}."
-        used = bool(unpaired)
-    else:
-        count = min(len(runs), len(reference))
-        pairs = list(runs[:count]), list(reference[:count])
-        note = f"{label}: no seed in common with the baseline; paired in order."
-        used = True
-    if used and note not in notes:
-        notes.append(note)
-    return pairs

@@ -11,16 +11,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 TOLERANCE = 1.0  # points; two libraries with the same recipe differ by up to two
-_SOURCE = "OpenMixup's model zoo"
 _OPENMIXUP = {"mean": [0.4914, 0.4822, 0.4465], "std": [0.2023, 0.1994, 0.201]}
-_IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A published accuracy, and this method's deviations from the benchmark's settings."""
+    """Published errors in percent, and this method's deviations from the benchmark's settings."""
 
-    accuracy: float
+    top1_error: float
+    top5_error: float | None = None
     alpha: float | None = None  # of λ's Beta distribution; None: not published
     training: Mapping[str, Any] = field(default_factory=dict)
 
@@ -33,7 +33,9 @@ class Benchmark:
         data, model: settings a run must have, by key in their section.
         training: likewise, only where they differ from the defaults of ``TrainingSettings``.
         figures: published accuracies by method.
+        title: who published it.
         differences: what this project does differently, whatever the settings.
+        median: the errors are medians of the last ten epochs, not the best on test.
     """
 
     source: str
@@ -41,8 +43,9 @@ class Benchmark:
     data: Mapping[str, Any]
     training: Mapping[str, Any]
     figures: Mapping[str, Figure]
-    title: str = _SOURCE
+    title: str = "OpenMixup's model zoo"
     differences: str = ""
+    median: bool = True
 
 
 def _row(
@@ -52,10 +55,9 @@ def _row(
 ) -> dict[str, Figure]:
     """Figures in table order; ``cutting`` are settings of the cut-and-paste methods."""
     methods = ("none", "mixup", "cutmix", "manifold", "saliencymix", "puzzlemix", "automix")
+    cut = ("cutmix", "saliencymix")
     return {
-        method: Figure(
-            accuracy, alpha, cutting or {} if method in ("cutmix", "saliencymix") else {}
-        )
+        method: Figure(100 - accuracy, None, alpha, cutting or {} if method in cut else {})
         for method, accuracy, alpha in zip(methods, accuracies, (None, *alphas), strict=True)
     }
 
@@ -137,7 +139,7 @@ BENCHMARKS = (
     Benchmark(
         "tiny_imagenet",
         {"name": "resnet18"},
-        {"image_size": 64} | _IMAGENET,
+        {"image_size": 64} | IMAGENET,
         _CIFAR
         | {"epochs": 400, "learning_rate": 0.2, "augment": "resized-crop-flip"}
         | {"crop_mode": "constant"},
@@ -149,7 +151,7 @@ BENCHMARKS = (
     Benchmark(
         "cub200",
         {"name": "resnet18", "weights": "pretrained"},
-        {"image_size": 256, "resize": "crop"} | _IMAGENET,
+        {"image_size": 256, "resize": "crop"} | IMAGENET,
         _CUB,
         _row(
             (77.68, 78.39, 78.40, 79.76, 77.95, 78.63, 79.87),
@@ -160,9 +162,9 @@ BENCHMARKS = (
     Benchmark(
         "cub200",
         {"name": "resnet50", "weights": "pretrained"},
-        {"image_size": 256, "resize": "crop"} | _IMAGENET,
+        {"image_size": 256, "resize": "crop"} | IMAGENET,
         _CUB,
-        {"none": Figure(82.38), "cutmix": Figure(83.17, 1.0)},
+        {"none": Figure(100 - 82.38), "cutmix": Figure(100 - 83.17, alpha=1.0)},
         title="Adversarial AutoMixup",
         differences=_CUB_DIFFERENCES,
     ),
@@ -171,7 +173,11 @@ BENCHMARKS = (
         {"name": "timm/deit_small_patch16_224", "drop_path": 0.1},
         {"image_size": 32} | _OPENMIXUP,
         _DEIT,
-        {"none": Figure(65.81), "cutmix": Figure(74.12, 2.0), "transmix": Figure(76.17)},
+        {
+            "none": Figure(100 - 65.81),
+            "cutmix": Figure(100 - 74.12, alpha=2.0),
+            "transmix": Figure(100 - 76.17),
+        },
         differences="they interpolate bicubically, take RandAugment's ranges from FixMatch and "
         "start the cosine before the warm-up",
     ),

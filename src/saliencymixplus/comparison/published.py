@@ -11,41 +11,66 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from saliencymixplus.comparison.peers import BENCHMARKS, Benchmark
+from saliencymixplus.comparison.peers import BENCHMARKS, IMAGENET, Benchmark, Figure
+from saliencymixplus.mixing import resolve_options
 from saliencymixplus.settings import ModelSettings, RunSettings, TrainingSettings
-from saliencymixplus.settings.section import Section
 
-CIFAR100, PET = "cifar100", "oxford_pet"
 METHODS = ("none", "cutmix", "saliencymix", "saliencymixplus")
-
-_ROWS: dict[tuple[str, str], tuple[tuple[float, float], ...]] = {
-    (CIFAR100, "resnet50"): ((27.86, 7.73), (25.19, 6.98), (25.28, 7.38), (24.95, 7.00)),
-    (CIFAR100, "resnet101"): ((26.62, 7.88), (24.11, 6.62), (23.90, 6.63), (24.37, 6.51)),
-    (CIFAR100, "wide_resnet101_2"): ((27.42, 7.68), (24.72, 6.69), (25.15, 7.06), (24.60, 7.01)),
-    (PET, "resnet50"): ((38.68, 12.27), (41.32, 15.18), (40.28, 14.20), (34.89, 12.13)),
-    (PET, "resnet101"): ((35.13, 11.37), (35.24, 12.43), (37.86, 13.11), (34.42, 12.57)),
-    (PET, "wide_resnet101_2"): ((34.80, 11.25), (33.80, 11.53), (36.99, 13.60), (33.14, 11.28)),
+_CIFAR100 = {
+    "resnet50": ((27.86, 7.73), (25.19, 6.98), (25.28, 7.38), (24.95, 7.00)),
+    "resnet101": ((26.62, 7.88), (24.11, 6.62), (23.90, 6.63), (24.37, 6.51)),
+    "wide_resnet101_2": ((27.42, 7.68), (24.72, 6.69), (25.15, 7.06), (24.60, 7.01)),
+}
+_PET = {
+    "resnet50": ((38.68, 12.27), (41.32, 15.18), (40.28, 14.20), (34.89, 12.13)),
+    "resnet101": ((35.13, 11.37), (35.24, 12.43), (37.86, 13.11), (34.42, 12.57)),
+    "wide_resnet101_2": ((34.80, 11.25), (33.80, 11.53), (36.99, 13.60), (33.14, 11.28)),
 }
 
-# Where the published training differs from the defaults of TrainingSettings.
-_TRAINING: dict[str, dict[str, Any]] = {
-    CIFAR100: {"epochs": 200, "batch_size": 128, "augment": "flip"},
-    PET: {"epochs": 300, "batch_size": 64, "augment": "resized-crop-flip", "crop_size": 224},
-}
-_INDIFFERENT = {"precision", "sample_epochs", "weights_epochs"}
-_OF_MIXING = {"mix_prob", "mix_start", "mix_off_epoch"}
-_DATA: dict[str, dict[str, Any]] = {
-    CIFAR100: {
-        "image_size": 32,
-        "mean": [125.3 / 255, 123.0 / 255, 113.9 / 255],
-        "std": [63.0 / 255, 62.1 / 255, 66.7 / 255],
-    },
-    PET: {
-        "image_size": 256,
-        "mean": [0.485, 0.456, 0.406],
-        "std": [0.229, 0.224, 0.225],
-    },
-}
+
+def _paper(
+    source: str,
+    stem: str,
+    data: Mapping[str, Any],
+    training: Mapping[str, Any],
+    rows: Mapping[str, tuple[tuple[float, float], ...]],
+) -> list[Benchmark]:
+    """The paper's results on one data set; ``stem`` is what "auto" means for its images."""
+    return [
+        Benchmark(
+            source,
+            {"name": name, "stem": given},
+            data,
+            training,
+            {mix: Figure(*errors) for mix, errors in zip(METHODS, row, strict=True)},
+            title="the paper",
+            median=False,
+        )
+        for name, row in rows.items()
+        for given in ("auto", stem)
+    ]
+
+
+PAPER = (
+    *_paper(
+        "cifar100",
+        "small",
+        {
+            "image_size": 32,
+            "mean": [125.3 / 255, 123.0 / 255, 113.9 / 255],
+            "std": [63.0 / 255, 62.1 / 255, 66.7 / 255],
+        },
+        {"epochs": 200, "batch_size": 128, "augment": "flip"},
+        _CIFAR100,
+    ),
+    *_paper(
+        "oxford_pet",
+        "standard",
+        {"image_size": 256} | IMAGENET,
+        {"epochs": 300, "batch_size": 64, "augment": "resized-crop-flip", "crop_size": 224},
+        _PET,
+    ),
+)
 # Options that reproduce the published code with its quirks; defaults are the corrected variants.
 # Methods not listed (AutoMix) have no options that reproduce the published code in every respect.
 _OPTIONS: dict[str, dict[str, Any]] = {
@@ -58,7 +83,6 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "puzzlemix": {"variant": "published"},
     "transmix": {"variant": "published"},
 }
-_STEMS = {CIFAR100: ("auto", "small"), PET: ("auto", "standard")}
 
 
 @dataclass(frozen=True)
@@ -81,12 +105,6 @@ class Published:
     differences: str = ""
 
 
-def published_errors(source: str, model: str, method: str) -> tuple[float, float] | None:
-    """Published top-1 and top-5 error, or None."""
-    row = _ROWS.get((source, model))
-    return row[METHODS.index(method)] if row and method in METHODS else None
-
-
 def published(run: RunSettings) -> Published | None:
     """The published errors that a run reproduces, or None.
 
@@ -95,65 +113,46 @@ def published(run: RunSettings) -> Published | None:
     """
     if run.data.validation_fraction or run.download.sha256:
         return None
-    source, mix = run.download.source, run.mix
-    found = published_errors(source, run.model.name, mix.method)
-    if found is not None and (
-        _same_training(_TRAINING[source], run, _INDIFFERENT | {"crop_padding"})
-        and _has(run.data, _DATA[source])
-        and _same_model({"name": run.model.name, "stem": run.model.stem}, run)
-        and run.model.stem in _STEMS[source]
-    ):
-        variant = _variant(mix.method, mix.options, {})
-        return Published(*found, exact=variant == "published") if variant else None
-    return next(filter(None, (_peer(benchmark, run) for benchmark in BENCHMARKS)), None)
+    for benchmark in (*PAPER, *BENCHMARKS):
+        figure = benchmark.figures.get(run.mix.method)
+        if figure is None or not _has_settings(run, benchmark, figure):
+            continue
+        more = {} if figure.alpha is None else {"alpha": figure.alpha}
+        if (variant := _variant(run.mix.method, run.mix.options, more)) is not None:
+            return Published(
+                figure.top1_error,
+                figure.top5_error,
+                exact=variant == "published",
+                median=benchmark.median,
+                source=benchmark.title,
+                differences=benchmark.differences,
+            )
+    return None
 
 
-def _peer(benchmark: Benchmark, run: RunSettings) -> Published | None:
-    """The benchmark's figure if the run has its settings, else None."""
-    found = benchmark.figures.get(run.mix.method)
-    if (
-        found is None
-        or run.download.source != benchmark.source
-        or not _same_model(benchmark.model, run)
-        or not _has(run.data, benchmark.data)
-        or not _same_training({**benchmark.training, **found.training}, run, _INDIFFERENT)
-    ):
-        return None
-    alpha = {} if found.alpha is None else {"alpha": found.alpha}
-    variant = _variant(run.mix.method, run.mix.options, alpha)
-    if variant is None:
-        return None
-    return Published(
-        top1_error=100 - found.accuracy,
-        top5_error=None,
-        exact=variant == "published",
-        median=True,
-        source=benchmark.title,
-        differences=benchmark.differences,
-    )
-
-
-def _has(section: Section, wanted: Mapping[str, Any]) -> bool:
-    return all(_same(getattr(section, key), value) for key, value in wanted.items())
-
-
-def _same_model(wanted: Mapping[str, Any], run: RunSettings) -> bool:
-    return run.model == ModelSettings.model_validate(wanted)
-
-
-def _same_training(wanted: Mapping[str, Any], run: RunSettings, ignored: set[str]) -> bool:
+def _has_settings(run: RunSettings, benchmark: Benchmark, figure: Figure) -> bool:
+    """Whether the run's data, network and training are the benchmark's."""
     given = run.training.model_dump()
     if given["crop_size"] == run.data.image_size:  # the default, given explicitly
         given["crop_size"] = None
-    ignored = ignored | (_OF_MIXING if run.mix.method == "none" else set())
-    every = TrainingSettings.model_validate(wanted).model_dump()
-    return all(_same(given[key], value) for key, value in every.items() if key not in ignored)
+    for name in ("precision", "sample_epochs", "weights_epochs"):
+        del given[name]
+    if run.mix.method == "none":
+        for name in ("mix_prob", "mix_start", "mix_off_epoch"):
+            del given[name]
+    if not run.training.augment.startswith("crop"):
+        del given["crop_padding"]
+    wanted = TrainingSettings.model_validate({**benchmark.training, **figure.training})
+    return (
+        run.download.source == benchmark.source
+        and run.model == ModelSettings.model_validate(benchmark.model)
+        and all(_same(getattr(run.data, key), value) for key, value in benchmark.data.items())
+        and all(_same(value, getattr(wanted, key)) for key, value in given.items())
+    )
 
 
 def _variant(method: str, options: Mapping[str, Any], more: Mapping[str, Any]) -> str | None:
     """Whether the options with ``more`` are exactly those of ``published`` or ``corrected``."""
-    from saliencymixplus.mixing import resolve_options
-
     for variant, chosen in (("published", _OPTIONS.get(method)), ("corrected", {})):
         if chosen is not None and dict(options) == resolve_options(method, {**chosen, **more}):
             return variant

@@ -1,13 +1,14 @@
 """Group runs into tables and recipes, and name the recipes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
 
 from saliencymixplus.comparison.load import RunResult
 from saliencymixplus.comparison.published import METHODS
 from saliencymixplus.errors import UserError, first_few
 
+Key = TypeVar("Key")
 # Keys whose values are clear without the key.
 _SPEAKING = ("model.name", "experiment", "mix.method")
 
@@ -19,25 +20,48 @@ def groups(results: Sequence[RunResult]) -> list[list[RunResult]]:
     table instead.
     """
 
-    def split(key: Any) -> list[list[RunResult]]:
-        groups: dict[Any, list[RunResult]] = {}
-        for result in results:
-            groups.setdefault(key(result), []).append(result)
-        return list(groups.values())
-
     def test_set(result: RunResult) -> tuple[str, bytes]:
         return (result.run.data.name, result.predictions.labels.tobytes())
 
     def table(result: RunResult) -> tuple[Any, ...]:
         return (*test_set(result), result.settings.experiment, result.settings.model.name)
 
-    groups = split(table)
+    groups = list(_grouped(results, table).values())
     if any(len({result.recipe for result in group}) > 1 for group in groups):
         return groups
-    return split(test_set)
+    return list(_grouped(results, test_set).values())
 
 
-def recipe_names(recipes: Mapping[str, Sequence[RunResult]]) -> dict[str, str]:
+def by_recipe(group: Sequence[RunResult], baseline: str) -> dict[str, list[RunResult]]:
+    """A table's runs by the name of their recipe, sorted by seed, ``baseline`` first.
+
+    Raises:
+        UserError: two runs of a recipe have the same seed.
+    """
+    recipes = _grouped(group, lambda result: result.recipe)
+    names = _names(recipes)
+    found = {}
+    for recipe, runs in sorted(recipes.items(), key=lambda item: _order(item[1][0].mix, baseline)):
+        found[names[recipe]] = sorted(runs, key=lambda run: run.seed)
+        for one, two in pairwise(found[names[recipe]]):
+            if one.seed == two.seed:
+                raise UserError(
+                    f"{one.run.path} and {two.run.path} are the same run (equal settings and "
+                    f"seed {one.seed}): leave one out"
+                )
+    return found
+
+
+def _grouped(
+    results: Sequence[RunResult], key: Callable[[RunResult], Key]
+) -> dict[Key, list[RunResult]]:
+    found: dict[Key, list[RunResult]] = {}
+    for result in results:
+        found.setdefault(key(result), []).append(result)
+    return found
+
+
+def _names(recipes: Mapping[str, Sequence[RunResult]]) -> dict[str, str]:
     """Name each recipe after its mix, adding the settings that differ if several share it."""
     found: dict[str, str] = {}
     for recipe, runs in recipes.items():
@@ -54,17 +78,7 @@ def recipe_names(recipes: Mapping[str, Sequence[RunResult]]) -> dict[str, str]:
     return found
 
 
-def refuse_duplicates(runs: Sequence[RunResult]) -> None:
-    """Raise ``UserError`` if two of a recipe's runs, sorted by seed, have the same seed."""
-    for one, two in pairwise(runs):
-        if one.seed == two.seed:
-            raise UserError(
-                f"{one.run.path} and {two.run.path} are the same run (equal settings and seed "
-                f"{one.seed}): leave one out"
-            )
-
-
-def order(mix: str, baseline: str) -> tuple[int, str]:
+def _order(mix: str, baseline: str) -> tuple[int, str]:
     """Sort key: the baseline, then the published methods, then the others by name."""
     if mix == baseline:
         return (0, "")
