@@ -12,6 +12,7 @@ from saliencymixplus.runs.read import load_run
 from saliencymixplus.settings import load_params
 from saliencymixplus.study import cell, report
 from saliencymixplus.study.cell import Row, overrides, run_cell, write_rows
+from saliencymixplus.study.effects import effects
 from saliencymixplus.study.report import write_report
 from saliencymixplus.study.results import by_cell, read_cells, read_loops, regression
 
@@ -72,7 +73,10 @@ def test_a_cell_trains_and_audits_every_recipe(tmp_path: Path, state: Path) -> N
     write_report(rows, epochs, tmp_path / "report")
     names = {path.name for path in (tmp_path / "report").iterdir()}
     # One cell and two recipes to compare: no regression.
-    assert names == {"study.csv", "gains.png", "curves.png", "study.md", "loop.png"}
+    assert names == {
+        *("study.csv", "study.md"),
+        *("gains.png", "curves.png", "effects.png", "loop.png"),
+    }
     check_folder(tmp_path / "report", report.OUTPUT)  # both may be written again
     check_folder(tmp_path / "cell", cell.OUTPUT)
 
@@ -113,6 +117,30 @@ def test_the_report_pairs_recipes_by_seed(tmp_path: Path) -> None:
     # −2, −1 and −5: mean −8/3, s.d. √(13/3), Student's t for two degrees of freedom 4.3027.
     assert text.count("| −2.7 [−7.8, +2.5] | – |") == 3
     assert text.count("| – | +2.7 [−2.5, +7.8] |") == 3
+
+
+def test_the_cell_with_the_most_recipes_is_drawn_in_detail() -> None:
+    rows = [row("none", 30, None, 0), row("cutmix-mask", 25, 0.0, 0.2)]
+    rows += [replace(r, train_digits=200, top1_error=r.top1_error + 20) for r in rows]
+    rows += [
+        replace(row("cutmix-sample-box", error, 0.125, 0.2), seed=seed)
+        for seed, error in ((0, 28.0), (1, 99.0))  # no plain training with seed 1
+    ]
+    fig = effects(by_cell(rows))
+    assert fig is not None
+    (axes,) = fig.axes
+    assert axes.get_title("left") == "Objects of 8 pixels in 16, 100 digits"
+    assert [label.get_text() for label in axes.get_yticklabels()] == [
+        "CutMix (mask)",
+        "CutMix (sample box)",
+    ]
+    gaps = [line.get_xdata()[0] for line in axes.lines if line.get_marker() == "|"]
+    assert gaps == [-5.0, -2.0]
+    assert [text.get_text() for text in axes.texts] == ["0.000", "0.125", "label error"]
+
+
+def test_without_plain_training_no_cell_is_drawn_in_detail() -> None:
+    assert effects(by_cell([row("cutmix-mask", 25, 0.0, 0.2)])) is None
 
 
 def test_recipes_are_compared_over_the_seeds_of_both() -> None:

@@ -23,6 +23,7 @@ from saliencymixplus.pictures.style import (
     save_figure,
 )
 from saliencymixplus.study.cell import Row, write_rows
+from saliencymixplus.study.effects import effects
 from saliencymixplus.study.loop import Epoch, loop_figure
 from saliencymixplus.study.results import (
     PLAIN,
@@ -39,7 +40,15 @@ from saliencymixplus.tables import Column, Table, Value, estimate, number
 GAIN = "Test error minus no mixing (points)"
 OUTPUT = Output(
     marks={"study.csv": "object_size,"},
-    files=("study.csv", "study.md", "curves.png", "gains.png", "regression.png", "loop.png"),
+    files=(
+        "study.csv",
+        "study.md",
+        "curves.png",
+        "gains.png",
+        "effects.png",
+        "regression.png",
+        "loop.png",
+    ),
 )
 QUANTITIES: dict[str, Callable[[Recipes, str], SeedSummary | None]] = {
     "Top-1 test error (%)": lambda recipes, method: _error(recipes[method]),
@@ -61,9 +70,9 @@ class Line:
 
 
 def write_report(rows: list[Row], epochs: list[Epoch], folder: Path) -> str:
-    """Write study.csv, study.md, and the figures gains, curves, regression and loop as PNG.
+    """Write study.csv, study.md and, as PNG, gains, curves, effects, regression and loop.
 
-    The last two figures are left out if there is nothing to draw.
+    The last three are left out if there is nothing to draw.
 
     Returns:
         The text of study.md.
@@ -73,6 +82,8 @@ def write_report(rows: list[Row], epochs: list[Epoch], folder: Path) -> str:
     write_rows(folder / "study.csv", rows, Row)
     save_figure(gains(cells), folder / "gains.png")
     save_figure(curves(cells), folder / "curves.png")
+    if detail := effects(cells):
+        save_figure(detail, folder / "effects.png")
     if found:
         save_figure(regression_figure(found), folder / "regression.png")
     if epochs:

@@ -73,5 +73,17 @@ METHOD = Method(
         "cutmix-mask": {"box": "sample", "label": "mask"},
         "cutmix-object": {"box": "sample", "position": "object"},
         "cutmix-object-mask": {"box": "sample", "position": "object", "label": "mask"},
+        # The same labels without their truth, in whole or for half of the images.
+        "cutmix-area-shuffled": {"box": "sample", "shuffled_labels": 1.0},
+        "cutmix-mask-half-shuffled": {"box": "sample", "label": "mask", "shuffled_labels": 0.5},
+        "cutmix-mask-shuffled": {"box": "sample", "label": "mask", "shuffled_labels": 1.0},
+        "cutmix-object-mask-half-shuffled": {
+            **{"box": "sample", "position": "object", "label": "mask"},
+            "shuffled_labels": 0.5,
+        },
+        "cutmix-object-mask-shuffled": {
+            **{"box": "sample", "position": "object", "label": "mask"},
+            "shuffled_labels": 1.0,
+        },
     },
 )

@@ -158,6 +158,7 @@ METHOD = Method(
         # … what its two ideas are worth …
         "plus-area-label": {"label": "area"},
         "plus-random-place": {"position": "random"},
+        "plus-trust": {"saliency_trust": "correct"},
         # … object masks in place of saliency …
         "plus-mask-label": {"label": "mask"},
         "plus-object-place": {"position": "object"},
