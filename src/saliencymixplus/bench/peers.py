@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
+from operator import itemgetter
 from typing import Any
 
 import torch
@@ -17,7 +18,7 @@ from saliencymixplus.engine.device import choose_device, device_settings
 from saliencymixplus.mixing import create
 from saliencymixplus.progress import progress
 from saliencymixplus.runs.provenance import device_name
-from saliencymixplus.tables import Column, Table
+from saliencymixplus.tables import Column, Getter, Table
 
 Mix = Callable[..., object]
 Say = Callable[[str], None]
@@ -81,20 +82,17 @@ def peers_table(result: dict[str, Any]) -> Table:
     versions = ", ".join(f"{name} {number}" for name, number in result["versions"].items())
     count = result["threads"]
     threads = f", {count} thread{'s' if count > 1 else ''}" if count else ""
-    columns = [
-        Column("Ours", "left"),
-        Column("Peer", "left"),
-        Column("px", format=str),
-        Column("Batch", format=str),
-        Column("Ours (ms)"),
-        Column("Peer (ms)"),
-        Column("Ours / peer"),
+    columns: list[Getter[dict[str, Any]]] = [
+        (Column("Ours", "left"), itemgetter("ours")),
+        (Column("Peer", "left"), itemgetter("peer")),
+        (Column("px", format=str), itemgetter("side")),
+        (Column("Batch", format=str), itemgetter("batch")),
+        (Column("Ours (ms)"), itemgetter("ms")),
+        (Column("Peer (ms)"), itemgetter("peer_ms")),
+        (Column("Ours / peer"), itemgetter("ratio")),
     ]
-    rows = [
-        [row[key] for key in ("ours", "peer", "side", "batch", "ms", "peer_ms", "ratio")]
-        for row in result["peers"]
-    ]
-    return Table(columns, rows, f"{result['hardware']}{threads}, {versions}, {result['when']}")
+    title = f"{result['hardware']}{threads}, {versions}, {result['when']}"
+    return Table.of(result["peers"], columns, title)
 
 
 def _measured(

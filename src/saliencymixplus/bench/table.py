@@ -1,9 +1,11 @@
 """Benchmark results as a table."""
 
+from collections.abc import Callable
+from operator import itemgetter
 from typing import Any
 
 from saliencymixplus.pictures.style import method_label
-from saliencymixplus.tables import Column, Table, number
+from saliencymixplus.tables import Column, Getter, Table, number
 
 
 def table(result: dict[str, Any]) -> Table:
@@ -14,28 +16,20 @@ def table(result: dict[str, Any]) -> Table:
         f"{result['precision']}, {result['hardware']}, torch {result['versions']['torch']}, "
         f"{result['when']}"
     )
-    columns = [
-        Column("Method", "left"),
-        Column("ms/step"),
-        Column("× plain"),
-        Column("Mixing", format=lambda fraction: number(100 * fraction, 1, unit=" %")),
-        Column("images/s", format=lambda rate: number(rate, 0)),
-        Column("Of peak", format=lambda fraction: number(100 * fraction, 0, unit=" %")),
-        Column("Whole run", format=_hours),
+    columns: list[Getter[dict[str, Any]]] = [
+        (Column("Method", "left"), lambda step: method_label(step["method"])),
+        (Column("ms/step"), itemgetter("ms")),
+        (Column("× plain"), lambda step: step.get("ratio_to_plain")),
+        (Column("Mixing", format=_percent(1)), lambda step: step.get("mixing_share_of_plain", 0.0)),
+        (Column("images/s", format=lambda n: number(n, 0)), itemgetter("images_per_second")),
+        (Column("Of peak", format=_percent(0)), itemgetter("share_of_peak")),
+        (Column("Whole run", format=_hours), lambda step: step.get("experiment_hours")),
     ]
-    rows = [
-        [
-            method_label(step["method"]),
-            step["ms"],
-            step.get("ratio_to_plain"),
-            step.get("mixing_share_of_plain", 0.0),
-            step["images_per_second"],
-            step["share_of_peak"],
-            step.get("experiment_hours"),
-        ]
-        for step in result["steps"]
-    ]
-    return Table(columns, rows, title)
+    return Table.of(result["steps"], columns, title)
+
+
+def _percent(digits: int) -> Callable[[float], str]:
+    return lambda fraction: number(100 * fraction, digits, unit=" %")
 
 
 def _hours(hours: float) -> str:

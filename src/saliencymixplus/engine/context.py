@@ -118,13 +118,8 @@ class Hook:
 
 
 def state_of(model: nn.Module) -> dict[str, Tensor]:
-    """A copy of the model's state on the CPU."""
-    return copied(model.state_dict())
-
-
-def copied(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Contiguous copies on the CPU."""
+    """A contiguous copy of the model's state on the CPU."""
     return {
         name: t.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
-        for name, t in tensors.items()
+        for name, t in model.state_dict().items()
     }

@@ -32,17 +32,10 @@ class Processes:
 
     def broadcast(self, content: bytes | None) -> bytes:
         """Broadcast rank 0's ``content``; empty if it is None."""
-        if self.world == 1:
-            return content or b""
-        # NCCL only sends CUDA tensors.
-        device = "cuda" if dist.get_backend() == "nccl" else "cpu"
-        length = torch.tensor([len(content or b"")], device=device)
-        dist.broadcast(length, 0)
-        data = torch.zeros(int(length), dtype=torch.uint8, device=device)
-        if self.first and content:
-            data.copy_(torch.frombuffer(bytearray(content), dtype=torch.uint8))
-        dist.broadcast(data, 0)
-        return data.cpu().numpy().tobytes()
+        shared = [content or b""]
+        if self.world > 1:
+            dist.broadcast_object_list(shared, 0)
+        return shared[0]
 
     def part(self, batch: Tensor) -> Tensor:
         """This process's rows of ``batch`` (B,); a remainder is dropped."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -10,15 +9,6 @@ from torch import nn
 
 from saliencymixplus.engine.distributed import Processes
 from saliencymixplus.loading.batches import BatchSource
-
-
-@dataclass(frozen=True)
-class Accuracy:
-    """Mean loss and errors (percent) on one split."""
-
-    loss: float
-    top1_error: float
-    top5_error: float
 
 
 @torch.no_grad()
@@ -29,10 +19,11 @@ def evaluate_split(
     batch_size: int,
     autocast: Callable[[], AbstractContextManager[object]],
     processes: Processes,
-) -> Accuracy:
-    """Evaluate ``model`` in evaluation mode, waiting for the device only once, at the end.
+) -> dict[str, float]:
+    """The mean ``loss`` and, in percent, ``top1_error`` and ``top5_error`` in evaluation mode.
 
-    Each process evaluates its part of the images; sums are then reduced over all processes.
+    Waits for the device only once, at the end. Each process evaluates its part of the images; the
+    sums are then reduced over all processes.
     """
     dtype = torch.float32 if source.device.type == "mps" else torch.float64
     sums = torch.zeros(4, dtype=dtype, device=source.device)
@@ -54,8 +45,8 @@ def evaluate_split(
         model.train(was_training)
     processes.sum(sums)
     loss_sum, count_sum, top1, top5 = sums.tolist()
-    return Accuracy(
-        loss=loss_sum / count_sum,
-        top1_error=100.0 * (1.0 - top1 / count_sum),
-        top5_error=100.0 * (1.0 - top5 / count_sum),
-    )
+    return {
+        "loss": loss_sum / count_sum,
+        "top1_error": 100.0 * (1.0 - top1 / count_sum),
+        "top5_error": 100.0 * (1.0 - top5 / count_sum),
+    }

@@ -124,17 +124,16 @@ def _evaluated(context: TrainingContext, passes: float) -> EpochRow:
     for split, prefix in _SPLITS.items():
         if split not in parts.sources:
             continue
-        accuracy = evaluate_split(
+        measured = evaluate_split(
             parts.evaluated,
             parts.sources[split],
             batch_size=parts.eval_batch_size,
             autocast=parts.eval_autocast,
             processes=context.processes,
         )
-        # Running batch statistics that lag behind the first steps may overflow; keep going.
-        errors[f"{prefix}_loss"] = accuracy.loss if math.isfinite(accuracy.loss) else None
-        errors[f"{prefix}_top1_error"] = accuracy.top1_error
-        errors[f"{prefix}_top5_error"] = accuracy.top5_error
+        for name, value in measured.items():
+            # Running batch statistics that lag behind the first steps may overflow; keep going.
+            errors[f"{prefix}_{name}"] = value if math.isfinite(value) else None
     epoch = state.epoch + 1
     return EpochRow(
         epoch=epoch,

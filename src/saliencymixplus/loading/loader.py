@@ -5,13 +5,14 @@ import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
 from saliencymixplus.datasets.prepared import Prepared
 from saliencymixplus.loading.augment import Augmentation, Draws
@@ -43,19 +44,6 @@ class SplitRows(Dataset[Inputs]):
         return tuple(torch.from_numpy(np.asarray(array[index])) for array in self._arrays)
 
 
-class _Order(Sampler[Tensor]):
-    """A sampler whose batches can be replaced, so that the loader keeps its workers."""
-
-    def __init__(self) -> None:
-        self.batches: Sequence[Tensor] = ()
-
-    def __iter__(self) -> Iterator[Tensor]:
-        return iter(self.batches)
-
-    def __len__(self) -> int:
-        return len(self.batches)
-
-
 @dataclass(eq=False)
 class HostData(BatchSource):
     """Leaves the split on disk: workers read pixels, and the device does the rest.
@@ -67,7 +55,7 @@ class HostData(BatchSource):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._order = _Order()
+        self._order: list[Tensor] = []  # changed in place, so that the loader keeps its workers
         self._loader = DataLoader(
             SplitRows(self.arrays.values()),
             batch_size=None,
@@ -81,7 +69,7 @@ class HostData(BatchSource):
 
     def inputs(self, batches: Sequence[Tensor]) -> Iterator[Inputs]:
         """Yield each batch's rows of ``arrays``, sent to the device one batch ahead."""
-        self._order.batches = batches
+        self._order[:] = batches
         ahead: deque[Inputs] = deque()
         for batch in self._loader:
             ahead.append(tuple(t.to(self.device, non_blocking=True) for t in batch))
@@ -135,18 +123,23 @@ def open_sources(
         "host": f"read by {workers} worker processes",
     }[place]
     say(f"data: {needed / 1e6:,.0f} MB, {where} ({free / 1e9:,.1f} GB free)")
+    kinds: dict[str, Any] = {
+        "device": DeviceData,
+        "shard": ShardData,
+        "host": partial(HostData, workers=workers),
+    }
     sources: dict[str, BatchSource] = {}
     for name, split in splits.items():
-        how = augmentation if name == "train" else plain
-        common = (split, how, prepared.meta.mean, prepared.meta.std, device)
         train = name == "train"
-        if place == "host":
-            sources[name] = HostData(
-                *common, saliency=saliency and train, masks=masks and train, workers=workers
-            )
-        else:
-            kind = ShardData if place == "shard" else DeviceData
-            sources[name] = kind(*common, saliency=saliency and train, masks=masks and train)
+        sources[name] = kinds[place](
+            split,
+            augmentation if train else plain,
+            prepared.meta.mean,
+            prepared.meta.std,
+            device,
+            saliency=saliency and train,
+            masks=masks and train,
+        )
     return sources
 
 

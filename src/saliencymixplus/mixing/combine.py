@@ -9,6 +9,7 @@ Both ways give the same bits.
 from collections.abc import Iterator
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from saliencymixplus.mixing.batch import Blend, Sources, memory_format
@@ -95,6 +96,23 @@ def weighted_sum(a: Tensor, b: Tensor, weight: Tensor, *, out: Tensor | None = N
     mixed = torch.mul(a.to(high), 1.0 - weight, out=direct).add_(b.to(high).mul_(weight))
     mixed = mixed.to(a.dtype) if a.dtype.is_floating_point else mixed.round_().to(a.dtype)
     return mixed if out is None or direct is not None else out.copy_(mixed)
+
+
+def gathered(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """Pixels of images (M, C, H, W) at rows (M, h) and columns (M, w): (M, C, h, w)."""
+    count, channels, _, width = images.shape
+    tall = images.gather(2, rows[:, None, :, None].expand(count, channels, -1, width))
+    return tall.gather(3, columns[:, None, None].expand(count, channels, rows.shape[1], -1))
+
+
+def sampled(images: Tensor, rows: Tensor, columns: Tensor, *, align_corners: bool) -> Tensor:
+    """Images (M, C, H, W), bilinearly at rows (N, h) and columns (N, w), N = M or 1.
+
+    Places are −1 … 1, see ``F.grid_sample``; those outside take the border. Returns float32.
+    """
+    x, y = torch.broadcast_tensors(columns[:, None, :], rows[:, :, None])
+    grid = torch.stack((x, y), dim=3).expand(len(images), -1, -1, -1)
+    return F.grid_sample(images.float(), grid, "bilinear", "border", align_corners=align_corners)
 
 
 def parts(sources: Sources) -> Iterator[tuple[slice, Tensor]]:

@@ -49,6 +49,16 @@ def sum_to_one(saliency: Tensor, *, at_once: bool = False) -> Tensor:
     return torch.where(safe, saliency.float() / total, values)
 
 
+def ranks(values: Tensor, *, stable: bool = False) -> Tensor:
+    """Rank of each value of (N, …) among its n, (N, n) int64; 0 for the highest.
+
+    ``stable``: of equal values the first ranks higher.
+    """
+    order = values.flatten(1).argsort(dim=1, descending=True, stable=stable)
+    place = torch.arange(order.shape[1], device=order.device).expand_as(order)
+    return torch.empty_like(order).scatter_(1, order, place)
+
+
 def fraction_inside(values: Tensor, mask: Tensor) -> Tensor:
     """Fraction of each map's sum (N, H, W) that lies under a 0/1 mask (N, 1, H, W).
 

@@ -46,42 +46,34 @@ class Options:
 
     alpha = 1.0
     """λ₀ ~ Beta(alpha, alpha); 1 is uniform."""
-    pairs = "full"
-    """How partners are chosen; see ``MixingOptions``."""
-    clean_gradient = 0.0
-    """Weight of the unmixed batch's gradient, added by ``mixing.backward``."""
     label = "area"
     """What weighs the labels: the method itself, or object masks (``MASK_LABELS``).
 
-    ``mask`` is the relative visible fraction of both objects, ``mask_pixels`` the fraction of the
-    visible object pixels; the mixer computes both, see ``visible_fraction``.
+    The mixer computes the labels by masks, see ``visible_fraction``.
     """
     position = "random"
     """Where the second image's part goes; ``object`` needs its mask."""
     coarse_maps = False
     """Whether maps may have any resolution, as those of feature maps do."""
-    smoothing = 0.0
-    """σ in pixels of a Gaussian blur of the saliency maps; 0: none."""
     smoothing_taps = 0
-    """Width in pixels of that blur's kernel; 0: up to 3σ on either side."""
-    saliency_mode = "eval"
-    """Mode of the network in the saliency pass."""
-    saliency_weights = "current"
-    """Weights of the network in the saliency pass: its own or their moving average."""
+    """Width in pixels of the kernel of ``smoothing``; 0: up to 3σ on either side."""
     saliency_loss = "cross_entropy"
     """Loss whose gradient is the saliency, see ``gradient_saliency``."""
-    saliency_resolution = 1.0
-    """Side of the saliency pass's images, as a fraction of the training images'."""
-    saliency_fraction = 1.0
-    """Fraction of the batch that goes through the saliency pass."""
-    saliency_trust = "always"
-    """Which images keep their map: all, or those that the network classifies correctly."""
-    saliency_every = 1
-    """One saliency pass in this many mixed steps."""
     shuffled_labels = 0.0
     """Fraction of the mixed images that exchange their λ with one another."""
     part_passes = 0.0
     """Forward-backward passes that the loss of a trained part takes."""
+
+    # Described where they become fields, in MixingOptions and GradientSaliencyOptions.
+    pairs = "full"
+    clean_gradient = 0.0
+    smoothing = 0.0
+    saliency_mode = "eval"
+    saliency_weights = "current"
+    saliency_resolution = 1.0
+    saliency_fraction = 1.0
+    saliency_trust = "always"
+    saliency_every = 1
 
     @property
     def needs(self) -> frozenset[Need]:

@@ -179,18 +179,21 @@ def smooth(saliency: Tensor, sigma: float, taps: int = 0) -> Tensor:
         return saliency
     maps = saliency.to(torch.promote_types(saliency.dtype, torch.float32))[:, None]
     if not taps:
-        return gaussian(maps, sigma=sigma, radius=math.ceil(3 * sigma), mode="replicate")[:, 0]
-    radius = taps // 2
-    mode = "reflect" if min(maps.shape[2:]) > radius else "replicate"
-    kernel = _bell(sigma, radius, maps)
-    maps = F.pad(maps, (radius, radius, radius, radius), mode=mode)
-    return F.conv2d(maps, torch.outer(kernel, kernel)[None, None])[:, 0]
+        radius = math.ceil(3 * sigma)
+        return gaussian(F.pad(maps, (radius,) * 4, mode="replicate"), sigma, radius)[:, 0]
+    kernel = _bell(sigma, taps // 2, maps)
+    return F.conv2d(padded(maps, taps // 2), torch.outer(kernel, kernel)[None, None])[:, 0]
 
 
-def gaussian(maps: Tensor, *, sigma: float, radius: int, mode: str) -> Tensor:
-    """Separable Gaussian blur of maps (B, 1, H, W) with a kernel of 2·radius + 1 pixels."""
+def padded(maps: Tensor, by: int) -> Tensor:
+    """Maps (B, 1, H, W) with their edges reflected, or repeated where they are too small."""
+    mode = "reflect" if min(maps.shape[2:]) > by else "replicate"
+    return F.pad(maps, (by, by, by, by), mode=mode)
+
+
+def gaussian(maps: Tensor, sigma: float, radius: int) -> Tensor:
+    """Separable Gaussian blur of maps (B, 1, H + 2·radius, W + 2·radius): (B, 1, H, W)."""
     kernel = _bell(sigma, radius, maps)
-    maps = F.pad(maps, (radius, radius, radius, radius), mode=mode)
     maps = F.conv2d(maps, kernel[None, None, None, :])
     return F.conv2d(maps, kernel[None, None, :, None])
 

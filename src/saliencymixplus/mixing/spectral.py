@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from saliencymixplus.mixing.saliency import gaussian, smooth
+from saliencymixplus.mixing.saliency import gaussian, padded, smooth
 
 _BT601 = (0.299, 0.587, 0.114)
 
@@ -47,9 +47,9 @@ def spectral_residual(
     magnitude = spectrum.abs()
     phase = torch.where(magnitude > 0, spectrum / torch.where(magnitude > 0, magnitude, 1.0), 1.0)
     logarithm = torch.log1p(magnitude)
-    average = F.avg_pool2d(_reflected(logarithm, 1), 3, stride=1)
+    average = F.avg_pool2d(padded(logarithm, 1), 3, stride=1)
     maps = torch.fft.ifft2(torch.exp(logarithm - average) * phase).abs()
-    maps = gaussian(maps, sigma=8.0, radius=2, mode="reflect" if min(size) > 2 else "replicate")
+    maps = gaussian(padded(maps, 2), sigma=8.0, radius=2)
     if squared:
         maps = maps * maps
     # The inverse transform of nothing is a peak at the origin, not a map.
@@ -84,8 +84,3 @@ def released_residual(images: Tensor, *, largest: int = 128) -> Tensor:
     if height > largest:
         maps = F.interpolate(maps[:, None], size=(height, width), mode="bilinear")[:, 0]
     return maps
-
-
-def _reflected(maps: Tensor, by: int) -> Tensor:
-    mode = "reflect" if min(maps.shape[2:]) > by else "replicate"
-    return F.pad(maps, (by, by, by, by), mode=mode)

@@ -21,7 +21,7 @@ from saliencymixplus.mixing.batch import Batch, Blend, Sources
 from saliencymixplus.mixing.combine import paste
 from saliencymixplus.mixing.draws import Draw
 from saliencymixplus.mixing.features import last_feature_map
-from saliencymixplus.mixing.maps import enlarged
+from saliencymixplus.mixing.maps import enlarged, ranks
 from saliencymixplus.mixing.method import Method
 from saliencymixplus.mixing.options import Label, MixingOptions, Scope, number
 
@@ -83,10 +83,7 @@ def attentivemix(sources: Sources, draw: Draw, options: AttentiveMixOptions) -> 
 
 def most_attentive(maps: Tensor, count: Tensor) -> Tensor:
     """True at the ``count`` (N or 1,) highest cells of maps (N, g, h); ties go to the first."""
-    order = maps.flatten(1).argsort(dim=1, descending=True, stable=True)
-    place = torch.arange(order.shape[1], device=maps.device).expand_as(order)
-    rank = torch.empty_like(order).scatter_(1, order, place)
-    return (rank < count[:, None]).view_as(maps)
+    return (ranks(maps, stable=True) < count[:, None]).view_as(maps)
 
 
 METHOD = Method(

@@ -43,7 +43,6 @@ class AutoMixOptions(MixingOptions):
         layer: module of the network whose feature map the block looks at.
         momentum: decay of the moving average that the block looks through, 0.5 … 0.99999. A
             training with a ``weight_average`` uses that one.
-        clean_gradient: weight of the clean images' gradient, 0 … 100.
     """
 
     label: Label = "area"

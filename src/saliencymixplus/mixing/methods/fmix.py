@@ -19,6 +19,7 @@ from torch import Tensor
 from saliencymixplus.mixing.batch import Blend, Sources
 from saliencymixplus.mixing.combine import blend, paste
 from saliencymixplus.mixing.draws import Draw
+from saliencymixplus.mixing.maps import ranks
 from saliencymixplus.mixing.method import Method
 from saliencymixplus.mixing.options import Label, MixingOptions, Scope, number
 
@@ -120,11 +121,7 @@ def soft_highest(values: Tensor, count: Tensor, soft: Tensor) -> Tensor:
     Args:
         values: (N, H, W); count and soft: (N,) int64.
     """
-    order = values.flatten(1).argsort(dim=1, descending=True)
-    ranks = torch.empty_like(order).scatter_(
-        1, order, torch.arange(order.shape[1], device=order.device).expand_as(order)
-    )
-    beyond = ranks - (count - soft)[:, None]
+    beyond = ranks(values) - (count - soft)[:, None]
     edge = 1.0 - beyond / (2 * soft - 1).clamp_min(1)[:, None]
     inside = torch.where(beyond < 2 * soft[:, None], edge, 0.0)
     return torch.where(beyond < 0, 1.0, inside).view_as(values)

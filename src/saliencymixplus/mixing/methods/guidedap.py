@@ -26,7 +26,6 @@ class GuidedAPOptions(GradientSaliencyOptions):
         variant: ``corrected``, or ``published``: the saliency pass in train mode and a blur of 7
             taps, as released.
         pairs: ``greedy`` is the paper's pairing; for the others see ``MixingOptions``.
-        smoothing: σ in pixels of a Gaussian blur of the maps, 0 … 64; 0: none.
         smoothing_taps: width of its kernel in pixels, 0 … 127; 0: up to 3σ on either side.
 
     Examples:

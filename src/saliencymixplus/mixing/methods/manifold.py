@@ -17,10 +17,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from saliencymixplus.errors import NetworkError
 from saliencymixplus.mixing.batch import Blend, MixedBatch, Sources
 from saliencymixplus.mixing.combine import blend
 from saliencymixplus.mixing.draws import Draw
+from saliencymixplus.mixing.features import named_layer
 from saliencymixplus.mixing.method import Method
 from saliencymixplus.mixing.options import MixingOptions, number, text
 
@@ -66,15 +66,9 @@ def mixed_forward(
     Raises:
         NetworkError: the network has no such layer.
     """
-    network = getattr(model, "_orig_mod", model)
+    network = getattr(model, "_orig_mod", model)  # hooks are not seen inside torch.compile
     inner = network.module if isinstance(network, nn.parallel.DistributedDataParallel) else network
-    names, layers = options.layers.split(","), []
-    for name in names:
-        try:
-            layers.append(inner.get_submodule(name))
-        except AttributeError:
-            known = ", ".join(name for name, _ in inner.named_children())
-            raise NetworkError(f"layers: the network has no {name!r}; it has {known}") from None
+    layers = [named_layer(inner, name, "layers") for name in options.layers.split(",")]
     assert mixed.aux is not None
     with mixing_after(layers, list(mixed.aux), mixed.index_b):
         return network(mixed.images), mixed

@@ -15,12 +15,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from saliencymixplus.mixing.batch import Blend, Sources
 from saliencymixplus.mixing.boxes import box_mask
-from saliencymixplus.mixing.combine import eager_on_cpu, parts
+from saliencymixplus.mixing.combine import eager_on_cpu, gathered, parts, sampled
 from saliencymixplus.mixing.draws import Draw, scale
 from saliencymixplus.mixing.method import Method
 from saliencymixplus.mixing.options import Label, MixingOptions, number
@@ -117,16 +116,14 @@ def nearest_into(images: Tensor, corner: Tensor, scale: Tensor) -> Tensor:
     Nearest neighbour as ``F.interpolate(scale_factor=scale)`` has it, so by 1/scale in float32
     and not by the ratio of the sides. Meaningless outside the box.
     """
-    size, channels, height, width = images.shape
+    size, _, height, width = images.shape
     step = (1.0 / scale).float()[:, None]
 
     def origin(start: Tensor, side: int) -> Tensor:
         pixels = torch.arange(side, device=images.device) - start[:, None]
         return (pixels * step).floor().clamp(0, side - 1).long().expand(size, side)
 
-    rows, columns = origin(corner[:, 0], height), origin(corner[:, 1], width)
-    tall = images.gather(2, rows[:, None, :, None].expand(-1, channels, -1, width))
-    return tall.gather(3, columns[:, None, None, :].expand(-1, channels, height, -1))
+    return gathered(images, origin(corner[:, 0], height), origin(corner[:, 1], width))
 
 
 def resized_into(images: Tensor, boxes: Tensor) -> Tensor:
@@ -134,7 +131,7 @@ def resized_into(images: Tensor, boxes: Tensor) -> Tensor:
 
     The same as ``F.interpolate(image, size=box)`` and pasting, but for all boxes at once.
     """
-    return _sampled(images, _places(boxes, *images.shape[2:]))
+    return _resized(images, *_places(boxes, *images.shape[2:]))
 
 
 def _resized_inside(sources: Sources, boxes: Tensor) -> Tensor:
@@ -142,30 +139,21 @@ def _resized_inside(sources: Sources, boxes: Tensor) -> Tensor:
     mixed = sources.a.clone()
     ((top, left, bottom, right),) = boxes.tolist()
     if bottom > top and right > left:
-        places = _places(boxes, sources.height, sources.width)[:, top:bottom, left:right]
+        rows, columns = _places(boxes, sources.height, sources.width)
+        rows, columns = rows[:, top:bottom], columns[:, left:right]
         for part, b in parts(sources):
-            mixed[part, :, top:bottom, left:right] = _sampled(b, places)
+            mixed[part, :, top:bottom, left:right] = _resized(b, rows, columns)
     return mixed
 
 
-def _sampled(images: Tensor, places: Tensor) -> Tensor:
-    """Images (M, C, H, W) at ``places`` (M or 1, h, w, 2), bilinearly: (M, C, h, w)."""
-    resized = F.grid_sample(
-        images.float(),
-        places.expand(len(images), -1, -1, -1),
-        mode="bilinear",
-        padding_mode="border",
-        align_corners=False,
-    )
+def _resized(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    resized = sampled(images, rows, columns, align_corners=False)
     return (resized if images.dtype.is_floating_point else resized.round()).to(images.dtype)
 
 
-def _places(boxes: Tensor, height: int, width: int) -> Tensor:
-    """Where each pixel comes from if the whole image goes to its box: (N, H, W, 2), x before y."""
-    rows = _within(boxes[:, 0], boxes[:, 2], height)  # (N, H)
-    columns = _within(boxes[:, 1], boxes[:, 3], width)  # (N, W)
-    columns, rows = columns[:, None, :], rows[:, :, None]
-    return torch.stack(torch.broadcast_tensors(columns, rows), dim=3)
+def _places(boxes: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
+    """Where rows (N, H) and columns (N, W) come from if the whole image goes to its box (N, 4)."""
+    return _within(boxes[:, 0], boxes[:, 2], height), _within(boxes[:, 1], boxes[:, 3], width)
 
 
 def _within(start: Tensor, end: Tensor, side: int) -> Tensor:

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from saliencymixplus.mixing.batch import Blend, Sources
-from saliencymixplus.mixing.combine import weighted_sum
+from saliencymixplus.mixing.combine import gathered, weighted_sum
 from saliencymixplus.mixing.draws import Draw
 from saliencymixplus.mixing.maps import sum_to_one
 from saliencymixplus.mixing.method import Method
@@ -42,7 +42,6 @@ class SAGEOptions(GradientSaliencyOptions):
         largest: largest · λ₀ is the first image's weight; 0.01 … 1. Above ½ the best offset often
             moves the second image out of sight.
         offsets: fraction of all (2H − 1)(2W − 1) offsets that is tried, at least one; 0 … 1.
-        smoothing: σ in pixels of a Gaussian blur of the maps, 0 … 64; 0: none.
         smoothing_taps: width of its kernel in pixels, 0 … 127; 0: up to 3σ on either side.
         saliency_loss: ``cross_entropy``, or ``binary``: that of the softmax, class by class.
         uncovered: pixels where neither map says anything: ``shown`` or ``black``, see above.
@@ -128,15 +127,13 @@ def shift(values: Tensor, offset: Tensor) -> tuple[Tensor, Tensor]:
 
     Also where they came to lie, (M, 1, H, W) bool.
     """
-    _, channels, height, width = values.shape
+    height, width = values.shape[2:]
     rows = torch.arange(height, device=values.device) - offset[:, :1]
     columns = torch.arange(width, device=values.device) - offset[:, 1:]
     inside_rows, inside_columns = (rows >= 0) & (rows < height), (columns >= 0) & (columns < width)
     covered = (inside_rows[:, :, None] & inside_columns[:, None, :])[:, None]
     rows, columns = rows.clamp(0, height - 1), columns.clamp(0, width - 1)
-    moved = values.gather(2, rows[:, None, :, None].expand(-1, channels, -1, width))
-    moved = moved.gather(3, columns[:, None, None, :].expand(-1, channels, height, -1))
-    return torch.where(covered, moved, 0), covered
+    return torch.where(covered, gathered(values, rows, columns), 0), covered
 
 
 def overlap(offset: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from saliencymixplus.errors import NetworkError
 from saliencymixplus.mixing.batch import Batch, Blend, Sources
 from saliencymixplus.mixing.boxes import BoxSize, box_around, box_mask, box_sides
+from saliencymixplus.mixing.combine import sampled
 from saliencymixplus.mixing.draws import Draw, scale
 from saliencymixplus.mixing.features import last_feature_map
 from saliencymixplus.mixing.maps import scaled_to_peak
@@ -135,23 +136,10 @@ def class_activation(
 def crop_into(images: Tensor, source: Tensor, target: Tensor) -> Tensor:
     """The box ``source`` of each image (M, C, H, W), bilinearly resized (align_corners) to the box
     ``target``; meaningless outside it. Boxes are (M or 1, 4) int64 corners."""
-    size, _, height, width = images.shape
+    height, width = images.shape[2:]
     rows = _lines(source[:, 0], source[:, 2], target[:, 0], target[:, 2], height)
     columns = _lines(source[:, 1], source[:, 3], target[:, 1], target[:, 3], width)
-    grid = torch.stack(
-        (
-            columns[:, None, :].expand(-1, height, width),
-            rows[:, :, None].expand(-1, height, width),
-        ),
-        dim=3,
-    )
-    return F.grid_sample(
-        images.float(),
-        grid.expand(size, height, width, 2),
-        mode="bilinear",
-        padding_mode="border",
-        align_corners=True,
-    ).to(images.dtype)
+    return sampled(images, rows, columns, align_corners=True).to(images.dtype)
 
 
 def _lines(first: Tensor, last: Tensor, start: Tensor, stop: Tensor, side: int) -> Tensor:

@@ -67,7 +67,7 @@ def attended(
     Raises:
         NetworkError: the network has no such block, or no class token.
     """
-    network = getattr(model, "_orig_mod", model)  # a compiled network would not run the hook
+    network = getattr(model, "_orig_mod", model)  # hooks are not seen inside torch.compile
     attention = _last_attention(network)
     seen: list[Tensor] = []
     handle = attention.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
