@@ -85,12 +85,16 @@ def estimate(
 
 @dataclass(frozen=True)
 class Column:
-    """A column; ``parts`` names the numbers in its cells, "" the one the header names."""
+    """A column; ``parts`` names the numbers in its cells, "" the one the header names.
+
+    In a terminal, cells of right-aligned and of ``no_wrap`` columns stay in one line.
+    """
 
     header: str
     align: Literal["left", "right"] = "right"
     format: Callable[[float], str] = number
     parts: Sequence[str] = ()
+    no_wrap: bool = False
 
     def cell(self, value: Value) -> Cell:
         """The cell that shows ``value``."""
@@ -211,7 +215,7 @@ class Table:
             table.add_column(
                 Text(header if index == 0 or len(header) <= widest else _in_two_lines(header)),
                 justify=column.align,
-                no_wrap=column.align == "right",
+                no_wrap=column.no_wrap or column.align == "right",
                 overflow="fold",
                 vertical="bottom",
             )

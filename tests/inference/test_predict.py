@@ -1,5 +1,6 @@
 """Predictions for new pictures equal the evaluation's, however the pictures are given."""
 
+import io
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -8,12 +9,15 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from rich.cells import cell_len
+from rich.console import Console
 
 from saliencymixplus.datasets.prepared import load_prepared
 from saliencymixplus.errors import UserError
 from saliencymixplus.evaluation.classifier import PixelClassifier, predict_logits
 from saliencymixplus.inference.collect import pictures
 from saliencymixplus.inference.predict import (
+    Prediction,
     Predictor,
     as_table,
     contact_sheet,
@@ -22,6 +26,23 @@ from saliencymixplus.inference.predict import (
 from saliencymixplus.runs.read import load_run
 
 CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize("width", [80, 100])
+@pytest.mark.parametrize("classes", [("cat", "dog"), ("a class of a very long name" * 2, "dog")])
+def test_a_terminal_shows_a_picture_in_one_line(width: int, classes: tuple[str, str]) -> None:
+    names = ["short.png", f"IMG_{'2026' * 40}.jpeg", f"{'画' * 90}.png"]
+    found = [Prediction(name, classes, (0.75, 0.25)) for name in names]
+    console = Console(width=width, file=io.StringIO(), color_system=None)
+    with console.capture() as capture:
+        console.print(as_table(found, short=True, width=width).rich())
+    lines = capture.get().splitlines()
+    assert max(map(cell_len, lines)) <= width
+    for name in names:
+        shown = [line for line in lines if line.startswith(f" {name[:5]}")]
+        assert len(shown) == 1
+        assert name[-7:] in shown[0]
+    assert "short.png" in capture.get()
 
 
 def test_probabilities_are_those_of_the_evaluation(trained: tuple[Path, Path, Path]) -> None:

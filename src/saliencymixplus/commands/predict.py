@@ -1,6 +1,7 @@
 """``predict``: classify new pictures with a trained run."""
 
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -88,7 +89,8 @@ def predict(
     else:
         from rich.console import Console
 
-        Console(width=100).print(as_table(found, short=True).rich())
+        width = min(100, shutil.get_terminal_size((100, 24)).columns)
+        Console(width=width).print(as_table(found, short=True, width=width).rich())
     doubtful = least_certain(found, _SHOWN_ON_SHEET)
     if sheet and doubtful:
         save_picture(contact_sheet(doubtful, f"Least certain of {len(found)}"), sheet)

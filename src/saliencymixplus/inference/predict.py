@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from rich.cells import cell_len, set_cell_size
 
 from saliencymixplus.datasets.decode import decoding
 from saliencymixplus.errors import UserError
@@ -134,14 +135,14 @@ def least_certain(predictions: Sequence[Prediction], count: int) -> list[Predict
     return sorted(readable, key=lambda found: found.probabilities[0])[:count]
 
 
-def as_table(predictions: Sequence[Prediction], *, short: bool = False) -> Table:
+def as_table(predictions: Sequence[Prediction], *, short: bool = False, width: int = 100) -> Table:
     """One row per readable picture: its classes with their probabilities in percent.
 
-    ``short``, for a terminal, strips the pictures' common parent folder and puts each probability
-    beside its class.
+    ``short``, for a terminal of ``width`` columns, puts each probability beside its class, strips
+    the pictures' common parent folder, and shortens names in the middle if they do not fit.
     """
     readable = [found for found in predictions if not found.error]
-    columns = [Column("picture", "left")]
+    columns = [Column("picture", "left", no_wrap=True)]
     for rank in range(1, max((len(found.classes) for found in readable), default=1) + 1):
         columns.append(Column(f"class {rank}", "left"))
         if not short:
@@ -155,7 +156,20 @@ def as_table(predictions: Sequence[Prediction], *, short: bool = False) -> Table
             percent = 100.0 * probability
             cells += [f"{name} {number(percent, 1)} %"] if short else [name, percent]
         rows.append(cells)
+    if short:
+        others = [*zip(*rows, strict=True)][1:]
+        taken = sum(max(cell_len(str(cell)) for cell in column) + 2 for column in others)
+        longest = max(width - taken - 2, width // 3)
+        rows = [[_shortened(str(name), longest), *cells] for name, *cells in rows]
     return Table(columns, rows)
+
+
+def _shortened(name: str, longest: int) -> str:
+    """``name`` in at most ``longest`` columns of a terminal, with … for its middle if longer."""
+    if cell_len(name) <= longest:
+        return name
+    half = (longest - 1) // 2
+    return f"{set_cell_size(name, half)}…{set_cell_size(name[::-1], half)[::-1]}"
 
 
 def contact_sheet(predictions: Sequence[Prediction], title: str) -> Pixels:
