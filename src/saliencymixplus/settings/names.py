@@ -1,5 +1,6 @@
 """Valid names of recipes and experiments, which become folders, files and DVC stages."""
 
+from collections.abc import Iterable
 from typing import Annotated
 
 from pydantic import AfterValidator
@@ -21,6 +22,18 @@ def check_name(name: str) -> str:
             "a name consists of letters (é is one), digits, - and _, and does not start with -"
         )
     return name
+
+
+def check_case(names: Iterable[str]) -> None:
+    """Raise ValueError if two names differ only in case: on some disks they name one folder."""
+    first: dict[str, str] = {}
+    for name in names:
+        other = first.setdefault(name.casefold(), name)
+        if other != name:
+            raise ValueError(
+                f"{other!r} and {name!r} differ only in case, so that some disks would put both "
+                "into one folder: rename one"
+            )
 
 
 Name = Annotated[str, AfterValidator(check_name)]

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field
 
 from saliencymixplus.settings.evaluation import AuditSettings, EvaluationSettings
-from saliencymixplus.settings.names import Name
+from saliencymixplus.settings.names import Name, check_case
 from saliencymixplus.settings.section import Count, Section, Seed
 
 
@@ -13,7 +13,13 @@ def _once(values: tuple[object, ...]) -> tuple[object, ...]:
     doubles = [value for value in values if values.count(value) > 1]
     if doubles:
         raise ValueError(f"{doubles[0]!r} is listed twice")
+    check_case(value for value in values if isinstance(value, str))
     return values
+
+
+def _distinct(recipes: dict[str, Any]) -> dict[str, Any]:
+    check_case(recipes)
+    return recipes
 
 
 Methods = Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_once)]
@@ -57,7 +63,7 @@ class TopSettings(Section):
     """Methods or recipes to train on each."""
     seeds: Seeds = (0,)
     """Each method is trained with every seed."""
-    mix: dict[Name, dict[str, Any]] = {}
+    mix: Annotated[dict[Name, dict[str, Any]], AfterValidator(_distinct)] = {}
     """Options by recipe name; ``method`` names the method unless it is the name itself."""
     evaluation: EvaluationSettings = EvaluationSettings()
     """Measures of each run."""
