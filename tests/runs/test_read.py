@@ -3,8 +3,11 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from saliencymixplus.errors import UserError
 from saliencymixplus.evaluation.read import default_output, evaluation_folder, load_evaluation
+from saliencymixplus.runs import read
 from saliencymixplus.runs.read import find_runs, load_run
 from tests.helpers import write_run
 from tests.runs.conftest import evaluated
@@ -58,3 +61,17 @@ def test_a_link_to_a_pipeline_run_is_evaluated_outside_it(tmp_path: Path) -> Non
     assert default_output(tmp_path / "link") == tmp_path / "outputs/evaluations/tiny/none/seed0"
     (tmp_path / "loop").symlink_to("loop")
     assert default_output(tmp_path / "loop") == tmp_path / "loop/evaluation"
+
+
+def test_the_search_for_runs_has_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(read, "MOST_FOLDERS", 5)
+    for number in range(4):
+        (tmp_path / "runs" / f"seed{number}").mkdir(parents=True)
+        (tmp_path / "runs" / f"seed{number}" / "settings.json").touch()
+    assert len(find_runs([tmp_path])) == 4
+    for number in range(9):
+        (tmp_path / ".hidden" / str(number)).mkdir(parents=True)
+    assert len(find_runs([tmp_path])) == 4
+    (tmp_path / "one more").mkdir()
+    with pytest.raises(UserError, match="more than 5 folders, too many to search for runs"):
+        find_runs([tmp_path])

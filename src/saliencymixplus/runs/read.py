@@ -1,5 +1,6 @@
 """The only reader of finished run folders: settings, history, summary, weights."""
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from saliencymixplus.runs.folder import (
 from saliencymixplus.runs.history import read_history
 from saliencymixplus.settings import RunSettings
 
+MOST_FOLDERS = 20_000  # to search for runs, which takes seconds
 WEIGHTS = ("last", "best_validation", "best_test")
 _EPOCH = re.compile(r"epoch_\d{4,7}")
 
@@ -159,15 +161,27 @@ def _load_weights(model: nn.Module, path: Path) -> None:
 def find_runs(paths: Sequence[Path]) -> list[Path]:
     """The run folders among and below ``paths``, sorted, plus any path that contains none.
 
-    Folders with a leading dot are incomplete and skipped.
+    A run folder has a settings.json. Folders with a leading dot are incomplete and skipped.
+
+    Raises:
+        UserError: there are more than ``MOST_FOLDERS`` below a path.
     """
     found: list[Path] = []
     for path in paths:
-        below = [path] if (path / "settings.json").is_file() else []
-        below = below or sorted(
-            file.parent
-            for file in path.rglob("settings.json")
-            if not any(part.startswith(".") for part in file.relative_to(path).parts)
-        )
+        below = [path] if (path / "settings.json").is_file() else _runs_below(path)
         found += below or [path]
     return list(dict.fromkeys(found))
+
+
+def _runs_below(path: Path) -> list[Path]:
+    found = []
+    for count, (folder, folders, files) in enumerate(os.walk(path)):
+        if count > MOST_FOLDERS:
+            raise UserError(
+                f"{path} has more than {MOST_FOLDERS:,} folders, too many to search for runs "
+                "(folders with a settings.json): name a folder nearer to the runs"
+            )
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        if "settings.json" in files:
+            found.append(Path(folder))
+    return sorted(found)
