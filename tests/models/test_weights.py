@@ -1,6 +1,10 @@
 """Initial weights from a file or a publisher: loaded, adapted, ignored and refused tensors."""
 
+import io
+from email.message import Message
 from pathlib import Path
+from urllib.error import HTTPError, URLError
+from urllib.request import Request
 
 import pytest
 import torch
@@ -8,11 +12,12 @@ from safetensors.torch import save_file
 from torch import nn
 
 from saliencymixplus.errors import UserError
-from saliencymixplus.models import create_model
+from saliencymixplus.models import create_model, weights
 from saliencymixplus.models.weights import (
     fingerprint,
     load_into,
     preprocessing_of,
+    pretrained_weights,
     read_weights,
     start_from,
 )
@@ -122,3 +127,34 @@ def test_the_publishers_preprocessing() -> None:
     lite = preprocessing_of("timm/tf_efficientnet_lite0")
     assert lite is not None
     assert lite.mean == lite.std == (0.5, 0.5, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("answer", "offline"),
+    [
+        (None, False),
+        (HTTPError("", 403, "Forbidden", Message(), None), False),
+        (URLError("no"), True),
+    ],
+)
+def test_without_a_network_the_cache_is_tried_at_once(
+    monkeypatch: pytest.MonkeyPatch, answer: Exception | None, offline: bool
+) -> None:
+    timm = pytest.importorskip("timm")
+    from huggingface_hub import constants
+
+    def asked(request: Request, timeout: float) -> io.BytesIO:
+        if answer:
+            raise answer
+        return io.BytesIO()
+
+    def created(name: str, *, pretrained: bool) -> nn.Module:
+        assert offline == constants.HF_HUB_OFFLINE
+        raise FileNotFoundError("cannot find the requested files in the local cache")
+
+    monkeypatch.setattr(weights, "urlopen", asked)
+    monkeypatch.setattr(timm, "create_model", created)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    with pytest.raises(UserError, match=r"cannot be downloaded .*: set model.weights to"):
+        pretrained_weights("timm/tf_efficientnet_lite0")
+    assert not constants.HF_HUB_OFFLINE

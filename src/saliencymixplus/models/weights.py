@@ -2,10 +2,13 @@
 
 import hashlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +16,7 @@ from torch import Tensor, nn
 from saliencymixplus.errors import UserError, first_few, one_line
 from saliencymixplus.workspace import checkout_root, expanded
 
+_PATIENCE = 5.0  # seconds to wait for a server's first answer
 PRETRAINED = "pretrained"  # as model.weights: those that torchvision or timm publish
 
 
@@ -178,7 +182,8 @@ def pretrained_weights(name: str) -> Mapping[str, Tensor]:
             raise UserError(f"timm publishes no weights for {known}: set model.weights to a file")
 
         def fetch() -> Mapping[str, Tensor]:
-            return timm.create_model(known, pretrained=True).state_dict()
+            with _from_cache_if_unreachable():
+                return timm.create_model(known, pretrained=True).state_dict()
     else:
         published = _torchvision_weights(name)
         if published is None:
@@ -197,6 +202,27 @@ def pretrained_weights(name: str) -> Mapping[str, Tensor]:
             f"the pretrained weights of {name} cannot be downloaded ({one_line(error)}): "
             "set model.weights to a .safetensors or .pth file of this network"
         ) from error
+
+
+@contextmanager
+def _from_cache_if_unreachable() -> Iterator[None]:
+    """Let the Hugging Face client look only in its cache if it cannot reach its server.
+
+    Otherwise it would repeat its requests for a minute before it does that.
+    """
+    from huggingface_hub import constants
+
+    before = constants.HF_HUB_OFFLINE
+    try:
+        urlopen(Request(constants.ENDPOINT, method="HEAD"), timeout=_PATIENCE).close()
+    except HTTPError:  # an answer
+        pass
+    except OSError:
+        constants.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
 
 
 def _torchvision_weights(name: str) -> Any:
