@@ -1,7 +1,8 @@
 """Exceptions with messages for users."""
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 
 class UserError(Exception):
@@ -15,6 +16,15 @@ class UserError(Exception):
 
 class NetworkError(UserError, ValueError):
     """A network that a mixing method cannot use; also a ``ValueError``, for library users."""
+
+
+@contextmanager
+def os_errors(what: str) -> Iterator[None]:
+    """Turn an ``OSError`` in the block into a ``UserError``: ``what``, then the reason."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{what}: {error.strerror or error}") from error
 
 
 def one_line(reason: object, longest: int = 200) -> str:

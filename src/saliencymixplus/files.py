@@ -12,11 +12,11 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
-from saliencymixplus.errors import UserError, one_line
+from saliencymixplus.errors import UserError, one_line, os_errors
 from saliencymixplus.plain_values import parse_json
 
 LARGEST = 256 * 2**20  # bytes of a JSON file; the file names of a million images are 60 MB
@@ -50,22 +50,17 @@ def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
         UserError: the folder cannot be written or the disk is full; ``path`` is unchanged.
     """
     temporary = beside(path)
-    try:
+    with ExitStack() as cleanup, os_errors(f"cannot write {path}"):
+        cleanup.callback(remove, temporary)
         path.parent.mkdir(parents=True, exist_ok=True)
         sweep(path, "part")
         temporary.touch()
         mode = temporary.stat().st_mode
         write(temporary)
-        temporary.chmod(
-            mode
-        )  # apply the umask: some libraries write files readable only by their owner
+        temporary.chmod(mode)  # some libraries write files that only their owner can read
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        remove(temporary)
 
 
 def write_text(path: Path, text: str) -> None:

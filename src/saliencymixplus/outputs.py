@@ -6,13 +6,13 @@ One rule for all outputs: a command replaces only what a command of its kind wro
 import mmap
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from saliencymixplus.errors import UserError
+from saliencymixplus.errors import UserError, os_errors
 from saliencymixplus.files import is_running, temporaries
 
 # What DVC, git and file managers put into any folder.
@@ -43,13 +43,9 @@ class Output:
         return any(fnmatchcase(name, pattern) for pattern in self.files)
 
 
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
+def writing(path: Path) -> AbstractContextManager[None]:
     """Turn an ``OSError`` in the block into a ``UserError`` that names ``path``."""
-    try:
-        yield
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
+    return os_errors(f"cannot write {path}")
 
 
 def check_folder(path: Path, output: Output) -> None:

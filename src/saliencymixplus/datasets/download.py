@@ -9,7 +9,7 @@ from saliencymixplus.datasets.fetch import check_address, fetch
 from saliencymixplus.datasets.manifest import Entry, Manifest, check_archive, verified
 from saliencymixplus.datasets.publishers import Archive, archives_of, expected_sha256
 from saliencymixplus.datasets.user_images import PACKED
-from saliencymixplus.errors import UserError
+from saliencymixplus.errors import UserError, os_errors
 from saliencymixplus.files import sha256_of
 from saliencymixplus.folders import whole_directory
 from saliencymixplus.progress import Report
@@ -113,10 +113,8 @@ def _obtain(settings: DownloadSettings, archive: Archive, path: Path, report: Re
         if not (mirror / archive.name).is_file():
             raise UserError(f"download.mirror: {mirror} has no {archive.name}")
         report(f"copying {archive.name} from the mirror")
-        try:
+        with os_errors(f"cannot copy {mirror / archive.name}"):
             shutil.copyfile(mirror / archive.name, path)
-        except OSError as error:
-            raise UserError(f"cannot copy {mirror / archive.name}: {error.strerror}") from error
 
 
 def _resolved(text: str) -> Path:

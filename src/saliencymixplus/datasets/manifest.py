@@ -10,7 +10,7 @@ from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationE
 from pydantic.dataclasses import dataclass
 
 from saliencymixplus.datasets.publishers import archives_of, expected_sha256
-from saliencymixplus.errors import UserError, one_line
+from saliencymixplus.errors import UserError, one_line, os_errors
 from saliencymixplus.files import read_json, write_json
 from saliencymixplus.outputs import Output, check_folder, writing
 from saliencymixplus.settings import DownloadSettings
@@ -69,13 +69,10 @@ def check_download_folder(folder: Path) -> None:
 def checksums(path: Path) -> tuple[str, str]:
     """(SHA-256, MD5) of a file, read once."""
     sha256, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
-    try:
-        with path.open("rb") as file:
-            while piece := file.read(1 << 20):
-                sha256.update(piece)
-                md5.update(piece)
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
+    with os_errors(f"cannot read {path}"), path.open("rb") as file:
+        while piece := file.read(1 << 20):
+            sha256.update(piece)
+            md5.update(piece)
     return sha256.hexdigest(), md5.hexdigest()
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from saliencymixplus.datasets.archives import is_clutter, iter_members
 from saliencymixplus.datasets.manifest import Entry, Manifest, check_archive
 from saliencymixplus.datasets.sources.layout import read_layout
-from saliencymixplus.errors import UserError
+from saliencymixplus.errors import UserError, os_errors
 from saliencymixplus.progress import Report, progress
 from saliencymixplus.settings import DownloadSettings
 
@@ -41,10 +41,8 @@ def collect(settings: DownloadSettings, path: Path, destination: Path, report: R
     elif path.is_file():
         target = destination / path.name
         report(f"copying {path.name}")
-        try:
+        with os_errors(f"cannot copy {path}"):
             shutil.copyfile(path, target)
-        except OSError as error:
-            raise UserError(f"cannot copy {path}: {error.strerror or error}") from error
     else:
         raise UserError(f"download.path: {path} does not exist")
     sha256 = check_archive(settings, target, path.name)
@@ -81,10 +79,8 @@ def write_tar(files: Mapping[str, Path], target: Path, title: str, report: Repor
 def _content(path: Path, name: str) -> bytes:
     if not path.is_file():
         raise UserError(f"{name} is not a regular file: remove it")
-    try:
+    with os_errors(f"cannot read {name}"):
         return path.read_bytes()
-    except OSError as error:
-        raise UserError(f"cannot read {name}: {error.strerror or error}") from error
 
 
 def _names(root: Path) -> tuple[dict[str, Path], list[str]]:
@@ -102,10 +98,8 @@ def _names(root: Path) -> tuple[dict[str, Path], list[str]]:
     pending = [root]
     while pending:
         folder = pending.pop()
-        try:
+        with os_errors(f"cannot read {folder}"):
             found = [path for path in folder.iterdir() if not is_clutter(path.name)]
-        except OSError as error:
-            raise UserError(f"cannot read {folder}: {error.strerror or error}") from error
         for path in found:
             name = unicodedata.normalize("NFC", path.relative_to(root).as_posix())
             if not path.exists():

@@ -6,13 +6,13 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from saliencymixplus.errors import UserError
+from saliencymixplus.errors import UserError, os_errors
 from saliencymixplus.files import remove, write_atomically
 from saliencymixplus.locks import locked
 
@@ -45,10 +45,8 @@ class CheckpointStore:
         """The newest intact checkpoint as bytes, or None. Damaged ones are removed and reported."""
         damaged = False
         for epoch, step, path in self._found():
-            try:
+            with os_errors(f"cannot read {path}"):
                 data = path.read_bytes()
-            except OSError as error:
-                raise UserError(f"cannot read {path}: {error.strerror or error}") from error
             if hashlib.sha256(data).hexdigest() == path.stem.rpartition("-")[2]:
                 if damaged:
                     say(f"using the previous checkpoint, of epoch {epoch}")
@@ -117,13 +115,7 @@ def locked_state(
 
 def _sync_folder(path: Path) -> None:
     """Flush new directory entries to disk, where the system supports it."""
-    try:
+    with suppress(OSError), ExitStack() as held:
         handle = os.open(path, os.O_RDONLY)
-    except OSError:
-        return
-    try:
+        held.callback(os.close, handle)
         os.fsync(handle)
-    except OSError:
-        pass
-    finally:
-        os.close(handle)

@@ -14,6 +14,7 @@ from saliencymixplus.engine.digest import code_digest
 from saliencymixplus.epoch_row import EpochRow
 from saliencymixplus.files import write_atomically, write_json
 from saliencymixplus.models import parameter_count
+from saliencymixplus.runs.folder import DataFacts
 from saliencymixplus.runs.history import write_history
 from saliencymixplus.runs.provenance import device_text, git_state, versions
 from saliencymixplus.workspace import checkout_root
@@ -84,21 +85,12 @@ def write_settings(path: Path, context: TrainingContext) -> None:
     It is written to the state folder before the first step, so that tracking has it from the
     start, and copied when the run is published.
     """
-    meta, git = context.meta, git_state(checkout_root())
+    git, facts = git_state(checkout_root()), context.meta.model_dump(mode="json")
     content = {
         "settings": context.run.model_dump(mode="json"),
         "digest": context.digest,
         "code": code_digest(*context.run.mix.methods),
-        "data": {
-            "digest": meta.digest,
-            "name": meta.name,
-            "classes": meta.classes,
-            "image_size": list(meta.image_size),
-            "mean": list(meta.mean),
-            "std": list(meta.std),
-            "counts": meta.counts,
-            "bits": meta.bits,
-        },
+        "data": {name: facts[name] for name in DataFacts.model_fields},
         "versions": versions(),
         "device": device_text(context.device),
         "git": {"commit": git.get("commit"), "dirty": git.get("dirty")},

@@ -1,8 +1,12 @@
 """Settings: read from params.yaml and the command line, validated, frozen, with a digest."""
 
 from saliencymixplus.settings.data import ClutterSettings, DataSettings, DownloadSettings
-from saliencymixplus.settings.digest import settings_digest
-from saliencymixplus.settings.experiment import ExperimentSettings, ModelSettings, RunSettings
+from saliencymixplus.settings.experiment import (
+    ExperimentSettings,
+    ModelSettings,
+    RunSettings,
+    settings_digest,
+)
 from saliencymixplus.settings.load import load_params
 from saliencymixplus.settings.mix import MixSettings
 from saliencymixplus.settings.params import Params

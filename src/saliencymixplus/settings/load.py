@@ -20,6 +20,7 @@ def load_params(
     path: Path,
     overrides: Sequence[str] = (),
     options: Mapping[str, tuple[str, object]] | None = None,
+    text: str | None = None,
 ) -> Params:
     """Read ``path``, apply what the command line gives, and validate the result.
 
@@ -28,12 +29,13 @@ def load_params(
         overrides: strings ``section.key=value`` with the value in YAML.
         options: dotted key to the command-line option that sets it and its value. Keys in a
             section that the file lacks are ignored.
+        text: what to read instead of the file's content.
 
     Raises:
         UserError: the file is missing or not YAML, a key is unknown, or a value has the wrong type
             or is out of range. The message names the key and what set it.
     """
-    raw = read_yaml(path)
+    raw = read_yaml(path, text)
     given = dict.fromkeys(_leaves(raw), path.name)
     for override in overrides:
         key = apply_override(raw, override)

@@ -111,15 +111,7 @@ class Params:
         """The settings of one run."""
         section = self.experiment(experiment)
         try:
-            return RunSettings(
-                experiment=experiment,
-                download=section.download,
-                data=section.data,
-                model=section.model,
-                training=section.training,
-                mix=self.mix(mix),
-                seed=seed,
-            )
+            return RunSettings(experiment=experiment, mix=self.mix(mix), seed=seed, **dict(section))
         except ValidationError as error:
             raise UserError(explain(error, "settings")) from error
 

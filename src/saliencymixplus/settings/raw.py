@@ -13,14 +13,16 @@ from saliencymixplus.plain_values import DEEPEST, check_plain
 MOST_SETTINGS = 100_000  # values in params.yaml or in one --set
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path, text: str | None = None) -> dict[str, Any]:
     """Read a YAML 1.2 mapping, like DVC: 5e-4 is a number and ``no`` a string.
+
+    If ``text`` is given, it is parsed instead of the file's content.
 
     Raises:
         UserError: the file is missing, unreadable, not YAML or not a mapping.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8") if text is None else text
     except FileNotFoundError as error:
         raise UserError(
             f"{path} does not exist: run from the repository, or give --params"

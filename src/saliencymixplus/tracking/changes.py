@@ -1,12 +1,9 @@
 """The settings of a run that differ from those committed for its experiment."""
 
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from saliencymixplus import workspace
 from saliencymixplus.errors import UserError
-from saliencymixplus.outputs import writing
 from saliencymixplus.runs.provenance import committed_text
 from saliencymixplus.settings import RunSettings, load_params
 
@@ -38,14 +35,8 @@ def changed_settings(run: RunSettings) -> dict[str, Any]:
 
 def _committed(run: RunSettings) -> RunSettings | None:
     root = workspace.checkout_root()
-    text = committed_text(root, "params.yaml")
-    if text is None:
-        path = root / "params.yaml"
-        text = path.read_text(encoding="utf-8") if path.is_file() else ""
-    with TemporaryDirectory() as folder, writing(Path(folder)):
-        copy = Path(folder) / "params.yaml"
-        copy.write_text(text, encoding="utf-8")
-        try:
-            return load_params(copy).run(run.experiment, run.mix.name, run.seed)
-        except UserError:  # written by another version, or without this experiment or recipe
-            return None
+    try:
+        params = load_params(root / "params.yaml", text=committed_text(root, "params.yaml"))
+        return params.run(run.experiment, run.mix.name, run.seed)
+    except UserError:  # none, of another version, or without this experiment or recipe
+        return None

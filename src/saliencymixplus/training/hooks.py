@@ -1,4 +1,4 @@
-"""Hooks of a training: display, history and tracker, samples, checkpoints, signals."""
+"""Hooks of a training: display, history and samples, checkpoints, signals."""
 
 import signal
 import time
@@ -38,33 +38,23 @@ class Display(Hook):
         self.progress.end(row)
 
 
-class HistoryWriter(Hook):
-    """Writes history.csv into the state folder, then tells the tracker."""
-
-    def __init__(self, folder: Path, tracker: Tracker) -> None:
-        self.folder, self.tracker = folder, tracker
-
-    def on_epoch_end(self, context: TrainingContext, row: EpochRow) -> None:
-        write_history(self.folder / "history.csv", context.state.history, times=True)
-        self.tracker.update()
-
-
-class Samples(Hook):
-    """Draws mixed samples after the epochs in ``training.sample_epochs``."""
+class Recorder(Hook):
+    """Writes history.csv and mixed samples into the state folder, then tells the tracker."""
 
     def __init__(self, folder: Path, tracker: Tracker) -> None:
         self.folder, self.tracker = folder, tracker
 
     def on_epoch_start(self, context: TrainingContext) -> None:
         if (context.state.epoch, context.state.step) == (0, 0):
-            self._draw(context)
+            self._draw_samples(context)
 
     def on_epoch_end(self, context: TrainingContext, row: EpochRow) -> None:
-        self._draw(context)
+        write_history(self.folder / "history.csv", context.state.history, times=True)
+        self.tracker.update()
+        self._draw_samples(context)
 
-    def _draw(self, context: TrainingContext) -> None:
-        epoch = context.state.epoch
-        if epoch in context.run.training.sample_epochs:
+    def _draw_samples(self, context: TrainingContext) -> None:
+        if context.state.epoch in context.run.training.sample_epochs:
             save_samples(context, self.folder)
             self.tracker.update()
 

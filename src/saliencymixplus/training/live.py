@@ -14,8 +14,11 @@ from saliencymixplus.tables import Column, Table, Value
 _COLUMNS = ("experiment", "method", "colour", "seed", "epoch", "train_loss", "test_top1_error")
 
 
-class LiveCurves:
-    """Writes the CSV file ``path``, one row per run and epoch; writes nothing if it is None."""
+class LiveCurves(Hook):
+    """Writes the CSV file ``path``, one row per run and epoch; writes nothing if it is None.
+
+    As a hook, it adds each epoch of a training in this process.
+    """
 
     def __init__(self, path: Path | None, runs: Iterable[RunSettings]) -> None:
         if path:
@@ -32,13 +35,6 @@ class LiveCurves:
         if self.path:
             write_text(self.path, Table([Column(name) for name in _COLUMNS], self._rows).csv())
 
-
-class Live(Hook):
-    """Adds each epoch of a training in this process to the curves."""
-
-    def __init__(self, curves: LiveCurves) -> None:
-        self.curves = curves
-
     def on_epoch_end(self, context: TrainingContext, row: EpochRow) -> None:
         if context.processes.first:
-            self.curves.add(context.run, [row])
+            self.add(context.run, [row])

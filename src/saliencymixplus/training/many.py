@@ -21,7 +21,7 @@ from saliencymixplus.progress import clock, progress
 from saliencymixplus.runs.read import load_run
 from saliencymixplus.settings import RunSettings, RuntimeSettings
 from saliencymixplus.training.launch import check
-from saliencymixplus.training.live import Live, LiveCurves
+from saliencymixplus.training.live import LiveCurves
 from saliencymixplus.training.signals import Interrupted, watched_signals
 from saliencymixplus.training.trainer import finished_summary, train
 from saliencymixplus.training.worker_process import TrainingProcess
@@ -112,7 +112,7 @@ def _one_by_one(
     for number, training in enumerate(trainings, 1):
         print(f"{training.name} ({number} of {len(trainings)})", flush=True)
         try:
-            train(training.run, prepared, training.output, runtime, [Live(curves)])
+            train(training.run, prepared, training.output, runtime, [curves])
         except Interrupted:
             raise
         except (UserError, OSError) as error:

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 from saliencymixplus.errors import UserError
 
@@ -32,14 +33,21 @@ class Signals:
 
 @contextmanager
 def watched_signals() -> Iterator[Signals]:
-    """Handle the signals within the block, then restore the previous handlers."""
+    """Remember SIGINT and SIGTERM within the block."""
     watcher = Signals()
-    if threading.current_thread() is not threading.main_thread():
-        yield watcher  # unused: only the main thread may set handlers
-        return
-    before = {n: signal.signal(n, watcher.handle) for n in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with handled(watcher.handle, signal.SIGINT, signal.SIGTERM):
         yield watcher
+
+
+@contextmanager
+def handled(handler: Any, *numbers: int) -> Iterator[None]:
+    """Handle these signals within the block, then restore the previous handlers."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may set handlers
+        return
+    before = {number: signal.signal(number, handler) for number in numbers}
+    try:
+        yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -1,12 +1,10 @@
 """Run one training: start or resume, train, publish, and end cleanly in every case."""
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from saliencymixplus.datasets.prepared import load_prepared
 from saliencymixplus.engine import train as engine
@@ -14,7 +12,7 @@ from saliencymixplus.engine.build import assemble
 from saliencymixplus.engine.context import Hook, TrainingContext
 from saliencymixplus.engine.device import choose_device, device_settings
 from saliencymixplus.engine.digest import code_digest
-from saliencymixplus.engine.distributed import Processes, local_device, processes
+from saliencymixplus.engine.distributed import local_device, processes
 from saliencymixplus.engine.state import unpack
 from saliencymixplus.errors import UserError
 from saliencymixplus.files import discard
@@ -31,11 +29,11 @@ from saliencymixplus.runs.read import load_run
 from saliencymixplus.runs.write import write_run, write_settings
 from saliencymixplus.settings import RunSettings, RuntimeSettings, settings_digest
 from saliencymixplus.tracking import Status, is_recorded, open_tracker, retire
+from saliencymixplus.training.failures import memory_errors, saying_what_is_kept
 from saliencymixplus.training.hooks import (
     Checkpoints,
     Display,
-    HistoryWriter,
-    Samples,
+    Recorder,
     StopOnSignal,
 )
 from saliencymixplus.training.signals import Interrupted, Signals, watched_signals
@@ -75,13 +73,15 @@ def train(
         Interrupted: SIGINT or SIGTERM; progress is saved.
     """
     device = local_device(choose_device(runtime.device))
-    data = load_prepared(prepared)
+    data, epochs = load_prepared(prepared), run.training.epochs
     with (
         processes(device) as group,
         device_settings(device, deterministic=runtime.deterministic),
         watched_signals() as signals,
-        _shown(runtime, group, run.training.epochs, display) as progress,
-        _memory_errors(run, device, group),
+        closing(
+            display or training_progress(runtime.progress if group.first else "none", epochs)
+        ) as progress,
+        memory_errors(run, device, group),
     ):
         digest = settings_digest(run, data.meta.digest)
         finished = None
@@ -183,11 +183,10 @@ def _lead(
         ours = [
             StopOnSignal(signals, checkpoints),
             Display(progress),
-            HistoryWriter(folder, tracker),
-            Samples(folder, tracker),
+            Recorder(folder, tracker),
             checkpoints,
         ]
-        with _saying_what_is_kept(store):
+        with saying_what_is_kept(store):
             engine.train_epochs(context, [*hooks, *ours])
         with writing(place.path):
             summary = write_run(place.part, context, folder, tracker.reference)
@@ -224,58 +223,3 @@ def _resume(context: TrainingContext, saved: bytes | None, folder: Path) -> None
     sums = context.state.sums
     if sums is not None and not context.processes.first:
         sums.zero_()  # the saved sums are over all processes; rank 0 continues them
-
-
-@contextmanager
-def _shown(
-    runtime: RuntimeSettings, group: Processes, epochs: int, display: TrainingProgress | None
-) -> Iterator[TrainingProgress]:
-    """Show progress on rank 0 within the block."""
-    kind = runtime.progress if group.first else "none"
-    progress = display or training_progress(kind, epochs)
-    try:
-        yield progress
-    finally:
-        progress.close()
-
-
-@contextmanager
-def _memory_errors(run: RunSettings, device: torch.device, group: Processes) -> Iterator[None]:
-    """Turn an out-of-memory error into one line that suggests a batch size."""
-    try:
-        yield
-    except (RuntimeError, MemoryError) as error:
-        if not _is_out_of_memory(error):
-            raise
-        size = run.training.batch_size
-        smaller = 1 << (size - 1).bit_length() - 1
-        advice = f"training.batch_size {smaller}" if smaller >= 2 * group.world else ""
-        if advice and 2 * smaller == size:  # the same steps in less memory
-            advice += f" with training.accumulate {2 * run.training.accumulate}"
-        raise UserError(
-            f"out of memory on {device} with batch size {size}: "
-            f"try {advice or 'a smaller network or smaller images'}"
-        ) from error
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    """Whether memory ran out; covers CPU, driver and library errors without a class in torch."""
-    messages = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED")
-    known = isinstance(error, torch.OutOfMemoryError | MemoryError)
-    return known or any(message in str(error) for message in messages)
-
-
-@contextmanager
-def _saying_what_is_kept(store: CheckpointStore) -> Iterator[None]:
-    """Add the epoch of the newest checkpoint to the error message of a failed training."""
-    try:
-        yield
-    except Interrupted:
-        raise
-    except UserError as error:
-        newest = None
-        with suppress(OSError):  # the disk that caused the error
-            newest = store.newest()
-        if newest is None:
-            raise
-        raise UserError(f"{error}; the checkpoint of epoch {newest} is kept") from error

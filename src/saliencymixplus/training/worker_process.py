@@ -2,10 +2,7 @@
 
 import multiprocessing
 import signal
-import threading
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -14,7 +11,7 @@ from saliencymixplus.epoch_row import EpochRow
 from saliencymixplus.errors import UserError, reason_of
 from saliencymixplus.progress import TrainingProgress
 from saliencymixplus.settings import RunSettings, RuntimeSettings
-from saliencymixplus.training.signals import Interrupted
+from saliencymixplus.training.signals import Interrupted, handled
 from saliencymixplus.training.trainer import train
 
 _PATIENCE = 10.0  # seconds to wait for a process to end before killing it
@@ -28,7 +25,7 @@ class TrainingProcess:
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(target=_work, args=(theirs, prepared, runtime))
-        with _ctrl_c_ignored():
+        with handled(signal.SIG_IGN, signal.SIGINT):  # the parent passes Ctrl-C on itself
             self.process.start()
         theirs.close()  # otherwise ``recv`` would wait for ever if the process dies
 
@@ -96,10 +93,8 @@ def _work(pipe: Connection, prepared: Path, runtime: RuntimeSettings) -> None:
             return
         event: tuple[str, Any]
         try:
-            event = (
-                "finished",
-                train(run, prepared, output, runtime, display=_ProgressToParent(pipe)),
-            )
+            summary = train(run, prepared, output, runtime, display=_ProgressToParent(pipe))
+            event = "finished", summary
         except (Interrupted, KeyboardInterrupt):  # the latter after a second Ctrl-C
             event = "stopped", None
         except Exception as error:
@@ -110,16 +105,3 @@ def _work(pipe: Connection, prepared: Path, runtime: RuntimeSettings) -> None:
             pipe.send(event)
         except OSError:
             return
-
-
-@contextmanager
-def _ctrl_c_ignored() -> Iterator[None]:
-    """Make processes started in the block ignore Ctrl-C, which the parent passes on itself."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
