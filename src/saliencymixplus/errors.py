@@ -8,7 +8,9 @@ from contextlib import contextmanager
 class UserError(Exception):
     """What is wrong, where, and what to do, in one line.
 
-    The command line prints the message and exits with ``exit_code``, without a traceback.
+    The command line prints the message and exits with ``exit_code``, without a traceback. Whatever
+    reads or checks files, folders or settings raises it for those that are missing, damaged, too
+    large or invalid.
     """
 
     exit_code = 1

@@ -50,11 +50,7 @@ def project_path(*parts: str | Path) -> Path:
 
 
 def expanded(path: str | Path) -> Path:
-    """``path`` with a leading ``~`` or ``~USER`` replaced by that user's home.
-
-    Raises:
-        UserError: there is no such user.
-    """
+    """``path`` with a leading ``~`` or ``~USER`` replaced by that user's home."""
     try:
         return Path(path).expanduser()
     except RuntimeError as error:

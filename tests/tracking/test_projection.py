@@ -97,7 +97,7 @@ def test_sending_again_changes_nothing(room: Any, tmp_path: Path) -> None:
     training.sample(1)
     assert training.sent()
     training.crash()
-    early = Projection(training.folder, Store(training.tracker.worker._address), print)
+    early = Projection(training.folder, Store(training.tracker.worker.address), print)
     card = training.tracker.worker.card
     early.send(card)
     training = room.start(checkpoint=3).epochs(2)

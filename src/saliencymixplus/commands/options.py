@@ -220,11 +220,7 @@ def _option(key: str) -> str:
 
 
 def refuse(context: typer.Context, names: tuple[str, ...], reason: str) -> None:
-    """Refuse options, by the names of their parameters, that the command would ignore.
-
-    Raises:
-        UserError: one of them was given; the message is the option and ``reason``.
-    """
+    """Refuse options, by the names of their parameters, that the command would ignore."""
     from saliencymixplus.errors import UserError
 
     for name in names:

@@ -10,40 +10,35 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+from saliencymixplus.datasets.download import download
+from saliencymixplus.datasets.manifest import read_manifest, verified
+from saliencymixplus.datasets.prepare import prepare
+from saliencymixplus.datasets.prepared import load_prepared
 from saliencymixplus.errors import UserError
 from saliencymixplus.locks import locked
+from saliencymixplus.progress import Report
 from saliencymixplus.settings import DownloadSettings, ExperimentSettings
 from saliencymixplus.version import __version__
 from saliencymixplus.workspace import checkout_root, expanded, repository_root, state_root
 
-Report = Callable[[str], None]
-
 
 def downloaded(section: ExperimentSettings, report: Report = print) -> Path:
     """The cache folder of an experiment's verified archives, which are fetched if necessary."""
-    from saliencymixplus.datasets.manifest import verified
-
     folder = _download_cache(section)
     with _alone(folder, report):
         if not _whole(folder, "manifest.json", verified, report):
-            from saliencymixplus.datasets.download import download
-
             download(section.download, folder, report=report)
     return folder
 
 
 def prepared(section: ExperimentSettings, experiment: str, report: Report = print) -> Path:
     """The folder of an experiment's prepared arrays, which are prepared if necessary."""
-    from saliencymixplus.datasets.prepared import load_prepared
-
     made_by_dvc = _made_by_dvc(experiment)
     if _matches(made_by_dvc, section, report):
         return made_by_dvc
     folder = _prepared_cache(section, experiment)
     with _alone(folder, report):
         if not _whole(folder, "meta.json", load_prepared, report):
-            from saliencymixplus.datasets.prepare import prepare
-
             prepare(section.data, downloaded(section, report), folder, report=report)
     return folder
 
@@ -90,8 +85,6 @@ def _whole(folder: Path, mark: str, check: Callable[[Path], object], report: Rep
 
 def _matches(folder: Path, section: ExperimentSettings, report: Report) -> bool:
     """Whether ``folder`` was prepared with these settings from the current pictures."""
-    from saliencymixplus.datasets.prepared import load_prepared
-
     if not (folder / "meta.json").is_file():
         return False
     meta = load_prepared(folder).meta
@@ -107,8 +100,6 @@ def _matches(folder: Path, section: ExperimentSettings, report: Report) -> bool:
 
 def _current(section: ExperimentSettings, report: Report) -> dict[str, str]:
     """Name and checksum of the user's current pictures (packed once, then cached)."""
-    from saliencymixplus.datasets.manifest import read_manifest
-
     folder = _download_cache(section)
     if not (folder / "manifest.json").is_file():
         downloaded(section, report)

@@ -21,11 +21,7 @@ PAUSES = (1.0, 5.0)  # seconds before the second and the third attempt
 
 
 def check_address(url: str) -> None:
-    """Accept https anywhere, and http on this machine.
-
-    Raises:
-        UserError: anything else.
-    """
+    """Accept https anywhere, and http on this machine."""
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port

@@ -53,11 +53,7 @@ class Manifest:
 
 
 def check_download_folder(folder: Path) -> None:
-    """Refuse to replace a download folder with content that is not in its manifest.
-
-    Raises:
-        UserError: there is such a file or folder; the message names it.
-    """
+    """Refuse to replace a download folder with content that is not in its manifest."""
     try:
         with writing(folder):
             known = [entry.name for entry in read_manifest(folder).archives]
@@ -102,11 +98,7 @@ def check_archive(settings: DownloadSettings, path: Path, name: str) -> str:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Read ``folder/manifest.json``.
-
-    Raises:
-        UserError: it does not exist, or is not a manifest.
-    """
+    """Read ``folder/manifest.json``."""
     path = folder / NAME
     if not path.is_file():
         raise UserError(f"{folder} holds no finished download ({NAME} is missing): run `download`")
@@ -118,11 +110,7 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def verified(folder: Path) -> Manifest:
-    """Verify the checksums of all archives in ``folder`` and return the manifest.
-
-    Raises:
-        UserError: the download is missing or unfinished, or an archive has changed.
-    """
+    """Verify the checksums of all archives in ``folder`` and return the manifest."""
     manifest = read_manifest(folder)
     published = {archive.name: archive for archive in archives_of(manifest.source)}
     for name in published:

@@ -92,11 +92,7 @@ class Prepared:
         return tuple(split for split in SPLITS if split in self.meta.counts)
 
     def split(self, name: str) -> Split:
-        """Open one split.
-
-        Raises:
-            UserError: the split does not exist, or its files are missing or damaged.
-        """
+        """Open one split."""
         if name not in self.meta.counts:
             hint = nearest(name, self.meta.counts)
             if name == "val":
@@ -123,11 +119,7 @@ class Prepared:
         )
 
     def verify(self) -> None:
-        """Compare the arrays with the digest in meta.json (CIFAR: under a second).
-
-        Raises:
-            UserError: the arrays have changed since they were prepared.
-        """
+        """Compare the arrays with the digest in meta.json (CIFAR: under a second)."""
         for name in self.splits:
             self.split(name)
         if arrays_digest(self.path, self.meta.classes, self.meta) != self.meta.digest:
@@ -135,11 +127,7 @@ class Prepared:
 
 
 def load_prepared(path: Path) -> Prepared:
-    """Open a folder written by `prepare`, checking the sizes and types of all its files.
-
-    Raises:
-        UserError: the folder is missing, unfinished or damaged.
-    """
+    """Open a folder written by `prepare`, checking the sizes and types of all its files."""
     if not (path / META).is_file():
         raise UserError(f"{path} holds no prepared data ({META} is missing): run `prepare`")
     content = read_json(path / META)
@@ -156,11 +144,7 @@ def load_prepared(path: Path) -> Prepared:
 
 
 def check_prepared_folder(folder: Path) -> None:
-    """Refuse to replace a folder of prepared arrays with any other content.
-
-    Raises:
-        UserError: there is such a file or folder; the message names it.
-    """
+    """Refuse to replace a folder of prepared arrays with any other content."""
     arrays = (f"{split}_{kind}.npy" for split in SPLITS for kind in KINDS)
     names = (f"{split}_files.json" for split in SPLITS)
     check_folder(folder, Output({META: '"classes"'}, (META, *arrays, *names)))

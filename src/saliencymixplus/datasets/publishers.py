@@ -1,7 +1,9 @@
 """The archives of each published data set, named as in torchvision, and their checksums."""
 
 import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from saliencymixplus.errors import UserError, nearest
 from saliencymixplus.settings import DownloadSettings
@@ -49,43 +51,33 @@ _FIXED = {
     "aircraft": (AIRCRAFT,),
     "cars": CARS,
 }
+# Address and MD5 of the archives of torchvision's data sets.
+_TORCHVISION: dict[str, Callable[[Any], Iterable[tuple[str, str]]]] = {
+    "cifar10": lambda datasets: [(datasets.CIFAR10.url, datasets.CIFAR10.tgz_md5)],
+    "cifar100": lambda datasets: [(datasets.CIFAR100.url, datasets.CIFAR100.tgz_md5)],
+    "oxford_pet": lambda datasets: datasets.OxfordIIITPet._RESOURCES,
+    "flowers102": lambda datasets: [
+        (f"{datasets.Flowers102._download_url_prefix}{name}", md5)
+        for name, md5 in datasets.Flowers102._file_dict.values()
+    ],
+    "food101": lambda datasets: [(datasets.Food101._URL, datasets.Food101._MD5)],
+    "stl10": lambda datasets: [(datasets.STL10.url, datasets.STL10.tgz_md5)],
+}
 
 
 def archives_of(source: str) -> tuple[Archive, ...]:
     """The archives of a published data set; none for ``digits``, ``clutter``, ``imagefolder``."""
     if source in _FIXED:
         return _FIXED[source]
+    if source not in _TORCHVISION:
+        return ()
     # Imported late, because torchvision takes seconds to import and digits do not need it.
-    if source in ("cifar10", "cifar100"):
-        from torchvision.datasets import CIFAR10, CIFAR100
+    from torchvision import datasets
 
-        cifar = CIFAR10 if source == "cifar10" else CIFAR100
-        return (Archive(cifar.filename, cifar.url, cifar.tgz_md5),)
-    if source == "oxford_pet":
-        from torchvision.datasets import OxfordIIITPet
-
-        return tuple(
-            Archive(url.rpartition("/")[2], url, md5) for url, md5 in OxfordIIITPet._RESOURCES
-        )
-    if source == "flowers102":
-        from torchvision.datasets import Flowers102
-
-        prefix = Flowers102._download_url_prefix
-        files = Flowers102._file_dict.values()
-        return tuple(Archive(name, f"{prefix}{name}", md5) for name, md5 in files)
-    if source == "food101":
-        from torchvision.datasets import Food101
-
-        return (_over_https(Food101._URL, Food101._MD5),)
-    if source == "stl10":
-        from torchvision.datasets import STL10
-
-        return (_over_https(STL10.url, STL10.tgz_md5),)
-    return ()
-
-
-def _over_https(url: str, md5: str) -> Archive:
-    return Archive(url.rpartition("/")[2], url.replace("http:", "https:", 1), md5)
+    return tuple(
+        Archive(url.rpartition("/")[2], url.replace("http:", "https:", 1), md5)
+        for url, md5 in _TORCHVISION[source](datasets)
+    )
 
 
 def expected_sha256(settings: DownloadSettings, names: list[str]) -> dict[str, str]:

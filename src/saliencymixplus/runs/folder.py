@@ -166,11 +166,7 @@ def read_record(path: Path, model: type[Model], remedy: str = "train again") -> 
 
 
 def read_tracking(run_dir: Path) -> TrackingFile | None:
-    """Read tracking.json; None if the run was not recorded (``--tracker none``).
-
-    Raises:
-        UserError: the file is damaged.
-    """
+    """Read tracking.json; None if the run was not recorded (``--tracker none``)."""
     path = run_dir / "tracking.json"
     if read_json(path, LARGEST_JSON) == {"tracker": "none"}:
         return None

@@ -34,11 +34,7 @@ def write_history(path: Path, rows: Sequence[EpochRow], *, times: bool = False) 
 
 
 def read_history(path: Path) -> list[EpochRow]:
-    """Read a history.csv, with or without ``time_ms``.
-
-    Raises:
-        UserError: the file is missing, too large, or not a table of these columns.
-    """
+    """Read a history.csv, with or without ``time_ms``."""
     try:
         text = io.StringIO(read_limited(path, LARGEST).decode(), newline="")
         lines = list(csv.DictReader(text, strict=True))

@@ -98,12 +98,7 @@ class Run:
 
 
 def load_run(path: Path) -> Run:
-    """Read and validate the folder that ``train`` wrote.
-
-    Raises:
-        UserError: the run is missing, unfinished or damaged, or has content that no training
-            writes; the message names the file.
-    """
+    """Read and validate the folder that ``train`` wrote."""
     if not path.exists():
         raise UserError(f"{path} does not exist: train it first")
     for name in ("settings.json", "summary.json", "history.csv"):

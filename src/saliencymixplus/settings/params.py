@@ -42,11 +42,7 @@ class Params:
         return section if section.model.weights is None else _with_preprocessing(section)
 
     def mix(self, name: str) -> MixSettings:
-        """The mixing recipe ``name``: a section of ``mix:``, a method or one of its presets.
-
-        Raises:
-            UserError: an unknown method, option or value, or an invalid switch.
-        """
+        """The mixing recipe ``name``: a section of ``mix:``, a method or one of its presets."""
         from saliencymixplus.mixing import METHODS, PRESETS, create
         from saliencymixplus.mixing.options import as_json
         from saliencymixplus.mixing.registry import plain_name

@@ -17,9 +17,6 @@ def read_yaml(path: Path, text: str | None = None) -> dict[str, Any]:
     """Read a YAML 1.2 mapping, like DVC: 5e-4 is a number and ``no`` a string.
 
     If ``text`` is given, it is parsed instead of the file's content.
-
-    Raises:
-        UserError: the file is missing, unreadable, not YAML or not a mapping.
     """
     try:
         text = path.read_text(encoding="utf-8") if text is None else text
@@ -41,11 +38,7 @@ def read_yaml(path: Path, text: str | None = None) -> dict[str, Any]:
 
 
 def apply_override(raw: dict[str, Any], override: str) -> str:
-    """Set one key of ``raw`` from ``section.key=value``; returns the key.
-
-    Raises:
-        UserError: ``override`` does not have this form, or its value is not YAML within our limits.
-    """
+    """Set one key of ``raw`` from ``section.key=value``; returns the key."""
     key, separator, text = override.partition("=")
     parts = key.split(".")
     if not separator or not all(parts) or len(parts) > DEEPEST:

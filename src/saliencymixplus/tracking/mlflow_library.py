@@ -18,11 +18,7 @@ _ENVIRONMENT = {
 
 
 def require_mlflow() -> None:
-    """Import MLflow without its output.
-
-    Raises:
-        UserError: MLflow is not installed; the message says how to install it or do without.
-    """
+    """Import MLflow without its output."""
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     try:
@@ -39,11 +35,7 @@ def require_mlflow() -> None:
 
 
 def system_monitors() -> list[Any]:
-    """MLflow's monitors of CPU, memory, disk, network and any NVIDIA GPU.
-
-    Raises:
-        ImportError: psutil is missing.
-    """
+    """MLflow's monitors of CPU, memory, disk, network and any NVIDIA GPU; they need psutil."""
     from mlflow.system_metrics.metrics.cpu_monitor import CPUMonitor
     from mlflow.system_metrics.metrics.disk_monitor import DiskMonitor
     from mlflow.system_metrics.metrics.gpu_monitor import GPUMonitor

@@ -81,7 +81,7 @@ def open_tracker(
     worker = Worker(
         folder, card, address, afterwards=lambda store: sync.send_all(store, lambda _: None)
     )
-    return MLflowTracker(worker, address, SystemSampler(folder, worker.update, say))
+    return MLflowTracker(worker, SystemSampler(folder, worker.update, say))
 
 
 def retire(folder: Path) -> None:
@@ -172,7 +172,7 @@ def _record(find: Callable[[], TrackingFile | None], fill: Callable[[Path], None
     from saliencymixplus.tracking.tracker import MLflowTracker
     from saliencymixplus.tracking.worker import Worker
 
-    tracker = MLflowTracker(Worker(folder, card, address), address)
+    tracker = MLflowTracker(Worker(folder, card, address))
     if tracker.finish("FINISHED"):
         discard(folder)
     return tracker.url_hint
@@ -191,11 +191,7 @@ def _resumed(folder: Path) -> TrackingFile | None:
 
 
 def _published(run_dir: Path) -> TrackingFile | None:
-    """The card of a finished run folder, possibly made elsewhere; None if it was not recorded.
-
-    Raises:
-        UserError: the card is damaged.
-    """
+    """The card of a finished run folder, possibly made elsewhere; None if it was not recorded."""
     card = read_tracking(run_dir)
     if card is None:
         return None

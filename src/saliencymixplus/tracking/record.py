@@ -38,11 +38,7 @@ def now() -> int:
 
 
 def read_card(folder: Path) -> TrackingFile:
-    """Read tracking.json.
-
-    Raises:
-        UserError: it is missing or damaged.
-    """
+    """Read tracking.json."""
     return read_record(folder / CARD, TrackingFile, "nothing is recorded from this folder")
 
 

@@ -111,11 +111,7 @@ class Registry:
         return made
 
     def predictions(self, version: Version, folder: Path) -> Path:
-        """Download the test predictions of a version's run into ``folder``.
-
-        Raises:
-            UserError: the run's evaluation was not recorded.
-        """
+        """Download the test predictions of a version's run into ``folder``."""
         from mlflow.exceptions import MlflowException
 
         try:

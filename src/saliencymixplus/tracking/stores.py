@@ -56,11 +56,7 @@ class Address:
 
 
 def configured() -> Address:
-    """The store in ``MLFLOW_TRACKING_URI``, by default mlflow.db in the repository.
-
-    Raises:
-        UserError: the variable does not name a store that MLflow can write to.
-    """
+    """The store in ``MLFLOW_TRACKING_URI``, by default mlflow.db in the repository."""
     root = workspace.repository_root()
     chosen = os.environ.get("MLFLOW_TRACKING_URI", "").strip()
     if not chosen:

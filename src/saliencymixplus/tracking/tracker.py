@@ -19,7 +19,6 @@ from saliencymixplus.tracking.record import (
     write_card,
 )
 from saliencymixplus.tracking.redact import brief, say
-from saliencymixplus.tracking.stores import Address
 from saliencymixplus.tracking.system import SystemSampler
 from saliencymixplus.tracking.worker import Worker
 
@@ -29,11 +28,9 @@ _TIMEOUT = 30.0  # seconds that `finish` waits
 class MLflowTracker(Tracker):
     """Records a training (in its state folder) or additions to a run (below ``unsent/``)."""
 
-    def __init__(
-        self, worker: Worker, address: Address, sampler: SystemSampler | None = None
-    ) -> None:
+    def __init__(self, worker: Worker, sampler: SystemSampler | None = None) -> None:
         """Start the background threads; only trainings have a ``sampler``."""
-        self.worker, self._address, self.sampler = worker, address, sampler
+        self.worker, self.sampler = worker, sampler
         self._finished = False
         worker.start()
         worker.update()
@@ -93,15 +90,11 @@ class MLflowTracker(Tracker):
 
     @property
     def url_hint(self) -> str | None:
-        return self._address.runs_address(self.worker.experiment_id)
+        return self.worker.address.runs_address(self.worker.experiment_id)
 
 
 def usual_timeout() -> float:
-    """The default timeout of ``finish`` in seconds.
-
-    Raises:
-        UserError: ``SALIENCYMIXPLUS_TRACKING_TIMEOUT`` is not a number of seconds.
-    """
+    """The default timeout of ``finish`` in seconds."""
     text = os.environ.get("SALIENCYMIXPLUS_TRACKING_TIMEOUT", "").strip()
     try:
         seconds = float(text or _TIMEOUT)

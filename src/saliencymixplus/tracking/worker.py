@@ -40,7 +40,7 @@ class Worker(threading.Thread):
         self.folder, self.card = folder, card
         self.failure: str | None = None  # of the last attempt
         self.experiment_id = ""  # known after the first success
-        self._address, self._afterwards = address, afterwards
+        self.address, self._afterwards = address, afterwards
         self._changed = threading.Condition()
         self._wanted = self._sent = 0  # updates
         self._tries = 0
@@ -111,7 +111,7 @@ class Worker(threading.Thread):
             wanted, card = self._wanted, self.card
             try:
                 if projection is None:
-                    projection = Projection(self.folder, Store(self._address), say)
+                    projection = Projection(self.folder, Store(self.address), say)
                 projection.send(card)
                 self.experiment_id = projection.experiment_id
             except RunDeletedError as error:
@@ -120,7 +120,7 @@ class Worker(threading.Thread):
                 return
             except Exception as error:  # servers, networks and disks can raise anything
                 projection = None  # reconnect next time
-                self._failed(f"MLflow ({self._address}): {brief(error)}")
+                self._failed(f"MLflow ({self.address}): {brief(error)}")
                 self._wait(lambda: self._hurried, timeout=wait)
                 self._hurried = False
                 wait = min(2 * wait, LONGEST_WAIT)

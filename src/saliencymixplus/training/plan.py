@@ -18,11 +18,7 @@ def plan(
     prepared: Path | None = None,
     output: Path | None = None,
 ) -> dict[str, str]:
-    """Describe by heading what ``launch`` would do with the same arguments; writes nothing.
-
-    Raises:
-        UserError: ``launch`` would raise it before the first step.
-    """
+    """Describe by heading what ``launch`` would do with the same arguments; writes nothing."""
     check(run, runtime, output)
     training = run.training
     group = f", {training.accumulate} for each step" if training.accumulate > 1 else ""

@@ -20,9 +20,6 @@ def write_resolved(
 
     A recipe's file has the method, all its options and the digests of its sources; an experiment's
     file has the network and all training settings, including defaults.
-
-    Raises:
-        UserError: an unknown experiment, method, option or value.
     """
     found = {name: params.mix(name) for name in recipes}
     sections = {name: params.experiment(name) for name in experiments}

@@ -21,9 +21,6 @@ def open_source(manifest: Manifest, folder: Path, settings: DataSettings) -> Sou
         manifest: the folder's manifest.
         folder: the download folder.
         settings: the image size, and settings of the source itself.
-
-    Raises:
-        UserError: the content is not as expected; the message names the file or class.
     """
     name = manifest.source
     if name not in get_args(SourceName):

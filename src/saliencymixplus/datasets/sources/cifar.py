@@ -19,9 +19,6 @@ def open_source(download: Download) -> Arrays:
 
     The archive contains pickles. Although its checksum must have been verified before, these are
     read by ``_Plain``, which only builds arrays, lists, strings and numbers.
-
-    Raises:
-        UserError: the archive lacks a file, or a file is not as published.
     """
     from torchvision.datasets import CIFAR10, CIFAR100
 

@@ -35,11 +35,7 @@ def embedded() -> bytes:
 
 
 def read_digits(folder: Path) -> DigitsFile:
-    """Read ``folder/digits.csv.gz`` with a fixed, stratified test split of 20 %.
-
-    Raises:
-        UserError: the file is missing, damaged or not the table of digits.
-    """
+    """Read ``folder/digits.csv.gz`` with a fixed, stratified test split of 20 %."""
     path = folder / ARCHIVE
     try:
         table = np.loadtxt(

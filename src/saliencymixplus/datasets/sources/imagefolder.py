@@ -25,10 +25,6 @@ def open_source(download: Download) -> Listed:
     Classes and pictures are sorted by name, whatever the order in the archive. Pictures with 16
     bits per channel, of which often only 8 or 12 are used, are all scaled by the largest value in
     any of them. Masks are 0 on the background.
-
-    Raises:
-        UserError: the archive is damaged or its layout invalid; the message names the file or
-            class.
     """
     archive = download.folder / download.manifest.archives[0].name
     names: dict[bool, list[str]] = {True: [], False: []}

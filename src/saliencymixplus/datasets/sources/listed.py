@@ -120,9 +120,6 @@ def read_members(archive: Path, *names: str, largest: int | None = None) -> list
 
     Args:
         largest: as in ``iter_members``.
-
-    Raises:
-        UserError: a file is missing.
     """
     found: dict[str, bytes] = {}
     for member in iter_members(archive, largest=largest):
@@ -148,11 +145,7 @@ def read_texts(archive: Path, *names: str) -> list[str]:
 
 
 def read_lists(archive: Path, *names: str, columns: int = 2) -> list[list[list[str]]]:
-    """Read lists with lines like "KEY VALUE", where the last column may contain spaces.
-
-    Raises:
-        UserError: a member is missing or not text, or a line has too few columns.
-    """
+    """Read lists with lines like "KEY VALUE", where the last column may contain spaces."""
     tables = []
     for name, text in zip(names, read_texts(archive, *names), strict=True):
         table = [line.split(None, columns - 1) for line in text.splitlines() if line.strip()]
@@ -164,11 +157,7 @@ def read_lists(archive: Path, *names: str, columns: int = 2) -> list[list[list[s
 
 
 def read_mat(content: bytes, key: str, name: str) -> np.ndarray:
-    """Read the array ``key`` of the MATLAB file ``name``.
-
-    Raises:
-        UserError: the file is damaged or has no such array.
-    """
+    """Read the array ``key`` of the MATLAB file ``name``."""
     from scipy.io import loadmat
 
     try:

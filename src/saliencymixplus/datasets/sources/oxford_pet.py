@@ -23,9 +23,6 @@ def open_source(download: Download) -> Listed:
     Classes are the breeds in trainval.txt, in the publisher's order. A breed without test images
     is kept and noted, as the lists may be a subset of the data set; one with only test images is
     an error, as it cannot be learned. Images in neither list are left out.
-
-    Raises:
-        UserError: a list or one of its lines or breeds is invalid; the message names it.
     """
     annotations = download.folder / "annotations.tar.gz"
     texts = zip(_LISTS.items(), read_texts(annotations, *_LISTS.values()), strict=True)

@@ -13,11 +13,7 @@ _UNLABELLED = 4 << 30  # bytes, more than the unlabelled part, which is skipped
 
 
 def open_source(download: Download) -> Arrays:
-    """The official split: 5,000 training and 8,000 test images of 96×96 (360 MB). No masks.
-
-    Raises:
-        UserError: the archive lacks a file, or pixels and labels do not agree.
-    """
+    """The official split: 5,000 training and 8,000 test images of 96×96 (360 MB). No masks."""
     from torchvision.datasets import STL10
 
     archive, top = download.folder / STL10.filename, STL10.base_folder
