@@ -55,7 +55,7 @@ def test_a_database_made_by_another_program_meanwhile_is_kept(tmp_path, monkeypa
             database.write_text("of another program")
             return found
 
-    monkeypatch.setattr("mlflow.MlflowClient", Client)
+    monkeypatch.setattr(mlflow_store, "MlflowClient", Client)
     mlflow_store._create(database)
     assert database.read_text() == "of another program"
     assert [p.name for p in tmp_path.iterdir()] == ["mlflow.db"]

@@ -41,13 +41,16 @@ def register(
     """
     from saliencymixplus.comparison.load import load_results
     from saliencymixplus.errors import UserError
-    from saliencymixplus.tracking.registry import Registry, store_errors
+    from saliencymixplus.tracking.mlflow_library import require_mlflow
 
     if not promote:
         options.refuse(context, ("margin",), "needs --promote")
     (result,) = load_results([run])
     if weights not in result.predictions.ranks:
         raise UserError(f"{run} has no evaluation of the weights {weights!r}")
+    require_mlflow()
+    from saliencymixplus.tracking.registry import Registry, store_errors
+
     with store_errors():
         _register(Registry(name or result.settings.experiment), result, weights, promote, margin)
 

@@ -3,7 +3,8 @@
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from mlflow.entities import Metric
 
 from saliencymixplus.epoch_row import EpochRow
 from saliencymixplus.files import read_json
@@ -12,9 +13,6 @@ from saliencymixplus.runs.history import read_history
 from saliencymixplus.tracking import describe, system
 from saliencymixplus.tracking.record import ARTIFACTS, RESULTS
 
-if TYPE_CHECKING:
-    from mlflow.entities import Metric
-
 
 def history(folder: Path) -> list[EpochRow]:
     """Read history.csv from a state folder or a published run."""
@@ -22,10 +20,8 @@ def history(folder: Path) -> list[EpochRow]:
     return next((read_history(path) for path in paths if path.is_file()), [])
 
 
-def epochs(card: TrackingFile, rows: Sequence[EpochRow]) -> "Iterator[Metric]":
+def epochs(card: TrackingFile, rows: Sequence[EpochRow]) -> Iterator[Metric]:
     """Yield the metrics of every epoch."""
-    from mlflow.entities import Metric
-
     seconds = 0.0
     for row in rows:
         seconds += row.seconds
@@ -34,10 +30,8 @@ def epochs(card: TrackingFile, rows: Sequence[EpochRow]) -> "Iterator[Metric]":
                 yield Metric(name, value, _moment(card, row, seconds), row.epoch)
 
 
-def headlines(card: TrackingFile, rows: Sequence[EpochRow]) -> "Iterator[Metric]":
+def headlines(card: TrackingFile, rows: Sequence[EpochRow]) -> Iterator[Metric]:
     """Yield the final errors of a finished training: those of the last of ``rows``."""
-    from mlflow.entities import Metric
-
     if card.status == "FINISHED" and rows:
         moment = _moment(card, rows[-1], sum(row.seconds for row in rows))
         for name in describe.HEADLINES:
@@ -50,22 +44,18 @@ def _moment(card: TrackingFile, row: EpochRow, seconds: float) -> int:
     return row.time_ms or int(card.created + 1000 * seconds)
 
 
-def system_samples(folder: Path) -> "Iterator[Metric]":
+def system_samples(folder: Path) -> Iterator[Metric]:
     """Yield a training's system metrics.
 
     MLflow lists metrics that begin with ``system/`` above all others on a run's page.
     """
-    from mlflow.entities import Metric
-
     for moment, step, values in system.samples(folder / system.FILE):
         for name, value in values.items():
             yield Metric(f"system_load/{name}", value, moment, step)
 
 
-def results(folder: Path) -> "list[Metric]":
+def results(folder: Path) -> list[Metric]:
     """The metrics of an evaluation."""
-    from mlflow.entities import Metric
-
     if not (folder / RESULTS).is_file():
         return []
     content = read_json(folder / RESULTS)

@@ -3,15 +3,23 @@
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import mlflow
+import numpy as np
+import PIL
+import torch
+from mlflow import MlflowClient, pyfunc
+from mlflow.entities import LoggedModel, LoggedModelOutput, Metric
+from mlflow.models import Model, ModelSignature
+from mlflow.types import DataType, ParamSchema, ParamSpec, Schema
+from mlflow.types.schema import Array, ColSpec
 
 from saliencymixplus.files import write_json
 from saliencymixplus.runs.read import Run
+from saliencymixplus.serving.program import exported_program
+from saliencymixplus.serving.pyfunc import FACTS, NETWORK, TOP
 from saliencymixplus.version import __version__
-
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
-    from mlflow.entities import LoggedModel, Metric
 
 SERVED = ("last", "best_validation")  # the weights to export
 # The files needed to turn an image into a prediction. The model contains them as a package under a
@@ -40,18 +48,6 @@ def export_model(run: Run, which: str, folder: Path) -> None:
     network is a traced graph (pt2), not a pickle. Requirements are listed explicitly, because
     inferring them would start a second Python process.
     """
-    import numpy as np
-    import PIL
-    import torch
-    from mlflow import __version__ as mlflow_version
-    from mlflow import pyfunc
-    from mlflow.models import Model, ModelSignature
-    from mlflow.types import DataType, ParamSchema, ParamSpec, Schema
-    from mlflow.types.schema import Array, ColSpec
-
-    from saliencymixplus.serving.program import exported_program
-    from saliencymixplus.serving.pyfunc import FACTS, NETWORK, TOP
-
     facts = _facts(run)
     side = run.input_size
     program = exported_program(run.model(which), torch.zeros(2, 3, *side))
@@ -94,7 +90,7 @@ def export_model(run: Run, which: str, folder: Path) -> None:
                 "saliencymixplus_version": __version__,
             },
             pip_requirements=[
-                f"mlflow=={mlflow_version}",
+                f"mlflow=={mlflow.__version__}",
                 f"torch=={torch.__version__.partition('+')[0]}",
                 f"numpy=={np.__version__}",
                 f"pillow=={PIL.__version__}",
@@ -105,18 +101,13 @@ def export_model(run: Run, which: str, folder: Path) -> None:
 
 def epoch_of(folder: Path) -> int:
     """The epoch after which an exported model's weights were saved."""
-    from mlflow.models import Model
-
     return int((Model.load(str(folder / "MLmodel")).metadata or {})["epoch"])
 
 
 def upload_model(
-    client: "MlflowClient", run_id: str, name: str, folder: Path, metrics: "Iterable[Metric]"
+    client: MlflowClient, run_id: str, name: str, folder: Path, metrics: Iterable[Metric]
 ) -> None:
     """Log and upload an exported model with its final metrics, resuming a partial upload."""
-    from mlflow.entities import LoggedModelOutput
-    from mlflow.models import Model
-
     run = client.get_run(run_id)
     model = find_model(client, run_id, name) or client.create_logged_model(
         run.info.experiment_id, name=name, source_run_id=run_id, params=run.data.params
@@ -139,7 +130,7 @@ def upload_model(
     client.finalize_logged_model(model.model_id, "READY")
 
 
-def find_model(client: "MlflowClient", run_id: str, name: str) -> "LoggedModel | None":
+def find_model(client: MlflowClient, run_id: str, name: str) -> LoggedModel | None:
     """A run's logged model ``name``, finished or not; None if there is none."""
     experiment = client.get_run(run_id).info.experiment_id
     found = client.search_logged_models([experiment], f"source_run_id = '{run_id}'")

@@ -4,8 +4,13 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import unquote, urlsplit
+
+from mlflow import MlflowClient
+from mlflow.entities import LifecycleStage, Run, ViewType
+from mlflow.exceptions import MlflowException
+from mlflow.store.db import utils
 
 from saliencymixplus import workspace
 from saliencymixplus.errors import UserError
@@ -13,9 +18,6 @@ from saliencymixplus.locks import locked
 from saliencymixplus.runs.folder import TrackingFile
 from saliencymixplus.tracking.record import comparison_card
 from saliencymixplus.tracking.stores import Address
-
-if TYPE_CHECKING:
-    from mlflow.entities import Run
 
 _LONGEST_WAIT = 120.0  # seconds, for another process
 ATTEMPT_TAG = "saliencymixplus.attempt"
@@ -43,8 +45,6 @@ class RunDeletedError(Exception):
 
 def is_refusal(error: Exception) -> bool:
     """Whether the store rejected the content for good, as opposed to a temporary failure."""
-    from mlflow.exceptions import MlflowException
-
     return isinstance(error, MlflowException) and error.error_code in _REFUSALS
 
 
@@ -52,9 +52,6 @@ class Store:
     """A connection to the MLflow store at ``address``, creating its database if necessary."""
 
     def __init__(self, address: Address) -> None:
-        from mlflow import MlflowClient
-        from mlflow.store.db import utils
-
         # MLflow would wait an hour for a database that is down, with no setting to shorten that.
         utils.MAX_RETRY_COUNT = 1
         self.address = address
@@ -73,10 +70,10 @@ class Store:
                     relocate_artifacts(database)
                 else:
                     _create(database)
-            self.client: MlflowClient = MlflowClient(address.uri)
+            self.client = MlflowClient(address.uri)
             self.client.search_experiments(max_results=1)
 
-    def ensure_run(self, card: TrackingFile) -> "Run":
+    def ensure_run(self, card: TrackingFile) -> Run:
         """Find or create the run of ``card``.
 
         Runs are looked up by their attempt tag, because ids from another store are meaningless
@@ -108,15 +105,11 @@ class Store:
 
     def check_active(self, run_id: str) -> None:
         """Raise ``RunDeletedError`` if the run has been deleted."""
-        from mlflow.entities import LifecycleStage
-
         if self.client.get_run(run_id).info.lifecycle_stage != LifecycleStage.ACTIVE:
             raise RunDeletedError(run_id)
 
-    def find_run(self, card: TrackingFile) -> "Run | None":
+    def find_run(self, card: TrackingFile) -> Run | None:
         """The run of ``card``, or None if the store does not have it. Raises as ``ensure_run``."""
-        from mlflow.entities import LifecycleStage, ViewType
-
         runs = self.client.search_runs(
             [self._experiment(card.experiment)],
             f"tags.`{ATTEMPT_TAG}` = '{card.attempt}'",
@@ -127,7 +120,7 @@ class Store:
             raise RunDeletedError(runs[0].info.run_id)
         return active[-1] if active else None
 
-    def _created(self, card: TrackingFile) -> "Run":
+    def _created(self, card: TrackingFile) -> Run:
         return self.client.create_run(
             self._experiment(card.experiment),
             start_time=card.created,
@@ -136,9 +129,6 @@ class Store:
         )
 
     def _experiment(self, name: str) -> str:
-        from mlflow.entities import LifecycleStage
-        from mlflow.exceptions import MlflowException
-
         experiment = self.client.get_experiment_by_name(name)
         if experiment is None:
             root = self.address.artifact_root
@@ -203,8 +193,6 @@ def _create(database: Path) -> None:
     A process killed halfway through MLflow's migrations would leave tables without a version, a
     file that MLflow could never open again.
     """
-    from mlflow import MlflowClient
-
     part = database.with_name(f".{database.name}.part")
     for left in (part, part.with_name(f"{part.name}-journal")):
         left.unlink(missing_ok=True)

@@ -11,6 +11,7 @@ from saliencymixplus.folders import whole_directory
 from saliencymixplus.outputs import writing
 from saliencymixplus.runs.folder import SettingsOnly, TrackingFile, read_record, read_tracking
 from saliencymixplus.settings import RunSettings
+from saliencymixplus.tracking import mlflow_library
 from saliencymixplus.tracking.base import Tracker
 from saliencymixplus.tracking.record import (
     ARTIFACTS,
@@ -51,13 +52,13 @@ def open_tracker(
         return Tracker()
     if kind != "mlflow":
         raise UserError(f"unknown tracker {kind!r}: choose mlflow or none")
-    from saliencymixplus.tracking import describe, mlflow_library, stores, sync
+    mlflow_library.require_mlflow()
+    from saliencymixplus.tracking import describe, stores, sync
     from saliencymixplus.tracking.changes import changed_settings
     from saliencymixplus.tracking.system import SystemSampler
     from saliencymixplus.tracking.tracker import MLflowTracker, usual_timeout
     from saliencymixplus.tracking.worker import Worker
 
-    mlflow_library.require_mlflow()
     usual_timeout()  # report an invalid value now rather than at the end of the training
     address = stores.configured()
     card = _resumed(folder)
@@ -145,7 +146,7 @@ def record_report(experiment: str, files: Iterable[Path], kind: str = "mlflow") 
 
 def _record(find: Callable[[], TrackingFile | None], fill: Callable[[Path], None]) -> str | None:
     """Write a record below ``unsent/``, so that it cannot be lost, and send it."""
-    from saliencymixplus.tracking import mlflow_library, stores
+    from saliencymixplus.tracking import stores
 
     try:
         card = find()

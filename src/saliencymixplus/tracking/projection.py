@@ -11,8 +11,11 @@ import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import NAMESPACE_OID, uuid5
+
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
+from PIL import Image
 
 from saliencymixplus.epoch_row import EpochRow
 from saliencymixplus.runs.folder import TrackingFile
@@ -21,9 +24,6 @@ from saliencymixplus.tracking.mlflow_model import epoch_of, upload_model
 from saliencymixplus.tracking.mlflow_store import Store, is_refusal
 from saliencymixplus.tracking.record import ARTIFACTS, MODELS
 from saliencymixplus.tracking.redact import brief
-
-if TYPE_CHECKING:
-    from mlflow.entities import Metric, Run
 
 _BATCH = 500  # metrics per request; MLflow accepts up to 1000
 _THUMBNAIL = 256  # pixels, as in MLflow
@@ -58,7 +58,7 @@ class Projection:
             self.run_id = ""
             raise
 
-    def _ask(self, run: "Run", card: TrackingFile) -> None:
+    def _ask(self, run: Run, card: TrackingFile) -> None:
         client, run_id = self.store.client, run.info.run_id
         self._steps = {
             (name, metric.step)
@@ -78,10 +78,8 @@ class Projection:
         self.run_id, self.experiment_id = run_id, run.info.experiment_id
 
     def _send_texts(
-        self, card: TrackingFile, rows: Sequence[EpochRow], results: "Sequence[Metric]"
+        self, card: TrackingFile, rows: Sequence[EpochRow], results: Sequence[Metric]
     ) -> None:
-        from mlflow.entities import Dataset, DatasetInput, InputTag, Param, RunTag
-
         params = [Param(k, v) for k, v in card.params.items() if k not in self._params]
         wanted = {**card.tags, **self._parent, **self._note(card, rows, results)}
         tags = [RunTag(k, v) for k, v in wanted.items() if self._tags.get(k) != v]
@@ -97,7 +95,7 @@ class Projection:
             self._has_dataset = True
 
     def _note(
-        self, card: TrackingFile, rows: Sequence[EpochRow], results: "Sequence[Metric]"
+        self, card: TrackingFile, rows: Sequence[EpochRow], results: Sequence[Metric]
     ) -> dict[str, str]:
         """The run's description, unless the user wrote one or an evaluation gave a fuller one."""
         before = self._tags.get(_NOTE_TAG)
@@ -113,7 +111,7 @@ class Projection:
         return {_NOTE_TAG: describe.note(rows, values)[:_LONGEST_NOTE]}
 
     def _send_metrics(
-        self, card: TrackingFile, rows: Sequence[EpochRow], results: "Sequence[Metric]"
+        self, card: TrackingFile, rows: Sequence[EpochRow], results: Sequence[Metric]
     ) -> int:
         found = [
             *metrics.epochs(card, rows),
@@ -169,8 +167,6 @@ class Projection:
         MLflow's ``log_image`` puts a random part and the current time into the names, so that an
         image sent twice would be shown twice.
         """
-        from PIL import Image
-
         key = describe.SAMPLES
         part = uuid5(NAMESPACE_OID, f"{card.attempt}/{key}/{epoch}")
         stem = f"{key.replace('/', '~')}+step+{epoch}+timestamp+{card.created}+{part}"

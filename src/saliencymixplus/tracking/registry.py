@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mlflow.exceptions import MlflowException
+
 from saliencymixplus.errors import UserError
 from saliencymixplus.runs.folder import read_tracking
 from saliencymixplus.runs.read import Run
-from saliencymixplus.tracking import mlflow_library, stores
+from saliencymixplus.tracking import stores
 from saliencymixplus.tracking.describe import model_name
 from saliencymixplus.tracking.mlflow_model import find_model
 from saliencymixplus.tracking.mlflow_store import RunDeletedError, Store
@@ -45,15 +47,12 @@ class Registry:
     """The versions of the registered model ``name`` in the configured store."""
 
     def __init__(self, name: str) -> None:
-        mlflow_library.require_mlflow()
         self.name = name
         self._store = Store(stores.configured())
         self._client = self._store.client
 
     def champion(self) -> Version | None:
         """The version with the alias ``champion``, or None."""
-        from mlflow.exceptions import MlflowException
-
         try:
             return _version(self._client.get_model_version_by_alias(self.name, CHAMPION))
         except MlflowException as error:
@@ -69,8 +68,6 @@ class Registry:
         Raises:
             UserError: the run has no MLflow model of these weights in the configured store.
         """
-        from mlflow.exceptions import MlflowException
-
         card = read_tracking(run.path)
         if card is None:
             raise UserError(
@@ -112,8 +109,6 @@ class Registry:
 
     def predictions(self, version: Version, folder: Path) -> Path:
         """Download the test predictions of a version's run into ``folder``."""
-        from mlflow.exceptions import MlflowException
-
         try:
             return Path(self._client.download_artifacts(version.run_id, _PREDICTIONS, str(folder)))
         except (MlflowException, OSError) as error:

@@ -3,13 +3,12 @@
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from saliencymixplus import workspace
 from saliencymixplus.errors import UserError
 from saliencymixplus.files import discard, sweep
 from saliencymixplus.locks import BusyError, locked
-from saliencymixplus.tracking.mlflow_store import RunDeletedError, Store
-from saliencymixplus.tracking.projection import Projection
 from saliencymixplus.tracking.record import (
     CARD,
     LOCK,
@@ -20,6 +19,9 @@ from saliencymixplus.tracking.record import (
     unsent_root,
 )
 from saliencymixplus.tracking.redact import brief
+
+if TYPE_CHECKING:
+    from saliencymixplus.tracking.mlflow_store import Store
 
 
 def sync(report: Callable[[str], None] = print) -> None:
@@ -35,6 +37,8 @@ def sync(report: Callable[[str], None] = print) -> None:
         report("nothing to send")
         return
     mlflow_library.require_mlflow()
+    from saliencymixplus.tracking.mlflow_store import Store
+
     address = stores.configured()
     try:
         store = Store(address)
@@ -47,7 +51,7 @@ def sync(report: Callable[[str], None] = print) -> None:
         raise UserError(f"{some}: {failures[0]}")
 
 
-def send_all(store: Store, report: Callable[[str], None]) -> list[str]:
+def send_all(store: "Store", report: Callable[[str], None]) -> list[str]:
     """Send every record that no other process has locked; returns the failures, a line each."""
     failures = []
     for folder in _records():
@@ -63,12 +67,15 @@ def send_all(store: Store, report: Callable[[str], None]) -> list[str]:
     return failures
 
 
-def _send(folder: Path, store: Store, report: Callable[[str], None]) -> None:
+def _send(folder: Path, store: "Store", report: Callable[[str], None]) -> None:
     """Send a locked record. A damaged one must not stop the others."""
     if not (folder / CARD).is_file():  # another process has since sent and removed it
         if [path.name for path in folder.iterdir()] == [LOCK]:  # recreated by our lock
             discard(folder)
         return
+    from saliencymixplus.tracking.mlflow_store import RunDeletedError
+    from saliencymixplus.tracking.projection import Projection
+
     try:
         card = read_card(folder)
         name = f"{card.experiment} · {card.run_name}"
