@@ -1,5 +1,6 @@
 """Fetch and verify a data set's archives, into a folder that is either complete or absent."""
 
+import re
 import shutil
 from importlib import import_module
 from pathlib import Path
@@ -7,9 +8,9 @@ from urllib.parse import urlsplit
 
 from saliencymixplus.datasets.fetch import check_address, fetch
 from saliencymixplus.datasets.manifest import Entry, Manifest, check_archive, verified
-from saliencymixplus.datasets.publishers import Archive, archives_of, expected_sha256
+from saliencymixplus.datasets.publishers import Archive, archives_of
 from saliencymixplus.datasets.user_images import PACKED
-from saliencymixplus.errors import UserError, os_errors
+from saliencymixplus.errors import UserError, nearest, os_errors
 from saliencymixplus.files import sha256_of
 from saliencymixplus.folders import whole_directory
 from saliencymixplus.progress import Report
@@ -60,7 +61,15 @@ def _check_settings(settings: DownloadSettings) -> None:
         names = [Path(settings.path or "").name]
     if settings.source == "imagenet":
         names = [PACKED]
-    expected_sha256(settings, names)
+    for name, value in settings.sha256.items():
+        if name not in names:
+            hint = nearest(name, names) if names else "this source has no archives"
+            raise UserError(f"download.sha256: {settings.source} has no archive {name!r}: {hint}")
+        if not re.fullmatch(r"[0-9a-fA-F]{64}", value):
+            raise UserError(
+                f"download.sha256: {name}: {value!r} is not a SHA-256: give its 64 hexadecimal "
+                "digits"
+            )
 
 
 def _is_there(settings: DownloadSettings, destination: Path) -> bool:

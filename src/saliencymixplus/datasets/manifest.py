@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from saliencymixplus.datasets.publishers import archives_of, expected_sha256
+from saliencymixplus.datasets.publishers import archives_of
 from saliencymixplus.errors import UserError, one_line, os_errors
 from saliencymixplus.files import read_json, write_json
 from saliencymixplus.outputs import Output, check_folder, writing
@@ -80,18 +80,17 @@ def check_archive(settings: DownloadSettings, path: Path, name: str) -> str:
     Raises:
         UserError: the file is missing or its checksum differs.
     """
-    published = {archive.name: archive for archive in archives_of(settings.source)}
-    wanted = expected_sha256(settings, [name, *published]).get(name)
+    wanted = settings.sha256.get(name, "").lower()
+    published = {archive.name: archive.md5 for archive in archives_of(settings.source)}
     sha256, md5 = checksums(path)
-    if wanted is not None:
-        if sha256 != wanted:
-            raise UserError(
-                f"{path.name} has SHA-256 {sha256}, not {wanted} as in download.sha256: "
-                "it is damaged or a different file"
-            )
-    elif name in published and md5 != published[name].md5:
+    if wanted and sha256 != wanted:
         raise UserError(
-            f"{path.name} has MD5 {md5}, not the publisher's {published[name].md5}: it is damaged, "
+            f"{path.name} has SHA-256 {sha256}, not {wanted} as in download.sha256: "
+            "it is damaged or a different file"
+        )
+    if not wanted and published.get(name, md5) != md5:
+        raise UserError(
+            f"{path.name} has MD5 {md5}, not the publisher's {published[name]}: it is damaged, "
             f"or repacked (then give its SHA-256 {sha256} under download.sha256)"
         )
     return sha256
@@ -112,16 +111,15 @@ def read_manifest(folder: Path) -> Manifest:
 def verified(folder: Path) -> Manifest:
     """Verify the checksums of all archives in ``folder`` and return the manifest."""
     manifest = read_manifest(folder)
-    published = {archive.name: archive for archive in archives_of(manifest.source)}
-    for name in published:
-        if name not in {entry.name for entry in manifest.archives}:
-            raise UserError(f"{folder} lacks {name}: run `download` again")
+    published = archives_of(manifest.source)
+    for archive in published:
+        if archive.name not in {entry.name for entry in manifest.archives}:
+            raise UserError(f"{folder} lacks {archive.name}: run `download` again")
+    expected = {(archive.name, archive.url): archive.md5 for archive in published}
     for entry in manifest.archives:
         sha256, md5 = checksums(folder / entry.name)
-        archive = published.get(entry.name)
         # If the manifest gives the publisher as origin, the publisher's checksum must match.
-        claims = archive is not None and entry.origin == archive.url
-        if sha256 != entry.sha256 or (claims and archive is not None and md5 != archive.md5):
+        if (sha256, md5) != (entry.sha256, expected.get((entry.name, entry.origin), md5)):
             raise UserError(
                 f"{folder / entry.name} has changed since its download: run `download` again"
             )

@@ -1,12 +1,8 @@
 """The archives of each published data set, named as in torchvision, and their checksums."""
 
-import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
-
-from saliencymixplus.errors import UserError, nearest
-from saliencymixplus.settings import DownloadSettings
 
 
 @dataclass(frozen=True)
@@ -78,21 +74,3 @@ def archives_of(source: str) -> tuple[Archive, ...]:
         Archive(url.rpartition("/")[2], url.replace("http:", "https:", 1), md5)
         for url, md5 in _TORCHVISION[source](datasets)
     )
-
-
-def expected_sha256(settings: DownloadSettings, names: list[str]) -> dict[str, str]:
-    """The lower-case checksums in the settings, by archive name.
-
-    Raises:
-        UserError: a value is not a SHA-256, or its name is not in ``names``.
-    """
-    for name, value in settings.sha256.items():
-        if name not in names:
-            hint = nearest(name, names) if names else "this source has no archives"
-            raise UserError(f"download.sha256: {settings.source} has no archive {name!r}: {hint}")
-        if not re.fullmatch(r"[0-9a-fA-F]{64}", value):
-            raise UserError(
-                f"download.sha256: {name}: {value!r} is not a SHA-256: give its 64 hexadecimal "
-                "digits"
-            )
-    return {name: value.lower() for name, value in settings.sha256.items()}

@@ -1,8 +1,7 @@
-"""Import MLflow quietly and with bounded waits, and set up its system monitors."""
+"""Import MLflow quietly and with bounded waits."""
 
 import logging
 import os
-from typing import Any
 
 from saliencymixplus.errors import UserError
 
@@ -32,18 +31,3 @@ def require_mlflow() -> None:
         logging.getLogger(name).setLevel(logging.ERROR)
     # MLflow logs each database error with its traceback and then raises it too.
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
-
-
-def system_monitors() -> list[Any]:
-    """MLflow's monitors of CPU, memory, disk, network and any NVIDIA GPU; they need psutil."""
-    from mlflow.system_metrics.metrics.cpu_monitor import CPUMonitor
-    from mlflow.system_metrics.metrics.disk_monitor import DiskMonitor
-    from mlflow.system_metrics.metrics.gpu_monitor import GPUMonitor
-    from mlflow.system_metrics.metrics.network_monitor import NetworkMonitor
-
-    monitors: list[Any] = [CPUMonitor(), DiskMonitor(), NetworkMonitor()]
-    try:
-        monitors.append(GPUMonitor())
-    except (ImportError, RuntimeError):  # no NVML binding, or no NVIDIA GPU
-        logging.getLogger(__name__).debug("no GPU to monitor", exc_info=True)
-    return monitors

@@ -1,10 +1,12 @@
 """Sample system metrics (CPU, memory, disk, network, GPU), one line of JSON per sample."""
 
 import json
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from saliencymixplus.tracking.record import now
 
@@ -24,10 +26,8 @@ class SystemSampler(threading.Thread):
 
     def run(self) -> None:
         """Sample until stopped. A failure is reported once; a full disk only loses samples."""
-        from saliencymixplus.tracking.mlflow_library import system_monitors
-
         try:
-            monitors = system_monitors()
+            monitors = _monitors()
             for monitor in monitors:  # loads are averages since the previous reading: skip one
                 monitor.collect_metrics()
                 monitor.clear_metrics()
@@ -76,3 +76,18 @@ def samples(path: Path) -> Iterator[tuple[int, int, dict[str, float]]]:
             yield int(sample["time_ms"]), int(sample["step"]), values
         except (ValueError, TypeError, KeyError, AttributeError):  # empty or truncated
             continue
+
+
+def _monitors() -> list[Any]:
+    """MLflow's monitors of CPU, memory, disk, network and any NVIDIA GPU; they need psutil."""
+    from mlflow.system_metrics.metrics.cpu_monitor import CPUMonitor
+    from mlflow.system_metrics.metrics.disk_monitor import DiskMonitor
+    from mlflow.system_metrics.metrics.gpu_monitor import GPUMonitor
+    from mlflow.system_metrics.metrics.network_monitor import NetworkMonitor
+
+    monitors: list[Any] = [CPUMonitor(), DiskMonitor(), NetworkMonitor()]
+    try:
+        monitors.append(GPUMonitor())
+    except (ImportError, RuntimeError):  # no NVML binding, or no NVIDIA GPU
+        logging.getLogger(__name__).debug("no GPU to monitor", exc_info=True)
+    return monitors

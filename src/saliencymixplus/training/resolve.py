@@ -6,6 +6,7 @@ the code or the source of the method. A new method or an option of another recip
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from saliencymixplus.engine.digest import mixing_files
 from saliencymixplus.files import write_json
@@ -21,18 +22,15 @@ def write_resolved(
     A recipe's file has the method, all its options and the digests of its sources; an experiment's
     file has the network and all training settings, including defaults.
     """
-    found = {name: params.mix(name) for name in recipes}
-    sections = {name: params.experiment(name) for name in experiments}
-    contents = {
-        output / "recipes" / f"{name}.json": mix.model_dump(mode="json")
-        | {"code": mixing_files(*mix.methods)}
-        for name, mix in found.items()
-    } | {
-        output / "experiments" / f"{name}.json": section.model_dump(
-            mode="json", include={"model", "training"}
-        )
-        for name, section in sections.items()
-    }
+    contents: dict[Path, dict[str, Any]] = {}
+    for name in recipes:
+        mix = params.mix(name)
+        code = {"code": mixing_files(*mix.methods)}
+        contents[output / "recipes" / f"{name}.json"] = mix.model_dump(mode="json") | code
+    for name in experiments:
+        section = params.experiment(name)
+        found = section.model_dump(mode="json", include={"model", "training"})
+        contents[output / "experiments" / f"{name}.json"] = found
     for path in contents:
         check_file(path, '"code": {' if path.parent.name == "recipes" else '"training": {')
     for folder in ("recipes", "experiments"):
