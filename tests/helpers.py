@@ -94,7 +94,7 @@ def _write_arrays(folder: Path, splits: Mapping[str, Arrays], **described: Any) 
         "notes": [],
         "prepared_with": {},
     }
-    meta["digest"] = arrays_digest(folder, meta["classes"], Meta.model_validate(meta))
+    meta["digest"] = arrays_digest(folder, Meta.model_validate(meta))
     (folder / "meta.json").write_text(json.dumps(meta))
     return folder
 

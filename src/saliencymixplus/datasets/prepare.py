@@ -97,7 +97,7 @@ def prepare(
             for array in by_split.values():
                 if isinstance(array, np.memmap):
                     array.flush()
-        final["digest"] = arrays_digest(part, draft.classes, draft)
+        final["digest"] = arrays_digest(part, draft)
         meta = draft.model_copy(update=final)
         write_json(part / META, meta.model_dump(mode="json"))
     report(

@@ -9,10 +9,11 @@ from typing import Any
 
 from saliencymixplus import workspace
 from saliencymixplus.epoch_row import EpochRow
+from saliencymixplus.errors import UserError
 from saliencymixplus.pictures import palette
 from saliencymixplus.runs.folder import TrackingFile
-from saliencymixplus.runs.provenance import git_state
-from saliencymixplus.settings import RunSettings
+from saliencymixplus.runs.provenance import committed_text, git_state
+from saliencymixplus.settings import RunSettings, load_params
 from saliencymixplus.tracking.redact import redact, redact_all
 
 DATASET_FIELDS = ("name", "digest", "source_type", "source", "profile")
@@ -55,6 +56,7 @@ _RESULT_GROUPS = {
     "localisation_": "saliency",
 }
 NOTE = "<!-- saliencymixplus -->"  # marks a description as ours, and so replaceable
+_SECTIONS = ("data", "model", "training")
 _ALWAYS = (
     "epochs",
     "batch_size",
@@ -74,6 +76,29 @@ _DVC = {
     "DVC_EXP_NAME": "dvc.experiment",
     "DVC_EXP_BASELINE_REV": "dvc.baseline",
 }
+
+
+def changed_settings(run: RunSettings) -> dict[str, Any]:
+    """The settings of ``run`` that differ from the last committed params.yaml, by name.
+
+    Comparing with the commit covers both the command line and ``dvc exp run -S``, which rewrites
+    params.yaml. Settings of the mixing recipe are called ``mix.NAME``, those of the network
+    ``model.NAME``. Empty if the experiment or recipe has never been committed.
+    """
+    usual = _committed(run)
+    if usual is None:
+        return {}
+    found: dict[str, Any] = {}
+    for section in _SECTIONS:
+        mine = getattr(run, section).model_dump(mode="json")
+        theirs = getattr(usual, section).model_dump(mode="json")
+        prefix = "model." if section == "model" else ""
+        found |= {f"{prefix}{k}": v for k, v in mine.items() if v != theirs.get(k)}
+    if "model.name" in found:
+        found = {"model": found.pop("model.name"), **found}
+    options = usual.mix.flat_options
+    found |= {f"mix.{k}": v for k, v in run.mix.flat_options.items() if v != options.get(k)}
+    return found
 
 
 def parameters(run: RunSettings, changes: Mapping[str, Any]) -> dict[str, str]:
@@ -174,6 +199,15 @@ def dataset(run: RunSettings, data: dict[str, Any]) -> dict[str, str]:
         "source": json.dumps(redact_all(source)),
         "profile": json.dumps(redact_all(profile), default=str)[:16000],
     }
+
+
+def _committed(run: RunSettings) -> RunSettings | None:
+    root = workspace.checkout_root()
+    try:
+        params = load_params(root / "params.yaml", text=committed_text(root, "params.yaml"))
+        return params.run(run.experiment, run.mix.name, run.seed)
+    except UserError:  # none, of another version, or without this experiment or recipe
+        return None
 
 
 def _usual_options(run: RunSettings) -> dict[str, Any]:

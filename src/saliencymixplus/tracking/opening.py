@@ -54,7 +54,6 @@ def open_tracker(
         raise UserError(f"unknown tracker {kind!r}: choose mlflow or none")
     mlflow_library.require_mlflow()
     from saliencymixplus.tracking import describe, stores, sync
-    from saliencymixplus.tracking.changes import changed_settings
     from saliencymixplus.tracking.system import SystemSampler
     from saliencymixplus.tracking.tracker import MLflowTracker, usual_timeout
     from saliencymixplus.tracking.worker import Worker
@@ -63,7 +62,7 @@ def open_tracker(
     address = stores.configured()
     card = _resumed(folder)
     if card is None:
-        changes = changed_settings(run)
+        changes = describe.changed_settings(run)
         card = TrackingFile(
             attempt=f"{identity}-{uuid.uuid4().hex[:8]}",
             store=address.name,
