@@ -1,7 +1,7 @@
 """``config``: all settings of a run and the origin of their values."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -36,9 +36,11 @@ def _settings(
     params: "Params", experiment: str, mix_aug: str, seed: int
 ) -> Iterator[tuple[str, Any, str]]:
     """Yield the key, value and origin of every setting."""
+    from saliencymixplus.settings.raw import flat
+
     run = params.run(experiment, mix_aug, seed)
     sections = run.model_dump(mode="json", include={"download", "data", "model", "training"})
-    for key, value in _flat(sections, f"{experiment}."):
+    for key, value in flat(sections, f"{experiment}."):
         yield key, value, params.origin(key)
     if run.mix.method == "switch":
         for probability, member in run.mix.members:
@@ -49,7 +51,7 @@ def _settings(
     yield "seed", run.seed, "--seed"
     for name in ("evaluation", "audit"):
         section = getattr(params.top, name).model_dump(mode="json")
-        for key, value in _flat(section, f"{name}."):
+        for key, value in flat(section, f"{name}."):
             yield key, value, params.origin(key)
 
 
@@ -66,11 +68,3 @@ def _options(params: "Params", mix: "MixSettings", chosen: str) -> Iterator[tupl
         origin = f"preset {mix.name}" if name in preset else f"default of {mix.method}"
         given = own.get(name) is not None  # null: the method's default
         yield key, value, params.origin(key) if given else origin
-
-
-def _flat(section: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
-    for key, value in section.items():
-        if isinstance(value, dict) and value:
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from saliencymixplus.commands import options
+from saliencymixplus.errors import UserError
 
 Output = Annotated[Path | None, typer.Option(help="Default: a cache in .saliencymixplus/.")]
 
@@ -63,7 +64,6 @@ def resolve(
     set_: options.Overrides = [],  # noqa: B006
 ) -> None:
     """Write the resolved settings of the pipeline's runs, for DVC to compare."""
-    from saliencymixplus.errors import UserError
     from saliencymixplus.training.resolve import write_resolved
 
     found = options.load(params, set_)

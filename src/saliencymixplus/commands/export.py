@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from saliencymixplus.commands import options
+from saliencymixplus.errors import UserError
 
 _PICTURES = 16
 
@@ -32,7 +33,6 @@ def export(
     import numpy as np
 
     from saliencymixplus.datasets.prepared import load_prepared
-    from saliencymixplus.errors import UserError
     from saliencymixplus.inference.export import FORMATS, ExportedClassifier
     from saliencymixplus.inference.export import export as write
     from saliencymixplus.outputs import check_file

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
+from saliencymixplus.errors import UserError
+from saliencymixplus.workspace import project_path
+
 if TYPE_CHECKING:
     from saliencymixplus.settings import Params, RunSettings, RuntimeSettings
 
@@ -39,9 +42,7 @@ def complete_mixes() -> list[str]:
 
 
 def _raw_params() -> dict[str, Any]:
-    from saliencymixplus.errors import UserError
     from saliencymixplus.settings.raw import read_yaml
-    from saliencymixplus.workspace import project_path
 
     try:
         return read_yaml(project_path(DEFAULT_PARAMS))
@@ -154,7 +155,6 @@ def load(path: Path, overrides: list[str], experiment: str = "", **given: Any) -
         UserError: a setting is invalid; if an option set it, the message starts with the option.
     """
     from saliencymixplus.settings import load_params
-    from saliencymixplus.workspace import project_path
 
     if path == DEFAULT_PARAMS and not path.exists():
         path = project_path(path)
@@ -196,7 +196,6 @@ def data_of(run: "RunSettings", params: "Params") -> Path:
         UserError: the data have to be made, and params.yaml has no such experiment.
     """
     from saliencymixplus.datasets.cache import find_prepared, prepared
-    from saliencymixplus.errors import UserError
 
     name = run.experiment
     if name in params.sections:
@@ -221,8 +220,6 @@ def _option(key: str) -> str:
 
 def refuse(context: typer.Context, names: tuple[str, ...], reason: str) -> None:
     """Refuse options, by the names of their parameters, that the command would ignore."""
-    from saliencymixplus.errors import UserError
-
     for name in names:
         if given(context, name):
             (option,) = (p.opts[0] for p in context.command.params if p.name == name)
@@ -239,7 +236,6 @@ def runtime(**given: Any) -> "RuntimeSettings":
     """Validate runtime options; an invalid value raises ``UserError``."""
     from pydantic import ValidationError
 
-    from saliencymixplus.errors import UserError
     from saliencymixplus.settings import RuntimeSettings
     from saliencymixplus.settings.faults import explain
 

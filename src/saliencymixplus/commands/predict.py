@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from saliencymixplus.commands import options
+from saliencymixplus.errors import UserError
 
 FORMATS = ("table", "csv", "json")
 _SHOWN_ON_SHEET = 24
@@ -56,8 +57,6 @@ def predict(
     They are preprocessed like the run's test images. Pictures that cannot be read are reported and
     skipped; the exit code is then 1.
     """
-    from saliencymixplus.errors import UserError
-
     if cam and sheet is None:
         raise UserError("--cam draws on the sheet: also give --sheet FILE.png")
     listed = _listed() if "-" in paths else []

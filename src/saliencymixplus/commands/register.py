@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from saliencymixplus.commands import options
+from saliencymixplus.errors import UserError
 
 if TYPE_CHECKING:
     from saliencymixplus.comparison.load import RunResult
@@ -40,7 +41,6 @@ def register(
     A model trained on other data is rejected. Serve the champion with `mlflow models serve`.
     """
     from saliencymixplus.comparison.load import load_results
-    from saliencymixplus.errors import UserError
     from saliencymixplus.tracking.mlflow_library import require_mlflow
 
     if not promote:
@@ -58,7 +58,6 @@ def register(
 def _register(
     registry: "Registry", result: "RunResult", weights: str, promote: bool, margin: float
 ) -> None:
-    from saliencymixplus.errors import UserError
 
     champion = registry.champion()
     if champion and champion.data_digest != result.run.data.digest:
@@ -92,7 +91,6 @@ def _difference(
     import numpy as np
 
     from saliencymixplus.comparison.statistics import paired_bootstrap
-    from saliencymixplus.errors import UserError
     from saliencymixplus.evaluation.predictions import load_predictions
 
     with TemporaryDirectory() as folder:

@@ -1,6 +1,6 @@
 """Read params.yaml and the settings given on the command line."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from saliencymixplus.settings.experiment import ExperimentSettings
 from saliencymixplus.settings.faults import SettingError, validate
 from saliencymixplus.settings.names import check_case, check_name
 from saliencymixplus.settings.params import Params, set_by
-from saliencymixplus.settings.raw import apply_override, read_yaml, set_value
+from saliencymixplus.settings.raw import apply_override, flat, read_yaml, set_value
 from saliencymixplus.settings.top import TopSettings
 from saliencymixplus.workspace import output_above
 
@@ -36,7 +36,7 @@ def load_params(
             or is out of range. The message names the key and what set it.
     """
     raw = read_yaml(path, text)
-    given = dict.fromkeys(_leaves(raw), path.name)
+    given = dict.fromkeys(dict(flat(raw)), path.name)
     for override in overrides:
         key = apply_override(raw, override)
         # A section that is set whole hides what the file has below it.
@@ -49,15 +49,6 @@ def load_params(
         return replace(_validated(raw, path), given=given)
     except SettingError as error:
         raise UserError(f"{set_by(given, error.key) or path.name}: {error}") from error
-
-
-def _leaves(section: Mapping[Any, Any], prefix: str = "") -> Iterator[str]:
-    """The dotted keys of all values that are not sections themselves."""
-    for key, value in section.items():
-        if isinstance(value, dict) and value:
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}"
 
 
 def _validated(raw: dict[str, Any], path: Path) -> Params:

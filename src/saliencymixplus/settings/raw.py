@@ -1,6 +1,6 @@
 """params.yaml as plain dictionaries, before it is validated."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,15 @@ def set_value(raw: dict[str, Any], parts: Sequence[str], value: object, origin: 
         section[part] = dict(inner)  # YAML aliases share dictionaries between sections
         section = section[part]
     section[parts[-1]] = value
+
+
+def flat(section: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the dotted keys and the values that are not sections themselves."""
+    for key, value in section.items():
+        if isinstance(value, dict) and value:
+            yield from flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
 
 
 def _parsed(text: str) -> Any:

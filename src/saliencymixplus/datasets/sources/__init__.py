@@ -15,13 +15,7 @@ __all__ = ["Listing", "Piece", "Source", "open_source"]
 
 
 def open_source(manifest: Manifest, folder: Path, settings: DataSettings) -> Source:
-    """Open a download folder after the caller verified its checksums (``manifest.verified``).
-
-    Args:
-        manifest: the folder's manifest.
-        folder: the download folder.
-        settings: the image size, and settings of the source itself.
-    """
+    """Open a download folder after the caller verified its checksums (``manifest.verified``)."""
     name = manifest.source
     if name not in get_args(SourceName):
         raise UserError(f"{folder} holds {name!r}, which is not a known source of images")

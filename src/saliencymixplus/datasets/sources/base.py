@@ -47,10 +47,7 @@ class Piece:
 class Source(Protocol):
     """A data set opened from a download folder."""
 
-    @property
-    def listing(self) -> Listing:
-        """Classes, files and labels, validated."""
-        ...
+    listing: Listing
 
     def pieces(self) -> Iterator[Piece]:
         """Yield every listed picture once, and any masks, in the order that is fastest to read."""

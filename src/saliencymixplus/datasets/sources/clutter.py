@@ -6,7 +6,7 @@ strokes alone reveal the object. Nothing is downloaded.
 """
 
 from collections.abc import Iterator
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,8 @@ _GROUND_CELLS = 4  # the background interpolates this many random colours per si
 class Clutter:
     """Digits in clutter; masks mark the whole digit's ink (1) and everything else (0).
 
+    Ten classes, "0" to "9"; file names include the row in scikit-learn's table.
+
     The split is that of ``digits``. A digit, and any fragment of it, appears in only one split, so
     that no test digit is seen in training. Each picture has its own stream of random integers:
     adding placements leaves existing pictures unchanged, and all machines make the same bytes.
@@ -31,7 +33,7 @@ class Clutter:
 
     def __init__(self, folder: Path, size: int, settings: ClutterSettings) -> None:
         """Read the digits in ``folder``; pictures will be ``size`` × ``size``."""
-        self._glyphs, self._labels, rows = read_digits(folder)
+        self._glyphs, labels, rows = read_digits(folder)
         self._rows = rows | {"train": rows["train"][: settings.train_digits]}
         self._size, self._settings = size, settings
         placements = {"train": settings.train_placements, "test": settings.test_placements}
@@ -39,20 +41,13 @@ class Clutter:
             split: [(int(index), place) for place in range(count) for index in self._rows[split]]
             for split, count in placements.items()
         }
-
-    @cached_property
-    def listing(self) -> Listing:
-        """Ten classes, "0" to "9"; file names include the row in scikit-learn's table."""
-        return Listing(
+        self.listing = Listing(
             classes=tuple("0123456789"),
             files={
                 split: tuple(f"digit_{index:04d}_place_{place}" for index, place in shown)
                 for split, shown in self._shown.items()
             },
-            labels={
-                split: self._labels[[index for index, _ in shown]]
-                for split, shown in self._shown.items()
-            },
+            labels={s: labels[[index for index, _ in shown]] for s, shown in self._shown.items()},
             has_masks=True,
         )
 
@@ -106,7 +101,7 @@ class Clutter:
 
 
 def open_source(download: Download) -> Clutter:
-    """Ten classes of digits, drawn as ``data.clutter`` says."""
+    """Draw the digits as ``data.clutter`` says."""
     settings = download.settings
     return Clutter(download.folder, settings.image_size, settings.clutter or ClutterSettings())
 
