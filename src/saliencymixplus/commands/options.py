@@ -242,5 +242,4 @@ def runtime(**given: Any) -> "RuntimeSettings":
     try:
         return RuntimeSettings(**given)
     except ValidationError as error:
-        text = explain(error, "option").removeprefix("option: ")
-        raise UserError("--" + text.replace("_", "-", 1)) from error
+        raise UserError("--" + explain(error).replace("_", "-", 1)) from error

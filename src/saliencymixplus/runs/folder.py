@@ -161,7 +161,7 @@ def read_record(path: Path, model: type[Model], remedy: str = "train again") -> 
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        reason = one_line(explain(error, "", model).lstrip(": "))
+        reason = one_line(explain(error, model))
         raise UserError(f"{path} is damaged or of another version ({reason}): {remedy}") from error
 
 

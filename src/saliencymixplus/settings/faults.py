@@ -39,10 +39,9 @@ def validate(model: type[Model], content: object, name: str) -> Model:
         raise SettingError(name or "the file", str(error)) from error
 
 
-def explain(error: ValidationError, where: str, model: type[BaseModel] | None = None) -> str:
+def explain(error: ValidationError, model: type[BaseModel] | None = None) -> str:
     """Describe pydantic's first error in a line, with hints for misspelt keys of ``model``."""
-    key, message = _first_fault(error, model)
-    return f"{where}: {key or where}: {message}"
+    return ": ".join(filter(None, _first_fault(error, model)))
 
 
 def _first_fault(error: ValidationError, model: type[BaseModel] | None) -> tuple[str, str]:

@@ -36,7 +36,7 @@ def load_params(
             or is out of range. The message names the key and what set it.
     """
     raw = read_yaml(path, text)
-    given = dict.fromkeys(dict(flat(raw)), path.name)
+    given = {key: path.name for key, _ in flat(raw)}
     for override in overrides:
         key = apply_override(raw, override)
         # A section that is set whole hides what the file has below it.

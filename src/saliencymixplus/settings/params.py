@@ -109,7 +109,7 @@ class Params:
         try:
             return RunSettings(experiment=experiment, mix=self.mix(mix), seed=seed, **dict(section))
         except ValidationError as error:
-            raise UserError(explain(error, "settings")) from error
+            raise UserError(f"settings: {explain(error)}") from error
 
 
 def set_by(given: Mapping[str, str], key: str) -> str:
