@@ -7,6 +7,8 @@ one matrix product evaluates them all.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,12 +47,26 @@ def bootstrap_weights(batches: int, resamples: int, seed: int) -> NDArray[np.flo
     return counts.reshape(resamples, batches).astype(np.float64)
 
 
+@dataclass(frozen=True)
+class Resamples:
+    """Samples ``(n,)`` by batch, and how often each resample draws each batch, (R, batches)."""
+
+    batch: NDArray[np.int64]
+    weights: NDArray[np.float64]
+
+    def sums(self, values: NDArray[Any]) -> Numbers:
+        """The sum of ``values`` (n,) in every resample, (R,)."""
+        per_batch = np.bincount(self.batch, values, minlength=self.weights.shape[1])
+        found: Numbers = self.weights @ per_batch
+        return found
+
+
 def resampled(records: Records, weights: NDArray[np.float64]) -> dict[str, Numbers]:
     """Every metric on the data (entry 0) and on every resample: arrays of ``resamples + 1``.
 
     ``weights``, (resamples, batches), is indexed by ``records.batch``.
     """
-    rows = np.concatenate([np.ones((1, len(records))), weights[:, records.batch]])
+    rows = Resamples(records.batch, np.concatenate([np.ones((1, weights.shape[1])), weights]))
     errors = records.lam - records.true_lam
     area = np.abs(records.area_lam - records.true_lam)
     pixel_errors = records.lam - records.true_pixel_lam
@@ -95,26 +111,26 @@ def differences(
     return {name: bootstrap.difference(gap[0], gap[1:]) for name, gap in gaps.items()}
 
 
-def _mean(values: Numbers, weights: NDArray[np.float64]) -> Numbers:
-    """Weighted means, (R,), of ``values`` (n,) without NaN; ``weights`` are (R, n)."""
+def _mean(values: Numbers, rows: Resamples) -> Numbers:
+    """The mean of ``values`` (n,) without NaN on every resample, (R,)."""
     known = np.isfinite(values)
-    total = weights @ known.astype(np.float64)
+    total = rows.sums(known)
     with np.errstate(invalid="ignore"):
-        return (weights @ np.where(known, values, 0.0)) / np.where(total > 0, total, np.nan)
+        return rows.sums(np.where(known, values, 0.0)) / np.where(total > 0, total, np.nan)
 
 
-def _variance(values: Numbers, weights: NDArray[np.float64]) -> Numbers:
+def _variance(values: Numbers, rows: Resamples) -> Numbers:
     centred = values - np.nanmean(values) if np.isfinite(values).any() else values
-    return np.maximum(_mean(centred**2, weights) - _mean(centred, weights) ** 2, 0.0)
+    return np.maximum(_mean(centred**2, rows) - _mean(centred, rows) ** 2, 0.0)
 
 
-def _correlation(x: Numbers, y: Numbers, weights: NDArray[np.float64]) -> Numbers:
+def _correlation(x: Numbers, y: Numbers, rows: Resamples) -> Numbers:
     both = np.isfinite(x) & np.isfinite(y)
     x, y = np.where(both, x, np.nan), np.where(both, y, np.nan)
     # Centring first keeps precision when the means are large.
     if both.any():
         x, y = x - np.nanmean(x), y - np.nanmean(y)
-    mean_x, mean_y = _mean(x, weights), _mean(y, weights)
-    covariance = _mean(x * y, weights) - mean_x * mean_y
-    spread = (_mean(x * x, weights) - mean_x**2) * (_mean(y * y, weights) - mean_y**2)
+    mean_x, mean_y = _mean(x, rows), _mean(y, rows)
+    covariance = _mean(x * y, rows) - mean_x * mean_y
+    spread = (_mean(x * x, rows) - mean_x**2) * (_mean(y * y, rows) - mean_y**2)
     return np.where(spread > 1e-18, covariance / np.sqrt(np.maximum(spread, 1e-18)), np.nan)
