@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ import torch
 from PIL import Image
 
 from saliencymixplus.audit.figures import epochs_figure, errors_figure, scatter_figure
-from saliencymixplus.audit.findings import COMPARED, AuditedData, Details, Estimates, Findings
+from saliencymixplus.audit.findings import AuditedData, Details, Estimates, Findings
 from saliencymixplus.audit.measure import Worst, mix_and_record
 from saliencymixplus.audit.records import Indices, Records, write_records
 from saliencymixplus.audit.statistics import (
@@ -130,14 +131,8 @@ def _audit(
     found = Findings(
         {name: estimates(values) for name, values in samples.items()},
         {
-            (first, second): {
-                metric: gap
-                for metric, gap in differences(samples[first], samples[second]).items()
-                if metric in COMPARED
-            }
-            for first in samples
-            for second in samples
-            if first != second
+            (first, second): differences(samples[first], samples[second])
+            for second, first in combinations(samples, 2)
         },
         epochs,
         Details(

@@ -3,10 +3,11 @@
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from saliencymixplus.audit.statistics import METRICS
+from saliencymixplus.audit.statistics import COMPARED, METRICS
 from saliencymixplus.bootstrap import Difference, Estimate
 from saliencymixplus.errors import UserError
 from saliencymixplus.files import read_json
@@ -25,8 +26,8 @@ from saliencymixplus.settings.evaluation import AuditSettings
 
 AGAIN = "run `python cli.py audit` again"
 
-COMPARED = ("mean_absolute_error", "bias", "no_object", "pixel_mean_absolute_error")
 BASELINE = "cutmix"  # its labels are the area fractions
+_ENDS = ("", "_low", "_high")
 Estimates = Mapping[str, Estimate]  # by metric
 Differences = Mapping[str, Difference]
 
@@ -60,7 +61,8 @@ class Findings:
 
     Attributes:
         estimates: by recipe, then metric.
-        differences: by ``(recipe, other)``, then metric in ``COMPARED``: recipe minus other.
+        differences: by ``(recipe, earlier one)``, then metric in ``COMPARED``: the first minus the
+            second.
         along_training: by recipe, then epoch, then metric, for recipes whose runs kept weights.
     """
 
@@ -74,18 +76,25 @@ class Findings:
         """The recipe the others are compared with: CutMix if present, else the first."""
         return BASELINE if BASELINE in self.estimates else next(iter(self.estimates))
 
+    def against_baseline(self, name: str) -> Differences:
+        """The differences of a recipe from the baseline."""
+        if (name, self.baseline) in self.differences:
+            return self.differences[name, self.baseline]
+        return {
+            metric: Difference(-gap.value, -gap.high, -gap.low, gap.p_value)
+            for metric, gap in self.differences[self.baseline, name].items()
+        }
+
     def to_json(self, samples: Mapping[str, int]) -> dict[str, Any]:
         """The content of audit.json; ``samples`` is the number of mixed samples by recipe."""
-        names = list(self.estimates)
         return {
             "mixes": {
                 name: {"samples": samples[name]} | _flat(found)
                 for name, found in self.estimates.items()
             },
             "differences": {
-                f"{first}-{second}": _flat(self.differences[first, second])
-                for at, second in enumerate(names)
-                for first in names[at + 1 :]
+                f"{first}-{second}": _flat(gaps)
+                for (first, second), gaps in self.differences.items()
             },
             "along_training": {
                 name: {f"epoch_{epoch:04d}": _flat(found) for epoch, found in by_epoch.items()}
@@ -106,10 +115,12 @@ def load_findings(folder: Path) -> Findings | str:
             return str(result["skipped"])
         found = {str(name): _estimates(flat) for name, flat in result["mixes"].items()}
         differences = {
-            (first, second): _differences(result["differences"], first, second)
-            for first in found
-            for second in found
-            if first != second
+            (first, second): {
+                metric: Difference(*_numbers(flat, metric, *_ENDS, "_p_value"))
+                for metric in COMPARED
+            }
+            for second, first in combinations(found, 2)
+            for flat in [result["differences"][f"{first}-{second}"]]
         }
         along = {
             str(name): {
@@ -141,21 +152,7 @@ def _flat(found: Mapping[str, Estimate]) -> dict[str, float]:
 
 
 def _estimates(flat: Mapping[str, Any]) -> dict[str, Estimate]:
-    return {metric: Estimate(*_numbers(flat, metric, "", "_low", "_high")) for metric in METRICS}
-
-
-def _differences(
-    flat: Mapping[str, Mapping[str, Any]], first: str, second: str
-) -> dict[str, Difference]:
-    swapped = f"{first}-{second}" not in flat
-    found = flat[f"{second}-{first}" if swapped else f"{first}-{second}"]
-    result = {}
-    for metric in COMPARED:
-        value, low, high, p = _numbers(found, metric, "", "_low", "_high", "_p_value")
-        result[metric] = (
-            Difference(-value, -high, -low, p) if swapped else Difference(value, low, high, p)
-        )
-    return result
+    return {metric: Estimate(*_numbers(flat, metric, *_ENDS)) for metric in METRICS}
 
 
 def _numbers(flat: Mapping[str, Any], metric: str, *ends: str) -> list[float]:

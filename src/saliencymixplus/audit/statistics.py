@@ -36,6 +36,7 @@ METRICS = {
     "pixel_bias": "mean λ − λ* where λ* counts object pixels",
     "pixel_correlation": "correlation of λ and λ* where λ* counts object pixels",
 }
+COMPARED = ("mean_absolute_error", "bias", "no_object", "pixel_mean_absolute_error")
 
 
 def bootstrap_weights(batches: int, resamples: int, seed: int) -> NDArray[np.float64]:
@@ -106,8 +107,8 @@ def estimates(samples: Mapping[str, Numbers]) -> dict[str, Estimate]:
 def differences(
     samples: Mapping[str, Numbers], baseline: Mapping[str, Numbers]
 ) -> dict[str, Difference]:
-    """Every metric minus the baseline's, resample by resample."""
-    gaps = {name: values - baseline[name] for name, values in samples.items()}
+    """The metrics in ``COMPARED`` minus the baseline's, resample by resample."""
+    gaps = {name: samples[name] - baseline[name] for name in COMPARED}
     return {name: bootstrap.difference(gap[0], gap[1:]) for name, gap in gaps.items()}
 
 

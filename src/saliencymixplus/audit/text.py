@@ -1,10 +1,10 @@
 """Text and tables of the label-noise audit."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from saliencymixplus import escape
-from saliencymixplus.audit.findings import Details, Differences, Estimates, Findings
+from saliencymixplus.audit.findings import Details, Estimates, Findings
 from saliencymixplus.audit.statistics import METRICS
 from saliencymixplus.bootstrap import Estimate
 from saliencymixplus.pictures.style import method_label
@@ -30,29 +30,25 @@ _EPOCH_COLUMNS = {
     "map_on_object": "Map on the object",
     "peak_on_object": "Peak on the object",
 }
-_COMPARED = ("mean_absolute_error", "pixel_mean_absolute_error", "no_object")
-_FRACTIONS = {  # shown in percent
-    "no_object",
-    "hidden_object",
-    "nothing_visible",
-    "map_on_object",
-    "peak_on_object",
-    "object_area",
+_COMPARED = {
+    "mean_absolute_error": "Label error",
+    "pixel_mean_absolute_error": "Label error, by pixels",
+    "no_object": "No object pasted",
 }
+# Shown in percent.
+_FRACTIONS = {"no_object", "hidden_object", "nothing_visible"}
+_FRACTIONS |= {"map_on_object", "peak_on_object", "object_area"}
 _SIGNED = {"bias", "pixel_bias", "area_gap"}  # always shown with a sign
 _BARE = {"area_mean_absolute_error", "correlation", "spread"}  # shown without interval, for width
 
 
 def audit_markdown(found: Findings) -> str:
     """The page audit.md."""
-    blocks = [f"# Label-noise audit: {escape.markdown(found.details.data.name)}"]
-    return (
-        "\n\n".join(
-            block if isinstance(block, str) else block.markdown()
-            for block in [*blocks, *report_blocks(found)]
-        )
-        + "\n"
+    title = f"# Label-noise audit: {escape.markdown(found.details.data.name)}"
+    blocks = (
+        block if isinstance(block, str) else block.markdown() for block in report_blocks(found)
     )
+    return "\n\n".join([title, *blocks]) + "\n"
 
 
 def report_blocks(found: Findings) -> list[Block]:
@@ -62,7 +58,7 @@ def report_blocks(found: Findings) -> list[Block]:
     blocks: list[Block] = [
         _measured(found.details),
         _repeats(found.details),
-        _borrowed(found.details.trained_with),
+        _borrowed(found.details),
         escape.markdown(audit_verdict(found)),
         "## Labels against the visible fraction of each object",
         estimates_table(found.estimates, _COLUMNS, names),
@@ -80,7 +76,7 @@ def report_blocks(found: Findings) -> list[Block]:
     if len(names) > 1:
         blocks += [
             f"## Differences from {baseline}",
-            _differences(found, [name for name in names if name != found.baseline]),
+            _differences(found, names),
             "Paired by batch; p: two-sided bootstrap, not adjusted for the number of recipes.",
         ]
     if found.along_training:
@@ -99,23 +95,22 @@ def report_blocks(found: Findings) -> list[Block]:
 
 def audit_verdict(found: Findings) -> str:
     """One paragraph: which labels are more accurate than the baseline's, and by how much."""
-    truer: list[str] = []
-    worse: list[str] = []
-    alike: list[str] = []
+    kinds: dict[str, list[str]] = {}
     for name in found.estimates:
         if name != found.baseline:
-            gap = found.differences[name, found.baseline]["mean_absolute_error"]
+            gap = found.against_baseline(name)["mean_absolute_error"]
+            kind = "truer" if gap.high < 0 else "worse" if gap.low > 0 else "alike"
             text = f"{method_label(name)} ({_estimate(gap, signed=True).text})"
-            (truer if gap.high < 0 else worse if gap.low > 0 else alike).append(text)
+            kinds.setdefault(kind, []).append(text)
     error = _estimate(found.estimates[found.baseline]["mean_absolute_error"]).text
     sentences = [f"{method_label(found.baseline)}'s labels are off by {error} on average."]
-    for names, what in (
-        (truer, "Closer to the truth"),
-        (worse, "Further from it"),
-        (alike, "Not significantly different"),
+    for kind, what in (
+        ("truer", "Closer to the truth"),
+        ("worse", "Further from it"),
+        ("alike", "Not significantly different"),
     ):
-        if names:
-            sentences.append(f"{what}: {', '.join(names)}.")
+        if kind in kinds:
+            sentences.append(f"{what}: {', '.join(kinds[kind])}.")
     return " ".join(sentences)
 
 
@@ -128,13 +123,12 @@ def summary_table(result: Mapping[str, Any]) -> Table:
         Column("Correlation", format=lambda value: number(value, 3)),
         Column("No object", format=_percent),
     ]
-    mixes = result["mixes"]
     rows: list[list[Value]] = []
-    for name in sorted(mixes, key=lambda name: mixes[name]["mean_absolute_error"]):
-        metrics = mixes[name]
-        error = [metrics["mean_absolute_error" + end] for end in ("", "_low", "_high")]
-        others = [metrics.get(key) for key in ("bias", "correlation", "no_object")]
-        rows.append([method_label(name), _estimate(Estimate(*error)), *others])
+    by_error = sorted(result["mixes"].items(), key=lambda item: item[1]["mean_absolute_error"])
+    for name, found in by_error:
+        error = Estimate(*(found["mean_absolute_error" + end] for end in ("", "_low", "_high")))
+        others = (found.get(key) for key in ("bias", "correlation", "no_object"))
+        rows.append([method_label(name), _estimate(error), *others])
     return Table(columns, rows, "Label error with its 95 % interval")
 
 
@@ -142,13 +136,8 @@ def estimates_table(
     found: Mapping[str, Estimates], columns: Mapping[str, str], names: Sequence[str]
 ) -> Table:
     """Estimates with intervals, one row per recipe and one column per metric."""
-    return Table(
-        [Column("Recipe", "left"), *(_column(metric, text) for metric, text in columns.items())],
-        [
-            [method_label(name), *(_metric_cell(found[name][m], m, m in _BARE) for m in columns)]
-            for name in names
-        ],
-    )
+    rows = [[method_label(name), *_cells(found[name], columns)] for name in names]
+    return Table([Column("Recipe", "left"), *_columns(columns)], rows)
 
 
 def _measured(details: Details) -> str:
@@ -174,12 +163,12 @@ def _repeats(details: Details) -> str:
     )
 
 
-def _borrowed(trained_with: Mapping[str, Sequence[str]]) -> str:
+def _borrowed(details: Details) -> str:
     """The recipes that were audited with networks trained with other recipes."""
     lines = [
         f"{method_label(name)}: {', '.join(map(method_label, others))}"
-        for name, others in trained_with.items()
-        if list(others) != [name]
+        for name, others in details.trained_with.items()
+        if others != [name]
     ]
     text = f"Networks trained with another recipe: {'; '.join(lines)}." if lines else ""
     return escape.markdown(text)
@@ -204,50 +193,49 @@ def _averaged(found: Findings) -> list[Block]:
 
 def _differences(found: Findings, names: Sequence[str]) -> Table:
     columns = [Column("Recipe", "left")]
-    for header in ("Label error", "Label error, by pixels", "No object pasted"):
+    for header in _COMPARED.values():
         columns += [Column(header, parts=ESTIMATE), Column("p")]
     rows: list[list[Value]] = []
     for name in names:
-        gaps: Differences = found.differences[name, found.baseline]
+        if name == found.baseline:
+            continue
+        gaps = found.against_baseline(name)
         row: list[Value] = [method_label(name)]
         for metric in _COMPARED:
-            row.append(_estimate(gaps[metric], metric in _FRACTIONS, signed=True))
-            row.append(p_cell(gaps[metric].p_value))
+            gap = gaps[metric]
+            row += [_estimate(gap, metric in _FRACTIONS, signed=True), p_cell(gap.p_value)]
         rows.append(row)
     return Table(columns, rows)
 
 
 def _epochs(by_epoch: Mapping[int, Estimates]) -> Table:
-    columns = [Column("Epoch", format=lambda epoch: number(epoch, 0))]
-    columns += [_column(metric, name, bare=False) for metric, name in _EPOCH_COLUMNS.items()]
-    rows: list[list[Value]] = [
-        [epoch, *(_metric_cell(values[metric], metric) for metric in _EPOCH_COLUMNS)]
-        for epoch, values in sorted(by_epoch.items())
-    ]
-    return Table(columns, rows)
+    epoch = Column("Epoch", format=lambda epoch: number(epoch, 0))
+    rows = [[at, *_cells(found, _EPOCH_COLUMNS)] for at, found in sorted(by_epoch.items())]
+    return Table([epoch, *_columns(_EPOCH_COLUMNS)], rows)
 
 
 def _all(found: Mapping[str, Estimates], names: Sequence[str]) -> Table:
     columns = [Column("Metric", "left")]
     columns += [Column(method_label(name), parts=ESTIMATE) for name in names]
-    return Table(
-        columns,
-        [
-            [text, *(_metric_cell(found[name][metric], metric) for name in names)]
-            for metric, text in METRICS.items()
-        ],
-    )
+    rows: list[list[Value]] = [
+        [text, *(_metric_cell(found[name], metric) for name in names)]
+        for metric, text in METRICS.items()
+    ]
+    return Table(columns, rows)
 
 
-def _column(metric: str, header: str, bare: bool | None = None) -> Column:
-    alone = metric in _BARE if bare is None else bare
-    return Column(header, format=lambda value: number(value, 3), parts=() if alone else ESTIMATE)
+def _columns(headers: Mapping[str, str]) -> Iterator[Column]:
+    for metric, header in headers.items():
+        parts = () if metric in _BARE else ESTIMATE
+        yield Column(header, format=lambda value: number(value, 3), parts=parts)
 
 
-def _metric_cell(found: Estimate, metric: str, bare: bool = False) -> Value:
-    if bare:
-        return found.value
-    return _estimate(found, metric in _FRACTIONS, signed=metric in _SIGNED)
+def _cells(found: Estimates, metrics: Iterable[str]) -> list[Value]:
+    return [found[m].value if m in _BARE else _metric_cell(found, m) for m in metrics]
+
+
+def _metric_cell(found: Estimates, metric: str) -> Cell:
+    return _estimate(found[metric], metric in _FRACTIONS, signed=metric in _SIGNED)
 
 
 def _estimate(found: Estimate, percent: bool = False, *, signed: bool = False) -> Cell:
