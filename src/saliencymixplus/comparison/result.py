@@ -132,7 +132,7 @@ def _compared(row: ResultRow) -> dict[str, float]:
     """What `dvc exp show` lists: few numbers, as every recipe adds a column for each."""
     error = row.errors["last"].top1_error
     metrics = {"top1_error": error.mean}
-    if error.high is not None:
-        metrics["half_width_95"] = error.high - error.mean
+    if error.half_width is not None:
+        metrics["half_width_95"] = error.half_width
     metrics["seconds"] = row.seconds.mean
     return {key: round(value, 6) for key, value in metrics.items()}

@@ -22,6 +22,11 @@ class SeedSummary:
     low: float | None
     high: float | None
 
+    @property
+    def half_width(self) -> float | None:
+        """Of the interval, which is symmetric."""
+        return None if self.high is None else self.high - self.mean
+
 
 @dataclass(frozen=True)
 class ErrorDifference:

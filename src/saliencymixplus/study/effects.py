@@ -32,12 +32,8 @@ def effects(cells: Errors) -> Figure | None:
     styles = method_styles(found)
     for row, (name, gaps) in enumerate(found.items()):
         summary = summarise_seeds(gaps)
-        bounds = None
-        if summary.low is not None and summary.high is not None:
-            bounds = [[summary.mean - summary.low], [summary.high - summary.mean]]
-        axes.errorbar(
-            [summary.mean], [row], xerr=bounds, capsize=3, linewidth=1.4, **styles[name].points()
-        )
+        look = styles[name].points()
+        axes.errorbar(summary.mean, row, xerr=summary.half_width, capsize=3, linewidth=1.4, **look)
         axes.plot(gaps, [row] * len(gaps), "|", color=TEXT, markersize=5, zorder=4)
         error = recipes[name][0].label_error
         text = "" if error is None or name == "mixup" else f"{error:.3f}"

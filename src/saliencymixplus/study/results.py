@@ -3,7 +3,6 @@
 import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
 from saliencymixplus.bootstrap import Estimate, percentile_interval
+from saliencymixplus.comparison.statistics import SeedSummary, summarise_seeds
 from saliencymixplus.errors import UserError
 from saliencymixplus.study.cell import LOOP, ROWS, Entry, Row
 from saliencymixplus.study.loop import Epoch
@@ -33,6 +33,16 @@ Recipes = Mapping[str, Sequence[Row]]  # one row per seed
 Errors = Mapping[Cell, Recipes]
 
 
+class Point(NamedTuple):
+    """A recipe of a cell, compared with the ``REFERENCE`` there."""
+
+    cell: Cell
+    method: str
+    label: float  # label error removed
+    background: float  # regions without an object removed
+    gain: float  # points of test error
+
+
 @dataclass(frozen=True)
 class Regression:
     """Test error gained over label error removed, in all cells together.
@@ -42,8 +52,7 @@ class Regression:
     is points of test error for 0.1 of label error, or of regions without an object.
     """
 
-    # Cell, recipe, label error removed, regions without an object removed, points gained
-    points: list[tuple[Cell, str, float, float, float]]
+    points: list[Point]
     slope: Estimate
     label: Estimate
     background: Estimate
@@ -94,9 +103,8 @@ def _cell(row: Row) -> Cell:
 def by_cell(rows: Sequence[Row]) -> Errors:
     """Group rows by cell, in the order of the cells, and by recipe."""
     found: dict[Cell, dict[str, list[Row]]] = {}
-    for cell, group in groupby(sorted(rows, key=_cell), _cell):
-        for row in group:
-            found.setdefault(cell, {}).setdefault(row.method, []).append(row)
+    for row in sorted(rows, key=_cell):
+        found.setdefault(_cell(row), {}).setdefault(row.method, []).append(row)
     return found
 
 
@@ -108,6 +116,17 @@ def differences(recipes: Recipes, method: str, other: str) -> NDArray[np.float64
     return np.array([first[seed] - second[seed] for seed in sorted(first.keys() & second.keys())])
 
 
+def difference(recipes: Recipes, method: str, other: str) -> SeedSummary | None:
+    """Test error minus that of ``other``, paired by seed; None without common seeds."""
+    gaps = differences(recipes, method, other)
+    return None if method == other or not len(gaps) else summarise_seeds(gaps.tolist())
+
+
+def test_error(rows: Sequence[Row]) -> SeedSummary:
+    """Test error over the seeds."""
+    return summarise_seeds([row.top1_error for row in rows])
+
+
 def regression(cells: Errors) -> Regression | None:
     """Fit error gained to label error removed; None for fewer than three points.
 
@@ -116,7 +135,7 @@ def regression(cells: Errors) -> Regression | None:
     rng = np.random.default_rng(_SEED)
     names = [cell for cell, recipes in cells.items() if REFERENCE in recipes]
     points = [
-        (cell, method, *_removed(cells[cell], method), _gain(cells[cell], method, None))
+        Point(cell, method, *_removed(cells[cell], method), _gain(cells[cell], method, None))
         for cell in names
         for method in _compared(cells[cell])
     ]
