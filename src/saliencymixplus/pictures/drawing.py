@@ -114,15 +114,14 @@ def draw_outline(
     colour: tuple[int, int, int] = COLOUR_B,
 ) -> Pixels:
     """Trace the border of ``region`` (h, w), two pixels wide, over ``pixels`` of any size."""
+    from scipy.ndimage import binary_dilation, binary_erosion
+
     height, width = pixels.shape[:2]
     enlarged = height >= region.shape[0]
     how = Image.Resampling.NEAREST if enlarged else Image.Resampling.BILINEAR
     resized = Image.fromarray(region.astype(np.uint8) * 255).resize((width, height), how)
     inside = np.asarray(resized) > 127
-    padded = np.pad(inside, 1, mode="edge")
-    core = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
-    around = padded[:-2, 1:-1] | padded[2:, 1:-1] | padded[1:-1, :-2] | padded[1:-1, 2:]
-    line = (inside & ~core) | (around & ~inside)
+    line = binary_dilation(inside) & ~binary_erosion(inside, border_value=1)
     result = pixels.copy()
     result[line] = colour
     return result

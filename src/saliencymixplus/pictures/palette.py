@@ -24,8 +24,16 @@ SPARE_COLOURS = ("#56B4E9", "#E69F00", "#882255", "#117733", "#332288", "#999933
 SPARE_MARKERS = ("P", "X", "p", "<", ">", "h", "*")
 
 
-def colour(name: str) -> str:
-    """The colour of a recipe by its name in params.yaml, as ``#rrggbb``."""
+def look(name: str, step: int = 0) -> tuple[str, str]:
+    """Colour (``#rrggbb``) and marker of a recipe by its name in params.yaml.
+
+    ``step`` counts the alternatives for a recipe without a fixed style.
+    """
     if name in LOOKS:
-        return LOOKS[name][0]
-    return SPARE_COLOURS[zlib.crc32(name.encode()) % len(SPARE_COLOURS)]
+        return LOOKS[name]
+    code = zlib.crc32(name.encode()) + step
+    marker = SPARE_MARKERS[code // len(SPARE_COLOURS) % len(SPARE_MARKERS)]
+    # Plain training is grey everywhere, also "none (epochs=5)" beside "none (epochs=9)".
+    if name.startswith("none ("):
+        return LOOKS["none"][0], marker
+    return SPARE_COLOURS[code % len(SPARE_COLOURS)], marker

@@ -11,7 +11,6 @@ Usage::
 """
 
 import io
-import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,26 +51,18 @@ class MethodStyle:
 
 def method_style(name: str) -> MethodStyle:
     """The style of a recipe by its name in params.yaml; the same for a name in every figure."""
-    if name in palette.LOOKS:
-        return MethodStyle(_label(name), *palette.LOOKS[name])
-    return _spare(name, zlib.crc32(name.encode()))
+    return MethodStyle(_label(name), *palette.look(name))
 
 
 def method_styles(names: Iterable[str]) -> dict[str, MethodStyle]:
     """Styles for recipes in the same figure: as ``method_style``, but all different."""
-    names = list(names)  # read twice
-    styles: dict[str, MethodStyle] = {}
-    taken: set[tuple[str, str]] = set()
-    for name in sorted(set(names), key=lambda name: (name not in palette.LOOKS, name)):
-        style = method_style(name)
-        code = zlib.crc32(name.encode())
-        for step in range(len(palette.SPARE_COLOURS) * len(palette.SPARE_MARKERS)):
-            if name in palette.LOOKS or (style.colour, style.marker) not in taken:
-                break
-            style = _spare(name, code + step + 1)
-        taken.add((style.colour, style.marker))
-        styles[name] = style
-    return {name: styles[name] for name in dict.fromkeys(names)}
+    names = list(dict.fromkeys(names))
+    looks: dict[str, tuple[str, str]] = {}
+    steps = range(len(palette.SPARE_COLOURS) * len(palette.SPARE_MARKERS))
+    for name in sorted(names, key=lambda name: (name not in palette.LOOKS, name)):
+        free = (look for n in steps if (look := palette.look(name, n)) not in looks.values())
+        looks[name] = next(free, palette.look(name))
+    return {name: MethodStyle(_label(name), *looks[name]) for name in names}
 
 
 def method_label(name: str) -> str:
@@ -81,14 +72,6 @@ def method_label(name: str) -> str:
     ``saliencymixplus-excess``; any other recipe's is its name in params.yaml.
     """
     return method_style(name).label
-
-
-def _spare(name: str, code: int) -> MethodStyle:
-    colours, markers = palette.SPARE_COLOURS, palette.SPARE_MARKERS
-    marker = markers[code // len(colours) % len(markers)]
-    # Plain training is grey everywhere, also "none (epochs=5)" beside "none (epochs=9)".
-    grey = palette.LOOKS["none"][0] if name.startswith("none (") else ""
-    return MethodStyle(_label(name), grey or colours[code % len(colours)], marker)
 
 
 def _label(name: str) -> str:

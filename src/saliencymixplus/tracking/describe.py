@@ -225,7 +225,7 @@ def _usual_options(run: RunSettings) -> dict[str, Any]:
 
 def _colour(run: RunSettings) -> str:
     """The colour of the run's curves: one hue per recipe, in five shades by seed."""
-    base = palette.colour(run.mix.name)
+    base, _ = palette.look(run.mix.name)
     shade = 0.15 * (run.seed % 5)
     parts = (int(base[i : i + 2], 16) for i in (1, 3, 5))
     return "#" + "".join(f"{round(part + (255 - part) * shade):02x}" for part in parts)
