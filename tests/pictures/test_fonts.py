@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from matplotlib import get_data_path
 from matplotlib.ft2font import FT2Font
 
 from saliencymixplus.mixing import create
@@ -11,21 +12,20 @@ from saliencymixplus.pictures import fonts
 from saliencymixplus.pictures.grid import samples_of
 from saliencymixplus.pictures.style import figure, png_bytes
 
+TTF = Path(get_data_path()) / "fonts" / "ttf"
 NOWHERE = "\U000f0000"  # private use: no font has it
 
 
 @pytest.fixture
 def clean():
+    fonts.forget()
     yield
-    for cached in (fonts._system_fonts, fonts._font_file, fonts.font, fonts._say_missing):
-        cached.cache_clear()
+    fonts.forget()
 
 
 @pytest.fixture
 def only_dejavu(monkeypatch, clean):
     monkeypatch.setattr(fonts.font_manager, "findSystemFonts", lambda: [])
-    for cached in (fonts._system_fonts, fonts._font_file, fonts.font, fonts._say_missing):
-        cached.cache_clear()
 
 
 def names_in_grid(*classes):
@@ -42,11 +42,9 @@ def test_dejavu_shows_what_it_has():
 
 
 def test_a_system_font_takes_over(monkeypatch, clean):
-    mono = str(fonts._dejavu().with_name("STIXNonUni.ttf"))
-    letter = chr(min(set(FT2Font(mono).get_charmap()) - fonts._letters(fonts._dejavu())))
+    dejavu, mono = (str(TTF / name) for name in ("DejaVuSans.ttf", "STIXNonUni.ttf"))
+    letter = chr(min(FT2Font(mono).get_charmap().keys() - FT2Font(dejavu).get_charmap().keys()))
     monkeypatch.setattr(fonts.font_manager, "findSystemFonts", lambda: [mono])
-    fonts._system_fonts.cache_clear()
-    fonts._font_file.cache_clear()
     assert fonts.has_font(letter)
     assert fonts.font(12, text=letter).path == Path(mono)
     fig, axes = figure(3, 2)
@@ -69,10 +67,11 @@ def test_figures_escape_what_no_font_has(only_dejavu, capsys):
     assert "no installed font" in capsys.readouterr().err
 
 
-def test_a_broken_font_file_is_passed_over(tmp_path):
+def test_a_broken_font_file_is_passed_over(tmp_path, monkeypatch, clean):
     broken = tmp_path / "Broken.ttf"
     broken.write_bytes(b"no font")
-    assert fonts._letters(broken) == frozenset()
+    monkeypatch.setattr(fonts.font_manager, "findSystemFonts", lambda: [str(broken)])
+    assert not fonts.has_font(NOWHERE)
 
 
 def test_escape_sequences_in_names_are_visible():

@@ -98,6 +98,12 @@ def _letters(path: Path) -> frozenset[int]:
         return frozenset()
 
 
+def forget() -> None:
+    """Look for installed fonts anew, and warn anew about letters that none has."""
+    for cached in (font, _font_file, _system_fonts, _say_missing):
+        cached.cache_clear()
+
+
 @lru_cache(maxsize=1)
 def _say_missing() -> None:
     print(

@@ -92,8 +92,8 @@ def samples_of(
     first, second = mixed.index_a[pick], mixed.index_b[pick]
     maps = mixed.saliency if mixed.saliency is not None else saliency
     names = labels if labels.ndim == 1 else labels.argmax(dim=1)
-    a, b = (_pixels(images[index], mean, std) for index in (first, second))
-    result = _pixels(mixed.images[pick], mean, std)
+    a, b = (pixels_of(images[index], mean, std) for index in (first, second))
+    result = pixels_of(mixed.images[pick], mean, std)
     boxes = _rows(mixed.boxes, pick)
     source_boxes = _rows(getattr(mixed, "source_boxes", None), pick)
     weights = None if mixed.mask is None else mixed.mask[pick, 0].float().cpu().numpy()
@@ -192,7 +192,7 @@ def _block(sample: Sample, size: tuple[int, int], maps: bool) -> list[CaptionedP
     return [CaptionedPanel(panel, words) for panel, words in zip(panels, captions, strict=True)]
 
 
-def _pixels(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Pixels:
+def pixels_of(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Pixels:
     """Normalised ``(N, C, H, W)`` to uint8 ``(N, H, W, 3)``."""
     values = images.detach().float().cpu()
     shift, scale = (

@@ -1,7 +1,7 @@
 """A report as blocks, from which report.md and report.html are both made."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from saliencymixplus import escape
@@ -37,7 +37,7 @@ class Fold:
     """Blocks that the page shows on demand."""
 
     title: str
-    blocks: "Sequence[Block]" = field(default=())
+    blocks: "Sequence[Block]" = ()
 
 
 # A string is Markdown, in which names must be escaped by ``escape.markdown``.

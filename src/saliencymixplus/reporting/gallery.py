@@ -25,7 +25,6 @@ _LABEL = 128  # pixels for the methods' names
 class GalleryRow:
     """Samples of one method; sample i has the same sources in every row."""
 
-    name: str
     title: str
     samples: list[Sample]
 

@@ -15,6 +15,7 @@ from saliencymixplus.datasets.prepared import Prepared, Split, load_prepared
 from saliencymixplus.errors import UserError
 from saliencymixplus.loading.load_batch import load_batch
 from saliencymixplus.mixing import gradient_saliency
+from saliencymixplus.pictures.grid import pixels_of
 from saliencymixplus.reporting.document import Block, Playground
 from saliencymixplus.reporting.run_data import Runs
 from saliencymixplus.runs.read import Run
@@ -61,17 +62,14 @@ def playground_data(data: Prepared, run: Run | None) -> dict[str, Any]:
             gradient[:, None], (size, size), mode="bilinear", antialias=True
         )[:, 0]
         source = "gradients of the trained network"
-    mean, std = (
-        torch.tensor(values).view(1, -1, 1, 1) for values in (data.meta.mean, data.meta.std)
-    )
-    pixels = ((batch.images * std + mean) * 255).round().clamp(0, 255).to(torch.uint8)
+    pixels = pixels_of(batch.images, data.meta.mean, data.meta.std)
     return {
         "size": size,
         "saliency": source,
         "images": [
             {
                 "name": data.meta.classes[int(batch.labels[i])].replace("_", " "),
-                "image": _png(pixels[i].permute(1, 2, 0).numpy()),
+                "image": _png(pixels[i]),
                 "saliency": None if maps is None else _png(_bytes(maps[i].float().numpy())),
                 "mask": None
                 if batch.masks is None

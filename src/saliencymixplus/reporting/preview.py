@@ -86,7 +86,6 @@ def preview(
     masks = batch.masks if outlines else None
     described = [
         GalleryRow(
-            recipe.name,
             _title(recipe) if recipe is mix else f"{method_label(mix.name)}: {_title(recipe)}",
             samples_of(
                 result,

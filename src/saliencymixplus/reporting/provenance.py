@@ -13,7 +13,7 @@ from saliencymixplus.reporting.document import Block, Fold
 from saliencymixplus.reporting.run_data import ReportedRun, Runs
 from saliencymixplus.runs.read import Run
 from saliencymixplus.settings import TrainingSettings
-from saliencymixplus.tables import MISSING, Column, Table, Value, number
+from saliencymixplus.tables import MISSING, Column, Getter, Table, Value, number
 
 
 def what_was_run(runs: Runs) -> list[Block]:
@@ -47,21 +47,19 @@ def what_was_run(runs: Runs) -> list[Block]:
 
 def provenance(runs: Runs, experiment: str, output: Path) -> list[Block]:
     """The runs with their digests, links to their folders, and the commands to repeat it all."""
-    names = ("Method", "Seed", "Digest", "Data", "Device", "Attempt (MLflow tag)")
-    columns = [Column(name, "left") for name in names]
-    rows: list[list[Value]] = [
-        [
-            method_label(run.mix),
-            str(run.seed),
-            run.run.digest,
-            run.run.data.digest[:12],
-            run.run.device,
-            run.tracking.attempt if run.tracking else None,
-            run.run.summary.seconds,
-        ]
-        for seeds in runs.values()
-        for run in seeds
+    columns: list[Getter[ReportedRun]] = [
+        (Column("Method", "left"), lambda run: method_label(run.mix)),
+        (Column("Seed", "left"), lambda run: str(run.seed)),
+        (Column("Digest", "left"), lambda run: run.run.digest),
+        (Column("Data", "left"), lambda run: run.run.data.digest[:12]),
+        (Column("Device", "left"), lambda run: run.run.device),
+        (
+            Column("Attempt (MLflow tag)", "left"),
+            lambda run: run.tracking.attempt if run.tracking else None,
+        ),
+        (Column("Seconds", format=lambda s: number(s, 1)), lambda run: run.run.summary.seconds),
     ]
+    reported = [run for seeds in runs.values() for run in seeds]
     links = "\n".join(
         f"- {escape.markdown(method_label(mix))}: "
         + ", ".join(
@@ -73,11 +71,10 @@ def provenance(runs: Runs, experiment: str, output: Path) -> list[Block]:
     command = "\n".join(
         f"python cli.py {name} --experiment {experiment}" for name in ("compare", "audit", "report")
     )
-    table = Table([*columns, Column("Seconds", format=lambda s: number(s, 1))], rows)
     return [
         "## Where the numbers come from",
         f"The runs' folders:\n\n{links}",
-        Fold("Digests, devices and times", [table]),
+        Fold("Digests, devices and times", [Table.of(reported, columns)]),
         f"To compute them again:\n\n```\n{command}\n```",
     ]
 
