@@ -5,8 +5,7 @@ import torch
 
 from saliencymixplus.errors import UserError
 from saliencymixplus.models import create_model, model_names, parameter_count
-from saliencymixplus.models.cifar_resnet import Block
-from saliencymixplus.models.wide_resnet import PreActBlock
+from saliencymixplus.models.small_images import Block, PreActBlock
 
 # He et al. 2016, table 6, in millions.
 PUBLISHED = {"resnet20": 0.27, "resnet32": 0.46, "resnet44": 0.66, "resnet56": 0.85}

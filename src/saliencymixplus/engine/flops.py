@@ -2,10 +2,11 @@
 
 from typing import Any
 
-import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
+
+from saliencymixplus.models.layers import meta_logits
 
 
 class FlopCounter(TorchDispatchMode):
@@ -28,10 +29,7 @@ def forward_flops(model: nn.Module, batch_size: int, size: tuple[int, int]) -> i
 
     Forward and backward passes together take three times as many.
     """
-    tensors = [*model.named_parameters(), *model.named_buffers()]
-    shapes = {name: tensor.detach().to("meta") for name, tensor in tensors}
-    images = torch.empty(batch_size, 3, *size, device="meta")
     counter = FlopCounter()
-    with torch.no_grad(), counter:
-        torch.func.functional_call(model, shapes, (images,))
+    with counter:
+        meta_logits(model, batch_size, size)
     return counter.flops

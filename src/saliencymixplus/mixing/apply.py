@@ -49,29 +49,18 @@ def mixed_batch(
             part = part_for(method, options, batch)
             plan = method.plan(replace(batch, saliency=saliency), draw, options, part)
         with torch.set_grad_enabled(flows):
-            found = arithmetic(
-                method, options, images, batch.labels, saliency, batch.masks, draw, plan
-            )
+            sources = Sources(images, draw.index_b, batch.labels, saliency, batch.masks, plan)
+            found = arithmetic(method, options, sources, draw)
     size = tuple(images.shape[2:])
     if saliency is not None and saliency.shape[1:] != size:
         saliency = F.interpolate(saliency[:, None].float(), size)[:, 0]
     return MixedBatch(**found, saliency=saliency, clean_gradient=options.clean_gradient)
 
 
-def mixed_fields(
-    method: Method,
-    options: Options,
-    images: Tensor,
-    labels: Tensor,
-    saliency: Tensor | None,
-    masks: Tensor | None,
-    draw: Draw,
-    plan: Any,
-) -> dict[str, Any]:
+def mixed_fields(method: Method, options: Options, sources: Sources, draw: Draw) -> dict[str, Any]:
     """The fields of a ``MixedBatch`` but its maps; nothing in it waits for the device."""
     assert method.apply is not None
-    height, width = images.shape[2:]
-    sources = Sources(images, draw.index_b, labels, saliency, masks, plan)
+    images, labels = sources.images, sources.labels
     blend = method.apply(sources, draw, options)
     mask = blend.mask.float()
     index_a, index_b = blend.index_a, blend.index_b
@@ -91,7 +80,7 @@ def mixed_fields(
         "index_a": index_a,
         "index_b": index_b,
         "area_lam": area_lam.expand(draw.size).contiguous(),
-        "mask": mask.expand(draw.size, 1, height, width),
+        "mask": mask.expand(draw.size, 1, *images.shape[2:]),
         "mask_a": blend.mask_a,
         "boxes": _rows(blend.boxes, draw.size),
         "source_boxes": _rows(blend.source_boxes, draw.size),
@@ -99,9 +88,9 @@ def mixed_fields(
         "reduction": blend.reduction,
     }
     if options.label in MASK_LABELS:
-        assert masks is not None
+        assert sources.masks is not None
         seen = MixedBatch(**fields)
-        fields |= {"lam": mask_label_weight(seen, masks, options.label), "lam_b": None}
+        fields |= {"lam": mask_label_weight(seen, sources.masks, options.label), "lam_b": None}
     if options.shuffled_labels > 0:
         fields["lam"] = _exchanged(fields["lam"], options.shuffled_labels)
     return fields

@@ -5,7 +5,6 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from saliencymixplus.mixing.checks import logits_of
@@ -190,16 +189,6 @@ class MixedBatch:
             criterion(logits, self.labels_a, reduction="none"),
             criterion(logits, self.labels_b, reduction="none"),
         )
-
-
-def binary_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Binary cross-entropy of the softmax of logits (M, K), its mean over all M · K entries."""
-    chances = logits.to(torch.promote_types(logits.dtype, torch.float32)).softmax(1)
-    if labels.ndim == 1:
-        target = torch.zeros_like(chances).scatter_(1, labels.long()[:, None], 1.0)
-    else:
-        target = labels.to(chances.dtype)
-    return F.binary_cross_entropy(chances, target)
 
 
 def memory_format(images: Tensor) -> torch.memory_format:

@@ -27,11 +27,12 @@ class Criterion:
 
     def __call__(self, logits: Tensor, labels: Tensor, *, reduction: str = "mean") -> Tensor:
         """The loss of logits (M, K) to labels (M,) int64 or (M, K) float: a scalar or (M,)."""
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         if self.loss == "ce":
-            return cross_entropy(
+            labels = labels.to(logits.dtype if labels.ndim == 2 else torch.int64)
+            return F.cross_entropy(
                 logits, labels, reduction=reduction, label_smoothing=self.label_smoothing
             )
-        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         classes = logits.shape[1]
         target = distribution(labels, classes, logits.dtype)
         target = target * (1.0 - self.label_smoothing) + self.label_smoothing / classes
@@ -42,15 +43,16 @@ class Criterion:
 CROSS_ENTROPY = Criterion()
 
 
-def cross_entropy(
-    logits: Tensor, labels: Tensor, *, reduction: str = "mean", label_smoothing: float = 0.0
-) -> Tensor:
-    """Cross-entropy in at least float32 of logits (M, K) to labels (M,) int64 or (M, K) float."""
-    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    labels = labels.to(logits.dtype if labels.ndim == 2 else torch.int64)
-    return F.cross_entropy(logits, labels, reduction=reduction, label_smoothing=label_smoothing)
-
-
 def distribution(labels: Tensor, num_classes: int, dtype: torch.dtype) -> Tensor:
     """Labels (M,) as one-hot rows, and (M, K) as they are: (M, K)."""
     return (labels if labels.ndim == 2 else F.one_hot(labels, num_classes)).to(dtype)
+
+
+def binary_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Binary cross-entropy of the softmax of logits (M, K), its mean over all M · K entries."""
+    chances = logits.to(torch.promote_types(logits.dtype, torch.float32)).softmax(1)
+    if labels.ndim == 1:
+        target = torch.zeros_like(chances).scatter_(1, labels.long()[:, None], 1.0)
+    else:
+        target = labels.to(chances.dtype)
+    return F.binary_cross_entropy(chances, target)

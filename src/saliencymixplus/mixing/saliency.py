@@ -11,9 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from saliencymixplus.mixing.batch import binary_cross_entropy
 from saliencymixplus.mixing.checks import logits_of
-from saliencymixplus.mixing.criterion import cross_entropy
+from saliencymixplus.mixing.criterion import CROSS_ENTROPY, binary_cross_entropy
 from saliencymixplus.mixing.draws import mapped_size
 
 Autocast = Callable[[], AbstractContextManager[object]]
@@ -95,7 +94,7 @@ def gradient_saliency(
     with torch.enable_grad(), pass_mode(model, mode, batch_norm):
         with autocast():
             logits = logits_of(model(inputs))
-        value = (cross_entropy if loss == "cross_entropy" else binary_cross_entropy)(logits, labels)
+        value = (CROSS_ENTROPY if loss == "cross_entropy" else binary_cross_entropy)(logits, labels)
         gradients: tuple[Tensor | None, ...] = (None,)
         if value.requires_grad:
             gradients = torch.autograd.grad(value, [inputs, *parameters], allow_unused=True)

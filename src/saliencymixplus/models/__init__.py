@@ -1,16 +1,13 @@
 """Create networks by name: CIFAR networks, torchvision's classifiers and timm's."""
 
-from collections.abc import Callable
-from functools import partial
 from typing import Any
 
-import torch
 from torch import nn
 
 from saliencymixplus.errors import UserError, nearest
-from saliencymixplus.models.cifar_resnet import DEPTHS, CifarResNet
+from saliencymixplus.models.layers import meta_logits
+from saliencymixplus.models.small_images import NETWORKS
 from saliencymixplus.models.stem import SMALL_UP_TO, has_small_stem, make_small_stem
-from saliencymixplus.models.wide_resnet import preact_resnet18, wide_resnet
 
 __all__ = ["create_model", "model_names", "parameter_count"]
 
@@ -18,27 +15,10 @@ _TIMM = "timm/"
 _DROP_PATH = ("stochastic_depth_prob", "drop_path_rate")  # its name in torchvision, in timm
 
 
-def _resnext29(num_classes: int) -> nn.Module:
-    from saliencymixplus.models.cifar_resnext import CifarResNeXt
-
-    return CifarResNeXt(32, 4, num_classes)
-
-
-# Networks for small images: each takes the number of classes, and always has the small stem.
-_CIFAR: dict[str, Callable[[int], nn.Module]] = {
-    **{f"resnet{depth}": partial(CifarResNet, depth) for depth in DEPTHS},
-    "preact_resnet18": preact_resnet18,
-    "wrn16_8": partial(wide_resnet, 16, 8),
-    "wrn28_8": partial(wide_resnet, 28, 8),
-    "wrn28_10": partial(wide_resnet, 28, 10),
-    "resnext29_32x4d": _resnext29,
-}
-
-
 def model_names() -> list[str]:
     """All names that ``create_model`` accepts, except ``timm/NAME``; see ``timm.list_models``."""
     models = _torchvision_models()
-    return [*_CIFAR, *models.list_models(module=models)]
+    return [*NETWORKS, *models.list_models(module=models)]
 
 
 def parameter_count(model: nn.Module) -> int:
@@ -67,10 +47,10 @@ def create_model(
             does not accept images of this size.
     """
     height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
-    if name in _CIFAR:
+    if name in NETWORKS:
         if drop_path:
             raise _no_drop_path(name)
-        return _CIFAR[name](num_classes)
+        return NETWORKS[name](num_classes)
     is_timm = name.startswith(_TIMM)
     if not is_timm and name not in model_names():
         raise UserError(f"no model is called {name!r}: {nearest(name, model_names())}")
@@ -140,12 +120,8 @@ def _build_timm(
 
 def _try(model: nn.Module, name: str, num_classes: int, height: int, width: int) -> None:
     """Run the model on the meta device, so that an unsuitable image size is an error here."""
-    tensors = [*model.named_parameters(), *model.named_buffers()]
-    shapes = {key: tensor.detach().to("meta") for key, tensor in tensors}
-    images = torch.empty(2, 3, height, width, device="meta")
     try:
-        with torch.no_grad():
-            logits = torch.func.functional_call(model, shapes, (images,))
+        logits = meta_logits(model, 2, (height, width))
     except (RuntimeError, ValueError, AssertionError) as error:
         raise _refusal(name, height, width, error) from error
     if tuple(logits.shape) != (2, num_classes):

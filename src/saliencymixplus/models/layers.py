@@ -6,9 +6,19 @@ from collections.abc import Iterator
 from importlib import import_module
 from typing import Any
 
+import torch
 from torch import nn
 
 from saliencymixplus.mixing.trained_part import PART
+
+
+def meta_logits(model: nn.Module, batch_size: int, size: tuple[int, int]) -> Any:
+    """What ``model`` returns for images of ``size`` (H, W) on the meta device: shapes only."""
+    tensors = [*model.named_parameters(), *model.named_buffers()]
+    shapes = {name: tensor.detach().to("meta") for name, tensor in tensors}
+    images = torch.empty(batch_size, 3, *size, device="meta")
+    with torch.no_grad():
+        return torch.func.functional_call(model, shapes, (images,))
 
 
 def without_decay(model: nn.Module) -> set[str]:

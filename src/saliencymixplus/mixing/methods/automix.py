@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from saliencymixplus.mixing.batch import Batch, Blend, Sources
 from saliencymixplus.mixing.checks import logits_of
 from saliencymixplus.mixing.combine import blend, weighted_sum
-from saliencymixplus.mixing.criterion import cross_entropy
+from saliencymixplus.mixing.criterion import CROSS_ENTROPY
 from saliencymixplus.mixing.draws import Draw
 from saliencymixplus.mixing.features import feature_map
 from saliencymixplus.mixing.maps import enlarged
@@ -115,8 +115,8 @@ def block_loss(batch: Batch, draw: Draw, options: AutoMixOptions, block: nn.Modu
     weight = block(features, features.index_select(0, partners))
     shown = enlarged(weight, *images.shape[2:])[:, None]
     logits = logits_of(batch.model(weighted_sum(images, images.index_select(0, partners), shown)))
-    first = cross_entropy(logits, labels)
-    second = cross_entropy(logits, labels.index_select(0, partners))
+    first = CROSS_ENTROPY(logits, labels)
+    second = CROSS_ENTROPY(logits, labels.index_select(0, partners))
     return (lam * first + (1.0 - lam) * second + mask_loss(weight, lam)).sum()
 
 
