@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from saliencymixplus.mixing import MixedBatch, Step
+from saliencymixplus.mixing import Step
 
 _KEYS = (
     "loss",
@@ -25,7 +25,7 @@ class EpochAverages:
 
     loss: float
     clean_top1_error: float | None  # percent, on unmixed batches
-    mixed_top1_error: float | None  # percent, on mixed batches, with both labels weighted by λ
+    mixed_top1_error: float | None  # percent, on mixed batches, by the mixed label
     mean_lam: float | None
     images: int
 
@@ -64,8 +64,9 @@ class EpochMetrics:
             sums["clean_wrong"].add_((predicted != labels).sum())
             sums["clean_images"].add_(count)
         else:
-            right = _credit(step.mixed, predicted).sum(dtype=self.sums.dtype)
-            sums["mixed_wrong"].add_(count - right)
+            # A prediction is right to the degree that the mixed label says so.
+            right = step.mixed.soft_labels(step.logits.shape[1]).gather(1, predicted[:, None])
+            sums["mixed_wrong"].add_(count - right.sum(dtype=self.sums.dtype))
             sums["mixed_images"].add_(count)
             sums["lam"].add_(step.mixed.lam.sum())
         sums["batches"].add_(1.0)
@@ -82,22 +83,3 @@ class EpochMetrics:
             mean_lam=sums["lam"] / mixed if mixed else None,
             images=int(sums["images"]),
         )
-
-
-def _credit(mixed: MixedBatch, predicted: Tensor) -> Tensor:
-    """(M,): λ if the first label was predicted, 1 − λ if the second, 1 if both are the same; of
-    labels of more than two images the predicted class's weight."""
-    if mixed.weights is not None:
-        assert mixed.labels is not None
-        if mixed.labels.ndim == 2:
-            return (mixed.weights @ mixed.labels).gather(1, predicted[:, None])[:, 0]
-        return torch.where(mixed.labels == predicted[:, None], mixed.weights, 0.0).sum(1)
-    return _weight_if_hit(mixed.labels_a, predicted, mixed.lam) + _weight_if_hit(
-        mixed.labels_b, predicted, mixed.weight_b
-    )
-
-
-def _weight_if_hit(labels: Tensor, predicted: Tensor, weight: Tensor) -> Tensor:
-    if labels.ndim == 2:
-        return weight * labels.gather(1, predicted[:, None])[:, 0]
-    return torch.where(labels == predicted, weight, 0.0)

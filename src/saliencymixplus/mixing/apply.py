@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from saliencymixplus.mixing.batch import Batch, MixedBatch, Sources, memory_format
-from saliencymixplus.mixing.draws import Draw
+from saliencymixplus.mixing.draws import Draw, RandomNumbers, partners, scale
 from saliencymixplus.mixing.method import Method
 from saliencymixplus.mixing.options import MASK_LABELS, Options
 from saliencymixplus.mixing.saliency import smooth
@@ -17,6 +17,33 @@ from saliencymixplus.mixing.trained_part import part_for
 from saliencymixplus.mixing.visible_fraction import mask_label_weight
 
 Arithmetic = Callable[..., dict[str, Any]]  # ``mixed_fields``, compiled or not
+
+
+def draw_for(
+    method: Method,
+    options: Options,
+    batch_size: int,
+    height: int,
+    width: int,
+    numbers: RandomNumbers,
+) -> Draw:
+    """What a method draws for a batch of images."""
+    if method.apply is None:
+        return Draw(torch.arange(batch_size, device=numbers.device))
+    index_b = partners(batch_size, options.pairs, numbers, fraction=options.saliency_fraction)
+    count = len(index_b) if options.per_sample else 1
+    # The order of the draws decides which numbers a seed gives.
+    noise = None
+    if method.noise is not None:
+        noise = numbers.normal(count, *method.noise(options, height, width))
+    return Draw(
+        index_b=index_b,
+        lam0=numbers.beta(options.alpha, count if options.lam0_per_sample else 1),
+        centre=scale(numbers.uniform(count, 2), height, width),
+        uniform=numbers.uniform(count, 2),
+        noise=noise,
+        lam1=numbers.beta(options.alpha, count) if method.second_lam0 else None,
+    )
 
 
 def mixed_batch(

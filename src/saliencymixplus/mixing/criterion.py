@@ -45,14 +45,14 @@ CROSS_ENTROPY = Criterion()
 
 def distribution(labels: Tensor, num_classes: int, dtype: torch.dtype) -> Tensor:
     """Labels (M,) as one-hot rows, and (M, K) as they are: (M, K)."""
-    return (labels if labels.ndim == 2 else F.one_hot(labels, num_classes)).to(dtype)
+    if labels.ndim == 2:
+        return labels.to(dtype)
+    # Not F.one_hot, which reads values on the CPU.
+    rows = torch.zeros(len(labels), num_classes, dtype=dtype, device=labels.device)
+    return rows.scatter(1, labels.long()[:, None], 1.0)
 
 
 def binary_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     """Binary cross-entropy of the softmax of logits (M, K), its mean over all M · K entries."""
     chances = logits.to(torch.promote_types(logits.dtype, torch.float32)).softmax(1)
-    if labels.ndim == 1:
-        target = torch.zeros_like(chances).scatter_(1, labels.long()[:, None], 1.0)
-    else:
-        target = labels.to(chances.dtype)
-    return F.binary_cross_entropy(chances, target)
+    return F.binary_cross_entropy(chances, distribution(labels, chances.shape[1], chances.dtype))

@@ -8,8 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from saliencymixplus.mixing.options import Options
-
 
 @dataclass(frozen=True)
 class Draw:
@@ -91,36 +89,6 @@ class RandomNumbers:
         if generator is not None and generator.device.type != where.type:
             generator = None
         return torch._sample_dirichlet(concentration, generator=generator)[:, 0].to(self.device)
-
-
-def draw_for(
-    options: Options,
-    batch_size: int,
-    height: int,
-    width: int,
-    numbers: RandomNumbers,
-    *,
-    noise_shape: tuple[int, ...] | None,
-    second_lam0: bool,
-) -> Draw:
-    """What a method with these options draws for a batch of images.
-
-    Args:
-        noise_shape: of the normal numbers for one sample; None: none are drawn.
-        second_lam0: whether to draw ``lam1``.
-    """
-    index_b = partners(batch_size, options.pairs, numbers, fraction=options.saliency_fraction)
-    count = index_b.shape[0] if options.per_sample else 1
-    # Their order decides which numbers a seed gives.
-    noise = None if noise_shape is None else numbers.normal(count, *noise_shape)
-    return Draw(
-        index_b=index_b,
-        lam0=numbers.beta(options.alpha, count if options.lam0_per_sample else 1),
-        centre=scale(numbers.uniform(count, 2), height, width),
-        uniform=numbers.uniform(count, 2),
-        noise=noise,
-        lam1=numbers.beta(options.alpha, count) if second_lam0 else None,
-    )
 
 
 def mixed_size(batch_size: int, pairs: str) -> int:

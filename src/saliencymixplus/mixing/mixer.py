@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from saliencymixplus.mixing.apply import mixed_batch, mixed_fields, unmixed
+from saliencymixplus.mixing.apply import draw_for, mixed_batch, mixed_fields, unmixed
 from saliencymixplus.mixing.batch import Batch, MixedBatch
 from saliencymixplus.mixing.checks import check_map, checked_labels
 from saliencymixplus.mixing.criterion import CROSS_ENTROPY, Criterion
-from saliencymixplus.mixing.draws import Draw, RandomNumbers, draw_for
+from saliencymixplus.mixing.draws import Draw, RandomNumbers
 from saliencymixplus.mixing.options import MASK_LABELS, as_json
 from saliencymixplus.mixing.registry import settle
 from saliencymixplus.mixing.saliency import gradient_saliency
@@ -157,18 +157,7 @@ class Mixer:
         return self._drawn(batch_size, height, width, RandomNumbers(generator, where))
 
     def _drawn(self, batch_size: int, height: int, width: int, numbers: RandomNumbers) -> Draw:
-        if self._method.apply is None:
-            return Draw(torch.arange(batch_size, device=numbers.device))
-        noise = self._method.noise
-        return draw_for(
-            self.options,
-            batch_size,
-            height,
-            width,
-            numbers,
-            noise_shape=None if noise is None else noise(self.options, height, width),
-            second_lam0=self._method.second_lam0,
-        )
+        return draw_for(self._method, self.options, batch_size, height, width, numbers)
 
     def __call__(
         self,
