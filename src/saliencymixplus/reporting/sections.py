@@ -70,10 +70,8 @@ def comparison_section(
     """Error bars, Pareto plot and the comparison's tables; ``times``: of a benchmark."""
     if compared is None:
         return ["## Comparison", "The runs have not been compared (`python cli.py compare`)."]
-    caption, step_ms = (
-        "Error against the cost of training; a dashed line is the Pareto front.",
-        None,
-    )
+    caption = "Error against the cost of training; a dashed line is the Pareto front."
+    step_ms = None
     if times and all(times.of(run.run.settings) for seeds in runs.values() for run in seeds):
         step_ms = times.milliseconds
         caption += f" The step times were benchmarked on {times.hardware}."

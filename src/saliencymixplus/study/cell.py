@@ -72,6 +72,7 @@ def run_cell(
     """
     study = params.top.study
     assert study is not None
+    mixes = [params.mix(method) for method in study.methods]
     runs = [
         params.run(study.experiment, method, seed)
         for method in study.methods
@@ -81,27 +82,22 @@ def run_cell(
     if clutter is None or clutter.train_digits is None:
         raise UserError(f"study.experiment: {study.experiment} has no data.clutter.train_digits")
     with whole_directory(output) as part:
-        folders = [part / "runs" / run.mix.name / f"seed{run.seed}" for run in runs]
+        folders: dict[str, dict[int, Path]] = {
+            mix.name: {seed: part / "runs" / mix.name / f"seed{seed}" for seed in study.seeds}
+            for mix in mixes
+        }
+        work = [(run, folders[run.mix.name][run.seed]) for run in runs]
         summaries = []
-        for run, summary in zip(runs, _trained(runs, folders, prepared, jobs), strict=True):
+        for run, summary in zip(runs, _trained(work, prepared, jobs), strict=True):
             summaries.append(summary)
             say(f"{run.mix.name}, seed {run.seed}: {summary['last']['top1_error']:.2f} % error")
-        by_method: dict[str, list[Path]] = {}
-        for run, folder in zip(runs, folders, strict=True):
-            by_method.setdefault(run.mix.name, []).append(folder)
-        mixes = [params.mix(method) for method in study.methods]
-        audited = audit(prepared, mixes, by_method, params.top.audit, part / "audit")["mixes"]
+        networks = {name: list(by_seed.values()) for name, by_seed in folders.items()}
+        audited = audit(prepared, mixes, networks, params.top.audit, part / "audit")["mixes"]
         cell = (clutter.object_size, clutter.train_digits)
         epochs = [
             epoch
             for mix in mixes
-            for epoch in follow(
-                prepared,
-                mix,
-                dict(zip(study.seeds, by_method[mix.name], strict=True)),
-                params.top.audit,
-                cell,
-            )
+            for epoch in follow(prepared, mix, folders[mix.name], params.top.audit, cell)
         ]
         rows = [
             Row(
@@ -128,13 +124,11 @@ def write_rows(path: Path, rows: list[Entry], kind: type[Entry]) -> None:
 
 
 def _trained(
-    runs: list[RunSettings], folders: list[Path], prepared: Path, jobs: int
+    runs: list[tuple[RunSettings, Path]], prepared: Path, jobs: int
 ) -> Iterator[dict[str, Any]]:
     """Yield the summary of each run in the order of ``runs``, as it becomes available."""
-    work = [
-        partial(train, run, prepared, folder, RuntimeSettings(tracker="none", progress="none"))
-        for run, folder in zip(runs, folders, strict=True)
-    ]
+    runtime = RuntimeSettings(tracker="none", progress="none")
+    work = [partial(train, run, prepared, folder, runtime) for run, folder in runs]
     if jobs == 1:
         yield from (task() for task in work)
         return

@@ -80,6 +80,7 @@ def follow(
                 size=run.settings.training.crop_size,
             )
             values = resampled(records, np.empty((0, int(records.batch.max()) + 1)))
+            means = {name: float(value[0]) for name, value in values.items()}
             epoch = int(name.removeprefix("epoch_"))
             found.append(
                 Epoch(
@@ -88,11 +89,11 @@ def follow(
                     seed=seed,
                     epoch=epoch,
                     top1_error=errors[epoch],
-                    label_error=float(values["mean_absolute_error"][0]),
-                    no_object=float(values["no_object"][0]),
-                    map_on_object=float(values["map_on_object"][0]),
-                    peak_on_object=float(values["peak_on_object"][0]),
-                    object_area=float(values["object_area"][0]),
+                    label_error=means["mean_absolute_error"],
+                    no_object=means["no_object"],
+                    map_on_object=means["map_on_object"],
+                    peak_on_object=means["peak_on_object"],
+                    object_area=means["object_area"],
                 )
             )
     return found
