@@ -25,15 +25,28 @@ class Worst:
     size: int
     samples: list[tuple[float, Sample]] = field(default_factory=list)
 
-    def add(self, error: float, sample: Sample) -> None:
-        """Add ``sample`` and drop the smallest error beyond ``size``."""
-        self.samples.append((error, sample))
-        self.samples.sort(key=lambda entry: -entry[0])
-        del self.samples[self.size :]
-
-    def admits(self, error: float) -> bool:
-        """Whether a sample with this error would be kept."""
-        return len(self.samples) < self.size or error > self.samples[-1][0]
+    def add(self, mixed: MixedBatch, batch: LoadedBatch, records: Records, meta: Meta) -> None:
+        """Keep a batch's samples whose errors are among the largest so far."""
+        errors = np.nan_to_num(np.abs(records.lam - records.true_lam), nan=-1.0)
+        least = self.samples[-1][0] if len(self.samples) == self.size else -np.inf
+        order = [int(i) for i in np.argsort(-errors)[: self.size] if errors[i] > least]
+        found = samples_of(
+            mixed,
+            batch.images,
+            batch.labels,
+            mean=meta.mean,
+            std=meta.std,
+            classes=meta.classes,
+            masks=batch.masks,
+            which=order,
+        )
+        for i, sample in zip(order, found, strict=True):
+            note = (
+                f"true λ {records.true_lam[i]:.2f}: "
+                f"{records.visible_a[i]:.0%} of a's object, {records.visible_b[i]:.0%} of b's"
+            )
+            self.samples.append((float(errors[i]), replace(sample, note=note)))
+        self.samples = sorted(self.samples, key=lambda entry: -entry[0])[: self.size]
 
 
 def batches(rows: Indices, images: int, batch_size: int, seed: int) -> Iterator[list[int]]:
@@ -96,7 +109,7 @@ def mix_and_record(
         records = record(mixed, batch, np.asarray(chosen), number)
         parts.append(records)
         if worst is not None:
-            _keep_worst(worst, mixed, batch, records, meta)
+            worst.add(mixed, batch, records, meta)
     if not parts:
         raise UserError("no batch was mixed: raise audit.images")
     return joined(parts)
@@ -132,26 +145,3 @@ def record(mixed: MixedBatch, batch: LoadedBatch, rows: Indices, number: int = 0
         object_area=located["mask_share"][a],
         peak_on_object=with_map * located["pointing"][a],
     )
-
-
-def _keep_worst(
-    worst: Worst, mixed: MixedBatch, batch: LoadedBatch, records: Records, meta: Meta
-) -> None:
-    errors = np.nan_to_num(np.abs(records.lam - records.true_lam), nan=-1.0)
-    order = [int(i) for i in np.argsort(-errors)[: worst.size] if worst.admits(errors[i])]
-    found = samples_of(
-        mixed,
-        batch.images,
-        batch.labels,
-        mean=meta.mean,
-        std=meta.std,
-        classes=meta.classes,
-        masks=batch.masks,
-        which=order,
-    )
-    for i, sample in zip(order, found, strict=True):
-        note = (
-            f"true λ {records.true_lam[i]:.2f}: "
-            f"{records.visible_a[i]:.0%} of a's object, {records.visible_b[i]:.0%} of b's"
-        )
-        worst.add(float(errors[i]), replace(sample, note=note))

@@ -34,13 +34,7 @@ OUTPUT = Output(
 METRICS = Output(marks={"../comparison.json": _MARK}, files=("*.json",))
 
 
-def compare(
-    run_dirs: Sequence[Path],
-    output: Path,
-    *,
-    baseline: str = "none",
-    resamples: int = 10_000,
-) -> Comparison:
+def compare(run_dirs: Sequence[Path], output: Path, *, baseline: str = "none") -> Comparison:
     """Compare finished, evaluated runs and write the result to ``output``.
 
     Args:
@@ -49,7 +43,6 @@ def compare(
             comparison.png and pareto.png.
         baseline: the recipe the others are compared with, by its name in params.yaml. A table
             without it uses its first recipe instead and says so.
-        resamples: number of bootstrap resamples.
 
     Raises:
         UserError: runs are missing, unfinished or not evaluated (all are listed), the same run is
@@ -59,7 +52,7 @@ def compare(
     mixes = {result.mix for result in results}
     if baseline not in mixes and baseline != "none":
         raise UserError(f"no run has the baseline {baseline!r}: {nearest(baseline, mixes)}")
-    comparison = Comparison([_table(group, baseline, resamples) for group in groups(results)])
+    comparison = Comparison([_table(group, baseline) for group in groups(results)])
     write_json(output / "comparison.json", comparison.to_json())  # first: it marks the others
     write_text(output / "comparison.md", comparison_markdown(comparison))
     write_text(output / "comparison.csv", csv_table(comparison).csv())
@@ -72,7 +65,7 @@ def compare(
     return comparison
 
 
-def _table(group: Sequence[RunResult], baseline: str, resamples: int) -> ResultTable:
+def _table(group: Sequence[RunResult], baseline: str) -> ResultTable:
     methods = by_recipe(group, baseline)
     reference = next((name for name, runs in methods.items() if runs[0].mix == baseline), None)
     notes = []
@@ -84,7 +77,7 @@ def _table(group: Sequence[RunResult], baseline: str, resamples: int) -> ResultT
     rows = []
     for name, runs in methods.items():
         others = [] if name == reference else methods[reference]
-        rows.append(_row(name, runs, others, resamples))
+        rows.append(_row(name, runs, others))
         notes += _unpaired(rows[-1].label, runs, others) if others else []
     devices = sorted({result.run.device for result in group})
     if len(devices) > 1:
@@ -108,14 +101,12 @@ def _table(group: Sequence[RunResult], baseline: str, resamples: int) -> ResultT
         devices=devices,
         baseline=reference,
         rows=rows,
-        ties=_ties(methods, resamples),
+        ties=_ties(methods),
         notes=notes,
     )
 
 
-def _row(
-    name: str, runs: Sequence[RunResult], reference: Sequence[RunResult], resamples: int
-) -> ResultRow:
+def _row(name: str, runs: Sequence[RunResult], reference: Sequence[RunResult]) -> ResultRow:
     errors = {}
     for which in WEIGHTS:
         if not all(which in run.predictions.ranks for run in runs):
@@ -124,7 +115,7 @@ def _row(
         top5 = [100 * float(run.predictions.wrong(which, 5).mean()) for run in runs]
         difference = None
         if reference and all(which in run.predictions.ranks for run in reference):
-            difference = _difference(runs, reference, which, resamples)
+            difference = _difference(runs, reference, which)
         errors[which] = Errors(summarise_seeds(top1), summarise_seeds(top5), difference, top1)
     medians = [m for run in runs if (m := median_of_last(run.run.history)) is not None]
     keys = [key for key in runs[0].metrics if all(key in run.metrics for run in runs)]
@@ -150,7 +141,7 @@ def median_of_last(history: Sequence[EpochRow], epochs: int = 10) -> float | Non
 
 
 def _difference(
-    runs: Sequence[RunResult], reference: Sequence[RunResult], which: str, resamples: int
+    runs: Sequence[RunResult], reference: Sequence[RunResult], which: str
 ) -> ErrorDifference:
     """Pair runs by seed or, if they have no seed in common, in seed order."""
     other = {run.seed: run for run in reference}
@@ -159,7 +150,6 @@ def _difference(
     return paired_bootstrap(
         [run.predictions.wrong(which) for run in ours],
         [run.predictions.wrong(which) for run in theirs],
-        resamples=resamples,
     )
 
 
@@ -172,7 +162,7 @@ def _unpaired(label: str, runs: Sequence[RunResult], reference: Sequence[RunResu
     return [f"{label}: compared over the common seeds, without seed {seeds}."] if seeds else []
 
 
-def _ties(methods: Mapping[str, Sequence[RunResult]], resamples: int) -> list[str]:
+def _ties(methods: Mapping[str, Sequence[RunResult]]) -> list[str]:
     """The row with the lowest mean error of the last weights, and those not clearly worse."""
     if len(methods) < 2:
         return []
@@ -183,7 +173,5 @@ def _ties(methods: Mapping[str, Sequence[RunResult]], resamples: int) -> list[st
     lowest, *others = sorted(means, key=means.__getitem__)
     best = methods[lowest]
     return [lowest] + [
-        name
-        for name in others
-        if not _difference(methods[name], best, "last", resamples).significant
+        name for name in others if not _difference(methods[name], best, "last").significant
     ]

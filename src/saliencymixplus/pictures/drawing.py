@@ -39,13 +39,13 @@ def save_picture(pixels: Pixels, path: Path) -> None:
     write_atomically(path, lambda part: image.save(part, format="PNG", pnginfo=info))
 
 
-def panel_size(height: int, width: int, longest: int = PANEL) -> tuple[int, int]:
+def panel_size(height: int, width: int) -> tuple[int, int]:
     """(height, width) of a panel: small images are scaled by an integer, large ones reduced."""
     side = max(height, width)
-    if side <= longest:
-        times = longest // side
+    if side <= PANEL:
+        times = PANEL // side
         return height * times, width * times
-    return max(1, round(height * longest / side)), max(1, round(width * longest / side))
+    return max(1, round(height * PANEL / side)), max(1, round(width * PANEL / side))
 
 
 def scaled(pixels: Pixels, size: tuple[int, int]) -> Pixels:

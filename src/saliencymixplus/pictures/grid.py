@@ -94,11 +94,13 @@ def samples_of(
     names = labels if labels.ndim == 1 else labels.argmax(dim=1)
     a, b = (pixels_of(images[index], mean, std) for index in (first, second))
     result = pixels_of(mixed.images[pick], mean, std)
-    boxes = _rows(mixed.boxes, pick)
-    source_boxes = _rows(getattr(mixed, "source_boxes", None), pick)
-    weights = None if mixed.mask is None else mixed.mask[pick, 0].float().cpu().numpy()
-    maps_a, maps_b = (_numpy(maps, index) for index in (first, second))
-    objects_a, objects_b = (_numpy(masks, index) for index in (first, second))
+    boxes = _boxes(mixed.boxes, pick)
+    source_boxes = _boxes(getattr(mixed, "source_boxes", None), pick)
+    shown = None if mixed.boxes is not None or mixed.mask is None else mixed.mask[:, 0] > 0.5
+    objects = None if masks is None else masks == 1
+    regions = _arrays(shown, pick)
+    maps_a, maps_b = (_arrays(maps, index) for index in (first, second))
+    objects_a, objects_b = (_arrays(objects, index) for index in (first, second))
     return [
         Sample(
             a=a[i],
@@ -109,13 +111,13 @@ def samples_of(
             lam=float(mixed.lam[j]),
             area_lam=float(mixed.area_lam[j]),
             lam_b=None if mixed.lam_b is None else float(mixed.lam_b[j]),
-            saliency_a=None if maps_a is None else maps_a[i],
-            saliency_b=None if maps_b is None else maps_b[i],
-            box=None if boxes is None else boxes[i],
-            source_box=None if source_boxes is None else source_boxes[i],
-            region=None if boxes is not None or weights is None else weights[i] > 0.5,
-            object_a=None if objects_a is None else objects_a[i] == 1,
-            object_b=None if objects_b is None else objects_b[i] == 1,
+            saliency_a=maps_a[i],
+            saliency_b=maps_b[i],
+            box=boxes[i],
+            source_box=source_boxes[i],
+            region=regions[i],
+            object_a=objects_a[i],
+            object_b=objects_b[i],
         )
         for i, j in enumerate(chosen)
     ]
@@ -202,16 +204,18 @@ def pixels_of(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Pi
     return values.to(torch.uint8).expand(-1, 3, -1, -1).permute(0, 2, 3, 1).numpy()
 
 
-def _rows(boxes: Any, pick: Tensor) -> list[Box] | None:
+def _boxes(boxes: Tensor | None, pick: Tensor) -> Sequence[Box | None]:
     if boxes is None:
-        return None
+        return [None] * len(pick)
     return [(int(r0), int(c0), int(r1), int(c1)) for r0, c0, r1, c1 in boxes[pick].tolist()]
 
 
-def _numpy(values: Tensor | None, index: Tensor) -> NDArray[np.float32] | None:
+def _arrays(values: Tensor | None, index: Tensor) -> Sequence[Any]:
+    """The chosen maps or masks; None for each if there are none."""
     if values is None:
-        return None
-    return values[index.to(values.device)].detach().float().cpu().numpy()
+        return [None] * len(index)
+    chosen = values[index.to(values.device)].detach().cpu()
+    return list((chosen if chosen.dtype == torch.bool else chosen.float()).numpy())
 
 
 def _name(classes: Sequence[str], label: Tensor) -> str:

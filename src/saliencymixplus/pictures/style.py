@@ -118,11 +118,11 @@ def finish_axes(
     axes.tick_params(colors=TEXT, labelsize=9)
 
 
-def png_bytes(fig: Figure, *, dpi: int = DPI) -> bytes:
+def png_bytes(fig: Figure) -> bytes:
     """The figure as a PNG; equal figures give equal bytes (no time stamp, no version)."""
     show_texts_as_they_are(fig)
     buffer = io.BytesIO()
-    fig.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
+    fig.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
     return buffer.getvalue()
 
 
