@@ -81,7 +81,6 @@ def reserved(path: Path, output: Output | None = None) -> Iterator[ReservedFolde
     An existing folder stays until then, or if the block fails. Links to folders are followed.
 
     Args:
-        path: the folder.
         output: see ``check_folder``; if None, any content is replaced.
 
     Raises:

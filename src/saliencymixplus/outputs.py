@@ -105,7 +105,6 @@ def check_file(path: Path, mark: str) -> None:
     """Check that a command may write the file ``path``.
 
     Args:
-        path: the file.
         mark: a text in every file that the command writes.
 
     Raises:

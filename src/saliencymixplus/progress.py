@@ -35,8 +35,7 @@ def progress(
     """Show the progress of a long job; yields a function to call with each amount done.
 
     Args:
-        title: the job's name.
-        total: the total amount, or None if unknown.
+        total: None if unknown.
         report: receives lines if standard output is not a terminal.
         unit: the unit of amounts; ``bytes`` are shown as megabytes.
     """

@@ -36,7 +36,7 @@ def bench(
     ] = False,
     output: Annotated[Path | None, typer.Option(help="Also write the results as JSON.")] = None,
     params: options.ParamsFile = options.DEFAULT_PARAMS,
-    set_: options.Overrides = [],  # noqa: B006
+    set_: options.Overrides = None,
 ) -> None:
     """Measure the training step of every method on this machine, on random images."""
     if peers:

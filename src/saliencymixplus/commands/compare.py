@@ -19,7 +19,7 @@ def compare(
     output: Annotated[Path | None, typer.Option(help="Default: reports/EXPERIMENT.")] = None,
     as_json: options.AsJson = False,
     params: options.ParamsFile = options.DEFAULT_PARAMS,
-    set_: options.Overrides = [],  # noqa: B006
+    set_: options.Overrides = None,
 ) -> None:
     """Compare evaluated runs over seeds: errors, intervals, paired differences, cost."""
     loaded = options.load(params, set_, experiment)
@@ -49,7 +49,7 @@ def report(
     ] = None,
     tracker: options.Tracker = "mlflow",
     params: options.ParamsFile = options.DEFAULT_PARAMS,
-    set_: options.Overrides = [],  # noqa: B006
+    set_: options.Overrides = None,
 ) -> None:
     """Write a report on an experiment's runs as a single HTML file, with model cards."""
     loaded = options.load(params, set_, experiment)

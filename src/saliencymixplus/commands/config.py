@@ -18,7 +18,7 @@ def config(
     seed: options.Seed = 0,
     as_json: options.AsJson = False,
     params: options.ParamsFile = options.DEFAULT_PARAMS,
-    set_: options.Overrides = [],  # noqa: B006
+    set_: options.Overrides = None,
 ) -> None:
     """Print every setting of a run, in the format of `--set`, and where its value comes from."""
     loaded = options.load(params, set_, experiment)

@@ -15,7 +15,7 @@ def download(
     experiment: options.Experiment = options.DEFAULT_EXPERIMENT,
     output: Output = None,
     params: options.ParamsFile = options.DEFAULT_PARAMS,
-    set_: options.Overrides = [],  # noqa: B006
+    set_: options.Overrides = None,
 ) -> None:
     """Fetch an experiment's archives and verify their checksums."""
     from saliencymixplus.datasets.cache import downloaded
@@ -37,7 +37,7 @@ def prepare(
     ] = None,
     output: Output = None,
     params: options.ParamsFile = options.DEFAULT_PARAMS,
-    set_: options.Overrides = [],  # noqa: B006
+    set_: options.Overrides = None,
 ) -> None:
     """Decode an experiment's images to uint8 arrays and compute their saliency maps."""
     from saliencymixplus.datasets.cache import downloaded, prepared
@@ -61,7 +61,7 @@ def resolve(
         str | None, typer.Option(help="ablation or study: resolve that section's recipes instead.")
     ] = None,
     params: options.ParamsFile = options.DEFAULT_PARAMS,
-    set_: options.Overrides = [],  # noqa: B006
+    set_: options.Overrides = None,
 ) -> None:
     """Write the resolved settings of the pipeline's runs, for DVC to compare."""
     from saliencymixplus.training.resolve import write_resolved

@@ -44,7 +44,7 @@ def evaluate(
     tracker: options.Tracker = "mlflow",
     as_json: options.AsJson = False,
     params: options.ParamsFile = options.DEFAULT_PARAMS,
-    set_: options.Overrides = [],  # noqa: B006
+    set_: options.Overrides = None,
 ) -> None:
     """Measure trained runs: accuracy, calibration, robustness, localisation."""
     loaded = options.load(params, set_)
@@ -103,7 +103,7 @@ def audit(
     device: options.Device = "auto",
     as_json: options.AsJson = False,
     params: options.ParamsFile = options.DEFAULT_PARAMS,
-    set_: options.Overrides = [],  # noqa: B006
+    set_: options.Overrides = None,
 ) -> None:
     """Compare mixed labels with the visible fraction of each object (needs object masks)."""
     loaded = options.load(params, set_)

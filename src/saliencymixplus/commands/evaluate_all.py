@@ -39,7 +39,7 @@ def evaluate_all(
     device: options.Device = "auto",
     tracker: options.Tracker = "mlflow",
     params: options.ParamsFile = options.DEFAULT_PARAMS,
-    set_: options.Overrides = [],  # noqa: B006
+    set_: options.Overrides = None,
 ) -> None:
     """Evaluate every method and seed of an experiment that has no current evaluation.
 

@@ -23,7 +23,7 @@ def export(
     prepared: options.Prepared = None,
     as_json: options.AsJson = False,
     params: options.ParamsFile = options.DEFAULT_PARAMS,
-    set_: options.Overrides = [],  # noqa: B006
+    set_: options.Overrides = None,
 ) -> None:
     """Write a trained network, with its preprocessing, to one file.
 

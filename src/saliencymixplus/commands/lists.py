@@ -13,7 +13,7 @@ Entries = Sequence[dict[str, Any]]
 def methods(
     as_json: options.AsJson = False,
     params: options.ParamsFile = options.DEFAULT_PARAMS,
-    set_: options.Overrides = [],  # noqa: B006
+    set_: options.Overrides = None,
 ) -> None:
     """List the mixing methods, their presets, and the recipes in params.yaml."""
     loaded = options.load(params, set_)
@@ -81,7 +81,7 @@ def models(as_json: options.AsJson = False) -> None:
 def experiments(
     as_json: options.AsJson = False,
     params: options.ParamsFile = options.DEFAULT_PARAMS,
-    set_: options.Overrides = [],  # noqa: B006
+    set_: options.Overrides = None,
 ) -> None:
     """List the experiments in params.yaml; `dvc repro` runs those marked with *."""
     loaded = options.load(params, set_)

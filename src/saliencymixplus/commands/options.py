@@ -78,7 +78,7 @@ def mixes(text: str) -> Any:
 
 ParamsFile = Annotated[Path, typer.Option("--params", help="The settings file.", metavar="FILE")]
 Overrides = Annotated[
-    list[str],
+    list[str] | None,
     typer.Option(
         "--set",
         metavar="KEY=VALUE",
@@ -141,7 +141,7 @@ Device = Annotated[
 ]
 
 
-def load(path: Path, overrides: list[str], experiment: str = "", **given: Any) -> "Params":
+def load(path: Path, overrides: list[str] | None, experiment: str = "", **given: Any) -> "Params":
     """Read params.yaml, then apply ``--set`` and the options given for one experiment.
 
     Args:
@@ -163,7 +163,7 @@ def load(path: Path, overrides: list[str], experiment: str = "", **given: Any) -
         for key, value in given.items()
         if value is not None
     }
-    params = load_params(path, overrides, options)
+    params = load_params(path, overrides or (), options)
     if experiment:
         params.experiment(experiment)
     return params

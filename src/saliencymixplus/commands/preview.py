@@ -34,7 +34,7 @@ def preview(
     output: Annotated[Path, typer.Option(help="The picture to write.")] = DEFAULT_PICTURE,
     prepared: options.Prepared = None,
     params: options.ParamsFile = options.DEFAULT_PARAMS,
-    set_: options.Overrides = [],  # noqa: B006
+    set_: options.Overrides = None,
 ) -> None:
     """Draw mixed samples without training: sources, saliency, box, λ and area."""
     loaded = options.load(params, set_)

@@ -19,7 +19,7 @@ def study_cell(
         int | None, typer.Option(min=1, help="Trainings at once. Default: one per processor core.")
     ] = None,
     params: options.ParamsFile = options.DEFAULT_PARAMS,
-    set_: options.Overrides = [],  # noqa: B006
+    set_: options.Overrides = None,
 ) -> None:
     """Train and audit all recipes of `study:` at one object size and amount of data."""
     study = options.load(params, set_).top.study
@@ -30,7 +30,7 @@ def study_cell(
     from saliencymixplus.study.cell import OUTPUT, overrides, run_cell
 
     check_folder(output, OUTPUT)
-    loaded = options.load(params, [*set_, *overrides(study, object_size, train_digits)])
+    loaded = options.load(params, [*(set_ or ()), *overrides(study, object_size, train_digits)])
     data = prepared(loaded.experiment(study.experiment), study.experiment)
     run_cell(loaded, data, output, jobs=jobs or os.cpu_count() or 1, say=typer.echo)
     typer.echo(f"cell: {output}")

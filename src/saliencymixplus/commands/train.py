@@ -71,7 +71,7 @@ def train(
         bool, _how("Check everything, print what would be trained, and stop.", "--dry-run")
     ] = False,
     params: options.ParamsFile = options.DEFAULT_PARAMS,
-    set_: options.Overrides = [],  # noqa: B006
+    set_: options.Overrides = None,
 ) -> None:
     r"""Train one model with one mixing method.
 

@@ -44,7 +44,7 @@ def train_all(
         ),
     ] = True,
     params: options.ParamsFile = options.DEFAULT_PARAMS,
-    set_: options.Overrides = [],  # noqa: B006
+    set_: options.Overrides = None,
 ) -> None:
     """Train every method of an experiment with every seed, several at once."""
     loaded = options.load(params, set_)

@@ -50,7 +50,6 @@ def iter_members(path: Path, name: str = "", *, largest: int | None = None) -> I
     """Iterate over an archive (zip, tar, tar.gz, tar.bz2, tar.xz; recognised by its content).
 
     Args:
-        path: the archive.
         name: its name in error messages; default: the file's name.
         largest: largest member size in bytes; default: MAX_FILE.
 

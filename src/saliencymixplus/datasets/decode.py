@@ -51,8 +51,7 @@ def decode(
     resized by ``resize``. Of an animation, the first frame is used. Damaged metadata is ignored.
 
     Args:
-        content: the file's bytes.
-        name: the file's name, for messages.
+        name: of the file, for messages.
         size: side in pixels.
         crop: as in ``resize``.
         bits: number of bits per channel in use in pictures with more than 8; the upper 8 of

@@ -20,9 +20,7 @@ def stratified(
     """Split the rows of ``labels`` (N,) into (kept, split off), each sorted.
 
     Args:
-        labels: class indices.
         fraction: fraction of all rows to split off, rounded up.
-        seed: determines the selection.
         classes: class names, for messages.
         key: the setting that ``fraction`` comes from, for messages.
 

@@ -25,7 +25,6 @@ def load_params(
     """Read ``path``, apply what the command line gives, and validate the result.
 
     Args:
-        path: the YAML file.
         overrides: strings ``section.key=value`` with the value in YAML.
         options: dotted key to the command-line option that sets it and its value. Keys in a
             section that the file lacks are ignored.

@@ -113,12 +113,7 @@ class Params:
 
 
 def set_by(given: Mapping[str, str], key: str) -> str:
-    """What set a key or, if it is a section, everything that set a part of it.
-
-    Args:
-        given: see ``Params.given``.
-        key: a dotted key.
-    """
+    """What of ``Params.given`` set a dotted key or, for a section, every part of it."""
     below = dict.fromkeys(origin for k, origin in given.items() if k.startswith(f"{key}."))
     return _at_or_above(given, key) or ", ".join(below)
 

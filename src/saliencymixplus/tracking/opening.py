@@ -38,7 +38,6 @@ def open_tracker(
 
     Args:
         kind: ``mlflow`` or ``none``.
-        run: the run's settings.
         identity: the digest of the settings.
         data: ``digest`` and ``name`` of the prepared data set, and anything else to record of it.
         folder: the run's state folder. If it has a tracking.json, recording resumes; history.csv

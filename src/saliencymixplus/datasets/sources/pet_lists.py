@@ -30,14 +30,9 @@ def title(breed: int) -> str:
 
 
 def parse_list(text: str, name: str) -> list[PetEntry]:
-    """Read one list file.
+    """Read a list file called ``name``, an entry per image in the file's order.
 
-    Args:
-        text: its content.
-        name: its name, for messages.
-
-    Returns:
-        One row per image, in the file's order; comments (#) and blank lines are skipped.
+    Comments (#) and blank lines are skipped.
 
     Raises:
         UserError: a line has too few columns, a number is malformed or out of range, a breed is
