@@ -192,7 +192,7 @@ def test_a_published_run_whose_end_could_not_be_written_is_finished(
     training.publish(room.folder / "run")
     training.crash()
     with monkeypatch.context() as patch:
-        patch.setattr("saliencymixplus.tracking.tracker.write_card", _no_space)
+        patch.setattr("saliencymixplus.tracking.record.write_card", _no_space)
         training.finish(timeout=0)
     sync(lambda _: None)
     assert room.statuses() == ["FINISHED"]

@@ -11,23 +11,8 @@ from saliencymixplus.folders import whole_directory
 from saliencymixplus.outputs import writing
 from saliencymixplus.runs.folder import SettingsOnly, TrackingFile, read_record, read_tracking
 from saliencymixplus.settings import RunSettings
-from saliencymixplus.tracking import mlflow_library
+from saliencymixplus.tracking import mlflow_library, record
 from saliencymixplus.tracking.base import Tracker
-from saliencymixplus.tracking.record import (
-    ARTIFACTS,
-    CARD,
-    RESULTS,
-    closed,
-    comparison_card,
-    ended,
-    keep,
-    keep_run,
-    now,
-    read_card,
-    set_aside,
-    unsent_root,
-    write_card,
-)
 from saliencymixplus.tracking.redact import say
 
 
@@ -67,16 +52,16 @@ def open_tracker(
             store=address.name,
             experiment=run.experiment,
             run_name=describe.run_name(run, changes),
-            created=now(),
+            created=record.now(),
             params=describe.parameters(run, changes),
             tags=describe.tags(run, identity),
             dataset=describe.dataset(run, data),
         )
-        keep(folder / "settings.json", folder / ARTIFACTS / "settings.json")
+        record.keep(folder / "settings.json", folder / record.ARTIFACTS / "settings.json")
     elif card.store != address.name:
         say(f"this run was recorded in {card.store} so far; all of it is now recorded in {address}")
     card = card.model_copy(update={"store": address.name, "status": "RUNNING", "ended": None})
-    write_card(folder, card)
+    record.write_card(folder, card)
     worker = Worker(
         folder, card, address, afterwards=lambda store: sync.send_all(store, lambda _: None)
     )
@@ -90,18 +75,18 @@ def retire(folder: Path) -> None:
         UserError: the record cannot be moved and would be lost with the folder.
     """
     try:
-        card = read_card(folder)
+        card = record.read_card(folder)
     except UserError:  # no record, or a damaged one
         return
-    target = unsent_root() / card.attempt
+    target = record.unsent_root() / card.attempt
     with writing(target):
-        end = closed(card, folder)
+        end = record.closed(card, folder)
         target.mkdir(parents=True, exist_ok=True)
         for path in folder.iterdir():
-            if path.name not in ("lock", CARD) and not path.name.endswith((".pt", ".part")):
+            if path.name not in ("lock", record.CARD) and not path.name.endswith((".pt", ".part")):
                 path.replace(target / path.name)
-        write_card(target, end)  # last: with it, the folder is a record that `sync` may send
-        (folder / CARD).unlink()
+        record.write_card(target, end)  # last: with it, the folder is a record that `sync` may send
+        (folder / record.CARD).unlink()
 
 
 def record_evaluation(
@@ -115,14 +100,14 @@ def record_evaluation(
     if kind == "none":
         return
 
-    def fill(record: Path) -> None:
+    def fill(folder: Path) -> None:
         from saliencymixplus.tracking.describe import result_name
 
-        keep_run(run_dir, record)
+        record.keep_run(run_dir, folder)
         for path in sorted(path for path in output.iterdir() if path.is_file()):
-            keep(path, record / ARTIFACTS / "evaluation" / path.name)
+            record.keep(path, folder / record.ARTIFACTS / "evaluation" / path.name)
         values = {result_name(name): float(value) for name, value in metrics.items()}
-        write_json(record / RESULTS, {"time_ms": now(), "values": values})
+        write_json(folder / record.RESULTS, {"time_ms": record.now(), "values": values})
 
     _record(lambda: _published(run_dir), fill)
 
@@ -135,11 +120,11 @@ def record_report(experiment: str, files: Iterable[Path], kind: str = "mlflow") 
     if kind == "none":
         return None
 
-    def fill(record: Path) -> None:
+    def fill(folder: Path) -> None:
         for path in files:
-            keep(path, record / ARTIFACTS / path.name)
+            record.keep(path, folder / record.ARTIFACTS / path.name)
 
-    return _record(lambda: comparison_card(experiment, now()), fill)
+    return _record(lambda: record.comparison_card(experiment, record.now()), fill)
 
 
 def _record(find: Callable[[], TrackingFile | None], fill: Callable[[Path], None]) -> str | None:
@@ -158,13 +143,13 @@ def _record(find: Callable[[], TrackingFile | None], fill: Callable[[Path], None
                 "MLFLOW_TRACKING_URI to record there"
             )
         card = card.model_copy(update={"store": address.name})
-        folder = unsent_root() / f"{card.attempt}-{uuid.uuid4().hex[:8]}"
-        with writing(unsent_root()):
-            unsent_root().mkdir(parents=True, exist_ok=True)
-            sweep(unsent_root() / "*", "part")
+        folder = record.unsent_root() / f"{card.attempt}-{uuid.uuid4().hex[:8]}"
+        with writing(record.unsent_root()):
+            record.unsent_root().mkdir(parents=True, exist_ok=True)
+            sweep(record.unsent_root() / "*", "part")
         with whole_directory(folder) as part:
             fill(part)
-            write_card(part, card)
+            record.write_card(part, card)
     except UserError as error:  # evaluations and reports are useful even if not recorded
         say(f"not recorded in MLflow: {error}")
         return None
@@ -179,13 +164,13 @@ def _record(find: Callable[[], TrackingFile | None], fill: Callable[[Path], None
 
 def _resumed(folder: Path) -> TrackingFile | None:
     """The card of an unfinished training; a damaged one is set aside."""
-    if not (folder / CARD).exists():
+    if not (folder / record.CARD).exists():
         return None
     try:
-        return read_card(folder)
+        return record.read_card(folder)
     except UserError as error:
         say(f"{error}; it was set aside, and the training is recorded as a new run")
-        set_aside(folder)
+        record.set_aside(folder)
         return None
 
 
@@ -199,4 +184,4 @@ def _published(run_dir: Path) -> TrackingFile | None:
 
         run = read_record(run_dir / "settings.json", SettingsOnly).settings
         card = card.model_copy(update={"params": describe.parameters(run, {})})
-    return ended(card, "FINISHED", card.ended)
+    return record.ended(card, "FINISHED", card.ended)

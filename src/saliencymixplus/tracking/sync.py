@@ -9,15 +9,7 @@ from saliencymixplus import workspace
 from saliencymixplus.errors import UserError
 from saliencymixplus.files import discard, sweep
 from saliencymixplus.locks import BusyError, locked
-from saliencymixplus.tracking.record import (
-    CARD,
-    LOCK,
-    closed,
-    is_recorded,
-    read_card,
-    set_aside,
-    unsent_root,
-)
+from saliencymixplus.tracking import record
 from saliencymixplus.tracking.redact import brief
 
 if TYPE_CHECKING:
@@ -56,12 +48,12 @@ def send_all(store: "Store", report: Callable[[str], None]) -> list[str]:
     failures = []
     for folder in _records():
         try:
-            with locked(folder / LOCK, "a running process is sending these records"):
+            with locked(folder / record.LOCK, "a running process is sending these records"):
                 _send(folder, store, report)
         except BusyError:
             report(f"{folder.name}: a running process sends its own records")
         except Exception as error:  # servers, networks and disks can raise anything
-            if not is_recorded(folder):  # its own process has since sent and removed it
+            if not record.is_recorded(folder):  # its own process has since sent and removed it
                 continue
             failures.append(f"MLflow ({store.address}): {brief(error)}")
     return failures
@@ -69,41 +61,41 @@ def send_all(store: "Store", report: Callable[[str], None]) -> list[str]:
 
 def _send(folder: Path, store: "Store", report: Callable[[str], None]) -> None:
     """Send a locked record. A damaged one must not stop the others."""
-    if not (folder / CARD).is_file():  # another process has since sent and removed it
-        if [path.name for path in folder.iterdir()] == [LOCK]:  # recreated by our lock
+    if not (folder / record.CARD).is_file():  # another process has since sent and removed it
+        if [path.name for path in folder.iterdir()] == [record.LOCK]:  # recreated by our lock
             discard(folder)
         return
     from saliencymixplus.tracking.mlflow_store import RunDeletedError
     from saliencymixplus.tracking.projection import Projection
 
     try:
-        card = read_card(folder)
+        card = record.read_card(folder)
         name = f"{card.experiment} · {card.run_name}"
         if card.store != store.address.name:
             report(f"{name}: belongs to {card.store}; set MLFLOW_TRACKING_URI to send it there")
             return
         # A running process would hold the lock.
-        if sent := Projection(folder, store, report).send(closed(card, folder)):
+        if sent := Projection(folder, store, report).send(record.closed(card, folder)):
             report(f"{name}: {sent} metrics and files sent")
     except RunDeletedError:
         report(f"{name}: its MLflow run was deleted, so its records are dropped")
     except UserError as error:
-        set_aside(folder)
-        report(f"{error}; set aside as {CARD}.damaged")
+        record.set_aside(folder)
+        report(f"{error}; set aside as {record.CARD}.damaged")
         return
-    if folder.parent == unsent_root():  # a state folder is needed to resume the run
+    if folder.parent == record.unsent_root():  # a state folder is needed to resume the run
         discard(folder)
 
 
 def _records() -> list[Path]:
     """The records, oldest first: unsent ones and state folders of unfinished runs."""
-    roots = (unsent_root(), workspace.state_root() / "runs")
+    roots = (record.unsent_root(), workspace.state_root() / "runs")
     for root in roots:
         with suppress(OSError):  # left by a killed process or a failing disk
             sweep(root / "*", "old")
     # Folders being written or removed have names with a leading dot.
     found: list[tuple[float, Path]] = []
-    for card in (card for root in roots for card in root.glob(f"[!.]*/{CARD}")):
+    for card in (card for root in roots for card in root.glob(f"[!.]*/{record.CARD}")):
         with suppress(FileNotFoundError):  # its own process has just removed it
             found.append((card.stat().st_mtime, card.parent))
     return [folder for _, folder in sorted(found)]

@@ -8,16 +8,8 @@ from typing import Any
 from saliencymixplus.errors import UserError
 from saliencymixplus.folders import whole_directory
 from saliencymixplus.runs.read import load_run
-from saliencymixplus.tracking import mlflow_model
+from saliencymixplus.tracking import mlflow_model, record
 from saliencymixplus.tracking.base import Status, Tracker
-from saliencymixplus.tracking.record import (
-    MODELS,
-    content_of,
-    ended,
-    keep_run,
-    unsent_root,
-    write_card,
-)
 from saliencymixplus.tracking.redact import brief, say
 from saliencymixplus.tracking.system import SystemSampler
 from saliencymixplus.tracking.worker import Worker
@@ -47,7 +39,7 @@ class MLflowTracker(Tracker):
 
     def publish(self, output: Path) -> None:
         try:
-            keep_run(output, self.folder)
+            record.keep_run(output, self.folder)
         except (OSError, UserError) as error:
             say(f"the run's files were not recorded: {brief(error)}")
         self.update()
@@ -57,7 +49,7 @@ class MLflowTracker(Tracker):
             run = load_run(output)
             for which in mlflow_model.SERVED:
                 if which in run.weights:
-                    with whole_directory(self.folder / MODELS / which) as part:
+                    with whole_directory(self.folder / record.MODELS / which) as part:
                         mlflow_model.export_model(run, which, part)
         except Exception as error:  # a model that cannot be traced must not fail the training
             say(f"the model was not stored as an MLflow model: {brief(error)}")
@@ -69,9 +61,9 @@ class MLflowTracker(Tracker):
         self._finished = True
         if self.sampler:
             self.sampler.stop()
-        card = ended(self.worker.card, status)
+        card = record.ended(self.worker.card, status)
         try:
-            write_card(self.folder, card)
+            record.write_card(self.folder, card)
         except UserError as error:
             say(str(error))
         self.worker.update(card)
@@ -86,7 +78,7 @@ class MLflowTracker(Tracker):
 
     @property
     def reference(self) -> dict[str, Any]:
-        return content_of(ended(self.worker.card, "FINISHED"))
+        return record.content_of(record.ended(self.worker.card, "FINISHED"))
 
     @property
     def url_hint(self) -> str | None:
@@ -107,7 +99,7 @@ def usual_timeout() -> float:
 
 def _moved_to_unsent(folder: Path, name: str) -> bool:
     """Move the state folder of a run that will not be resumed to where ``sync`` finds it."""
-    root = unsent_root()
+    root = record.unsent_root()
     if folder.parent == root:
         return False
     try:
