@@ -66,12 +66,7 @@ def predict(
 
     from saliencymixplus.engine.device import choose_device
     from saliencymixplus.inference.collect import pictures
-    from saliencymixplus.inference.predict import (
-        Predictor,
-        as_table,
-        contact_sheet,
-        least_certain,
-    )
+    from saliencymixplus.inference.predict import Predictor, as_table, contact_sheet, least_certain
     from saliencymixplus.outputs import check_file
     from saliencymixplus.pictures.drawing import PICTURE_MARK, save_picture
     from saliencymixplus.runs.read import load_run

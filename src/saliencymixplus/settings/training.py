@@ -8,14 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from saliencymixplus.settings.data import LARGEST_SIDE
-from saliencymixplus.settings.section import (
-    Beta,
-    Count,
-    Fraction,
-    NonNegative,
-    Positive,
-    Section,
-)
+from saliencymixplus.settings.section import Beta, Count, Fraction, NonNegative, Positive, Section
 
 
 class TrainingSettings(Section):

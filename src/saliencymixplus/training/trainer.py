@@ -19,23 +19,14 @@ from saliencymixplus.files import discard
 from saliencymixplus.folders import ReservedFolder, reserved
 from saliencymixplus.outputs import Output, writing
 from saliencymixplus.progress import TrainingProgress, training_progress
-from saliencymixplus.runs.checkpoint import (
-    CheckpointStore,
-    locked_state,
-    read_checkpoint,
-)
+from saliencymixplus.runs.checkpoint import CheckpointStore, locked_state, read_checkpoint
 from saliencymixplus.runs.history import write_history
 from saliencymixplus.runs.read import load_run
 from saliencymixplus.runs.write import write_run, write_settings
 from saliencymixplus.settings import RunSettings, RuntimeSettings, settings_digest
 from saliencymixplus.tracking import Status, is_recorded, open_tracker, retire
 from saliencymixplus.training.failures import memory_errors, saying_what_is_kept
-from saliencymixplus.training.hooks import (
-    Checkpoints,
-    Display,
-    Recorder,
-    StopOnSignal,
-)
+from saliencymixplus.training.hooks import Checkpoints, Display, Recorder, StopOnSignal
 from saliencymixplus.training.signals import Interrupted, Signals, watched_signals
 from saliencymixplus.workspace import checkout_root, repository_root, state_root
 
