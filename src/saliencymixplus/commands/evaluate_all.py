@@ -30,10 +30,8 @@ def evaluate_all(
     prepared: options.Prepared = None,
     jobs: Annotated[
         int | None,
-        typer.Option(
-            min=1,
-            help="Concurrent evaluations. Default: as cores and memory allow; one on a GPU.",
-            rich_help_panel=options.RUNTIME,
+        options.how(
+            "Concurrent evaluations. Default: as cores and memory allow; one on a GPU.", min=1
         ),
     ] = None,
     device: options.Device = "auto",

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from saliencymixplus.settings import Params, RunSettings, RuntimeSettings
 
 RECIPE = "Recipe (default: params.yaml)"
-RUNTIME = "How to run"
 DEFAULT_PARAMS = Path("params.yaml")
 DEFAULT_EXPERIMENT = "clutter"  # what `dvc repro` runs
 
@@ -74,6 +73,11 @@ def only_json(asked: bool) -> Iterator[Callable[[Any], None]]:
 def mixes(text: str) -> Any:
     """An option that takes the name of a method, preset or recipe."""
     return typer.Option(metavar="NAME", help=text, autocompletion=complete_mixes)
+
+
+def how(text: str, *names: str, **more: Any) -> Any:
+    """An option on how to run, which does not affect results."""
+    return typer.Option(*names, help=text, rich_help_panel="How to run", **more)
 
 
 ParamsFile = Annotated[Path, typer.Option("--params", help="The settings file.", metavar="FILE")]
@@ -137,7 +141,7 @@ Seed = Annotated[
 ]
 Device = Annotated[
     str,
-    typer.Option(metavar="DEVICE", help="auto, cpu, cuda, cuda:N or mps.", rich_help_panel=RUNTIME),
+    how("auto, cpu, cuda, cuda:N or mps.", metavar="DEVICE"),
 ]
 
 

@@ -13,11 +13,6 @@ def _recipe(text: str, metavar: str | None = None) -> Any:
     return typer.Option(help=text, metavar=metavar, rich_help_panel=options.RECIPE)
 
 
-def _how(text: str, *names: str, metavar: str | None = None) -> Any:
-    """A runtime option, which does not affect results."""
-    return typer.Option(*names, help=text, metavar=metavar, rich_help_panel=options.RUNTIME)
-
-
 def train(
     mix_aug: Annotated[
         str,
@@ -50,25 +45,25 @@ def train(
     ] = None,
     precision: Annotated[str | None, _recipe("auto, fp32 or bf16.", "NAME")] = None,
     device: options.Device = "auto",
-    tracker: Annotated[str, _how("mlflow or none.", metavar="NAME")] = "mlflow",
+    tracker: Annotated[str, options.how("mlflow or none.", metavar="NAME")] = "mlflow",
     resume: Annotated[
         bool,
-        _how("Resume an unfinished run with the same settings.", "--resume/--no-resume"),
+        options.how("Resume an unfinished run with the same settings.", "--resume/--no-resume"),
     ] = True,
-    progress: Annotated[str, _how("auto, bar, lines or none.", metavar="KIND")] = "auto",
+    progress: Annotated[str, options.how("auto, bar, lines or none.", metavar="KIND")] = "auto",
     engine: Annotated[
-        str, _how("auto, eager or graph (on CUDA: capture the whole step).", metavar="NAME")
+        str, options.how("auto, eager or graph (on CUDA: capture the whole step).", metavar="NAME")
     ] = "auto",
-    compile_: Annotated[bool, _how("torch.compile the step.", "--compile")] = False,
+    compile_: Annotated[bool, options.how("torch.compile the step.", "--compile")] = False,
     deterministic: Annotated[
-        bool, _how("Bit-identical results on CUDA, too; slower.", "--deterministic")
+        bool, options.how("Bit-identical results on CUDA, too; slower.", "--deterministic")
     ] = False,
     data_on: Annotated[
-        str, _how("Where images are held: auto, device, shard or host.", metavar="WHERE")
+        str, options.how("Where images are held: auto, device, shard or host.", metavar="WHERE")
     ] = "auto",
-    workers: Annotated[int, _how("Loader processes for images on the host.")] = 2,
+    workers: Annotated[int, options.how("Loader processes for images on the host.")] = 2,
     dry_run: Annotated[
-        bool, _how("Check everything, print what would be trained, and stop.", "--dry-run")
+        bool, options.how("Check everything, print what would be trained, and stop.", "--dry-run")
     ] = False,
     params: options.ParamsFile = options.DEFAULT_PARAMS,
     set_: options.Overrides = None,

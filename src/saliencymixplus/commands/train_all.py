@@ -26,21 +26,18 @@ def train_all(
     prepared: options.Prepared = None,
     jobs: Annotated[
         int | None,
-        typer.Option(
-            min=1,
-            help="Concurrent trainings. Default: as cores and memory allow; one on a GPU.",
-            rich_help_panel=options.RUNTIME,
+        options.how(
+            "Concurrent trainings. Default: as cores and memory allow; one on a GPU.", min=1
         ),
     ] = None,
     device: options.Device = "auto",
     tracker: options.Tracker = "mlflow",
     resume: Annotated[
         bool,
-        typer.Option(
+        options.how(
+            "Keep finished runs and resume unfinished ones, if settings, data and code are the "
+            "same.",
             "--resume/--no-resume",
-            help="Keep finished runs and resume unfinished ones, if settings, data and code are "
-            "the same.",
-            rich_help_panel=options.RUNTIME,
         ),
     ] = True,
     params: options.ParamsFile = options.DEFAULT_PARAMS,
