@@ -7,7 +7,6 @@ A network that masks its gradients looks more robust than it is.
 """
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -88,30 +87,29 @@ def attack_errors(
         ``images`` and ``top1_error`` in percent.
     """
 
-    def attacked(
-        attack: str, epsilon: float, steps: int, generator: torch.Generator, batch: slice
-    ) -> Tensor:
-        pixels, target = classifier.pixels(images[batch]), labels[batch].to(classifier.device)
-        if epsilon == 0:
-            return pixels
-        if attack == "fgsm":
-            return fgsm(classifier, pixels, target, epsilon)
-        return pgd(classifier, pixels, target, epsilon, steps=steps, generator=generator)
+    def measured(attack: str, steps: int, epsilon_255: float) -> dict[str, Any]:
+        epsilon = epsilon_255 / UNIT
+        generator = torch.Generator().manual_seed(seed)
 
-    rows = []
-    for attack, steps in (("fgsm", 1), ("pgd", pgd_steps)):
-        for epsilon_255 in (0.0, *sorted(epsilons)):
-            epsilon = epsilon_255 / UNIT
-            generator = torch.Generator().manual_seed(seed)
-            changed = partial(attacked, attack, epsilon, steps, generator)
-            rows.append(
-                {
-                    "attack": attack,
-                    "epsilon": epsilon,
-                    "epsilon_255": epsilon_255,
-                    "steps": steps,
-                    "images": len(images),
-                    "top1_error": top1_error_under(classifier, labels, changed, batch_size),
-                }
-            )
-    return rows
+        def attacked(batch: slice) -> Tensor:
+            pixels, target = classifier.pixels(images[batch]), labels[batch].to(classifier.device)
+            if epsilon == 0:
+                return pixels
+            if attack == "fgsm":
+                return fgsm(classifier, pixels, target, epsilon)
+            return pgd(classifier, pixels, target, epsilon, steps=steps, generator=generator)
+
+        return {
+            "attack": attack,
+            "epsilon": epsilon,
+            "epsilon_255": epsilon_255,
+            "steps": steps,
+            "images": len(images),
+            "top1_error": top1_error_under(classifier, labels, attacked, batch_size),
+        }
+
+    return [
+        measured(attack, steps, epsilon)
+        for attack, steps in (("fgsm", 1), ("pgd", pgd_steps))
+        for epsilon in (0.0, *sorted(epsilons))
+    ]

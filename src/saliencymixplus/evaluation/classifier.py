@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from saliencymixplus.evaluation.accuracy import ranks, top_error
 from saliencymixplus.loading.pixels import fit, normalize, per_channel, to_unit
+from saliencymixplus.runs.read import Run
 
 
 class PixelClassifier(nn.Module):
@@ -61,6 +62,12 @@ class PixelClassifier(nn.Module):
         """Compute logits (B, K), float32, of pixels (B, 3, S, S) in [0, 1]."""
         logits: Tensor = self.model(normalize(pixels, self.mean, self.std))
         return logits.float()
+
+
+def classifier_of(run: Run, which: str) -> PixelClassifier:
+    """The classifier with the weights ``which`` of a run, on the CPU; raises as ``Run.model``."""
+    data, side = run.data, run.input_size[0]
+    return PixelClassifier(run.model(which), data.mean, data.std, side, center=run.center_crop)
 
 
 def top1_error_under(

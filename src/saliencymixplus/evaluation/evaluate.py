@@ -12,7 +12,7 @@ from saliencymixplus.datasets.prepared import META, Prepared, load_prepared
 from saliencymixplus.engine.device import choose_device, device_settings
 from saliencymixplus.errors import UserError
 from saliencymixplus.evaluation import accuracy
-from saliencymixplus.evaluation.classifier import PixelClassifier, predict_logits
+from saliencymixplus.evaluation.classifier import classifier_of, predict_logits
 from saliencymixplus.evaluation.current import MADE_FROM, measured_weights
 from saliencymixplus.evaluation.measures import Report, Subject, measure, part_names
 from saliencymixplus.evaluation.predictions import Predictions, save_predictions
@@ -102,17 +102,11 @@ def _measured(
 ) -> tuple[Report, Predictions]:
     test = data.split("test")
     labels = torch.from_numpy(np.array(test.labels))
-    report = Report()
-
-    classifiers, logits = {}, {}
-    for which in measured_weights(run):
-        model = run.model(which)
-        classifier = PixelClassifier(
-            model, data.meta.mean, data.meta.std, run.input_size[0], center=run.center_crop
-        ).to(device)
+    classifiers = {which: classifier_of(run, which).to(device) for which in measured_weights(run)}
+    logits = {}
+    for which, classifier in classifiers.items():
         if before_batch:
             classifier.register_forward_pre_hook(lambda *_: before_batch())
-        classifiers[which] = classifier
         logits[which] = predict_logits(classifier, test.images, settings.batch_size)
         if not torch.isfinite(logits[which]).all():
             raise UserError(
@@ -128,12 +122,11 @@ def _measured(
         labels,
         settings,
     )
-    measure(subject, report, advance)
+    report = measure(subject, advance)
     for which, found in logits.items():
         if which != "last":
             errors = accuracy.errors(found, labels)
             report.metrics |= {f"{which}_{k}": errors[k] for k in ("top1_error", "top5_error")}
-
     return report, Predictions.of(logits, labels)
 
 

@@ -10,10 +10,12 @@ import torch
 from torch import Tensor
 
 from saliencymixplus.datasets.prepared import Split
-from saliencymixplus.evaluation import accuracy, attacks, calibration, occlusion
+from saliencymixplus.evaluation import accuracy, calibration
+from saliencymixplus.evaluation.attacks import attack_errors
 from saliencymixplus.evaluation.classifier import PixelClassifier, predict_logits
 from saliencymixplus.evaluation.corruptions import corruption_errors
 from saliencymixplus.evaluation.localisation import localisation_per_class, localisation_rows
+from saliencymixplus.evaluation.occlusion import mean_error, occlusion_errors
 from saliencymixplus.settings.evaluation import EvaluationSettings
 
 Rows = list[dict[str, Any]]
@@ -56,22 +58,36 @@ class Subject:
         generator = np.random.default_rng(self.settings.seed)
         return np.sort(generator.choice(count, wanted, replace=False))
 
+    def under(self, errors: Callable[..., Rows], **arguments: Any) -> Rows:
+        """The rows of a function that measures errors on the ``sample`` as its images change."""
+        rows, settings = self.sample(), self.settings
+        return errors(
+            self.classifier,
+            self.test.images[rows],
+            self.labels[rows],
+            batch_size=settings.batch_size,
+            seed=settings.seed,
+            **arguments,
+        )
+
 
 def part_names(settings: EvaluationSettings) -> list[str]:
     """The parts that ``measure`` measures, in order."""
     return [name for name in _PARTS if name in ("accuracy", *settings.parts)]
 
 
-def measure(subject: Subject, report: Report, advance: Callable[[int], None]) -> None:
-    """Measure accuracy and the parts selected in the settings, and add them to ``report``.
+def measure(subject: Subject, advance: Callable[[int], None]) -> Report:
+    """Measure accuracy and the parts selected in the settings.
 
     ``advance`` is called with 1 after each part.
     """
+    report = Report()
     for name in part_names(subject.settings):
         start = time.perf_counter()
         _PARTS[name](subject, report)
         report.seconds[name] = round(time.perf_counter() - start, 3)
         advance(1)
+    return report
 
 
 def _accuracy(subject: Subject, report: Report) -> None:
@@ -105,37 +121,26 @@ def _calibration(subject: Subject, report: Report) -> None:
 
 
 def _corruptions(subject: Subject, report: Report) -> None:
-    rows, settings = subject.sample(), subject.settings
-    found = corruption_errors(
-        subject.classifier,
-        subject.test.images[rows],
-        subject.labels[rows],
-        corruptions=settings.corruptions,
-        batch_size=settings.batch_size,
-        seed=settings.seed,
-    )
-    clean = accuracy.errors(subject.logits[rows], subject.labels[rows])["top1_error"]
+    names = subject.settings.corruptions
+    found = subject.under(corruption_errors, corruptions=names)
     means = {
         name: float(np.mean([row["top1_error"] for row in found if row["corruption"] == name]))
-        for name in settings.corruptions
+        for name in names
     }
+    rows = subject.sample()
+    clean = accuracy.errors(subject.logits[rows], subject.labels[rows])["top1_error"]
+    mean = float(np.mean(list(means.values())))
     report.tables["corruptions"] = found
-    report.metrics |= {f"corruption_{name}_error": mean for name, mean in means.items()}
-    report.metrics["mean_corruption_error"] = float(np.mean(list(means.values())))
-    report.metrics["relative_corruption_error"] = report.metrics["mean_corruption_error"] - clean
+    report.metrics |= {f"corruption_{name}_error": error for name, error in means.items()}
+    report.metrics |= {
+        "mean_corruption_error": mean,
+        "relative_corruption_error": mean - clean,
+    }
 
 
 def _attacks(subject: Subject, report: Report) -> None:
-    rows, settings = subject.sample(), subject.settings
-    found = attacks.attack_errors(
-        subject.classifier,
-        subject.test.images[rows],
-        subject.labels[rows],
-        epsilons=settings.epsilons,
-        pgd_steps=settings.pgd_steps,
-        batch_size=settings.batch_size,
-        seed=settings.seed,
-    )
+    settings = subject.settings
+    found = subject.under(attack_errors, epsilons=settings.epsilons, pgd_steps=settings.pgd_steps)
     report.tables["attacks"] = found
     report.metrics |= {
         f"{row['attack']}_eps{row['epsilon_255']:g}_error": row["top1_error"]
@@ -145,18 +150,10 @@ def _attacks(subject: Subject, report: Report) -> None:
 
 
 def _occlusion(subject: Subject, report: Report) -> None:
-    rows, settings = subject.sample(), subject.settings
-    found = occlusion.occlusion_errors(
-        subject.classifier,
-        subject.test.images[rows],
-        subject.labels[rows],
-        fractions=settings.occlusion_shares,
-        batch_size=settings.batch_size,
-        seed=settings.seed,
-    )
+    found = subject.under(occlusion_errors, fractions=subject.settings.occlusion_shares)
     report.tables["occlusion"] = found
     for kind in ("centre", "random"):
-        report.metrics[f"occlusion_{kind}_error"] = occlusion.mean_error(found, kind)
+        report.metrics[f"occlusion_{kind}_error"] = mean_error(found, kind)
 
 
 def _localisation(subject: Subject, report: Report) -> None:

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from saliencymixplus.errors import UserError, one_line
-from saliencymixplus.evaluation.classifier import PixelClassifier, predict_logits
+from saliencymixplus.evaluation.classifier import classifier_of, predict_logits
 from saliencymixplus.files import write_atomically
 from saliencymixplus.loading.crops import resize_boxes, whole
 from saliencymixplus.loading.pixels import UNIT, fit, normalize, per_channel
@@ -121,11 +121,10 @@ def export(
     if form not in FORMATS:
         raise UserError(f"--format: {form!r} is not one of {', '.join(FORMATS)}")
     crop = run.settings.data.crops(run.settings.download.source)
-    model = run.model(which)
-    side = run.input_size[0]
-    classifier = PixelClassifier(model, run.data.mean, run.data.std, side, center=run.center_crop)
-    network = ExportedClassifier(model, run.data, crop, side, center=run.center_crop)
-    network.requires_grad_(False)
+    classifier = classifier_of(run, which)
+    network = ExportedClassifier(
+        classifier.model, run.data, crop, classifier.input_size, center=classifier.center
+    )
     others = _in_another_shape(pictures)
     preparation = Preparation(run.data.image_size[0], crop)
     fitted = np.stack([preparation.fitted(picture, "a picture") for picture in others])

@@ -13,7 +13,7 @@ from rich.cells import cell_len, set_cell_size
 
 from saliencymixplus.datasets.decode import decoding
 from saliencymixplus.errors import UserError
-from saliencymixplus.evaluation.classifier import PixelClassifier
+from saliencymixplus.evaluation.classifier import classifier_of
 from saliencymixplus.evaluation.localisation import class_activation_maps, feature_module
 from saliencymixplus.inference.collect import EncodedPicture
 from saliencymixplus.pictures.drawing import GREY, INK, heat, panel_size, scaled
@@ -64,17 +64,13 @@ class Predictor:
     def __init__(
         self, run: Run, which: str, device: torch.device, *, activations: bool = False
     ) -> None:
-        side = run.input_size[0]
         self.classes: Sequence[str] = run.data.classes
         crop = run.settings.data.crops(run.settings.download.source)
         self._preparation = Preparation(run.data.image_size[0], crop, run.data.bits)
-        model = run.model(which)
-        self._classifier = PixelClassifier(
-            model, run.data.mean, run.data.std, side, center=run.center_crop
-        ).to(device)
+        self._classifier = classifier_of(run, which).to(device)
         self._layer: str | None = None
         if activations:
-            blank = torch.zeros(2, 3, side, side, device=device)
+            blank = torch.zeros(2, 3, *run.input_size, device=device)
             self._layer = feature_module(self._classifier, blank)
             if self._layer is None:
                 raise UserError(
