@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from rich.table import Table as RichTable
 
 MISSING = "\N{EN DASH}"
-MINUS = "\N{MINUS SIGN}"
 Item = TypeVar("Item")
 
 
@@ -38,7 +37,7 @@ def number(value: float | None, digits: int = 2, *, signed: bool = False, unit: 
         return MISSING
     text = f"{abs(value):,.{digits}f}".replace(",", "\N{THIN SPACE}")
     zero = not any(digit in text for digit in "123456789") and math.isfinite(value)
-    sign = "" if zero else MINUS if value < 0 else "+" if signed else ""
+    sign = "" if zero else "\N{MINUS SIGN}" if value < 0 else "+" if signed else ""
     return f"{sign}{text}{unit}"
 
 
@@ -153,9 +152,8 @@ class Table:
             f"<tr>{''.join(map(_html_cell, self.columns, row))}</tr>" for row in self._cells()
         )
         caption = f"<caption>{escape.html(self.title)}</caption>" if self.title else ""
-        return (
-            f"<table>{caption}\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table>"
-        )
+        head = f"<thead><tr>{head}</tr></thead>"
+        return f"<table>{caption}\n{head}\n<tbody>\n{body}\n</tbody></table>"
 
     def csv(self) -> str:
         """Comma-separated values: numbers with six digits, compound cells in several columns."""

@@ -50,11 +50,13 @@ def panel_size(height: int, width: int) -> tuple[int, int]:
 
 def scaled(pixels: Pixels, size: tuple[int, int]) -> Pixels:
     """Resize ``pixels (H, W, 3)`` to (height, width): nearest if enlarged, smooth if reduced."""
-    if pixels.shape[:2] == size:
-        return pixels
-    enlarged = size[0] >= pixels.shape[0]
-    how = Image.Resampling.NEAREST if enlarged else Image.Resampling.LANCZOS
-    return np.asarray(Image.fromarray(pixels).resize((size[1], size[0]), how))
+    return _resized(pixels, size, Image.Resampling.LANCZOS)
+
+
+def _resized(image: NDArray[Any], size: tuple[int, ...], reduce: Image.Resampling) -> NDArray[Any]:
+    height, width = size
+    how = Image.Resampling.NEAREST if height >= image.shape[0] else reduce
+    return np.asarray(Image.fromarray(image).resize((width, height), how))
 
 
 def heat(pixels: Pixels, saliency: NDArray[np.floating[Any]]) -> Pixels:
@@ -65,11 +67,7 @@ def heat(pixels: Pixels, saliency: NDArray[np.floating[Any]]) -> Pixels:
     quantile, because gradient maps have outlier pixels.
     """
     values = np.nan_to_num(np.asarray(saliency, np.float32), nan=0.0, posinf=0.0, neginf=0.0)
-    if values.shape != pixels.shape[:2]:
-        enlarged = pixels.shape[0] >= values.shape[0]
-        how = Image.Resampling.NEAREST if enlarged else Image.Resampling.BOX
-        resized = Image.fromarray(values).resize((pixels.shape[1], pixels.shape[0]), how)
-        values = np.asarray(resized)
+    values = _resized(values, pixels.shape[:2], Image.Resampling.BOX)
     top = float(np.quantile(values, 0.995)) or float(values.max())
     low = float(values.min())
     fraction = np.clip((values - low) / (top - low), 0, 1) if top > low else np.zeros_like(values)
@@ -116,11 +114,8 @@ def draw_outline(
     """Trace the border of ``region`` (h, w), two pixels wide, over ``pixels`` of any size."""
     from scipy.ndimage import binary_dilation, binary_erosion
 
-    height, width = pixels.shape[:2]
-    enlarged = height >= region.shape[0]
-    how = Image.Resampling.NEAREST if enlarged else Image.Resampling.BILINEAR
-    resized = Image.fromarray(region.astype(np.uint8) * 255).resize((width, height), how)
-    inside = np.asarray(resized) > 127
+    whole = region.astype(np.uint8) * 255
+    inside = _resized(whole, pixels.shape[:2], Image.Resampling.BILINEAR) > 127
     line = binary_dilation(inside) & ~binary_erosion(inside, border_value=1)
     result = pixels.copy()
     result[line] = colour
