@@ -3,8 +3,8 @@
 import numpy as np
 
 from saliencymixplus.comparison.statistics import summarise_seeds
-from saliencymixplus.study.results import Recipes
-from saliencymixplus.tables import Column, Table, Value, estimate, number
+from saliencymixplus.study.results import Recipes, with_interval
+from saliencymixplus.tables import Column, Table, Value, number
 
 PLACES = ("random", "peak", "object")
 LABELS = ("area", "saliency", "mask")
@@ -49,7 +49,10 @@ def factorial(recipes: Recipes) -> list[str]:
         **{f"{place} − random place": grid[i] - grid[0] for i, place in enumerate(PLACES) if i},
         **{f"{label} − area label": grid[:, i] - grid[:, 0] for i, label in enumerate(LABELS) if i},
     }
-    listed: list[list[Value]] = [[name, _effect(found.mean(0))] for name, found in effects.items()]
+    listed: list[list[Value]] = [
+        [name, with_interval(summarise_seeds(found.mean(0).tolist()), signed=True)]
+        for name, found in effects.items()
+    ]
     return [
         table.markdown(),
         "",
@@ -58,10 +61,3 @@ def factorial(recipes: Recipes) -> list[str]:
         Table([Column("effect", "left"), Column("points of test error")], listed).markdown(),
         "",
     ]
-
-
-def _effect(values: np.ndarray) -> str:
-    found = summarise_seeds(values.tolist())
-    if found.low is None or found.high is None:
-        return number(found.mean, 1, signed=True)
-    return estimate(found.mean, found.low, found.high, 1, signed=True).text

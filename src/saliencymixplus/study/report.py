@@ -6,7 +6,6 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from saliencymixplus.bootstrap import Estimate
-from saliencymixplus.comparison.statistics import SeedSummary
 from saliencymixplus.files import write_text
 from saliencymixplus.outputs import Output
 from saliencymixplus.pictures import style
@@ -20,6 +19,7 @@ from saliencymixplus.pictures.style import (
 from saliencymixplus.study.cell import Row, write_rows
 from saliencymixplus.study.curves import curves, gains
 from saliencymixplus.study.effects import effects
+from saliencymixplus.study.factorial import factorial
 from saliencymixplus.study.loop import Epoch, loop_figure
 from saliencymixplus.study.results import (
     PLAIN,
@@ -31,8 +31,9 @@ from saliencymixplus.study.results import (
     difference,
     regression,
     test_error,
+    with_interval,
 )
-from saliencymixplus.tables import Column, Getter, Table, Value, estimate, number
+from saliencymixplus.tables import Column, Getter, Table, Value, estimate
 
 OUTPUT = Output(
     marks={"study.csv": "object_size,"},
@@ -106,7 +107,7 @@ def markdown(cells: Errors, found: Regression | None) -> str:
     for cell, recipes in cells.items():
         title = f"Objects of {cell.object_size} pixels in {cell.image_size}"
         lines += [f"## {title}, {cell.train_digits} training digits", ""]
-        lines += [_table(recipes).markdown(), ""]
+        lines += [_table(recipes).markdown(), "", *factorial(recipes)]
     if found:
         lines += [
             "## Error gained against label error removed",
@@ -130,7 +131,7 @@ def _table(recipes: Recipes) -> Table:
     columns: list[Getter[str]] = [
         (Column("recipe", "left"), lambda method: method),
         (Column("seeds", format=lambda n: f"{n:.0f}"), lambda method: len(recipes[method])),
-        (Column("top-1 error (%)"), lambda method: _text(test_error(recipes[method]))),
+        (Column("top-1 error (%)"), lambda method: with_interval(test_error(recipes[method]))),
         (Column(f"minus {PLAIN}"), lambda method: _minus(recipes, method, PLAIN)),
         (Column(f"minus {REFERENCE}"), lambda method: _minus(recipes, method, REFERENCE)),
         (
@@ -147,11 +148,4 @@ def _table(recipes: Recipes) -> Table:
 
 def _minus(recipes: Recipes, method: str, other: str) -> Value:
     found = difference(recipes, method, other)
-    return None if found is None else _text(found, signed=True)
-
-
-def _text(found: SeedSummary, *, signed: bool = False) -> str:
-    """Format the mean with its interval, or alone for a single seed."""
-    if found.low is None or found.high is None:
-        return number(found.mean, 1, signed=signed)
-    return estimate(found.mean, found.low, found.high, 1, signed=signed).text
+    return None if found is None else with_interval(found, signed=True)

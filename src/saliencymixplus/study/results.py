@@ -15,6 +15,7 @@ from saliencymixplus.comparison.statistics import SeedSummary, summarise_seeds
 from saliencymixplus.errors import UserError
 from saliencymixplus.study.cell import LOOP, ROWS, Entry, Row
 from saliencymixplus.study.loop import Epoch
+from saliencymixplus.tables import estimate, number
 
 PLAIN = "none"
 REFERENCE = "cutmix-sample-box"  # random box, area label: the baseline of the regression
@@ -125,6 +126,13 @@ def difference(recipes: Recipes, method: str, other: str) -> SeedSummary | None:
 def test_error(rows: Sequence[Row]) -> SeedSummary:
     """Test error over the seeds."""
     return summarise_seeds([row.top1_error for row in rows])
+
+
+def with_interval(found: SeedSummary, *, signed: bool = False) -> str:
+    """Format the mean with its interval, or alone for a single seed."""
+    if found.low is None or found.high is None:
+        return number(found.mean, 1, signed=signed)
+    return estimate(found.mean, found.low, found.high, 1, signed=signed).text
 
 
 def regression(cells: Errors) -> Regression | None:
