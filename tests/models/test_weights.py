@@ -3,6 +3,7 @@
 import io
 from email.message import Message
 from pathlib import Path
+from ssl import SSLCertVerificationError
 from urllib.error import HTTPError, URLError
 from urllib.request import Request
 
@@ -134,6 +135,8 @@ def test_the_publishers_preprocessing() -> None:
     [
         (None, False),
         (HTTPError("", 403, "Forbidden", Message(), None), False),
+        (URLError(SSLCertVerificationError("a certificate of the company's own")), False),
+        (ValueError("unknown url type: 'mirror'"), False),
         (URLError("no"), True),
     ],
 )
@@ -158,3 +161,14 @@ def test_without_a_network_the_cache_is_tried_at_once(
     with pytest.raises(UserError, match=r"cannot be downloaded .*: set model.weights to"):
         pretrained_weights("timm/tf_efficientnet_lite0")
     assert not constants.HF_HUB_OFFLINE
+
+
+def test_an_offline_client_is_not_made_to_ask(monkeypatch: pytest.MonkeyPatch) -> None:
+    timm = pytest.importorskip("timm")
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(weights, "urlopen", lambda *_, **__: pytest.fail("asked"))
+    monkeypatch.setattr(timm, "create_model", lambda *_, **__: nn.Linear(2, 2))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert pretrained_weights("timm/tf_efficientnet_lite0")
+    assert constants.HF_HUB_OFFLINE

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from ssl import SSLError
 from typing import Any
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
@@ -213,16 +214,21 @@ def _from_cache_if_unreachable() -> Iterator[None]:
     from huggingface_hub import constants
 
     before = constants.HF_HUB_OFFLINE
-    try:
-        urlopen(Request(constants.ENDPOINT, method="HEAD"), timeout=_PATIENCE).close()
-    except HTTPError:  # an answer
-        pass
-    except OSError:
-        constants.HF_HUB_OFFLINE = True
+    constants.HF_HUB_OFFLINE = before or not _answers(constants.ENDPOINT)
     try:
         yield
     finally:
         constants.HF_HUB_OFFLINE = before
+
+
+def _answers(address: str) -> bool:
+    try:
+        urlopen(Request(address, method="HEAD"), timeout=_PATIENCE).close()
+    except (HTTPError, ValueError):  # an answer, or an address that the client refuses
+        pass
+    except OSError as error:  # the client may accept certificates that Python does not
+        return isinstance(getattr(error, "reason", error), SSLError)
+    return True
 
 
 def _torchvision_weights(name: str) -> Any:
