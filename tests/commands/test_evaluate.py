@@ -50,6 +50,22 @@ def test_every_run_below_a_folder_is_evaluated_in_one_process(cli, refused, copi
     refused("evaluate", tmp_path / "mine", *few, "--output", tmp_path / "out", culprit="--output")
 
 
+def test_evaluate_all_says_where_the_evaluations_are(cli, copied, tmp_path):
+    run = tmp_path / "mine" / "cutmix" / "seed0"
+    shutil.copytree(copied.run, run, ignore=shutil.ignore_patterns("evaluation"))
+    which = ("--experiment", "digits", "--mix-aug", "cutmix", "--set", "seeds=[0]")
+    few = ("--prepared", copied.prepared, "--tracker", "none", "--set", "evaluation.parts=[]")
+    outcome = cli("evaluate-all", "--runs", tmp_path / "mine", *which, *few)
+    assert outcome.code == 0, outcome.err
+    assert outcome.out.endswith(f"evaluations: {tmp_path / 'mine'}\n")
+    assert (run / "evaluation" / "made_from.json").is_file()
+
+
+def test_missing_runs_are_refused_before_data_are_made(refused, monkeypatch, tmp_path):
+    monkeypatch.setattr(cache, "prepared", lambda *_: pytest.fail("made in vain"))
+    refused("evaluate-all", "--runs", tmp_path / "mine", culprit="train it first")
+
+
 @pytest.mark.parametrize("command", ["evaluate", "export"])
 def test_a_run_does_not_decide_which_data_are_read(cli, copied, tmp_path, monkeypatch, command):
     settings = json.loads((copied.run / "settings.json").read_text())

@@ -53,6 +53,7 @@ def evaluate_all(
     from saliencymixplus.datasets.prepared import load_prepared
     from saliencymixplus.evaluation.many import evaluate_all as measure
     from saliencymixplus.evaluation.read import default_output
+    from saliencymixplus.runs.read import load_run
     from saliencymixplus.training.many import default_jobs
 
     source = runs or project_path("runs", experiment)
@@ -60,8 +61,12 @@ def evaluate_all(
     for run in compared:
         name = Path(run.mix.name, f"seed{run.seed}")
         outputs[source / name] = output / name if output else default_output(source / name)
+    for run_dir in outputs:
+        load_run(run_dir)  # refused before data are made, which may take hours
     data = prepared or ensure_prepared(compared[0], experiment)
     if jobs is None:  # an evaluation's batches cost about as much as a training's
         jobs = default_jobs(compared[0], load_prepared(data).meta, how)
     measure(outputs, data, loaded.top.evaluation, how, jobs)
-    typer.echo(f"evaluations: {output or outputs[source / name].parents[1]}")
+    last = outputs[source / name]
+    inside = last.is_relative_to(source)  # each in its run's folder
+    typer.echo(f"evaluations: {output or (source if inside else last.parents[1])}")
