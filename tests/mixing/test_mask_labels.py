@@ -148,3 +148,9 @@ def test_exchanged_labels_are_the_same_values_at_other_images(
         *(own.lam[(i - 1) % count].item() for i in range(count)),
         *own.lam[count:].tolist(),
     ]
+
+
+def test_exchanging_equal_labels_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"shuffled_labels: .* use box: sample"):
+        create("cutmix", shuffled_labels=1.0)
+    assert create("cutmix", shuffled_labels=1.0, label="mask").options.shuffled_labels == 1.0

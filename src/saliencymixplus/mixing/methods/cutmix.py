@@ -30,6 +30,7 @@ class CutMixOptions(MixingOptions):
             the second image's object, where a perfect saliency map would place it (needs masks).
         shuffled_labels: a control for experiments: this fraction of the mixed images, 0 … 1,
             exchange their λ with one another. The values of λ stay the same, their truth is lost.
+            Not with ``box: batch`` and ``label: area``, as all λ are then equal.
 
     Examples:
         >>> import torch
@@ -46,6 +47,10 @@ class CutMixOptions(MixingOptions):
     position: Literal["random", "object"] = "random"
     label: Label = "area"
     shuffled_labels: float = number(0.0, 0.0, 1.0)
+
+    def __post_init__(self) -> None:
+        if self.shuffled_labels > 0 and (self.box, self.label) == ("batch", "area"):
+            raise ValueError("shuffled_labels: with box: batch all λ are equal: use box: sample")
 
 
 def cutmix(sources: Sources, draw: Draw, options: CutMixOptions) -> Blend:
