@@ -180,7 +180,7 @@ def compared_runs(
     mix_aug: list[str] | None,
     ablation: bool,
 ) -> "list[RunSettings]":
-    """The settings of every run of a comparison, from the options of ``train-all``."""
+    """The settings of every run of a comparison that the options name."""
     methods, seeds = params.top.methods, params.top.seeds
     if ablation:
         refuse(context, ("experiment", "mix_aug"), "is ignored with --ablation: leave one out")

@@ -58,7 +58,6 @@ def register(
 def _register(
     registry: "Registry", result: "RunResult", weights: str, promote: bool, margin: float
 ) -> None:
-
     champion = registry.champion()
     if champion and champion.data_digest != result.run.data.digest:
         raise UserError(
