@@ -29,19 +29,32 @@ CPU = torch.device("cpu")
 
 
 @pytest.mark.parametrize("width", [80, 100])
-@pytest.mark.parametrize("classes", [("cat", "dog"), ("a class of a very long name" * 2, "dog")])
-def test_a_terminal_shows_a_picture_in_one_line(width: int, classes: tuple[str, str]) -> None:
+@pytest.mark.parametrize(
+    "classes",
+    [
+        ("cat", "dog"),
+        ("a class of a very long name" * 2, "dog"),
+        ("Abyssinian", "american_bulldog", "Bengal"),
+    ],
+)
+def test_a_terminal_shows_a_picture_in_one_line(width: int, classes: tuple[str, ...]) -> None:
     names = ["short.png", f"IMG_{'2026' * 40}.jpeg", f"{'画' * 90}.png"]
-    found = [Prediction(name, classes, (0.75, 0.25)) for name in names]
+    found = [
+        Prediction(name, classes[k % 2 :] + classes[: k % 2], (0.75, 0.2, 0.05)[: len(classes)])
+        for k, name in enumerate(names)
+    ]
     console = Console(width=width, file=io.StringIO(), color_system=None)
     with console.capture() as capture:
         console.print(as_table(found, short=True, width=width).rich())
     lines = capture.get().splitlines()
     assert max(map(cell_len, lines)) <= width
+    if width == 100 or len(classes) == 2:
+        assert all(name in capture.get() for name in classes if len(name) < 20)
+    assert sum("%" in line for line in lines) == len(names)
     for name in names:
-        shown = [line for line in lines if line.startswith(f" {name[:5]}")]
+        shown = [line for line in lines if line.startswith(f" {name[:3]}")]
         assert len(shown) == 1
-        assert name[-7:] in shown[0]
+        assert name[-4:] in shown[0]
     assert "short.png" in capture.get()
 
 

@@ -160,7 +160,7 @@ def _pareto_panel(
         axes.xaxis.set_minor_formatter(NullFormatter())
     else:
         axes.set_xlim(left=0)
-        axes.xaxis.set_major_locator(MaxNLocator(6))
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: form.format(value)))
     axes.set_ylim(bottom=max(axes.get_ylim()[0], 0.0))
     finish_axes(

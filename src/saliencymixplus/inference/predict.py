@@ -138,33 +138,51 @@ def as_table(predictions: Sequence[Prediction], *, short: bool = False, width: i
     the pictures' common parent folder, and shortens names in the middle if they do not fit.
     """
     readable = [found for found in predictions if not found.error]
+    ranks = max((len(found.classes) for found in readable), default=1)
     columns = [Column("picture", "left", no_wrap=True)]
-    for rank in range(1, max((len(found.classes) for found in readable), default=1) + 1):
-        columns.append(Column(f"class {rank}", "left"))
+    for rank in range(1, ranks + 1):
+        columns.append(Column(f"class {rank}", "left", no_wrap=short))
         if not short:
             columns.append(Column(f"percent {rank}", format=lambda value: number(value, 1)))
-    parents = [os.path.dirname(found.name) for found in readable]  # noqa: PTH120 - not all are paths
-    common = os.path.commonpath(parents) if short and readable and all(parents) else ""
+    if short:
+        return Table(columns, _short_rows(readable, ranks, width))
     rows: list[list[Value]] = []
     for found in readable:
-        cells: list[Value] = [found.name[len(common) :].lstrip("/\\") if common else found.name]
+        cells: list[Value] = [found.name]
         for name, probability in zip(found.classes, found.probabilities, strict=True):
-            percent = 100.0 * probability
-            cells += [f"{name} {number(percent, 1)} %"] if short else [name, percent]
+            cells += [name, 100.0 * probability]
         rows.append(cells)
-    if short:
-        others = [*zip(*rows, strict=True)][1:]
-        taken = sum(max(cell_len(str(cell)) for cell in column) + 2 for column in others)
-        longest = max(width - taken - 2, width // 3)
-        rows = [[_shortened(str(name), longest), *cells] for name, *cells in rows]
     return Table(columns, rows)
+
+
+def _short_rows(readable: Sequence[Prediction], ranks: int, width: int) -> list[list[Value]]:
+    parents = [os.path.dirname(found.name) for found in readable]  # noqa: PTH120 - not all are paths
+    common = os.path.commonpath(parents) if readable and all(parents) else ""
+    pictures = [
+        found.name[len(common) :].lstrip("/\\") if common else found.name for found in readable
+    ]
+    percents = [[f" {number(100.0 * p, 1)} %" for p in found.probabilities] for found in readable]
+    # The table has two columns of the terminal beside each of its own.
+    room = width - 2 - sum(2 + _widest(row[k] for row in percents) for k in range(ranks))
+    longest = max(8, (room - min(_widest(pictures), room // 4)) // ranks)
+    classes = [[_shortened(name, longest) for name in found.classes] for found in readable]
+    room -= sum(_widest(row[k] for row in classes) for k in range(ranks))
+    return [
+        [_shortened(picture, room), *map(str.__add__, names, beside)]
+        for picture, names, beside in zip(pictures, classes, percents, strict=True)
+    ]
+
+
+def _widest(texts: Iterable[str]) -> int:
+    """Columns of a terminal that the widest of ``texts`` takes."""
+    return max(map(cell_len, texts), default=0)
 
 
 def _shortened(name: str, longest: int) -> str:
     """``name`` in at most ``longest`` columns of a terminal, with … for its middle if longer."""
     if cell_len(name) <= longest:
         return name
-    half = (longest - 1) // 2
+    half = max(longest - 1, 0) // 2
     return f"{set_cell_size(name, half)}…{set_cell_size(name[::-1], half)[::-1]}"
 
 

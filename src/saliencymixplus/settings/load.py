@@ -58,6 +58,8 @@ def _validated(raw: dict[str, Any], path: Path) -> Params:
         section = raw.pop(name)
         if not isinstance(section, dict) or "download" not in section:
             hint = nearest(str(name), known | {str(other) for other in names} - {str(name)})
+            if name in ExperimentSettings.model_fields:
+                hint = f"put the experiment's name before it, such as digits.{name}"
             raise SettingError(
                 str(name),
                 f"neither a known key nor, without `download`, an experiment: {hint}",
@@ -66,7 +68,7 @@ def _validated(raw: dict[str, Any], path: Path) -> Params:
             check_name(str(name))
             check_case([*sections, str(name)])
         except ValueError as error:
-            raise SettingError(repr(name), str(error)) from error
+            raise SettingError(str(name), str(error)) from error
         sections[str(name)] = validate(ExperimentSettings, section, str(name))
         _check_places(sections[str(name)].download, str(name))
     top = validate(TopSettings, raw, "")
