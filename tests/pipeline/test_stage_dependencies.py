@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from saliencymixplus.evaluation.current import CODE
+from saliencymixplus.settings.top import StudySettings
 from tests.helpers import REPOSITORY
 
 SOURCE = REPOSITORY / "src" / "saliencymixplus"
@@ -104,6 +105,14 @@ def test_what_starts_records_and_shows_a_training_reruns_none() -> None:
 @pytest.mark.parametrize("name", sorted(set(ABLATION) & set(STAGES)))
 def test_the_ablations_stages_name_the_same(name: str) -> None:
     assert named(ABLATION[name]) == named(STAGES[name])
+
+
+def test_a_cell_of_the_study_names_all_settings_that_it_reads() -> None:
+    [named] = STUDY["cell"]["params"]
+    # The experiment's name and its section, and the matrix, are in the stage's command.
+    told = {"experiment", "object_sizes", "train_digits"}
+    wanted = {f"study.{name}" for name in StudySettings.model_fields.keys() - told}
+    assert {*named["../params.yaml"]} == {*wanted, "audit", "${study.experiment}"}
 
 
 def test_a_cell_of_the_study_names_all_that_it_computes_with() -> None:

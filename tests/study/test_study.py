@@ -1,17 +1,20 @@
 """The study: a cell from end to end, reading its rows, and the regression by hand."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from saliencymixplus.commands.app import app
 from saliencymixplus.datasets.cache import prepared
 from saliencymixplus.errors import UserError
 from saliencymixplus.outputs import check_folder
 from saliencymixplus.runs.read import load_run
 from saliencymixplus.settings import load_params
+from saliencymixplus.settings.params import Params
 from saliencymixplus.study import cell, report
-from saliencymixplus.study.cell import Row, overrides, run_cell, write_rows
+from saliencymixplus.study.cell import Row, cell_overrides, run_cell, write_rows
 from saliencymixplus.study.effects import effects
 from saliencymixplus.study.report import write_report
 from saliencymixplus.study.results import by_cell, read_cells, read_loops, regression
@@ -42,7 +45,7 @@ def test_a_cell_trains_and_audits_every_recipe(tmp_path: Path, state: Path) -> N
     path = REPOSITORY / "params.yaml"
     study = load_params(path, SMALL).top.study
     assert study is not None
-    params = load_params(path, [*SMALL, *overrides(study, 6, 40)])
+    params = load_params(path, [*SMALL, *cell_overrides(study, 6, 40)])
     section = params.experiment("clutter")
     said: list[str] = []
     data = prepared(section, "clutter", report=said.append)
@@ -79,6 +82,33 @@ def test_a_cell_trains_and_audits_every_recipe(tmp_path: Path, state: Path) -> N
     }
     check_folder(tmp_path / "report", report.OUTPUT)  # both may be written again
     check_folder(tmp_path / "cell", cell.OUTPUT)
+
+
+def test_a_cell_has_the_settings_of_the_study_and_of_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cell before command before study before experiment."""
+    seen: list[Params] = []
+    monkeypatch.setattr("saliencymixplus.datasets.cache.prepared", lambda *_: tmp_path)
+    monkeypatch.setattr(
+        "saliencymixplus.study.cell.run_cell", lambda params, *_, **__: seen.append(params)
+    )
+    settings = {
+        "data.clutter": {"object_size": 5, "scraps": 7},
+        "training.weights_epochs": [1, 2],
+        "training.precision": "bf16",
+    }
+    arguments = ["--object-size", "8", "--train-digits", "40", "--output", str(tmp_path / "out")]
+    for value in (f"study.settings={json.dumps(settings)}", "clutter.training.precision=fp32"):
+        arguments += ["--set", value]
+    with pytest.raises(SystemExit, match="0"):
+        app(["study-cell", *arguments, "--params", str(REPOSITORY / "params.yaml")])
+    run = seen[0].run("clutter", "none", 0)
+    assert run.data.clutter is not None
+    assert (run.data.clutter.object_size, run.data.clutter.scraps) == (8, 7)
+    assert run.training.weights_epochs == (1, 2)
+    assert run.training.precision == "fp32"
+    assert run.training.epochs == 700
 
 
 def test_the_regression_by_hand() -> None:

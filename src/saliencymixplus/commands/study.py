@@ -27,10 +27,15 @@ def study_cell(
         raise UserError(f"{params}: there is no section `study`")
 
     from saliencymixplus.datasets.cache import prepared
-    from saliencymixplus.study.cell import OUTPUT, overrides, run_cell
+    from saliencymixplus.study.cell import OUTPUT, cell_overrides, run_cell, study_overrides
 
     check_folder(output, OUTPUT)
-    loaded = options.load(params, [*(set_ or ()), *overrides(study, object_size, train_digits)])
+    changed = [
+        *study_overrides(study),
+        *(set_ or ()),  # later ones win
+        *cell_overrides(study, object_size, train_digits),
+    ]
+    loaded = options.load(params, changed)
     data = prepared(loaded.experiment(study.experiment), study.experiment)
     run_cell(loaded, data, output, jobs=jobs or os.cpu_count() or 1, say=typer.echo)
     typer.echo(f"cell: {output}")

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, JsonValue
 
 from saliencymixplus.settings.evaluation import AuditSettings, EvaluationSettings
 from saliencymixplus.settings.names import Name, check_case
@@ -42,6 +42,8 @@ class StudySettings(Section):
 
     experiment: str
     """Name of the base section, whose source is ``clutter``."""
+    settings: dict[str, JsonValue] = {}
+    """Settings of that section to change, by their dotted keys, as with ``--set``."""
     object_sizes: Annotated[tuple[int, ...], Field(min_length=1), AfterValidator(_once)]
     """Values of ``clutter.object_size``."""
     train_digits: Annotated[tuple[int, ...], Field(min_length=1), AfterValidator(_once)]

@@ -1,5 +1,6 @@
 """One cell of the study: every recipe and seed at one object size and amount of data."""
 
+import json
 import multiprocessing
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -41,8 +42,15 @@ class Row:
     no_object: float | None  # fraction of the pasted regions that show no object
 
 
-def overrides(study: StudySettings, object_size: int, train_digits: int) -> list[str]:
-    """Return the settings of a cell that differ from params.yaml, as arguments of ``--set``.
+def study_overrides(study: StudySettings) -> list[str]:
+    """Return ``study.settings`` as arguments of ``--set``."""
+    return [
+        f"{study.experiment}.{key}={json.dumps(value)}" for key, value in study.settings.items()
+    ]
+
+
+def cell_overrides(study: StudySettings, object_size: int, train_digits: int) -> list[str]:
+    """Return the settings of one cell as arguments of ``--set``.
 
     ``study.images_seen`` fixes the number of steps: the less data, the more epochs.
     """
@@ -60,7 +68,7 @@ def run_cell(
     """Train every recipe with every seed, audit the recipes and write the results to ``output``.
 
     Args:
-        params: settings that include the cell's ``overrides``.
+        params: settings that include the overrides of the study and of the cell.
         prepared: folder of the cell's images.
         output: new folder for runs/, audit/, cell.csv and loop.csv; written whole or not at all.
         jobs: concurrent trainings, each in a process of its own if there are several.

@@ -14,17 +14,21 @@ from saliencymixplus.pictures.style import (
     finish_axes,
     method_styles,
 )
+from saliencymixplus.study.factorial import EFFECTS, effect, summarise
 from saliencymixplus.study.results import PLAIN, Errors, Recipes, difference, test_error
 
-GAIN = "Test error minus no mixing (points)"
-QUANTITIES: dict[str, Callable[[Recipes, str], SeedSummary | None]] = {
-    "Top-1 test error (%)": lambda recipes, method: test_error(recipes[method]),
-    GAIN: lambda recipes, method: difference(recipes, method, PLAIN),
-    "Label error, mean |λ − λ*|": lambda recipes, method: _alone(recipes[method][0].label_error),
-    "Regions without an object (%)": lambda recipes, method: _alone(
-        recipes[method][0].no_object, 100
+Measure = Callable[[Recipes, str], SeedSummary | None]  # of a recipe; None: not measured
+QUANTITIES: dict[str, Measure] = {
+    "Top-1 test error (%)": lambda recipes, name: (
+        test_error(recipes[name]) if name in recipes else None
+    ),
+    "Test error minus no mixing (points)": lambda recipes, name: difference(recipes, name, PLAIN),
+    "Label error, mean |λ − λ*|": lambda recipes, name: _audited(recipes, name, "label_error", 1),
+    "Regions without an object (%)": lambda recipes, name: _audited(
+        recipes, name, "no_object", 100
     ),
 }
+GAIN = list(QUANTITIES)[1]
 
 
 @dataclass(frozen=True)
@@ -38,13 +42,30 @@ class Line:
 
 def gains(cells: Errors) -> Figure:
     """Draw the difference to plain training over object size and over the amount of data."""
-    lines, styles = _lines(cells), _styles(cells)
+    styles = _styles(cells)
     styles.pop(PLAIN, None)
-    fig, [row] = figure_grid(1, len(lines), 2.5 + 4.2 * len(lines), 3.6, sharey=True)
-    for axes, line in zip(row, lines, strict=True):
-        _panel(axes, line, GAIN, styles, title=line.title)
-    _legend(fig, row)
-    return fig
+    return _row(_lines(cells), styles, GAIN, QUANTITIES[GAIN])
+
+
+def factors(cells: Errors) -> Figure | None:
+    """Draw the effects of place, label and truth over object size and over the amount of data.
+
+    None unless two cells that differ in one of them have the recipes of an effect.
+    """
+    lines = [
+        line
+        for line in _lines(cells)
+        if len(line.cells) > 1
+        and any(all(effect(r, pairs) for r in line.cells.values()) for pairs in EFFECTS.values())
+    ]
+    if not lines:
+        return None
+    return _row(
+        lines,
+        method_styles(EFFECTS),
+        "Effect on the test error (points)",
+        lambda recipes, name: summarise(effect(recipes, EFFECTS[name])),
+    )
 
 
 def curves(cells: Errors) -> Figure:
@@ -53,8 +74,12 @@ def curves(cells: Errors) -> Figure:
     height = 0.8 + 2.8 * len(lines)
     fig, grid = figure_grid(len(lines), len(QUANTITIES), 14.0, height)
     for row, line in zip(grid, lines, strict=True):
-        for axes, quantity in zip(row, QUANTITIES, strict=True):
-            _panel(axes, line, quantity, styles, title=line.title if axes is row[0] else "")
+        for axes, (quantity, measure) in zip(row, QUANTITIES.items(), strict=True):
+            _panel(axes, line, styles, measure)
+            title = line.title if axes is row[0] else ""
+            finish_axes(axes, x=line.axis, y=quantity, title=title)
+            if quantity != GAIN:
+                axes.set_ylim(bottom=0)
     _legend(fig, [row[0] for row in grid])
     return fig
 
@@ -63,35 +88,37 @@ def _styles(cells: Errors) -> dict[str, MethodStyle]:
     return method_styles(dict.fromkeys(name for found in cells.values() for name in found))
 
 
-def _panel(
-    axes: Axes, line: Line, quantity: str, styles: Mapping[str, MethodStyle], *, title: str
-) -> None:
-    """Draw a ``quantity`` of the recipes that all cells of the ``line`` have.
+def _row(
+    lines: Sequence[Line], styles: Mapping[str, MethodStyle], quantity: str, measure: Measure
+) -> Figure:
+    """Draw one quantity that is relative to zero, a panel per line."""
+    fig, [row] = figure_grid(1, len(lines), 2.5 + 3.8 * len(lines), 3.6, sharey=True)
+    for axes, line in zip(row, lines, strict=True):
+        _panel(axes, line, styles, measure)
+        axes.axhline(0, color=REFERENCE, linewidth=0.8, zorder=0)
+        finish_axes(axes, x=line.axis, y=quantity if axes is row[0] else "", title=line.title)
+    _legend(fig, row)
+    return fig
+
+
+def _panel(axes: Axes, line: Line, styles: Mapping[str, MethodStyle], measure: Measure) -> None:
+    """Draw the measure of each name in ``styles`` that all cells of the ``line`` have.
 
     Intervals are Student's over seeds, those of differences over pairs of seeds.
     """
     drawn = {
-        name: look
-        for name, look in styles.items()
-        if all(name in recipes for recipes in line.cells.values())
+        name: values
+        for name in styles
+        if all(values := [measure(recipes, name) for recipes in line.cells.values()])
     }
-    for at, (name, look) in enumerate(drawn.items()):
-        points = {
-            # Side by side, so that no interval hides another.
-            position + 0.06 * (at - (len(drawn) - 1) / 2): summary
-            for position, recipes in enumerate(line.cells.values())
-            if (summary := QUANTITIES[quantity](recipes, name)) is not None
-        }
-        if points:
-            means = [found.mean for found in points.values()]
-            halves = [found.half_width or 0.0 for found in points.values()]
-            axes.errorbar([*points], means, halves, **look.line(), marker=look.marker, capsize=2)
-    finish_axes(axes, x=line.axis, y=quantity, title=title)
+    for at, (name, values) in enumerate(drawn.items()):
+        # Side by side, so that no interval hides another.
+        positions = [i + 0.06 * (at - (len(drawn) - 1) / 2) for i in range(len(values))]
+        found = [value for value in values if value is not None]
+        means, halves = [v.mean for v in found], [v.half_width or 0.0 for v in found]
+        look = styles[name]
+        axes.errorbar(positions, means, halves, **look.line(), marker=look.marker, capsize=2)
     axes.set_xticks(range(len(line.cells)), [str(value) for value in line.cells])
-    if quantity == GAIN:
-        axes.axhline(0, color=REFERENCE, linewidth=0.8, zorder=0)
-    else:
-        axes.set_ylim(bottom=0)
 
 
 def _legend(fig: Figure, panels: Sequence[Axes]) -> None:
@@ -126,6 +153,7 @@ def _lines(cells: Errors) -> list[Line]:
     return lines
 
 
-def _alone(value: float | None, scale: float = 1.0) -> SeedSummary | None:
-    """A value without an interval."""
+def _audited(recipes: Recipes, name: str, quantity: str, scale: float) -> SeedSummary | None:
+    """A value of the recipe's audit, which has no interval."""
+    value = getattr(recipes[name][0], quantity) if name in recipes else None
     return None if value is None else SeedSummary(1, value * scale, None, None, None)

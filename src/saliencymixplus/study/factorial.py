@@ -1,9 +1,11 @@
-"""Place and label of the box as two factors: nine recipes, and the effect of each factor alone."""
+"""Place, label and truth as factors: the effect of each, in every cell and over all of them."""
+
+from collections.abc import Sequence
 
 import numpy as np
 
-from saliencymixplus.comparison.statistics import summarise_seeds
-from saliencymixplus.study.results import Recipes, with_interval
+from saliencymixplus.comparison.statistics import SeedSummary, summarise_seeds
+from saliencymixplus.study.results import Errors, Recipes, with_interval
 from saliencymixplus.tables import Column, Table, Value, number
 
 PLACES = ("random", "peak", "object")
@@ -19,45 +21,107 @@ RECIPES = {
     ("object", "saliency"): "plus-object-place",
     ("object", "mask"): "cutmix-object-mask",
 }
+# Each is the test error of the first recipe minus that of the second, averaged over the pairs.
+EFFECTS: dict[str, Sequence[tuple[str, str]]] = {
+    **{
+        f"{place} − random place": [(RECIPES[place, lb], RECIPES["random", lb]) for lb in LABELS]
+        for place in PLACES[1:]
+    },
+    **{
+        f"{label} − area label": [(RECIPES[pl, label], RECIPES[pl, "area"]) for pl in PLACES]
+        for label in LABELS[1:]
+    },
+    "exact − exchanged label": [
+        ("cutmix-mask", "cutmix-mask-shuffled"),
+        ("cutmix-object-mask", "cutmix-object-mask-shuffled"),
+    ],
+}
 
 
-def factorial(recipes: Recipes) -> list[str]:
-    """Return the test errors by place and label and the effects of both, as lines of Markdown.
+def effect(recipes: Recipes, pairs: Sequence[tuple[str, str]]) -> dict[int, float]:
+    """Return the mean difference in test error over ``pairs`` by seed.
 
-    An effect is the mean difference to the first level (random place, area label) over the three
-    levels of the other factor, paired by seed, with Student's 95 % interval. Empty unless the cell
-    has all nine recipes with a seed in common.
+    Only for the seeds that all recipes of the pairs have; empty if one is missing.
     """
-    if not set(RECIPES.values()) <= recipes.keys():
-        return []
     errors = {
-        where: {row.seed: row.top1_error for row in recipes[name]}
-        for where, name in RECIPES.items()
+        name: {row.seed: row.top1_error for row in recipes.get(name, ())}
+        for pair in pairs
+        for name in pair
     }
     seeds = sorted(set.intersection(*(set(found) for found in errors.values())))
+    return {
+        seed: float(
+            np.mean([errors[first][seed] - errors[second][seed] for first, second in pairs])
+        )
+        for seed in seeds
+    }
+
+
+def summarise(by_seed: dict[int, float]) -> SeedSummary | None:
+    """Mean and Student's 95 % interval over seeds; None without any."""
+    return summarise_seeds(list(by_seed.values())) if by_seed else None
+
+
+def pooled(cells: Errors, pairs: Sequence[tuple[str, str]]) -> dict[int, float]:
+    """Return the mean of an effect over all cells that have it, by seed.
+
+    Seeds share initial weights across cells, so that cells are averaged first and the interval
+    comes from the seeds that all these cells have.
+    """
+    found = [by_seed for recipes in cells.values() if (by_seed := effect(recipes, pairs))]
+    seeds = sorted(set.intersection(*map(set, found))) if found else []
+    return {seed: float(np.mean([by_seed[seed] for by_seed in found])) for seed in seeds}
+
+
+def grid(recipes: Recipes) -> list[str]:
+    """Return the test errors by place and label as lines of Markdown.
+
+    Empty unless the cell has all nine recipes with a seed in common.
+    """
+    seeds = effect(recipes, [(name, name) for name in RECIPES.values()])
     if not seeds:
         return []
-    # (place, label, seed)
-    grid = np.array(
-        [[[errors[place, label][s] for s in seeds] for label in LABELS] for place in PLACES]
-    )
+    means = {
+        where: np.mean([row.top1_error for row in recipes[name] if row.seed in seeds])
+        for where, name in RECIPES.items()
+    }
     rows: list[list[Value]] = [
-        [place, *(number(value, 1) for value in grid[i].mean(1))] for i, place in enumerate(PLACES)
+        [place, *(number(float(means[place, label]), 1) for label in LABELS)] for place in PLACES
     ]
     table = Table([Column("box", "left"), *(Column(f"{label} label") for label in LABELS)], rows)
-    effects = {
-        **{f"{place} − random place": grid[i] - grid[0] for i, place in enumerate(PLACES) if i},
-        **{f"{label} − area label": grid[:, i] - grid[:, 0] for i, label in enumerate(LABELS) if i},
+    return [table.markdown(), "", f"Test error (%), mean over {len(seeds)} seeds.", ""]
+
+
+def effects_table(cells: Errors) -> list[str]:
+    """Return the effects in each cell, and their mean over the cells, as lines of Markdown.
+
+    Empty if no cell has the recipes of an effect.
+    """
+    by_cell = {
+        f"{cell.object_size} of {cell.image_size}, {cell.train_digits} digits": [
+            summarise(effect(recipes, pairs)) for pairs in EFFECTS.values()
+        ]
+        for cell, recipes in cells.items()
     }
-    listed: list[list[Value]] = [
-        [name, with_interval(summarise_seeds(found.mean(0).tolist()), signed=True)]
-        for name, found in effects.items()
+    means = [summarise(pooled(cells, pairs)) for pairs in EFFECTS.values()]
+    rows: list[list[Value]] = [
+        [title, *(_text(value) for value in values)]
+        for title, values in [*by_cell.items(), ("mean over cells", means)]
+        if any(values)
     ]
+    if not rows:
+        return []
+    columns = [Column("object in image", "left"), *map(Column, EFFECTS)]
     return [
-        table.markdown(),
+        "## Place, label and truth",
         "",
-        f"Test error (%), mean over {len(seeds)} seeds.",
+        Table(columns, rows).markdown(),
         "",
-        Table([Column("effect", "left"), Column("points of test error")], listed).markdown(),
+        "Points of test error, averaged over the levels of the other factor and paired by seed, "
+        "with Student's 95 % interval. Below zero, the first is better.",
         "",
     ]
+
+
+def _text(found: SeedSummary | None) -> str | None:
+    return None if found is None else with_interval(found, signed=True)

@@ -17,9 +17,9 @@ from saliencymixplus.pictures.style import (
     save_figure,
 )
 from saliencymixplus.study.cell import Row, write_rows
-from saliencymixplus.study.curves import curves, gains
+from saliencymixplus.study.curves import curves, factors, gains
 from saliencymixplus.study.effects import effects
-from saliencymixplus.study.factorial import factorial
+from saliencymixplus.study.factorial import effects_table, grid
 from saliencymixplus.study.loop import Epoch, loop_figure
 from saliencymixplus.study.results import (
     PLAIN,
@@ -42,6 +42,7 @@ OUTPUT = Output(
         "study.md",
         "curves.png",
         "gains.png",
+        "factors.png",
         "effects.png",
         "regression.png",
         "loop.png",
@@ -50,9 +51,9 @@ OUTPUT = Output(
 
 
 def write_report(rows: list[Row], epochs: list[Epoch], folder: Path) -> str:
-    """Write study.csv, study.md and, as PNG, gains, curves, effects, regression and loop.
+    """Write study.csv, study.md and, as PNG, gains, curves, factors, effects, regression and loop.
 
-    The last three are left out if there is nothing to draw.
+    The last four are left out if there is nothing to draw.
 
     Returns:
         The text of study.md.
@@ -62,6 +63,8 @@ def write_report(rows: list[Row], epochs: list[Epoch], folder: Path) -> str:
     write_rows(folder / "study.csv", rows, Row)
     save_figure(gains(cells), folder / "gains.png")
     save_figure(curves(cells), folder / "curves.png")
+    if crossed := factors(cells):
+        save_figure(crossed, folder / "factors.png")
     if detail := effects(cells):
         save_figure(detail, folder / "effects.png")
     if found:
@@ -107,7 +110,8 @@ def markdown(cells: Errors, found: Regression | None) -> str:
     for cell, recipes in cells.items():
         title = f"Objects of {cell.object_size} pixels in {cell.image_size}"
         lines += [f"## {title}, {cell.train_digits} training digits", ""]
-        lines += [_table(recipes).markdown(), "", *factorial(recipes)]
+        lines += [_table(recipes).markdown(), "", *grid(recipes)]
+    lines += effects_table(cells)
     if found:
         lines += [
             "## Error gained against label error removed",
