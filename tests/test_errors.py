@@ -16,3 +16,8 @@ def test_the_reason_survives_a_long_quotation() -> None:
 
 def test_control_characters_are_escaped() -> None:
     assert one_line("a\x1b[2J\n  b") == r"a\x1b[2J b"
+
+
+def test_an_error_without_a_message_is_named() -> None:
+    assert reason_of(MemoryError()) == "MemoryError"
+    assert reason_of(ValueError("odd")) == "ValueError: odd"

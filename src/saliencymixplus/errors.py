@@ -52,7 +52,18 @@ def reason_of(error: Exception) -> str:
         return str(error)
     if isinstance(error, OSError):
         return one_line(f"{error.filename or ''}: {error.strerror or error}".lstrip(": "))
-    return f"{type(error).__name__}: {one_line(error)}"
+    return f"{type(error).__name__}: {one_line(error)}".removesuffix(": ")
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether memory ran out: Python's, a GPU's, or a driver's or library's.
+
+    By the message, because torch has a class only for the errors of its own allocator.
+    """
+    messages = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED")
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(message in str(error) for message in messages)
+    )
 
 
 def first_few(names: Sequence[str], most: int = 3) -> str:

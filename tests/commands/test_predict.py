@@ -5,9 +5,12 @@ import io
 import json
 import os
 
+import pytest
+import torch
 from PIL import Image
 
 from saliencymixplus.datasets.prepared import load_prepared
+from saliencymixplus.inference.predict import Predictor
 
 
 def test_the_command(cli, ready, tmp_path, monkeypatch):
@@ -56,3 +59,21 @@ def test_what_is_not_a_file_is_named(refused, ready, tmp_path):
     os.mkfifo(tmp_path / "pipe.png")  # opening it would wait for ever
     for path in ("pipe.png", "/dev/null"):
         refused("predict", ready.run, path, culprit=f"cannot read {path}: it is not a file")
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), "allocate 2 GiB"),
+        (MemoryError(), "MemoryError"),
+    ],
+    ids=["torch", "python"],
+)
+def test_too_little_memory_is_one_line(refused, ready, tmp_path, monkeypatch, error, reason):
+    def full(*_):
+        raise error
+
+    Image.new("RGB", (8, 8)).save(tmp_path / "one.png")
+    monkeypatch.setattr(Predictor, "_classified", full)
+    done = refused("predict", ready.run, tmp_path / "one.png", culprit=f"{reason}): try")
+    assert done.err.startswith("error: out of memory")

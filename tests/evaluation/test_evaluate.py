@@ -17,6 +17,7 @@ from saliencymixplus.evaluation.evaluate import evaluate, write_evaluation
 from saliencymixplus.evaluation.measures import Report
 from saliencymixplus.evaluation.predictions import load_predictions
 from saliencymixplus.evaluation.read import default_output, read_table
+from saliencymixplus.files import sha256_of
 from saliencymixplus.folders import reserved
 from saliencymixplus.runs.read import load_run
 from saliencymixplus.settings import RuntimeSettings
@@ -101,6 +102,11 @@ def test_the_files_agree(evaluated):
     assert metrics["pgd_eps8_error"] == pytest.approx(
         float(table(output, "attacks")[-1]["top1_error"])
     )
+
+
+def test_the_measured_weights_are_named(trained, evaluated):
+    about = json.loads((evaluated[0] / "evaluation.json").read_text())
+    assert about["run"]["weights"] == sha256_of(trained[1] / "weights/last.safetensors")
 
 
 def test_weights_of_single_epochs_are_left_to_the_audit(trained, evaluated):

@@ -2,13 +2,16 @@
 
 import json
 import shutil
+import weakref
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 
 import saliencymixplus
 from saliencymixplus.errors import UserError
+from saliencymixplus.evaluation import evaluate as evaluate_module
 from saliencymixplus.evaluation import many
 from saliencymixplus.evaluation.current import CODE, MADE_FROM
 from saliencymixplus.evaluation.evaluate import evaluate
@@ -112,6 +115,27 @@ def test_one_that_fails_does_not_stop_the_others(trained, outputs):
     (runs[1] / "weights/last.safetensors").write_bytes(b"damaged")
     with pytest.raises(UserError, match=r"1 of 3 evaluations failed, first .*b: .* is damaged"):
         evaluate_all(outputs, trained[0], QUICK, RUNTIME)
+    assert [folder.name for folder in outputs.values() if folder.exists()] == ["a", "c"]
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_too_little_memory_for_one_does_not_stop_the_others(trained, outputs, monkeypatch, jobs):
+    kept = []
+
+    def measured(run, *rest):
+        if run.path.name == "b":
+            tensor = torch.zeros(2)
+            kept.append(weakref.ref(tensor))
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        if kept and jobs == 1:  # "c" has the memory of "b"
+            assert kept[0]() is None
+        return whole(run, *rest)
+
+    whole = evaluate_module._measured
+    monkeypatch.setattr(evaluate_module, "_measured", measured)
+    advice = "out of memory on cpu with evaluation.batch_size 128: try evaluation.batch_size 64"
+    with pytest.raises(UserError, match=f"1 of 3 evaluations failed, first .*b: {advice} "):
+        evaluate_all(outputs, trained[0], QUICK, RUNTIME, jobs)
     assert [folder.name for folder in outputs.values() if folder.exists()] == ["a", "c"]
 
 

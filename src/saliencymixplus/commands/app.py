@@ -22,7 +22,7 @@ from saliencymixplus.commands.register import register
 from saliencymixplus.commands.study import study_cell, study_report
 from saliencymixplus.commands.train import sync, train
 from saliencymixplus.commands.train_all import train_all
-from saliencymixplus.errors import UserError, one_line, reason_of
+from saliencymixplus.errors import UserError, is_out_of_memory, one_line, reason_of
 from saliencymixplus.version import __version__
 
 # Options of the published command line that are named differently here.
@@ -113,6 +113,11 @@ def main() -> None:
         code = _fail(reason_of(error), 1)
     except (KeyboardInterrupt, typer.Abort):
         code = _fail("interrupted", 130)
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        reason = reason_of(error)
+        code = _fail(f"out of memory ({reason}): try smaller batches or images, or --device cpu", 1)
     except Exception as error:
         # Typer's usage errors: older releases raise click's classes, newer ones their own copies.
         if not hasattr(error, "format_message"):

@@ -1,6 +1,8 @@
 """Evaluate a finished run and write the evaluation folder."""
 
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import torch
 from saliencymixplus import escape
 from saliencymixplus.datasets.prepared import META, Prepared, load_prepared
 from saliencymixplus.engine.device import choose_device, device_settings
-from saliencymixplus.errors import UserError
+from saliencymixplus.errors import UserError, is_out_of_memory
 from saliencymixplus.evaluation import accuracy
 from saliencymixplus.evaluation.classifier import classifier_of, predict_logits
 from saliencymixplus.evaluation.current import MADE_FROM, measured_weights
@@ -81,7 +83,7 @@ def measure_run(
     """
     data = load_prepared(prepared)
     _check_same_data(run, data, prepared)
-    with reserved(output) as place:
+    with reserved(output) as place, _memory_errors(settings, device):
         report, predictions = _measured(run, data, settings, device, advance, before_batch)
         with writing(output):
             write_evaluation(report, place.part)
@@ -153,12 +155,28 @@ def _check_same_data(run: Run, data: Prepared, prepared: Path) -> None:
             )
 
 
+@contextmanager
+def _memory_errors(settings: EvaluationSettings, device: torch.device) -> Iterator[None]:
+    """Turn an out-of-memory error into one line that says what to do."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        traceback.clear_frames(error.__traceback__)  # they hold tensors, which the next run needs
+        size = settings.batch_size
+        advice = f"evaluation.batch_size {size // 2}" if size > 1 else "--device cpu"
+        raise UserError(
+            f"out of memory on {device} with evaluation.batch_size {size}: try {advice}"
+        ) from error
+
+
 def _provenance(
     run: Run, data: Prepared, settings: EvaluationSettings, device: torch.device, report: Report
 ) -> dict[str, Any]:
-    test_images = data.meta.counts["test"]
+    test_images, weights = data.meta.counts["test"], run.weights_digest("last")
     return {
-        "run": {"digest": run.digest, "data": data.meta.digest},
+        "run": {"digest": run.digest, "data": data.meta.digest, "weights": weights},
         "settings": settings.model_dump(mode="json"),
         "device": str(device),
         "torch": torch.__version__,

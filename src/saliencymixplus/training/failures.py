@@ -6,7 +6,7 @@ from contextlib import contextmanager, suppress
 import torch
 
 from saliencymixplus.engine.distributed import Processes
-from saliencymixplus.errors import UserError
+from saliencymixplus.errors import UserError, is_out_of_memory
 from saliencymixplus.runs.checkpoint import CheckpointStore
 from saliencymixplus.settings import RunSettings
 from saliencymixplus.training.signals import Interrupted
@@ -18,7 +18,7 @@ def memory_errors(run: RunSettings, device: torch.device, group: Processes) -> I
     try:
         yield
     except (RuntimeError, MemoryError) as error:
-        if not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         size = run.training.batch_size
         smaller = 1 << (size - 1).bit_length() - 1
@@ -29,13 +29,6 @@ def memory_errors(run: RunSettings, device: torch.device, group: Processes) -> I
             f"out of memory on {device} with batch size {size}: "
             f"try {advice or 'a smaller network or smaller images'}"
         ) from error
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    """Whether memory ran out; covers CPU, driver and library errors without a class in torch."""
-    messages = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED")
-    known = isinstance(error, torch.OutOfMemoryError | MemoryError)
-    return known or any(message in str(error) for message in messages)
 
 
 @contextmanager
