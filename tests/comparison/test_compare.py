@@ -15,6 +15,7 @@ from saliencymixplus.comparison.result import Comparison, load_comparison
 from saliencymixplus.comparison.statistics import paired_bootstrap
 from saliencymixplus.comparison.text import comparison_markdown, notes, print_tables
 from saliencymixplus.errors import UserError
+from saliencymixplus.reporting.run_data import collect_runs
 from tests.helpers import write_run
 
 N = 60
@@ -155,13 +156,15 @@ def test_seeds_that_only_one_side_has_are_said(runs, tmp_path):
 def test_every_missing_run_is_named(runs, tmp_path):
     (runs / "tiny/cutmix/seed0/summary.json").unlink()
     (tmp_path / "evaluations/tiny/none/seed1/predictions.npz").unlink()
+    (tmp_path / "evaluations/tiny/cutmix/seed1/evaluation.json").unlink()
     with pytest.raises(UserError) as error:
         compare([runs, runs / "tiny/mixup/seed0"], tmp_path / "out")
     message = str(error.value)
-    assert "3 of 5 runs" in message
+    assert "4 of 5 runs" in message
     for part in (
         "cutmix/seed0 is not a fin",
-        "none/seed1 is not evaluated",
+        "none/seed1/predictions.npz does not exist",
+        "cutmix/seed1 is not evaluated",
         "mixup/seed0 does",
     ):
         assert part in message
@@ -175,6 +178,23 @@ def test_an_evaluation_of_another_training_is_refused(runs, tmp_path):
     path.write_text(json.dumps(about))
     with pytest.raises(UserError, match="a different run"):
         compare([runs], tmp_path / "out")
+
+
+def test_an_evaluation_of_earlier_weights_is_refused(runs, tmp_path):
+    run, measured = runs / "tiny/none/seed1", tmp_path / "evaluations/tiny/none/seed1"
+    about = json.loads((measured / "evaluation.json").read_text())
+    beside = run / "weights" / "last.json"
+    beside.parent.mkdir()
+    beside.write_text(json.dumps({"digest": about["run"]["digest"], "sha256": "a" * 64}))
+    about["run"]["weights"] = "a" * 64
+    (measured / "evaluation.json").write_text(json.dumps(about))
+    compare([runs], tmp_path / "out")
+
+    beside.write_text(json.dumps({"digest": about["run"]["digest"], "sha256": "b" * 64}))
+    command = f"`python cli.py evaluate {run} --output {measured}`"
+    for read in (lambda: compare([runs], tmp_path / "out"), lambda: collect_runs([run])):
+        with pytest.raises(UserError, match=f"earlier weights of {run}: .*{command}"):
+            read()
 
 
 def test_a_damaged_prediction_file_is_named(runs, tmp_path):

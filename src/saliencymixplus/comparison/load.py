@@ -8,7 +8,7 @@ from typing import Any
 
 from saliencymixplus.errors import UserError
 from saliencymixplus.evaluation.predictions import Predictions
-from saliencymixplus.evaluation.read import evaluation_folder, load_evaluation
+from saliencymixplus.evaluation.read import evaluation_folder, evaluation_of
 from saliencymixplus.runs.read import Run, load_run
 from saliencymixplus.settings import RunSettings
 
@@ -60,7 +60,7 @@ def load_results(run_dirs: Sequence[Path]) -> list[RunResult]:
     results, faults = [], []
     for run_dir in run_dirs:
         try:
-            results.append(_load(run_dir, evaluation_folder(run_dir)))
+            results.append(_load(run_dir))
         except UserError as error:
             faults.append(str(error))
     if faults:
@@ -81,11 +81,9 @@ def _flattened(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _load(run_dir: Path, folder: Path) -> RunResult:
+def _load(run_dir: Path) -> RunResult:
     run = load_run(run_dir)
-    if not (folder / "predictions.npz").is_file():
-        raise UserError(f"{run_dir} is not evaluated (no {folder / 'predictions.npz'})")
-    evaluation = load_evaluation(folder)
-    if evaluation.about.run.digest != run.digest:
-        raise UserError(f"{folder} is not an evaluation of {run_dir} but of a different run")
+    evaluation = evaluation_of(run)
+    if evaluation is None:
+        raise UserError(f"{run_dir} is not evaluated (no {evaluation_folder(run_dir)})")
     return RunResult(run, evaluation.metrics, evaluation.predictions())

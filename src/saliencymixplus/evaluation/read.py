@@ -4,6 +4,7 @@ import csv
 import io
 import math
 import os
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from saliencymixplus.errors import UserError, one_line
 from saliencymixplus.evaluation.predictions import Predictions, load_predictions
 from saliencymixplus.files import read_limited
 from saliencymixplus.runs.folder import Amount, Count, Digest, Record, Text, read_record
+from saliencymixplus.runs.read import Run
 
 AGAIN = "evaluate the run again"
 RUNS, EVALUATIONS = "runs", "evaluations"  # the pipeline's folders
@@ -38,10 +40,11 @@ MetricName = Annotated[str, Field(pattern=r"^[A-Za-z][\w.-]{0,99}$")]
 
 
 class EvaluatedRun(Record):
-    """The evaluated run and its data."""
+    """The evaluated run, its data and its weights."""
 
     digest: Digest
     data: Digest
+    weights: Digest | None = None  # SHA-256 of the last ones; None: by version 0.1.0
 
 
 class EvaluationFile(Record):
@@ -92,6 +95,29 @@ def load_evaluation(path: Path) -> Evaluation:
     about = read_record(path / "evaluation.json", EvaluationFile, AGAIN)
     metrics = read_record(path / "metrics.json", Metrics, AGAIN).root
     return Evaluation(path, about, metrics)
+
+
+def evaluation_of(run: Run) -> Evaluation | None:
+    """The evaluation of ``run``, wherever it is; None if the run has not been evaluated.
+
+    Raises:
+        UserError: it is damaged, or was made from another run or from weights that have since been
+            replaced; the line has the command that repeats it.
+    """
+    folder = evaluation_folder(run.path)
+    if not (folder / "evaluation.json").is_file():
+        return None
+    found = load_evaluation(folder)
+    measured, weights = found.about.run, run.weights_digest("last")
+    if measured.digest != run.digest:
+        fault = f"an evaluation of a different run than {run.path}"
+    elif weights and measured.weights and measured.weights != weights:
+        fault = f"an evaluation of earlier weights of {run.path}"
+    else:
+        return found
+    output = [] if folder == default_output(run.path) else ["--output", str(folder)]
+    again = shlex.join(["python", "cli.py", "evaluate", str(run.path), *output])
+    raise UserError(f"{folder} is {fault}: repeat it with `{again}`")
 
 
 def default_output(run_dir: Path) -> Path:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean, stdev
 
-from saliencymixplus.evaluation.read import Cells, evaluation_folder, load_evaluation
+from saliencymixplus.evaluation.read import Cells, evaluation_of
 from saliencymixplus.mixing import METHODS
 from saliencymixplus.pictures.style import method_label
 from saliencymixplus.reporting.charts import Spread
@@ -42,7 +42,7 @@ def collect_runs(folders: Sequence[Path]) -> dict[str, list[ReportedRun]]:
     """The finished runs among ``folders`` with their evaluations, by recipe and seed.
 
     Raises:
-        UserError: a file of a run or an evaluation is damaged.
+        UserError: a file of a run or an evaluation is damaged, or an evaluation is not of its run.
     """
     found: dict[str, list[ReportedRun]] = {}
     for folder in folders:
@@ -106,8 +106,7 @@ def _read(folder: Path) -> ReportedRun:
     samples = sorted(folder.glob("samples/*.png"))
     tracking = read_tracking(folder) if (folder / "tracking.json").is_file() else None
     found = ReportedRun(load_run(folder), samples=samples, tracking=tracking)
-    place = evaluation_folder(folder)
-    if not (place / "evaluation.json").is_file():
+    evaluation = evaluation_of(found.run)
+    if evaluation is None:
         return found
-    evaluation = load_evaluation(place)
     return replace(found, metrics=evaluation.metrics, tables=evaluation.tables())

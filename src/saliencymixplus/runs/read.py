@@ -69,6 +69,11 @@ class Run:
         best = self.summary.best_validation
         return best.epoch if which == "best_validation" and best else self.summary.last.epoch
 
+    def weights_digest(self, which: str) -> str | None:
+        """SHA-256 of the weights ``which``; None if the run lacks it, as those of version 0.1.0."""
+        beside = self.path / "weights" / f"{which}.json"
+        return read_record(beside, WeightsFile).sha256 if beside.is_file() else None
+
     def model(self, which: str = "last") -> nn.Module:
         """The trained network on the CPU, in evaluation mode.
 
