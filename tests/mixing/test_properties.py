@@ -227,6 +227,19 @@ def test_dtype_layout_and_range_are_kept(
 
 
 @every_kind
+def test_bytes_are_rounded_not_cut_off(method: str, options: Any) -> None:
+    if mixing.METHODS[method].part is not None:
+        pytest.skip("takes floats only")
+    images, labels = torch.randint(0, 256, (5, 3, 12, 16), dtype=torch.uint8), torch.arange(5)
+    maps, seed = torch.rand(5, 12, 16), 1
+    mixed, exact = (
+        mix(method, options, each, labels, maps, generator=torch.Generator().manual_seed(seed))
+        for each in (images, images.float())
+    )
+    torch.testing.assert_close(mixed.images.float(), exact.images, atol=0.51, rtol=0)
+
+
+@every_kind
 def test_bytes_and_soft_labels(method: str, options: Any) -> None:
     images = torch.randint(0, 256, (5, 3, 12, 16), dtype=torch.uint8)
     labels = torch.eye(5)

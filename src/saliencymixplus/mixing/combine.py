@@ -108,11 +108,13 @@ def gathered(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
 def sampled(images: Tensor, rows: Tensor, columns: Tensor, *, align_corners: bool) -> Tensor:
     """Images (M, C, H, W), bilinearly at rows (N, h) and columns (N, w), N = M or 1.
 
-    Places are −1 … 1, see ``F.grid_sample``; those outside take the border. Returns float32.
+    Places are −1 … 1, see ``F.grid_sample``; those outside take the border. Computed in float32,
+    returned in the images' dtype; integers are rounded.
     """
     x, y = torch.broadcast_tensors(columns[:, None, :], rows[:, :, None])
     grid = torch.stack((x, y), dim=3).expand(len(images), -1, -1, -1)
-    return F.grid_sample(images.float(), grid, "bilinear", "border", align_corners=align_corners)
+    found = F.grid_sample(images.float(), grid, "bilinear", "border", align_corners=align_corners)
+    return (found if images.dtype.is_floating_point else found.round()).to(images.dtype)
 
 
 def parts(sources: Sources) -> Iterator[tuple[slice, Tensor]]:

@@ -131,7 +131,7 @@ def resized_into(images: Tensor, boxes: Tensor) -> Tensor:
 
     The same as ``F.interpolate(image, size=box)`` and pasting, but for all boxes at once.
     """
-    return _resized(images, *_places(boxes, *images.shape[2:]))
+    return sampled(images, *_places(boxes, *images.shape[2:]), align_corners=False)
 
 
 def _resized_inside(sources: Sources, boxes: Tensor) -> Tensor:
@@ -142,13 +142,8 @@ def _resized_inside(sources: Sources, boxes: Tensor) -> Tensor:
         rows, columns = _places(boxes, sources.height, sources.width)
         rows, columns = rows[:, top:bottom], columns[:, left:right]
         for part, b in parts(sources):
-            mixed[part, :, top:bottom, left:right] = _resized(b, rows, columns)
+            mixed[part, :, top:bottom, left:right] = sampled(b, rows, columns, align_corners=False)
     return mixed
-
-
-def _resized(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    resized = sampled(images, rows, columns, align_corners=False)
-    return (resized if images.dtype.is_floating_point else resized.round()).to(images.dtype)
 
 
 def _places(boxes: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:

@@ -139,7 +139,7 @@ def crop_into(images: Tensor, source: Tensor, target: Tensor) -> Tensor:
     height, width = images.shape[2:]
     rows = _lines(source[:, 0], source[:, 2], target[:, 0], target[:, 2], height)
     columns = _lines(source[:, 1], source[:, 3], target[:, 1], target[:, 3], width)
-    return sampled(images, rows, columns, align_corners=True).to(images.dtype)
+    return sampled(images, rows, columns, align_corners=True)
 
 
 def _lines(first: Tensor, last: Tensor, start: Tensor, stop: Tensor, side: int) -> Tensor:
