@@ -1,10 +1,14 @@
 """Finding a network's last feature map, without side effects."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
 
 from saliencymixplus import mixing
+from saliencymixplus.errors import NetworkError
 from saliencymixplus.mixing.features import last_feature_map
 from saliencymixplus.models import create_model
 
@@ -16,8 +20,19 @@ def network() -> nn.Module:
     return create_model("resnet8", 10, 16).train()
 
 
-def test_it_is_what_the_head_pools() -> None:
-    model = network()
+def windows() -> nn.Module:
+    """A Swin transformer of timm, whose layers return (B, h, w, C)."""
+    size: dict[str, Any] = {"img_size": 16, "window_size": 2, "embed_dim": 8}
+    timm = pytest.importorskip("timm")
+    model: nn.Module = timm.create_model(
+        "swin_tiny_patch4_window7_224", **size, depths=(1, 1), num_heads=(2, 2)
+    )
+    return model.train()
+
+
+@pytest.mark.parametrize("make", [network, windows])
+def test_it_is_what_the_head_pools(make: Callable[[], nn.Module]) -> None:
+    model = make()
     pooled = []
     head = [layer for layer in model.modules() if isinstance(layer, nn.Linear)][-1]
     hook = head.register_forward_hook(lambda layer, args, output: pooled.append(args[0]))
@@ -26,6 +41,14 @@ def test_it_is_what_the_head_pools() -> None:
     assert features.shape[0] == 3
     assert features.shape[2:].numel() > 1
     torch.testing.assert_close(features.mean((2, 3)), pooled[0])
+
+
+def test_tokens_are_not_a_feature_map() -> None:
+    """Neither the patch embedding nor the (B, heads, N, D) inside the attention stands for it."""
+    timm = pytest.importorskip("timm")
+    model = timm.create_model("vit_tiny_patch16_224", img_size=16, patch_size=4, depth=1)
+    with pytest.raises(NetworkError, match="no layer that returns a feature map"):
+        last_feature_map(model, IMAGES)
 
 
 def test_nothing_stays_behind() -> None:

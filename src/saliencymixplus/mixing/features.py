@@ -13,10 +13,11 @@ from saliencymixplus.mixing.saliency import pass_mode
 def last_feature_map(model: nn.Module, images: Tensor) -> Tensor:
     """The last output (B, C, h, w) with more than one cell of any layer, in evaluation mode.
 
-    One forward pass without gradients, in which every layer is watched.
+    One forward pass without gradients, in which every layer is watched. A feature map that the
+    network turns into tokens (B, N, C), such as the patch embedding of a ViT, does not count.
 
     Raises:
-        NetworkError: no layer returns a feature map, as in a network of tokens.
+        NetworkError: there is no such feature map.
     """
     network = getattr(model, "_orig_mod", model)  # hooks are not seen inside torch.compile
     found = _last_map(network, network.modules(), images, cells=2)
@@ -59,12 +60,22 @@ def named_layer(network: nn.Module, name: str, option: str) -> nn.Module:
 def _last_map(
     network: nn.Module, layers: Iterable[nn.Module], images: Tensor, *, cells: int = 1
 ) -> Tensor | None:
-    """The last feature map of at least so many cells that one of ``layers`` returns, if any."""
+    """The last feature map of at least so many cells that one of ``layers`` returns, if any.
+
+    None if tokens follow it. Networks of timm that keep channels last (Swin) say so.
+    """
+    channels_last = getattr(network, "output_fmt", "NCHW") == "NHWC"
     found: list[Tensor] = []
 
     def watch(module: nn.Module, args: Any, output: Any) -> None:
-        if isinstance(output, Tensor) and output.ndim == 4 and output.shape[2:].numel() >= cells:
-            found[:] = [output]
+        if not isinstance(output, Tensor):
+            return
+        if output.ndim == 3 and output.shape[1] > 1:
+            found.clear()
+        elif output.ndim == 4:
+            features = output.movedim(3, 1) if channels_last else output
+            if features.shape[2:].numel() >= cells:
+                found[:] = [features]
 
     hooks = [layer.register_forward_hook(watch) for layer in layers]
     try:
