@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from saliencymixplus import mixing
+from saliencymixplus.mixing.checks import class_indices
 from saliencymixplus.mixing.draws import Draw
 from tests.mixing.loops import Network, batch, given, seeded
 
@@ -35,6 +36,28 @@ from tests.mixing.loops import Network, batch, given, seeded
 def test_wrong_batches_are_refused(images: Any, labels: Any, says: str) -> None:
     with pytest.raises(ValueError, match=says):
         mixing.create("cutmix")(images, labels)
+
+
+@pytest.mark.parametrize("method", ["none", "cutmix", "comixup", "saliencymixplus"])
+@pytest.mark.parametrize("wrong", [5, 7, -2])
+def test_a_class_that_does_not_exist_is_named(method: str, wrong: int) -> None:
+    mixer, network = mixing.create(method), Network()
+    images, _ = batch()
+    labels = torch.full((len(images),), 2)
+    labels[1] = wrong  # 5 classes
+    message = f"class {wrong}, but there are 5 classes: .* from 0 to 4"
+    for loss in ("ce", "bce"):
+        with pytest.raises(ValueError, match=message):
+            mixing.backward(network, mixer, images, labels, criterion=mixing.Criterion(loss))
+    mixed = seeded(mixer, images, labels, **given(mixer))
+    for use in (lambda: mixed.loss(network(mixed.images)), lambda: mixed.soft_labels(5)):
+        with pytest.raises(ValueError, match=message):
+            use()
+
+
+def test_another_failure_of_the_loss_is_not_blamed_on_the_labels() -> None:
+    with pytest.raises(RuntimeError, match="another"), class_indices(torch.arange(5), 5):
+        raise RuntimeError("another failure")
 
 
 @pytest.mark.parametrize("dtype", [torch.int32, torch.uint8, torch.int16])

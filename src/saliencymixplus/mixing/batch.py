@@ -7,7 +7,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from saliencymixplus.mixing.checks import logits_of
+from saliencymixplus.mixing.checks import class_indices, logits_of
 from saliencymixplus.mixing.criterion import CROSS_ENTROPY, Criterion, distribution
 
 Reduction = Literal["per_sample", "batch_mean"]
@@ -165,7 +165,8 @@ class MixedBatch:
             return self.weights @ self.labels.to(self.weights.dtype)
         # One-hot labels, but without reading them on the host.
         found = self.weights.new_zeros(len(self.weights), num_classes)
-        return found.scatter_add(1, self.labels.expand_as(self.weights), self.weights)
+        with class_indices(self.labels, num_classes):
+            return found.scatter_add(1, self.labels.expand_as(self.weights), self.weights)
 
     def _losses(self, logits: Any, criterion: Criterion) -> Tensor:
         if self.weights is not None:

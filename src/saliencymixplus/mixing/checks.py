@@ -1,6 +1,7 @@
 """What a mixer accepts: every mistake of the caller is one ValueError that says what to give."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -32,6 +33,34 @@ def checked_labels(images: Any, labels: Any) -> Tensor:
             raise ValueError(f"labels (B,) must be integers, not {labels.dtype}: {wanted}")
         return labels.long()
     return labels
+
+
+def class_indices(labels: Tensor, num_classes: int) -> AbstractContextManager[None]:
+    """A block that raises a ValueError if it fails because of a class index in ``labels`` (M,).
+
+    The labels are read only then, because that waits for the device, and only on a CPU: after a
+    failed assertion on a GPU nothing there can be read.
+    """
+    if torch.compiler.is_compiling():
+        return nullcontext()
+    return _naming_wrong_class(labels, num_classes)
+
+
+@contextmanager
+def _naming_wrong_class(labels: Tensor, num_classes: int) -> Iterator[None]:
+    try:
+        yield
+    except (IndexError, RuntimeError) as error:
+        if labels.ndim != 1 or labels.device.type != "cpu":
+            raise
+        lowest, highest = int(labels.min()), int(labels.max())
+        wrong = highest if highest >= num_classes else lowest
+        if 0 <= wrong < num_classes:
+            raise
+        raise ValueError(
+            f"labels have class {wrong}, but there are {num_classes} classes: give class indices "
+            f"from 0 to {num_classes - 1}, or a network with more outputs"
+        ) from error
 
 
 def check_map(name: str, value: Any, images: Tensor, *, coarse: bool = False) -> None:

@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from saliencymixplus.mixing.checks import class_indices
+
 
 @dataclass(frozen=True)
 class Criterion:
@@ -30,9 +32,10 @@ class Criterion:
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         if self.loss == "ce":
             labels = labels.to(logits.dtype if labels.ndim == 2 else torch.int64)
-            return F.cross_entropy(
-                logits, labels, reduction=reduction, label_smoothing=self.label_smoothing
-            )
+            with class_indices(labels, logits.shape[1]):
+                return F.cross_entropy(
+                    logits, labels, reduction=reduction, label_smoothing=self.label_smoothing
+                )
         classes = logits.shape[1]
         target = distribution(labels, classes, logits.dtype)
         target = target * (1.0 - self.label_smoothing) + self.label_smoothing / classes
@@ -49,7 +52,8 @@ def distribution(labels: Tensor, num_classes: int, dtype: torch.dtype) -> Tensor
         return labels.to(dtype)
     # Not F.one_hot, which reads values on the CPU.
     rows = torch.zeros(len(labels), num_classes, dtype=dtype, device=labels.device)
-    return rows.scatter(1, labels.long()[:, None], 1.0)
+    with class_indices(labels, num_classes):
+        return rows.scatter(1, labels.long()[:, None], 1.0)
 
 
 def binary_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
