@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from saliencymixplus.commands.app import main
 from saliencymixplus.commands.options import complete_experiments, complete_mixes
@@ -116,6 +117,17 @@ def test_a_dry_run_reads_the_weights_file(cli):
     outcome = cli("train", "--dry-run", "--set", "digits.model.weights=none.safetensors")
     assert outcome.code == 1
     assert "cannot read model.weights none.safetensors" in outcome.err
+
+
+def test_a_dry_run_says_which_weights_will_be_downloaded(cli, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path))
+    published = ("--set", "digits.model.weights=pretrained", "--model")
+    outcome = cli("train", "--dry-run", *published, "resnet18")
+    address = "https://download.pytorch.org/models/resnet18"
+    assert f"weights:  pretrained, to be downloaded from {address}" in outcome.out
+    outcome = cli("train", "--dry-run", *published, "resnet8")
+    assert outcome.code == 1
+    assert "torchvision publishes no weights for resnet8" in outcome.err
 
 
 @pytest.mark.parametrize("name", ["evaluate", "compare", "audit"])

@@ -1,11 +1,6 @@
-"""Initial weights from a file or a publisher: loaded, adapted, ignored and refused tensors."""
+"""Initial weights from a file: loaded, adapted, ignored and refused tensors."""
 
-import io
-from email.message import Message
 from pathlib import Path
-from ssl import SSLCertVerificationError
-from urllib.error import HTTPError, URLError
-from urllib.request import Request
 
 import pytest
 import torch
@@ -13,12 +8,10 @@ from safetensors.torch import save_file
 from torch import nn
 
 from saliencymixplus.errors import UserError
-from saliencymixplus.models import create_model, weights
+from saliencymixplus.models import create_model
 from saliencymixplus.models.weights import (
     fingerprint,
     load_into,
-    preprocessing_of,
-    pretrained_weights,
     read_weights,
     start_from,
 )
@@ -116,59 +109,3 @@ def test_a_digest_depends_on_the_content_not_the_place(tmp_path: Path) -> None:
     assert first == second != "pretrained"
     (tmp_path / "b.pth").write_bytes(b"two")
     assert fingerprint(str(tmp_path / "b.pth")) != first
-
-
-def test_the_publishers_preprocessing() -> None:
-    found = preprocessing_of("resnet50")
-    assert found is not None
-    assert found.mean == (0.485, 0.456, 0.406)
-    assert found.input_size == (224, 224)
-    assert preprocessing_of("resnet8") is None
-    pytest.importorskip("timm")
-    lite = preprocessing_of("timm/tf_efficientnet_lite0")
-    assert lite is not None
-    assert lite.mean == lite.std == (0.5, 0.5, 0.5)
-
-
-@pytest.mark.parametrize(
-    ("answer", "offline"),
-    [
-        (None, False),
-        (HTTPError("", 403, "Forbidden", Message(), None), False),
-        (URLError(SSLCertVerificationError("a certificate of the company's own")), False),
-        (ValueError("unknown url type: 'mirror'"), False),
-        (URLError("no"), True),
-    ],
-)
-def test_without_a_network_the_cache_is_tried_at_once(
-    monkeypatch: pytest.MonkeyPatch, answer: Exception | None, offline: bool
-) -> None:
-    timm = pytest.importorskip("timm")
-    from huggingface_hub import constants
-
-    def asked(request: Request, timeout: float) -> io.BytesIO:
-        if answer:
-            raise answer
-        return io.BytesIO()
-
-    def created(name: str, *, pretrained: bool) -> nn.Module:
-        assert offline == constants.HF_HUB_OFFLINE
-        raise FileNotFoundError("cannot find the requested files in the local cache")
-
-    monkeypatch.setattr(weights, "urlopen", asked)
-    monkeypatch.setattr(timm, "create_model", created)
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    with pytest.raises(UserError, match=r"cannot be downloaded .*: set model.weights to"):
-        pretrained_weights("timm/tf_efficientnet_lite0")
-    assert not constants.HF_HUB_OFFLINE
-
-
-def test_an_offline_client_is_not_made_to_ask(monkeypatch: pytest.MonkeyPatch) -> None:
-    timm = pytest.importorskip("timm")
-    from huggingface_hub import constants
-
-    monkeypatch.setattr(weights, "urlopen", lambda *_, **__: pytest.fail("asked"))
-    monkeypatch.setattr(timm, "create_model", lambda *_, **__: nn.Linear(2, 2))
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    assert pretrained_weights("timm/tf_efficientnet_lite0")
-    assert constants.HF_HUB_OFFLINE

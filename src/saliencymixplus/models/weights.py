@@ -2,22 +2,17 @@
 
 import hashlib
 import math
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from ssl import SSLError
-from typing import Any
-from urllib.error import HTTPError
-from urllib.request import Request, urlopen
 
 import torch
 from torch import Tensor, nn
 
 from saliencymixplus.errors import UserError, first_few, one_line
+from saliencymixplus.models.pretrained import pretrained_weights
 from saliencymixplus.workspace import checkout_root, expanded
 
-_PATIENCE = 5.0  # seconds to wait for a server's first answer
 PRETRAINED = "pretrained"  # as model.weights: those that torchvision or timm publish
 
 
@@ -138,106 +133,6 @@ def fingerprint(weights: str) -> str:
         raise UserError(
             f"cannot read model.weights {weights}: {error.strerror or error}"
         ) from error
-
-
-@dataclass(frozen=True)
-class Preprocessing:
-    """The preprocessing that pretrained weights were trained with."""
-
-    mean: tuple[float, ...]  # per channel, of pixels in [0, 1]
-    std: tuple[float, ...]
-    input_size: tuple[int, int]  # (height, width) in pixels
-
-
-def preprocessing_of(name: str) -> Preprocessing | None:
-    """The preprocessing of the published weights of the network ``name``; None if unknown."""
-    if name.startswith("timm/"):
-        import timm
-
-        config = timm.get_pretrained_cfg(name.removeprefix("timm/"))
-        if config is None:
-            return None
-        height, width = config.input_size[1:]
-        return Preprocessing(tuple(config.mean), tuple(config.std), (height, width))
-    published = _torchvision_weights(name)
-    if published is None:
-        return None
-    transform: Any = published.transforms()
-    side = transform.crop_size[0]
-    return Preprocessing(tuple(transform.mean), tuple(transform.std), (side, side))
-
-
-def pretrained_weights(name: str) -> Mapping[str, Tensor]:
-    """The published weights of the network ``name``, from the library's cache or downloaded.
-
-    Raises:
-        UserError: there are none, or they cannot be downloaded.
-    """
-    fetch: Callable[[], Mapping[str, Tensor]]
-    if name.startswith("timm/"):
-        import timm
-
-        known = name.removeprefix("timm/")
-        config = timm.get_pretrained_cfg(known)
-        if config is None or not config.has_weights:
-            raise UserError(f"timm publishes no weights for {known}: set model.weights to a file")
-
-        def fetch() -> Mapping[str, Tensor]:
-            with _from_cache_if_unreachable():
-                return timm.create_model(known, pretrained=True).state_dict()
-    else:
-        published = _torchvision_weights(name)
-        if published is None:
-            raise UserError(
-                f"torchvision publishes no weights for {name}: set model.weights to a file"
-            )
-
-        def fetch() -> Mapping[str, Tensor]:
-            state: Mapping[str, Tensor] = published.get_state_dict(progress=True, check_hash=True)
-            return state
-
-    try:
-        return fetch()
-    except (OSError, RuntimeError) as error:
-        raise UserError(
-            f"the pretrained weights of {name} cannot be downloaded ({one_line(error)}): "
-            "set model.weights to a .safetensors or .pth file of this network"
-        ) from error
-
-
-@contextmanager
-def _from_cache_if_unreachable() -> Iterator[None]:
-    """Let the Hugging Face client look only in its cache if it cannot reach its server.
-
-    Otherwise it would repeat its requests for a minute before it does that.
-    """
-    from huggingface_hub import constants
-
-    before = constants.HF_HUB_OFFLINE
-    constants.HF_HUB_OFFLINE = before or not _answers(constants.ENDPOINT)
-    try:
-        yield
-    finally:
-        constants.HF_HUB_OFFLINE = before
-
-
-def _answers(address: str) -> bool:
-    try:
-        urlopen(Request(address, method="HEAD"), timeout=_PATIENCE).close()
-    except (HTTPError, ValueError):  # an answer, or an address that the client refuses
-        pass
-    except OSError as error:  # the client may accept certificates that Python does not
-        return isinstance(getattr(error, "reason", error), SSLError)
-    return True
-
-
-def _torchvision_weights(name: str) -> Any:
-    from torchvision import models
-
-    try:
-        return models.get_model_weights(name).DEFAULT
-    except (ValueError, AttributeError):
-        return None
 
 
 def _is_head(own: Tensor, given: Tensor, num_classes: int) -> bool:

@@ -125,7 +125,7 @@ def _at_or_above(given: Mapping[str, str], key: str) -> str:
 
 
 def _with_preprocessing(section: ExperimentSettings) -> ExperimentSettings:
-    from saliencymixplus.models.weights import preprocessing_of
+    from saliencymixplus.models.pretrained import preprocessing_of
 
     known = preprocessing_of(section.model.name)
     if known is None:

@@ -8,7 +8,8 @@ from saliencymixplus.datasets.prepared import load_prepared
 from saliencymixplus.engine.device import choose_device
 from saliencymixplus.engine.optimizer import create_optimizer
 from saliencymixplus.models import create_model
-from saliencymixplus.models.weights import fingerprint
+from saliencymixplus.models.pretrained import published_weights
+from saliencymixplus.models.weights import PRETRAINED, fingerprint
 from saliencymixplus.outputs import check_folder
 from saliencymixplus.settings import RunSettings, RuntimeSettings, settings_digest
 from saliencymixplus.training.trainer import RUN_OUTPUT, train
@@ -49,5 +50,7 @@ def check(run: RunSettings, runtime: RuntimeSettings, output: Path | None) -> No
     model = run.model
     network = create_model(model.name, 10, side, model.stem, model.drop_path)
     create_optimizer(network, run.training)
-    if model.weights is not None:
+    if model.weights == PRETRAINED:
+        published_weights(model.name)
+    elif model.weights is not None:
         fingerprint(model.weights)  # reads the file

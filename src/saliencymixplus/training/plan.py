@@ -6,6 +6,8 @@ from saliencymixplus.datasets.cache import find_prepared
 from saliencymixplus.datasets.prepared import counts_text, load_prepared
 from saliencymixplus.engine.device import choose_device
 from saliencymixplus.models import create_model, parameter_count
+from saliencymixplus.models.pretrained import published_weights
+from saliencymixplus.models.weights import PRETRAINED, file_of
 from saliencymixplus.settings import RunSettings, RuntimeSettings, settings_digest
 from saliencymixplus.training.launch import check, run_folder
 from saliencymixplus.training.trainer import state_folder
@@ -34,6 +36,10 @@ def plan(
         "device": str(choose_device(runtime.device)),
         "tracker": runtime.tracker,
     }
+    if run.model.weights == PRETRAINED:
+        lines["weights"] = f"{PRETRAINED}, {published_weights(run.model.name)}"
+    elif run.model.weights is not None:
+        lines["weights"] = str(file_of(run.model.weights))
     found = prepared or find_prepared(run, run.experiment, lambda line: None)
     if found is None:
         path = run.download.path
