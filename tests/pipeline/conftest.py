@@ -70,7 +70,9 @@ class Clone:
             "OMP_NUM_THREADS": "1",
             "COLUMNS": "200",
         }
-        for name in ("MLFLOW_TRACKING_URI", "SALIENCYMIXPLUS_STATE"):
+        # Caches beside the sources must not make stages run again: they are written, too.
+        unset = ("MLFLOW_TRACKING_URI", "SALIENCYMIXPLUS_STATE", "PYTHONDONTWRITEBYTECODE")
+        for name in unset:
             environment.pop(name, None)
         done = subprocess.run(
             command,

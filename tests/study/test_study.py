@@ -74,12 +74,14 @@ def test_a_cell_trains_and_audits_every_recipe(tmp_path: Path, state: Path) -> N
         assert 0 < e.map_on_object < 1
     assert len({e.map_on_object for e in epochs}) == len(epochs)  # other networks, other maps
     write_report(rows, epochs, tmp_path / "report")
-    names = {path.name for path in (tmp_path / "report").iterdir()}
-    # One cell and two recipes to compare: no regression.
+    names = {path.name for path in (tmp_path / "report").rglob("*.*")}
+    # One cell and two recipes to compare: no factors and no regression.
     assert names == {
         *("study.csv", "study.md"),
         *("gains.png", "curves.png", "effects.png", "loop.png"),
     }
+    write_report(rows, [], tmp_path / "report")
+    assert not (tmp_path / "report/figures/loop.png").exists()
     check_folder(tmp_path / "report", report.OUTPUT)  # both may be written again
     check_folder(tmp_path / "cell", cell.OUTPUT)
 

@@ -9,6 +9,9 @@ import typer
 from saliencymixplus.commands import options
 from saliencymixplus.errors import UserError
 from saliencymixplus.outputs import check_files, check_folder
+from saliencymixplus.settings.top import StudySettings
+
+CELLS = Path("study/cells")  # as in study/dvc.yaml
 
 
 def study_cell(
@@ -22,9 +25,7 @@ def study_cell(
     set_: options.Overrides = None,
 ) -> None:
     """Train and audit all recipes of `study:` at one object size and amount of data."""
-    study = options.load(params, set_).top.study
-    if study is None:
-        raise UserError(f"{params}: there is no section `study`")
+    study = _study(params, set_)
 
     from saliencymixplus.datasets.cache import prepared
     from saliencymixplus.study.cell import OUTPUT, cell_overrides, run_cell, study_overrides
@@ -42,13 +43,37 @@ def study_cell(
 
 
 def study_report(
-    cells: Annotated[list[Path], typer.Argument(metavar="CELL", help="Folders of cells.")],
     output: Annotated[Path, typer.Option(help="Folder of the report.")],
+    cells: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="CELL",
+            show_default=False,
+            help=f"Folders of cells. Default: those of `study:`, below {CELLS}/.",
+        ),
+    ] = None,
+    params: options.ParamsFile = options.DEFAULT_PARAMS,
+    set_: options.Overrides = None,
 ) -> None:
     """Report on cells: errors by object size, and test error versus label error."""
+    if not cells:
+        study = _study(params, set_)
+        cells = [
+            CELLS / f"{size}-{digits}"
+            for size in study.object_sizes
+            for digits in study.train_digits
+        ]
+
     from saliencymixplus.study.report import OUTPUT, write_report
     from saliencymixplus.study.results import read_cells, read_loops
 
     check_files(output, OUTPUT)
     typer.echo(write_report(read_cells(cells), read_loops(cells), output))
     typer.echo(f"study: {output}")
+
+
+def _study(params: Path, set_: list[str] | None) -> StudySettings:
+    study = options.load(params, set_).top.study
+    if study is None:
+        raise UserError(f"{params}: there is no section `study`")
+    return study

@@ -35,42 +35,36 @@ from saliencymixplus.study.results import (
 )
 from saliencymixplus.tables import Column, Getter, Table, Value, estimate
 
+FIGURES = "figures"
 OUTPUT = Output(
-    marks={"study.csv": "object_size,"},
-    files=(
-        "study.csv",
-        "study.md",
-        "curves.png",
-        "gains.png",
-        "factors.png",
-        "effects.png",
-        "regression.png",
-        "loop.png",
-    ),
+    marks={"study.csv": "object_size,"}, files=("study.csv", "study.md", f"{FIGURES}/*.png")
 )
 
 
 def write_report(rows: list[Row], epochs: list[Epoch], folder: Path) -> str:
-    """Write study.csv, study.md and, as PNG, gains, curves, factors, effects, regression and loop.
+    """Write study.csv, study.md and figures/*.png.
 
-    The last four are left out if there is nothing to draw.
+    Figures that the cells have nothing for are left out.
 
     Returns:
         The text of study.md.
     """
     cells = by_cell(rows)
     found = regression(cells)
+    drawn = {
+        "gains": gains(cells),
+        "curves": curves(cells),
+        "factors": factors(cells),
+        "effects": effects(cells),
+        "regression": regression_figure(found) if found else None,
+        "loop": loop_figure(epochs) if epochs else None,
+    }
+    for name, fig in drawn.items():
+        path = folder / FIGURES / f"{name}.png"
+        path.unlink(missing_ok=True)  # of other cells
+        if fig is not None:
+            save_figure(fig, path)
     write_rows(folder / "study.csv", rows, Row)
-    save_figure(gains(cells), folder / "gains.png")
-    save_figure(curves(cells), folder / "curves.png")
-    if crossed := factors(cells):
-        save_figure(crossed, folder / "factors.png")
-    if detail := effects(cells):
-        save_figure(detail, folder / "effects.png")
-    if found:
-        save_figure(regression_figure(found), folder / "regression.png")
-    if epochs:
-        save_figure(loop_figure(epochs), folder / "loop.png")
     text = markdown(cells, found)
     write_text(folder / "study.md", text)
     return text
