@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from saliencymixplus import workspace
+from saliencymixplus.settings import load_params, settings_digest
 from saliencymixplus.tracking import record_evaluation
-from saliencymixplus.tracking.describe import parameters
+from saliencymixplus.tracking.describe import changed_settings, parameters, run_name
 from tests.helpers import run_settings
 from tests.tracking.mlflow_runs import client_of, only_run
 
@@ -82,6 +84,7 @@ digits:
     Path("params.yaml").write_text(text.replace("epochs: 3", "epochs: 3, mix_prob: 0.3"))
     monkeypatch.setenv("DVC_EXP_NAME", "bold-name")
     usual = room.settings().training
+    folders = []
     for seed, changes in enumerate(
         (
             {},
@@ -90,19 +93,54 @@ digits:
             {"weight_decay": 0.01, "schedule": "cosine", "momentum": 0.5, "gamma": 0.5},
         )
     ):
-        room.start(seed, training=usual.model_copy(update=changes)).finish()
+        training = room.start(seed, training=usual.model_copy(update=changes))
+        training.finish()
+        folders.append(training.folder.name)
     runs = [client_of(room).get_run(run_id) for run_id, _ in room.runs()]
     assert [run.info.run_name for run in runs] == [
         "cutmix · seed 0",
         "cutmix · seed 1 · mix_prob 0.3",
         "cutmix · seed 2 · weight_decay 0.01 · schedule cosine",
-        "cutmix · seed 3 · momentum 0.5 · weight_decay 0.01 · schedule cosine · 1 more",
+        "cutmix · seed 3 · momentum 0.5 · weight_decay 0.01 · schedule cosine · 1 more"
+        f" · {folders[3][:8]}",
     ]
     assert runs[1].data.params["mix_prob"] == "0.3"
     assert runs[2].data.params["weight_decay"] == "0.01"
     assert runs[3].data.params["gamma"] == "0.5"
     assert "gamma" not in runs[2].data.params
     assert all(run.data.params["dvc_experiment"] == "bold-name" for run in runs)
+
+
+def test_without_a_committed_recipe_the_name_ends_in_the_digest_of_the_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workspace, "checkout_root", lambda: tmp_path)
+    first, second = run_settings("none"), run_settings("none", weight_decay=0.01)
+    names = []
+    for run in (first, second):
+        changes, identity = changed_settings(run), settings_digest(run, "0" * 64)
+        assert changes is None
+        names.append(run_name(run, changes, identity))
+        assert names[-1] == f"none · seed 0 · {identity[:8]}"
+    assert names[0] != names[1]
+
+
+def test_the_folder_of_ones_own_pictures_is_in_the_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "params.yaml").write_text(
+        "photos: {download: {source: imagefolder, path: a}, model: {name: resnet8}}\n"
+    )
+    monkeypatch.setattr(workspace, "checkout_root", lambda: tmp_path)
+    long = "pictures/" + 30 * "x"
+    for path, name in (
+        ("a", "none · seed 0"),
+        ("pets", "none · seed 0 · download.path pets"),
+        (long, f"none · seed 0 · download.path {long[:30]} · 01234567"),
+    ):
+        given = [f"photos.download.path={path}"]
+        run = load_params(tmp_path / "params.yaml", given).run("photos", "none", 0)
+        assert run_name(run, changed_settings(run), "0123456789abcdef") == name
 
 
 def test_a_switch_is_described_by_its_members() -> None:

@@ -80,16 +80,17 @@ _DVC = {
 }
 
 
-def changed_settings(run: RunSettings) -> dict[str, Any]:
+def changed_settings(run: RunSettings) -> dict[str, Any] | None:
     """The settings of ``run`` that differ from the last committed params.yaml, by name.
 
     Comparing with the commit covers both the command line and ``dvc exp run -S``, which rewrites
     params.yaml. Settings of the mixing recipe are called ``mix.NAME``, those of the network
-    ``model.NAME``. Empty if the experiment or recipe has never been committed.
+    ``model.NAME``, the folder of the user's own pictures ``download.path``. None if the experiment
+    or recipe has never been committed.
     """
     usual = _committed(run)
     if usual is None:
-        return {}
+        return None
     found: dict[str, Any] = {}
     for section in _SECTIONS:
         mine = getattr(run, section).model_dump(mode="json")
@@ -98,6 +99,8 @@ def changed_settings(run: RunSettings) -> dict[str, Any]:
         found |= {f"{prefix}{k}": v for k, v in mine.items() if v != theirs.get(k)}
     if "model.name" in found:
         found = {"model": found.pop("model.name"), **found}
+    if run.download.path != usual.download.path:
+        found["download.path"] = run.download.path
     options = usual.mix.flat_options
     found |= {f"mix.{k}": v for k, v in run.mix.flat_options.items() if v != options.get(k)}
     return found
@@ -129,11 +132,18 @@ def parameters(run: RunSettings, changes: Mapping[str, Any]) -> dict[str, str]:
     return {name: _text(value)[:500] for name, value in values.items()}
 
 
-def run_name(run: RunSettings, changes: Mapping[str, Any]) -> str:
-    """The name in the list of runs: recipe, seed, and up to three changed settings."""
-    shown = [f"{name} {_text(value)[:30]}" for name, value in list(changes.items())[:3]]
-    if len(changes) > 3:
-        shown.append(f"{len(changes) - 3} more")
+def run_name(run: RunSettings, changes: Mapping[str, Any] | None, identity: str) -> str:
+    """The name in the list of runs: recipe, seed, and up to three changed settings.
+
+    Where these do not tell a run from every other, the name ends in the digest ``identity``, as
+    the name of a run's folder does.
+    """
+    told = {name: _text(value) for name, value in (changes or {}).items()}
+    shown = [f"{name} {value[:30]}" for name, value in list(told.items())[:3]]
+    if len(told) > 3:
+        shown.append(f"{len(told) - 3} more")
+    if changes is None or len(told) > 3 or any(len(value) > 30 for value in told.values()):
+        shown.append(identity[:8])
     return " · ".join((run.mix.name, f"seed {run.seed}", *shown))
 
 

@@ -51,9 +51,9 @@ def open_tracker(
             attempt=f"{identity}-{uuid.uuid4().hex[:8]}",
             store=address.name,
             experiment=run.experiment,
-            run_name=describe.run_name(run, changes),
+            run_name=describe.run_name(run, changes, identity),
             created=record.now(),
-            params=describe.parameters(run, changes),
+            params=describe.parameters(run, changes or {}),
             tags=describe.tags(run, identity),
             dataset=describe.dataset(run, data),
         )
