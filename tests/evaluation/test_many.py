@@ -110,6 +110,23 @@ def test_changed_code_makes_every_evaluation_stale(trained, outputs, tmp_path, m
     assert evaluated_again(outputs, trained[0]) == ["a", "b", "c"]
 
 
+def test_weights_replaced_during_an_evaluation_are_evaluated_again(trained, outputs, monkeypatch):
+    replaced = next(iter(outputs)) / "weights/last.safetensors"
+    measure = many.measure_run
+
+    def replacing(run, *rest):
+        metrics = measure(run, *rest)
+        state = load_file(replaced)
+        save_file(state | {"fc.bias": state["fc.bias"] + 1}, replaced)
+        replaced.with_suffix(".json").unlink(missing_ok=True)  # it has the checksum
+        return metrics
+
+    with monkeypatch.context() as patch:
+        patch.setattr(many, "measure_run", replacing)
+        evaluate_all(outputs, trained[0], QUICK, RUNTIME)
+    assert evaluated_again(outputs, trained[0]) == ["a"]
+
+
 def test_one_that_fails_does_not_stop_the_others(trained, outputs):
     runs = list(outputs)
     (runs[1] / "weights/last.safetensors").write_bytes(b"damaged")

@@ -1,6 +1,6 @@
 """Whether an evaluation is current: made from the same weights, data, settings and code."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,31 +22,11 @@ def measured_weights(run: Run) -> list[str]:
     return list(dict.fromkeys(["last", *named]))
 
 
-def is_current(output: Path, run: Run, settings: EvaluationSettings, files: Sequence[str]) -> bool:
-    """Whether ``mark_current`` was called with the same arguments, and no file has changed since.
+def sources_of(run: Run, settings: EvaluationSettings) -> dict[str, Any]:
+    """Digests of everything that decides an evaluation's numbers.
 
-    Args:
-        files: the names of all files that an evaluation may have; others in the folder are
-            ignored.
+    Taken before the evaluation, because weights or code may be replaced while it runs.
     """
-    try:
-        return bool(
-            read_json(output / MADE_FROM, LARGEST_JSON) == _made_from(output, run, settings, files)
-        )
-    except (UserError, OSError):  # missing, damaged, or without the weights
-        return False
-
-
-def mark_current(
-    output: Path, run: Run, settings: EvaluationSettings, files: Sequence[str]
-) -> None:
-    """Write ``made_from.json`` into a finished evaluation."""
-    write_json(output / MADE_FROM, _made_from(output, run, settings, files))
-
-
-def _made_from(
-    output: Path, run: Run, settings: EvaluationSettings, files: Sequence[str]
-) -> dict[str, Any]:
     package = Path(saliencymixplus.__file__).parent
     weights = {
         which: run.path / "weights" / f"{which}.safetensors" for which in measured_weights(run)
@@ -56,15 +36,41 @@ def _made_from(
         for name in CODE
         for file in sorted((package / name).rglob("*.py")) or [package / name]
     }
-    written = {
-        name: output / name for name in files if name != MADE_FROM and (output / name).is_file()
-    }
-    paths = {"weights": weights, "code": code, "files": written}
     return {
         "run": run.digest,
         "data": run.data.digest,
         "settings": settings.model_dump(mode="json"),
-    } | {
-        kind: {name: sha256_of(path) for name, path in found.items()}
-        for kind, found in paths.items()
+        "weights": _digests(weights),
+        "code": _digests(code),
     }
+
+
+def is_current(output: Path, sources: Mapping[str, Any], files: Sequence[str]) -> bool:
+    """Whether ``mark_current`` was called with the same arguments, and no file has changed since.
+
+    Args:
+        sources: see ``sources_of``.
+        files: the names of all files that an evaluation may have; others in the folder are
+            ignored.
+    """
+    try:
+        return bool(
+            read_json(output / MADE_FROM, LARGEST_JSON) == _made_from(output, sources, files)
+        )
+    except (UserError, OSError):  # missing or damaged
+        return False
+
+
+def mark_current(output: Path, sources: Mapping[str, Any], files: Sequence[str]) -> None:
+    """Write ``made_from.json`` into a finished evaluation."""
+    write_json(output / MADE_FROM, _made_from(output, sources, files))
+
+
+def _made_from(output: Path, sources: Mapping[str, Any], files: Sequence[str]) -> dict[str, Any]:
+    written = {name: output / name for name in files if name != MADE_FROM}
+    return {**sources, "files": _digests(written)}
+
+
+def _digests(paths: Mapping[str, Path]) -> dict[str, str]:
+    """SHA-256 by name, without missing files."""
+    return {name: sha256_of(path) for name, path in paths.items() if path.is_file()}

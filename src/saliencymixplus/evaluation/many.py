@@ -9,7 +9,7 @@ import torch
 
 from saliencymixplus.engine.device import choose_device, device_settings
 from saliencymixplus.errors import UserError, reason_of
-from saliencymixplus.evaluation.current import is_current, mark_current
+from saliencymixplus.evaluation.current import is_current, mark_current, sources_of
 from saliencymixplus.evaluation.evaluate import OUTPUT, measure_run
 from saliencymixplus.evaluation.measures import part_names
 from saliencymixplus.outputs import check_folder
@@ -44,10 +44,11 @@ def evaluate_all(
             evaluation failed; the message names the first.
     """
     runs = {folder: load_run(folder) for folder in outputs}
+    sources = {folder: sources_of(run, settings) for folder, run in runs.items()}
     pending = [
         run
         for folder, run in runs.items()
-        if not is_current(outputs[folder], run, settings, OUTPUT.files)
+        if not is_current(outputs[folder], sources[folder], OUTPUT.files)
     ]
     if kept := len(runs) - len(pending):
         print(f"{kept} of {len(runs)} evaluations are current", flush=True)
@@ -68,7 +69,7 @@ def evaluate_all(
         """Record an evaluation, then mark it: one that was killed before is evaluated again."""
         output = outputs[run.path]
         record_evaluation(run.path, output, metrics, runtime.tracker)
-        mark_current(output, run, settings, OUTPUT.files)
+        mark_current(output, sources[run.path], OUTPUT.files)
         print(f"{output}: test error {metrics['top1_error']:.2f}%", flush=True)
 
     parts = len(part_names(settings)) * len(pending)
