@@ -2,6 +2,7 @@
 
 import io
 from email.message import Message
+from http.client import BadStatusLine
 from pathlib import Path
 from ssl import SSLCertVerificationError
 from urllib.error import HTTPError, URLError
@@ -38,8 +39,8 @@ def test_the_publishers_preprocessing() -> None:
         (None, False),
         (HTTPError("", 403, "Forbidden", Message(), None), False),
         (URLError(SSLCertVerificationError("a certificate of the company's own")), False),
-        (ValueError("unknown url type: 'mirror'"), False),
         (URLError("no"), True),
+        (BadStatusLine("SSH-2.0-OpenSSH_9.6"), True),
     ],
 )
 def test_without_a_network_the_cache_is_tried_at_once(
@@ -63,6 +64,19 @@ def test_without_a_network_the_cache_is_tried_at_once(
     with pytest.raises(UserError, match=r"cannot be downloaded .*: set model.weights to"):
         pretrained_weights("timm/tf_efficientnet_lite0")
     assert not constants.HF_HUB_OFFLINE
+
+
+@pytest.mark.parametrize("address", ["mirror", "https://a mirror", "http://mirror:port"])
+def test_an_endpoint_that_is_not_a_url_is_named(
+    monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    pytest.importorskip("timm")
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "ENDPOINT", address)
+    with pytest.raises(UserError, match=f"HF_ENDPOINT: '{address}' is not a URL"):
+        pretrained_weights("timm/tf_efficientnet_lite0")
 
 
 def test_an_offline_client_is_not_made_to_ask(monkeypatch: pytest.MonkeyPatch) -> None:

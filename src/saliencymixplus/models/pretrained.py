@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http.client import HTTPException, InvalidURL
 from pathlib import Path
 from ssl import SSLError
 from typing import Any
@@ -151,8 +152,12 @@ def _from_cache_if_unreachable() -> Iterator[None]:
 def _answers(address: str) -> bool:
     try:
         urlopen(Request(address, method="HEAD"), timeout=_PATIENCE).close()
-    except (HTTPError, ValueError):  # an answer, or an address that the client refuses
-        pass
+    except HTTPError:
+        return True
+    except (ValueError, InvalidURL) as error:
+        raise UserError(f"HF_ENDPOINT: {address!r} is not a URL: correct it, or unset it") from error
+    except HTTPException:  # an answer, but not by HTTP
+        return False
     except OSError as error:  # the client may accept certificates that Python does not
         return isinstance(getattr(error, "reason", error), SSLError)
     return True
