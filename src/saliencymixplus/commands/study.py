@@ -15,8 +15,8 @@ CELLS = Path("study/cells")  # as in study/dvc.yaml
 
 
 def study_cell(
-    object_size: Annotated[int, typer.Option(help="Side of the objects in pixels.")],
-    train_digits: Annotated[int, typer.Option(help="Digits to train on.")],
+    object_size: Annotated[int, typer.Option(min=1, help="Side of the objects in pixels.")],
+    train_digits: Annotated[int, typer.Option(min=1, help="Digits to train on.")],
     output: Annotated[Path, typer.Option(help="Folder of the cell.")],
     jobs: Annotated[
         int | None, typer.Option(min=1, help="Trainings at once. Default: one per processor core.")
