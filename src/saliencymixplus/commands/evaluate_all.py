@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from saliencymixplus.commands import options
+from saliencymixplus.errors import UserError
 from saliencymixplus.workspace import project_path
 
 
@@ -61,8 +62,13 @@ def evaluate_all(
     for run in compared:
         name = Path(run.mix.name, f"seed{run.seed}")
         outputs[source / name] = output / name if output else default_output(source / name)
-    for run_dir in outputs:
-        load_run(run_dir)  # refused before data are made, which may take hours
+    for run_dir in outputs:  # refused before data are made, which may take hours
+        if not run_dir.exists():
+            raise UserError(
+                f"{run_dir} does not exist: train it first, with `train-all --output {source}` "
+                "(or name another folder with --runs; `evaluate` takes runs of any layout)"
+            )
+        load_run(run_dir)
     data = prepared or ensure_prepared(compared[0], experiment)
     if jobs is None:  # an evaluation's batches cost about as much as a training's
         jobs = default_jobs(compared[0], load_prepared(data).meta, how)

@@ -16,7 +16,8 @@ def train_all(
     output: Annotated[
         Path | None,
         typer.Option(
-            help="Runs go to OUTPUT/METHOD/seed0 and so on. Default: new folders below outputs/."
+            help="Runs go to OUTPUT/METHOD/seed0 and so on, where `evaluate-all` finds them. "
+            "Default: new folders below outputs/."
         ),
     ] = None,
     live: Annotated[
