@@ -62,7 +62,7 @@ def bench(
         result = bench_peers(device=device, rounds=rounds)
         shown = peers_table(result)
     else:
-        mixes = tuple(found.mix(name) for name in mix_aug or METHODS)
+        mixes = tuple(options.recipes(found, mix_aug or METHODS))
         settings = settings_for(
             section, device=device, compile=compile_, rounds=rounds, mixes=mixes
         )

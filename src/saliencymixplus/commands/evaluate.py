@@ -108,7 +108,7 @@ def audit(
     """Compare mixed labels with the visible fraction of each object (needs object masks)."""
     loaded = options.load(params, set_)
     section = loaded.experiment(experiment)
-    mixes = [loaded.mix(name) for name in mix_aug or ([] if runs else loaded.top.methods)]
+    mixes = options.recipes(loaded, mix_aug or (() if runs else loaded.top.methods))
 
     from rich.console import Console
 

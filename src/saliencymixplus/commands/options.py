@@ -3,7 +3,8 @@
 import json
 import pkgutil
 import sys
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
@@ -14,7 +15,7 @@ from saliencymixplus.errors import UserError
 from saliencymixplus.workspace import project_path
 
 if TYPE_CHECKING:
-    from saliencymixplus.settings import Params, RunSettings, RuntimeSettings
+    from saliencymixplus.settings import MixSettings, Params, RunSettings, RuntimeSettings
 
 RECIPE = "Recipe (default: params.yaml)"
 DEFAULT_PARAMS = Path("params.yaml")
@@ -187,7 +188,27 @@ def compared_runs(
         section = params.ablation()
         experiment, methods, seeds = section.experiment, section.methods, section.seeds
     params.experiment(experiment)
-    return [params.run(experiment, name, seed) for name in mix_aug or methods for seed in seeds]
+    names = [mix.name for mix in recipes(params, mix_aug or methods)]
+    return [params.run(experiment, name, seed) for name in names for seed in seeds]
+
+
+def recipes(params: "Params", names: Iterable[str]) -> "list[MixSettings]":
+    """The mixing recipes ``names``.
+
+    Raises:
+        UserError: there is no such recipe, or two of them would have one folder.
+    """
+    from saliencymixplus.settings.names import check_case
+
+    found = [params.mix(name) for name in names]
+    try:
+        check_case(mix.name for mix in found)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    for name, count in Counter(mix.name for mix in found).items():
+        if count > 1:
+            raise UserError(f"{name!r} is named twice: leave one out")
+    return found
 
 
 def data_of(run: "RunSettings", params: "Params") -> Path:

@@ -39,7 +39,7 @@ def preview(
     """Draw mixed samples without training: sources, saliency, box, λ and area."""
     loaded = options.load(params, set_)
     section = loaded.experiment(experiment)
-    mixes = [loaded.mix(name) for name in mix_aug or loaded.top.methods]
+    mixes = options.recipes(loaded, mix_aug or loaded.top.methods)
 
     from saliencymixplus.datasets.cache import prepared as find_prepared
     from saliencymixplus.outputs import check_file
