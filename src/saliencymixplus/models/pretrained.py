@@ -155,7 +155,7 @@ def _answers(address: str) -> bool:
     except HTTPError:
         return True
     except (ValueError, InvalidURL) as error:
-        raise UserError(f"HF_ENDPOINT: {address!r} is not a URL: correct it, or unset it") from error
+        raise UserError(f"HF_ENDPOINT: {address!r} is not a URL: correct or unset it") from error
     except HTTPException:  # an answer, but not by HTTP
         return False
     except OSError as error:  # the client may accept certificates that Python does not
