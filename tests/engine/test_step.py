@@ -10,8 +10,11 @@ import torch
 
 from saliencymixplus.datasets.prepared import load_prepared
 from saliencymixplus.engine.build import assemble
+from saliencymixplus.engine.context import TrainingContext, TrainingState
+from saliencymixplus.engine.distributed import Processes
 from saliencymixplus.engine.epoch_metrics import EpochAverages, EpochMetrics
 from saliencymixplus.engine.step import PLAIN, Kind
+from saliencymixplus.engine.train import train_one_epoch
 from saliencymixplus.mixing import Step, create
 from saliencymixplus.settings import RuntimeSettings
 from tests.helpers import run_settings
@@ -47,9 +50,30 @@ def test_train_error_weighs_the_labels_of_many_images(soft: bool) -> None:
     assert error == pytest.approx(100 * (1 - right), abs=1e-4)
 
 
+def test_train_error_is_a_fraction_of_weights_that_do_not_sum_to_one() -> None:
+    """SnapMix weighs both labels by what shows of them: here by 2 and 1, or by 0.3 and 0.1."""
+    mixed = create("mixup")(torch.rand(2, 3, 8, 8), torch.tensor([0, 1]))
+    mixed = replace(mixed, lam=torch.tensor([2.0, 0.3]), lam_b=torch.tensor([1.0, 0.1]))
+    metrics = EpochMetrics(torch.device("cpu"))
+    metrics.add(Step(torch.tensor(1.0), torch.eye(2), mixed), torch.tensor([0, 1]))
+    error = EpochMetrics.averages(metrics.sums).mixed_top1_error
+    assert error == pytest.approx(100 * (1 / 3 + 1 / 4) / 2)
+
+
+def test_images_per_second_counts_all_images_of_a_batch_that_mixes_into_half(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(TrainingState, "elapsed", 2.0)
+    cpu, data = torch.device("cpu"), load_prepared(tiny)
+    run = run_settings("cutmix", mix_prob=1.0, options={"pairs": "half"})
+    parts = assemble(run, data, RuntimeSettings(device="cpu"), cpu, say=str)
+    context = TrainingContext(run, data.meta, "", cpu, Processes(), parts)
+    assert train_one_epoch(context).images_per_second == data.meta.counts["train"] / 2
+
+
 def test_totals_go_on_with_an_epoch_and_name_its_first_bad_step() -> None:
     metrics = EpochMetrics(torch.device("cpu"))
-    assert EpochMetrics.averages(metrics.sums) == EpochAverages(0.0, None, None, None, 0)
+    assert EpochMetrics.averages(metrics.sums) == EpochAverages(0.0, None, None, None)
     logits, labels = torch.eye(3)[[0, 1, 2, 0]], torch.tensor([0, 1, 2, 1])
     for loss in (1.0, float("inf"), float("nan")):
         metrics.add(Step(torch.tensor(loss), logits, None), labels)
@@ -65,7 +89,6 @@ def test_totals_go_on_with_an_epoch_and_name_its_first_bad_step() -> None:
     metrics.reset(kept)
     metrics.add(Step(torch.tensor(4.0), logits[:2], None), labels[:2])
     read = EpochMetrics.averages(metrics.sums)
-    assert read.images == 6
     assert read.loss == pytest.approx((4 * 2.0 + 2 * 4.0) / 6)
     assert read.clean_top1_error == pytest.approx(100 / 6)
     metrics.add(Step(torch.tensor(float("inf")), logits, None), labels)

@@ -27,7 +27,6 @@ class EpochAverages:
     clean_top1_error: float | None  # percent, on unmixed batches
     mixed_top1_error: float | None  # percent, on mixed batches, by the mixed label
     mean_lam: float | None
-    images: int
 
 
 class EpochMetrics:
@@ -65,7 +64,10 @@ class EpochMetrics:
             sums["clean_images"].add_(count)
         else:
             # A prediction is right to the degree that the mixed label says so.
-            right = step.mixed.soft_labels(step.logits.shape[1]).gather(1, predicted[:, None])
+            target = step.mixed.soft_labels(step.logits.shape[1])
+            right = target.gather(1, predicted[:, None])
+            if step.mixed.lam_b is not None:  # the weights need not sum to 1 (SnapMix)
+                right = right / target.sum(1, keepdim=True).clamp_min(1e-12)
             sums["mixed_wrong"].add_(count - right.sum(dtype=self.sums.dtype))
             sums["mixed_images"].add_(count)
             sums["lam"].add_(step.mixed.lam.sum())
@@ -81,5 +83,4 @@ class EpochMetrics:
             clean_top1_error=100 * sums["clean_wrong"] / clean if clean else None,
             mixed_top1_error=100 * sums["mixed_wrong"] / mixed if mixed else None,
             mean_lam=sums["lam"] / mixed if mixed else None,
-            images=int(sums["images"]),
         )

@@ -48,9 +48,9 @@ def train_one_epoch(context: TrainingContext, hooks: Sequence[Hook] = ()) -> Epo
     step, engine, monitor = context.parts.step, context.parts.engine, context.monitor
     epoch = state.epoch + 1
 
-    images, repeats = context.meta.counts["train"], recipe.repeated_augmentation
+    count, repeats = context.meta.counts["train"], recipe.repeated_augmentation
     world = context.processes.world
-    batches = batches_of_epoch(images, recipe.batch_size, seed, epoch, repeats, world)
+    batches = batches_of_epoch(count, recipe.batch_size, seed, epoch, repeats, world)
     kinds = _kinds_of_epoch(context, len(batches), epoch)
     rows = [context.processes.part(batch) for batch in batches]
     places = turns([len(part) for part in rows], recipe.accumulate)
@@ -80,7 +80,8 @@ def train_one_epoch(context: TrainingContext, hooks: Sequence[Hook] = ()) -> Epo
             hook.on_step_end(context, loss)
     _require_finite(context, monitor.wait()[1])
 
-    row = _evaluated(context, sum(_passes(step, kind) for kind in kinds))
+    images = world * sum(len(part) for part in rows)
+    row = _evaluated(context, images, sum(_passes(step, kind) for kind in kinds))
     state.end_epoch(row)
     if context.processes.first:
         state.keep_weights(context.parts.evaluated, recipe.weights_epochs)
@@ -113,8 +114,13 @@ def _passes(step: TrainStep, kind: Kind) -> float:
     return mixing.passes(mixer, use_saliency=kind.use_saliency, criterion=step.criterion)
 
 
-def _evaluated(context: TrainingContext, passes: float) -> EpochRow:
-    """Evaluate the network after an epoch's last step; returns the epoch's metrics."""
+def _evaluated(context: TrainingContext, images: int, passes: float) -> EpochRow:
+    """Evaluate the network after an epoch's last step; returns the epoch's metrics.
+
+    Args:
+        images: number of images that the epoch took, before mixing.
+        passes: number of forward-backward passes that it took.
+    """
     recipe, parts, state = context.run.training, context.parts, context.state
     sums = parts.step.metrics.sums.clone()
     context.processes.sum(sums)
@@ -144,7 +150,7 @@ def _evaluated(context: TrainingContext, passes: float) -> EpochRow:
         **errors,
         mean_lam=averages.mean_lam,
         seconds=state.elapsed,
-        images_per_second=averages.images / trained,
+        images_per_second=images / trained,
         forward_backward_passes=passes,
         time_ms=time.time_ns() // 1_000_000,
     )
