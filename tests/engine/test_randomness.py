@@ -21,3 +21,13 @@ def test_repeated_images_come_together_in_an_epoch_of_the_same_length(
     assert rows == [row for row in first for _ in range(repeats)][:count]
     other = torch.cat(batches_of_epoch(count, 16, seed=0, epoch=2, repeats=repeats)).tolist()
     assert rows != other
+
+
+@pytest.mark.parametrize(
+    ("count", "processes", "last"), [(17, 1, 16), (18, 1, 2), (19, 2, 16), (20, 2, 4), (23, 4, 16)]
+)
+def test_the_last_batch_has_two_images_for_each_process_or_is_dropped(
+    count: int, processes: int, last: int
+) -> None:
+    batches = batches_of_epoch(count, 16, seed=0, epoch=1, processes=processes)
+    assert len(batches[-1]) == last

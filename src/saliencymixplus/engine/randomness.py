@@ -32,14 +32,14 @@ def batches_of_epoch(
     """Row indices of each batch of ``epoch``, (B,) int64; the order depends on (seed, epoch).
 
     With ``repeats``, each image is repeated that many times in a row, up to ``count`` in total.
-    The last batch has the remainder, which is dropped if it is a single image, as batch
-    normalisation and mixing need two, or has fewer images than ``processes``.
+    The last batch has the remainder, which is dropped if it is fewer than two images for each
+    process, as batch normalisation and mixing need two.
     """
     order = torch.randperm(count, generator=generator_for(seed, "order", epoch))
     if repeats > 1:
         order = order[: -(-count // repeats)].repeat_interleave(repeats)[:count]
     batches = list(order.split(batch_size))
-    too_few = len(batches[-1]) < max(2, processes)
+    too_few = len(batches[-1]) < 2 * processes
     return batches[:-1] if len(batches) > 1 and too_few else batches
 
 
