@@ -56,7 +56,7 @@ def close(first: Path, second: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_two_processes_give_the_curve_of_one(tiny: Path, tmp_path: Path, accumulate: int) -> None:
-    run = run_settings("none", precision="fp32", accumulate=accumulate)
+    run = run_settings("none", batch_size=14, precision="fp32", accumulate=accumulate)
     launch(ALONE, tiny, tmp_path / "one", run)
     said = launch(TWO, tiny, tmp_path / "two", run)
     assert said.count("epoch 3/3") == 1, "one process talks"
@@ -65,7 +65,7 @@ def test_two_processes_give_the_curve_of_one(tiny: Path, tmp_path: Path, accumul
 
 @pytest.mark.slow
 def test_one_process_stops_and_two_go_on(tiny: Path, tmp_path: Path) -> None:
-    run = run_settings("none", seed=1, precision="fp32")
+    run = run_settings("none", seed=1, batch_size=14, precision="fp32")
     launch(ALONE, tiny, tmp_path / "one", run)
     launch(ALONE, tiny, tmp_path / "two", run, stop=[2, 1])
     assert not (tmp_path / "two").exists()
@@ -73,6 +73,25 @@ def test_one_process_stops_and_two_go_on(tiny: Path, tmp_path: Path) -> None:
     assert "resumed after epoch 1, step 2" in said
     assert "one part of 2 on cpu" in said
     close(tmp_path / "one", tmp_path / "two")
+
+
+@pytest.mark.slow
+def test_two_processes_that_are_stopped_end_with_the_same_weights(
+    tiny: Path, tmp_path: Path
+) -> None:
+    """Saliency by the moving average sees batch-norm statistics, which a checkpoint has only of
+    the first process."""
+    options = {"saliency_weights": "average"}
+    run = run_settings(options=options, epochs=2, mix_prob=1.0, weight_average=0.5)
+    launch(TWO, tiny, tmp_path / "whole", run, batch_norm=True)
+    launch(TWO, tiny, tmp_path / "stopped", run, batch_norm=True, stop=[2, 0])
+    said = launch(TWO, tiny, tmp_path / "stopped", run, batch_norm=True)
+    assert "resumed after epoch 1 of 2" in said
+    folders = (tmp_path / "whole", tmp_path / "stopped")
+    weights = [load_file(folder / "weights" / "last.safetensors") for folder in folders]
+    for key, value in weights[0].items():
+        assert torch.equal(value, weights[1][key]), key
+    assert timeless(folders[0]) == timeless(folders[1])
 
 
 class Unwrapped(Processes):
@@ -103,7 +122,7 @@ def test_mixed_steps_are_the_average_of_the_processes(
         for group in groups
     ]
     for epoch in range(1, run.training.epochs + 1):
-        batches = batches_of_epoch(50, 16, run.seed, epoch)
+        batches = batches_of_epoch(50, 16, run.seed, epoch, processes=2)
         mix_flags = mix_flags_of_epoch(len(batches), 0.7, run.seed, epoch)
         chances = both[0].step.mixer.probabilities
         members = members_of_epoch(len(batches), chances, run.seed, epoch)

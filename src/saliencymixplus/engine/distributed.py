@@ -45,13 +45,32 @@ class Processes:
     def wrap(self, model: nn.Module, device: torch.device) -> nn.Module:
         """Wrap ``model`` in ``DistributedDataParallel``, which averages gradients over processes.
 
-        Batch normalisation uses each process's part of the batch; rank 0's running statistics are
-        kept.
+        Batch normalisation uses each process's part of the batch. Its running statistics are left
+        to ``share_buffers``.
         """
         if self.world == 1:
             return model
         ids = [device.index] if device.type == "cuda" else None
-        return nn.parallel.DistributedDataParallel(model, device_ids=ids)
+        # DDP's own broadcast precedes a forward pass, and so comes too late for a saliency pass
+        # before it, for the moving average and for the evaluation.
+        return nn.parallel.DistributedDataParallel(model, device_ids=ids, broadcast_buffers=False)
+
+
+@torch.no_grad()
+def share_buffers(model: nn.Module) -> None:
+    """Copy rank 0's buffers, such as batch-norm statistics, to all processes.
+
+    Called after each step, so that all processes continue with what is in a checkpoint, which only
+    rank 0 writes.
+    """
+    by_dtype: dict[torch.dtype, list[Tensor]] = {}
+    for buffer in model.buffers():
+        by_dtype.setdefault(buffer.dtype, []).append(buffer)
+    for buffers in by_dtype.values():
+        values = torch.cat([buffer.flatten() for buffer in buffers])
+        dist.broadcast(values, 0)
+        for buffer, part in zip(buffers, values.split([b.numel() for b in buffers]), strict=True):
+            buffer.copy_(part.view_as(buffer))
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from saliencymixplus import mixing
 from saliencymixplus.engine.accumulation import WHOLE, Turn
+from saliencymixplus.engine.distributed import share_buffers
 from saliencymixplus.engine.ema import EMA
 from saliencymixplus.engine.epoch_metrics import EpochMetrics
 from saliencymixplus.engine.optimizer import state_tensors
@@ -162,6 +163,8 @@ class TrainStep:
         if self.clip_grad_norm is not None:
             nn.utils.clip_grad_norm_(self.local.parameters(), self.clip_grad_norm)
         self.optimizer.step()
+        if isinstance(self.plain.model, nn.parallel.DistributedDataParallel):
+            share_buffers(self.local)
         if self.ema:
             self.ema.update()
 
