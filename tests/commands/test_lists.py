@@ -119,6 +119,12 @@ def test_a_dry_run_reads_the_weights_file(cli):
     assert "cannot read model.weights none.safetensors" in outcome.err
 
 
+def test_a_dry_run_does_not_import_the_compiler_as_an_optimizer_does(cli, ready, monkeypatch):
+    monkeypatch.setattr(torch.optim.Optimizer, "__init__", lambda *_: pytest.fail("imported"))
+    small = ("--set", "digits.data.image_size=8", "--prepared", ready.prepared)
+    assert cli("train", "--dry-run", *small).code == 0
+
+
 def test_a_dry_run_says_which_weights_will_be_downloaded(cli, tmp_path, monkeypatch):
     monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path))
     published = ("--set", "digits.model.weights=pretrained", "--model")
