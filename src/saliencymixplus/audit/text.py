@@ -105,8 +105,8 @@ def audit_verdict(found: Findings) -> str:
     error = _estimate(found.estimates[found.baseline]["mean_absolute_error"]).text
     sentences = [f"{method_label(found.baseline)}'s labels are off by {error} on average."]
     for kind, what in (
-        ("truer", "Closer to the truth"),
-        ("worse", "Further from it"),
+        ("truer", "More accurate"),
+        ("worse", "Less accurate"),
         ("alike", "Not significantly different"),
     ):
         if kind in kinds:

@@ -25,7 +25,7 @@ def evaluate_all(
     output: Annotated[
         Path | None,
         typer.Option(
-            help="Evaluations go to OUTPUT/METHOD/seed0 and so on. Default: as of `evaluate`.",
+            help="Evaluations go to OUTPUT/METHOD/seed0 and so on. Default: as for `evaluate`.",
         ),
     ] = None,
     prepared: options.Prepared = None,

@@ -19,7 +19,7 @@ def study_cell(
     train_digits: Annotated[int, typer.Option(min=1, help="Digits to train on.")],
     output: Annotated[Path, typer.Option(help="Folder of the cell.")],
     jobs: Annotated[
-        int | None, typer.Option(min=1, help="Trainings at once. Default: one per processor core.")
+        int | None, typer.Option(min=1, help="Concurrent trainings. Default: one per core.")
     ] = None,
     params: options.ParamsFile = options.DEFAULT_PARAMS,
     set_: options.Overrides = None,

@@ -1,4 +1,4 @@
-"""Guided-AP: every pixel weighed by the two images' gradient saliency.
+"""Guided-AP: every pixel weighted by the two images' gradient saliency.
 
 Kang and Kim, "GuidedMixup: An Efficient Mixup Strategy Guided by Saliency Maps", AAAI 2023
 (arXiv:2306.16612). Like Guided-SR in all but the maps: √(mean over channels of (∂CE/∂x)²) of the
@@ -54,7 +54,7 @@ METHOD = Method(
     name="guidedap",
     label="Guided-AP",
     year=2023,
-    summary="pixels weighed by the network's gradient saliency",
+    summary="pixels weighted by the network's gradient saliency",
     paper="arXiv:2306.16612",
     options=GuidedAPOptions,
     apply=guidedsr,

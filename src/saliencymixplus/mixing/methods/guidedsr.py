@@ -1,4 +1,4 @@
-"""Guided-SR: every pixel weighed by the two images' spectral-residual saliency.
+"""Guided-SR: every pixel weighted by the two images' spectral-residual saliency.
 
 Kang and Kim, "GuidedMixup: An Efficient Mixup Strategy Guided by Saliency Maps", AAAI 2023
 (arXiv:2306.16612): maps blurred and normalised to a sum of 1, partners chosen greedily so that the
@@ -116,7 +116,7 @@ METHOD = Method(
     name="guidedsr",
     label="Guided-SR",
     year=2023,
-    summary="pixels weighed by spectral-residual saliency",
+    summary="pixels weighted by spectral-residual saliency",
     paper="AAAI 2023, arXiv:2306.16612",
     options=GuidedSROptions,
     apply=guidedsr,
