@@ -94,6 +94,19 @@ def test_an_unguided_step_takes_no_saliency_pass() -> None:
         torch.testing.assert_close(ours.grad, theirs.grad)
 
 
+def test_a_method_that_looks_at_feature_maps_does_so_in_any_case() -> None:
+    """Without maps, the cells that it cuts out would be the first ones, row by row."""
+    images, labels = batch()
+    mixer = mixing.create("attentivemix")
+    draw = mixer.draw(8, 10, 14, generator=torch.Generator().manual_seed(1))
+    steps = [
+        mixing.backward(network(), mixer, images, labels, draw=draw, use_saliency=use_saliency)
+        for use_saliency in (True, False)
+    ]
+    assert torch.equal(steps[0].mixed.images, steps[1].mixed.images)
+    assert mixing.passes(mixer, use_saliency=True) == mixing.passes(mixer, use_saliency=False)
+
+
 @pytest.mark.parametrize(
     ("method", "options", "use_saliency", "expected"),
     [

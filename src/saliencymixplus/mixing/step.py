@@ -53,8 +53,9 @@ def backward(
             the model, they replace its saliency pass.
         masks: (B, H, W) object masks, where the mixer needs them.
         mix: False takes a plain step with the loss of the unmixed batch.
-        use_saliency: False replaces the saliency pass by maps of zeros, so that boxes fall
-            anywhere and labels follow areas: for ``saliency_every``.
+        use_saliency: False replaces the gradient's saliency pass by maps of zeros, so that boxes
+            fall anywhere and labels follow areas: for ``saliency_every``. Methods that look at
+            feature maps do so in any case.
         saliency_model: for the saliency pass: a compiled ``input_only`` network, say, or with
             ``saliency_weights: average`` the moving average of the weights (default: ``model``
             itself, unwrapped).
@@ -91,7 +92,7 @@ def backward(
         return Step(loss.detach(), logits.detach(), None)
     local = _unwrapped(model)
     trained = [p for p in (parameters or local.parameters()) if p.requires_grad]
-    if mixer.needs_model and saliency is None and not use_saliency:
+    if "gradient_saliency" in mixer.needs and saliency is None and not use_saliency:
         shape = (len(images), *images.shape[2:])
         saliency = torch.zeros(shape, dtype=torch.float32, device=images.device)
     saliency = _before_mixing(
@@ -193,7 +194,7 @@ def passes(
     options = mixer.options
     clean = 1.0 if options.clean_gradient > 0 else 0.0
     saliency = 0.0
-    if "network" in mixer.needs and use_saliency:
+    if "network" in mixer.needs:
         saliency = 1 / 3  # a forward pass
     elif mixer.needs_model and use_saliency and not one_pass(mixer, criterion):
         saliency = options.saliency_fraction * options.saliency_resolution**2
