@@ -5,19 +5,24 @@ import errno
 import os
 import random
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
+from saliencymixplus.engine.context import TrainingState
+from saliencymixplus.engine.distributed import Processes
 from saliencymixplus.errors import UserError
 from saliencymixplus.runs import checkpoint
 from saliencymixplus.runs.checkpoint import CheckpointStore, locked_state, read_checkpoint
 from saliencymixplus.settings import RuntimeSettings
-from saliencymixplus.training.signals import Interrupted
+from saliencymixplus.training.hooks import Checkpoints, StopOnSignal
+from saliencymixplus.training.signals import Interrupted, Signals
 from saliencymixplus.training.trainer import train
 from tests.helpers import run_settings, same_weights, timeless
 from tests.train_apart import stop_at
@@ -210,3 +215,16 @@ def test_half_written_files_are_swept(tmp_path: Path) -> None:
 
 def test_checkpoint_names_hold_the_digest() -> None:
     assert checkpoint._NAME.fullmatch("epoch00012-step0000000-" + "a" * 64 + ".pt")
+
+
+def test_several_processes_that_are_stopped_name_the_checkpoint_there_is(tmp_path: Path) -> None:
+    """They cannot save at a stop, and the last epochs may have had no checkpoint."""
+    store = CheckpointStore(tmp_path)
+    store.save({}, epoch=5, step=0)
+    signals = Signals()
+    signals.handle(signal.SIGTERM, None)
+    context: Any = SimpleNamespace(state=TrainingState(epoch=7), processes=Processes(0, 2))
+    with pytest.raises(Interrupted, match="SIGTERM; saved at epoch 5:"):
+        StopOnSignal(signals, Checkpoints(store)).on_step_end(context, None)
+    with pytest.raises(Interrupted, match=r"SIGTERM$"):
+        StopOnSignal(signals, None).on_step_end(context, None)

@@ -110,12 +110,12 @@ class StopOnSignal(Hook):
         number, state = self.signals.received, context.state
         if number is None:
             return
-        where = f"epoch {state.epoch}"
-        if context.processes.world == 1 and self.checkpoints:
+        told = f"stopped by {signal.Signals(number).name}"
+        if self.checkpoints is None:
+            raise Interrupted(told, number)
+        where = f"epoch {self.checkpoints.store.newest() or 0}"
+        if context.processes.world == 1:
             self.checkpoints.save(context)
-            where = f"epoch {state.epoch + 1}, step {state.step}" if state.step else where
-        raise Interrupted(
-            f"stopped by {signal.Signals(number).name}; saved at {where}: "
-            "the same command resumes from there",
-            number,
-        )
+            step = f"epoch {state.epoch + 1}, step {state.step}"
+            where = step if state.step else f"epoch {state.epoch}"
+        raise Interrupted(f"{told}; saved at {where}: the same command resumes from there", number)
