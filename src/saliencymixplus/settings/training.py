@@ -113,7 +113,8 @@ class TrainingSettings(Section):
     """Number of times an image occurs in an epoch, each augmented differently. The epoch does not
     get longer."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """``auto``: bf16 on a GPU that supports it, fp32 elsewhere."""
+    """``auto``: bf16 on a GPU that supports it, fp32 elsewhere. In fp32, a GPU's convolutions use
+    TF32 if torch does so by default."""
     weight_average: Annotated[float, Field(ge=0, lt=1)] | None = None
     """Decay of an exponential moving average (EMA) of the weights. null: no average."""
     sample_epochs: tuple[Annotated[int, Field(ge=0)], ...] = (0, 1)
