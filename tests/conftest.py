@@ -1,5 +1,7 @@
 """Fixtures shared by tests of several rooms; plain functions are in helpers.py."""
 
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,22 @@ from tests.helpers import SIZE, Recorder, run_settings, write_prepared, write_re
 # A busy machine is not a fault.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def system_temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A temporary folder in place of the system's, removed at the end.
+
+    Libraries leave files there: Inductor its kernels, DVC an index of each repository, torchrun
+    logs, MLflow locks. It is not below pytest's, because paths of Unix sockets must be short.
+    """
+    tmp_path_factory.getbasetemp()  # pytest's own folder stays in the system's
+    scratch = tempfile.TemporaryDirectory(prefix="tests-", ignore_cleanup_errors=True)
+    with scratch as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", folder)
+        patch.setenv("DVC_SITE_CACHE_DIR", str(Path(folder, "dvc")))
+        patch.setattr(tempfile, "tempdir", folder)
+        yield
 
 
 @pytest.fixture(scope="session")

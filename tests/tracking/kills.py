@@ -6,6 +6,7 @@ exits with 1 if an epoch, an image, a file or a run is missing or there twice.
 
 import os
 import random
+import shutil
 import signal
 import sys
 import tempfile
@@ -50,8 +51,12 @@ def main(kills: int, seed: int) -> int:
     _in_a_process(lambda: sync(lambda _: None))
     wrong = _wrong(room, done + 5)
     print(f"{kills} kills, {outages} times the store went away, {done + 5} epochs: ", end="")
-    print("; ".join(wrong) or "all once", f"({folder})" if wrong or status else "")
-    return 1 if wrong or status else 0
+    if wrong or status:
+        print("; ".join(wrong), f"({folder})")
+        return 1
+    print("all once")
+    shutil.rmtree(folder)
+    return 0
 
 
 def _start(room: Room, epochs: int, number: int) -> int:
