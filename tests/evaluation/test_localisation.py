@@ -55,6 +55,37 @@ def test_gradcam_is_captums(pixels):
     assert float(found.max()) > 0
 
 
+class ChannelsLast(nn.Module):
+    """Returns (B, h, w, C)."""
+
+    def forward(self, maps):
+        return maps.permute(0, 2, 3, 1)
+
+
+def test_gradcam_reads_channels_where_the_network_keeps_them(pixels):
+    """As timm's MambaOut does; the twin with channels first gives the same maps."""
+    torch.manual_seed(0)
+    stem, head = nn.Conv2d(3, 6, 3, stride=2), nn.Linear(6, 5)
+    first = nn.Sequential(stem, nn.AdaptiveAvgPool2d(1), nn.Flatten(), head)
+
+    class Last(nn.Module):
+        output_fmt = "NHWC"
+
+        def __init__(self):
+            super().__init__()
+            self.stem, self.last, self.head = stem, ChannelsLast(), head
+
+        def forward(self, images):
+            return self.head(self.last(self.stem(images)).mean((1, 2)))
+
+    labels, found = torch.tensor([0, 1, 2, 3]), []
+    for network, name in ((first, "0"), (Last(), "last")):
+        classifier = PixelClassifier(network, MEAN, STD, 16)
+        assert feature_module(classifier, pixels) == name
+        found.append(class_activation_maps(classifier, pixels, labels, name))
+    torch.testing.assert_close(found[1], found[0])
+
+
 @pytest.mark.parametrize(
     ("name", "size", "side"),
     [("resnet18", 32, 4), ("mobilenet_v3_small", 64, 4), ("squeezenet1_1", 64, 16)],

@@ -29,9 +29,11 @@ def feature_module(classifier: PixelClassifier, pixels: Tensor) -> str | None:
     for name, module in classifier.model.named_modules():
 
         def note(_: nn.Module, __: Any, output: Any, name: str = name) -> None:
-            if isinstance(output, Tensor) and output.ndim == 4 and output.shape[2:].numel() > 1:
+            if not isinstance(output, Tensor):
+                return
+            if output.ndim == 4 and _features(classifier, output).shape[2:].numel() > 1:
                 last.append(name)
-            elif isinstance(output, Tensor) and output.ndim == 3:
+            elif output.ndim == 3:
                 tokens.append(name)
 
         hooks.append(module.register_forward_hook(note))
@@ -62,8 +64,14 @@ def class_activation_maps(
             (gradient,) = torch.autograd.grad(scores, kept[-1])
     finally:
         hook.remove()
-    weights = gradient.mean((2, 3), keepdim=True)
-    return F.relu((weights * kept[-1]).sum(1)).detach()
+    weights = _features(classifier, gradient).mean((2, 3), keepdim=True)
+    return F.relu((weights * _features(classifier, kept[-1])).sum(1)).detach()
+
+
+def _features(classifier: PixelClassifier, output: Tensor) -> Tensor:
+    """A layer's output as (B, C, h, w); some of timm's networks return and declare (B, h, w, C)."""
+    declared = getattr(classifier.model, "output_fmt", "NCHW")
+    return output.movedim(3, 1) if declared == "NHWC" else output
 
 
 def localisation_rows(
