@@ -54,7 +54,8 @@ def truth(mixed: MixedBatch, masks: Tensor, dtype: torch.dtype = torch.float64) 
     Args:
         mixed: M mixed images; its ``mask (M, 1, H, W)`` says how much of each pixel is b's. Where
             b was moved or resized (``source_boxes`` is set), each pixel of b's object counts with
-            the weight at the place to which it went, and the object shrinks with the box.
+            the weight at the place to which it went, and the object shrinks with the box. The
+            moves of single cells (PuzzleMix) are not recorded, and so not followed.
         masks: (B, H, W) of the images before mixing: 0 background, 1 object, 2 unknown.
         dtype: of the arithmetic and the result.
 
