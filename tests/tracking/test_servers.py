@@ -125,7 +125,8 @@ def test_what_waited_for_the_store_is_sent_by_sync_with_its_times(
     (tmp_path / "elsewhere.db").rename(room.database)
     lines: list[str] = []
     sync(report=lines.append)
-    assert [line.partition(":")[0] for line in lines] == ["digits · cutmix · seed 0"] * 2
+    name = f"digits · cutmix · seed 0 · {training.folder.name}"  # never committed
+    assert [line.partition(":")[0] for line in lines] == [name] * 2
     sync(report=lines.append)
     assert lines[-1] == "nothing to send"
     rows = room.query("SELECT step, timestamp FROM metrics WHERE key = 'loss/train'")
