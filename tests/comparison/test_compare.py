@@ -153,7 +153,7 @@ def test_seeds_that_only_one_side_has_are_said(runs, tmp_path):
     assert any("without seed 0" in note for note in table.notes)
 
 
-def test_every_missing_run_is_named(runs, tmp_path):
+def test_missing_runs_are_named_and_how_to_evaluate_them(runs, tmp_path):
     (runs / "tiny/cutmix/seed0/summary.json").unlink()
     (tmp_path / "evaluations/tiny/none/seed1/predictions.npz").unlink()
     (tmp_path / "evaluations/tiny/cutmix/seed1/evaluation.json").unlink()
@@ -165,6 +165,7 @@ def test_every_missing_run_is_named(runs, tmp_path):
         "cutmix/seed0 is not a fin",
         "none/seed1/predictions.npz does not exist",
         "cutmix/seed1 is not evaluated",
+        "run `python cli.py evaluate ",
         "mixup/seed0 does",
     ):
         assert part in message

@@ -89,7 +89,7 @@ def test_what_is_missing_is_a_sentence(tmp_path, monkeypatch):
         "No evaluation has measured calibration",
     ):
         assert sentence in text
-    with pytest.raises(UserError, match="no run exists yet"):
+    with pytest.raises(UserError, match=r"none/seed7 do not exist yet: `dvc repro`"):
         report([absent], tmp_path / "reports")
 
 

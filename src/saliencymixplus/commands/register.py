@@ -40,12 +40,12 @@ def register(
     test images) must end at or below the margin. The first version always becomes the champion.
     A model trained on other data is rejected. Serve the champion with `mlflow models serve`.
     """
-    from saliencymixplus.comparison.load import load_results
+    from saliencymixplus.comparison.load import load_result
     from saliencymixplus.tracking.mlflow_library import require_mlflow
 
     if not promote:
         options.refuse(context, ("margin",), "needs --promote")
-    (result,) = load_results([run])
+    result = load_result(run)
     if weights not in result.predictions.ranks:
         raise UserError(f"{run} has no evaluation of the weights {weights!r}")
     require_mlflow()

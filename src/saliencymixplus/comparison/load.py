@@ -1,12 +1,13 @@
 """Load finished runs with their evaluations for a comparison."""
 
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from saliencymixplus.errors import UserError
+from saliencymixplus.errors import UserError, first_few
 from saliencymixplus.evaluation.predictions import Predictions
 from saliencymixplus.evaluation.read import evaluation_folder, evaluation_of
 from saliencymixplus.runs.read import Run, load_run
@@ -55,18 +56,18 @@ def load_results(run_dirs: Sequence[Path]) -> list[RunResult]:
     """Read every run and its evaluation.
 
     Raises:
-        UserError: any run is missing, unfinished or not evaluated; the message lists them all.
+        UserError: any run is missing, unfinished or not evaluated; the message names five.
     """
     results, faults = [], []
     for run_dir in run_dirs:
         try:
-            results.append(_load(run_dir))
+            results.append(load_result(run_dir))
         except UserError as error:
             faults.append(str(error))
     if faults:
         raise UserError(
-            f"{len(faults)} of {len(run_dirs)} runs cannot be compared (train and evaluate them, "
-            "or `dvc repro`): " + "; ".join(faults)
+            f"{len(faults)} of {len(run_dirs)} runs cannot be compared: {first_few(faults, 5)} "
+            "(`dvc repro` trains and evaluates those of the pipeline)"
         )
     return results
 
@@ -81,9 +82,13 @@ def _flattened(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _load(run_dir: Path) -> RunResult:
+def load_result(run_dir: Path) -> RunResult:
+    """Read one run and its evaluation; raises as ``load_results``."""
     run = load_run(run_dir)
     evaluation = evaluation_of(run)
     if evaluation is None:
-        raise UserError(f"{run_dir} is not evaluated (no {evaluation_folder(run_dir)})")
+        again = shlex.join(["python", "cli.py", "evaluate", str(run_dir)])
+        raise UserError(
+            f"{run_dir} is not evaluated (no {evaluation_folder(run_dir)}): run `{again}`"
+        )
     return RunResult(run, evaluation.metrics, evaluation.predictions())

@@ -7,7 +7,7 @@ from saliencymixplus import escape
 from saliencymixplus.audit.findings import load_findings
 from saliencymixplus.bench.times import read_step_times
 from saliencymixplus.comparison.result import load_comparison
-from saliencymixplus.errors import UserError
+from saliencymixplus.errors import UserError, first_few
 from saliencymixplus.files import write_text
 from saliencymixplus.folders import whole_directory
 from saliencymixplus.outputs import Output
@@ -66,7 +66,10 @@ def report(
     """
     runs = collect_runs(folders)
     if not runs:
-        raise UserError("nothing to report: no run exists yet, train first")
+        raise UserError(
+            f"nothing to report: {first_few(list(map(str, folders)))} do not exist yet: "
+            "`dvc repro` trains them (`compare FOLDER` compares runs in other folders)"
+        )
     experiment = next(iter(runs.values()))[0].run.settings.experiment
     title = f"{_TITLE} {experiment}"
     missing = [folder for folder in folders if not (folder / "settings.json").is_file()]
