@@ -86,7 +86,11 @@ def test_terminal_tables_keep_to_their_width(runs, tmp_path, capsys):
 def test_published_figures_stand_beside_best_on_test(runs, tmp_path, capsys):
     (table,) = compare([runs], tmp_path / "out").tables
     rows = [
-        replace(row, name=f"{row.name}-{i}-published", published=Published(24.95, 7.0, i == 0))
+        replace(
+            row,
+            name=f"{row.name}-{i}-published",
+            published=Published(24.95, 7.0, i == 0, differences="the start"),
+        )
         for i, row in enumerate(table.rows)
     ]
     names = {row.name: changed.name for row, changed in zip(table.rows, rows, strict=True)}
@@ -98,6 +102,7 @@ def test_published_figures_stand_beside_best_on_test(runs, tmp_path, capsys):
     assert "24.95/7.00 |" in best
     assert "24.95/7.00† |" in best
     assert "corrected variant" in best
+    assert text.count("Not in every respect as in the paper: the start.") == 1
     assert "24.95" not in text[: text.index("### Best on test")]
     print_tables(comparison)
     assert max(map(len, capsys.readouterr().out.splitlines())) <= 100

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from saliencymixplus.comparison.published import METHODS, published
+from saliencymixplus.models import create_model
 from saliencymixplus.settings import load_params
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
@@ -30,6 +31,23 @@ def test_the_experiments_of_params_yaml_are_the_published(experiment, model, err
         assert (found.top1_error, found.top5_error) == figures
         assert found.exact == (method == "none")  # the default variants are the corrected ones
         assert (found.source, found.median) == ("the paper", False)
+
+
+def residual_scales(name):
+    """The initial scales of the last batch norm of each residual branch."""
+    model = create_model(name, 5, 64)
+    blocks = [module for module in model.modules() if hasattr(module, "bn3")]
+    return {scale for block in blocks for scale in block.bn3.weight.tolist()}
+
+
+@pytest.mark.parametrize(("name", "scales"), [("resnet50", {1.0}), ("timm/resnet50", {0.0})])
+def test_a_network_that_starts_otherwise_than_timms_is_said_to(name, scales):
+    """The published code calls ``timm.create_model``."""
+    pytest.importorskip("timm")
+    assert residual_scales(name) == scales
+    found = published(settings("oxford_pet", "none", f"oxford_pet.model.name={name}"))
+    assert ("starts at zero" in found.differences) == (scales == {1.0})
+    assert found.top1_error == 38.68
 
 
 @pytest.mark.parametrize("stem", ["auto", "small"])

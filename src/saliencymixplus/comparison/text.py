@@ -208,7 +208,7 @@ def scope(table: ResultTable) -> str:
 def notes(table: ResultTable) -> list[str]:
     """Caveats for readers of the tables."""
     corrected = any(row.published and not row.published.exact for row in table.rows)
-    return [*table.notes, *_peers(table), *([CORRECTED] if corrected else [])]
+    return [*table.notes, *_peers(table), *_deviations(table), *([CORRECTED] if corrected else [])]
 
 
 def _peers(table: ResultTable) -> Iterator[str]:
@@ -229,6 +229,14 @@ def _peers(table: ResultTable) -> Iterator[str]:
                 f"{what}. Ours minus it in points, with a tolerance of {TOLERANCE:g}: "
                 f"{', '.join(rows)}."
             )
+
+
+def _deviations(table: ResultTable) -> Iterator[str]:
+    """How runs differ from those whose best error on test was published."""
+    shown = (row.published for row in table.rows if row.published and not row.published.median)
+    for source, differences in dict.fromkeys((one.source, one.differences) for one in shown):
+        if differences:
+            yield f"Not in every respect as in {source}: {differences}."
 
 
 def _seeds(row: ResultRow) -> str:
