@@ -59,6 +59,16 @@ def test_figures_by_hand(runs, tmp_path):
     assert cutmix.seeds == [0, 1]
 
 
+def test_intervals_of_errors_end_at_0_and_100_percent(tmp_path):
+    for mix, mistakes in (("none", (0, 9)), ("cutmix", (N - 9, N))):
+        for seed, count in enumerate(mistakes):
+            write_run(tmp_path, wrong(*range(count)), mix=mix, seed=seed)
+    text = comparison_markdown(compare([tmp_path / "runs"], tmp_path / "out"))
+    # Means 7.5 and 92.5 %, ± 12.706 × 7.5 (Student's t for one degree of freedom).
+    assert "| 7.50 ± 10.61 | [0.00, 100.00] |" in text
+    assert "| 92.50 ± 10.61 | [0.00, 100.00] |" in text
+
+
 def test_files(runs, tmp_path):
     out = tmp_path / "out"
     comparison = compare([runs], out)
@@ -69,7 +79,7 @@ def test_files(runs, tmp_path):
     assert metrics["top1_error"] == pytest.approx(100 * 8 / N, abs=1e-5)
     text = (out / "comparison.md").read_text()
     assert "| CutMix | 13.33 ± 2.36 |" in text
-    assert "### Best on test (optimistic; as published)" in text
+    assert "### Best test epoch (optimistic: the test images select it)" in text
     assert "### Best validation epoch" not in text
     for name in ("comparison.png", "pareto.png"):
         assert np.asarray(Image.open(out / name)).std() > 5  # something is drawn
@@ -98,12 +108,12 @@ def test_published_figures_stand_beside_best_on_test(runs, tmp_path, capsys):
     changed = replace(table, rows=rows, baseline=names[table.baseline], ties=ties)
     comparison = Comparison([changed])
     text = comparison_markdown(comparison)
-    best = text[text.index("### Best on test") :]
+    best = text[text.index("### Best test epoch") :]
     assert "24.95/7.00 |" in best
     assert "24.95/7.00† |" in best
     assert "corrected variant" in best
     assert text.count("Not in every respect as in the paper: the start.") == 1
-    assert "24.95" not in text[: text.index("### Best on test")]
+    assert "24.95" not in text[: text.index("### Best test epoch")]
     print_tables(comparison)
     assert max(map(len, capsys.readouterr().out.splitlines())) <= 100
 

@@ -29,6 +29,7 @@ def test_the_card_is_of_the_run_that_validation_chose(tmp_path, monkeypatch):
     assert "12.00" not in card
     assert "11.00 ± 1.00 %" in card
     assert "Top-5" not in card  # ten classes
+    assert "off by 2.00 points on average: calibrate it" in card  # no temperature was measured
 
 
 def test_without_validation_the_card_is_not_chosen_by_test_error(tmp_path, monkeypatch):

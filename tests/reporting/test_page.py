@@ -83,5 +83,5 @@ def test_blocks_as_markdown():
     ]
     assert to_markdown(blocks) == (
         "# A\n\n**T**\n\n| a |\n| --- |\n| 1 |\n\n![a [b]\\(c)](<p.png>)\n\n**More**\n\ntext\n\n"
-        "Two images can be mixed by hand in report.html.\n"
+        "Open report.html to mix two images by hand.\n"
     )

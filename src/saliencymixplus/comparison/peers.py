@@ -35,7 +35,7 @@ class Benchmark:
         figures: published accuracies by method.
         title: who published it.
         differences: what this project does differently, whatever the settings.
-        median: the errors are medians of the last ten epochs, not the best on test.
+        median: the errors are medians of the last ten epochs, not of the best test epoch.
     """
 
     source: str

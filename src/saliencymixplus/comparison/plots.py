@@ -23,7 +23,7 @@ from saliencymixplus.pictures.style import (
 _KINDS: dict[str, tuple[float, str, dict[str, Any]]] = {
     "last": (-0.2, "last epoch", {"markersize": 8}),
     "best_validation": (0.05, "best validation epoch", {"markersize": 6, "fillstyle": "none"}),
-    "best_test": (0.27, "best on test (optimistic)", {"markersize": 6, "alpha": 0.45}),
+    "best_test": (0.27, "best test epoch (optimistic)", {"markersize": 6, "alpha": 0.45}),
 }
 _FRONTIER: dict[str, Any] = {
     "drawstyle": "steps-post",

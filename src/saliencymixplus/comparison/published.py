@@ -4,7 +4,7 @@ This file has the results of the SaliencyMix+ paper, ``peers`` those of other pu
 
 "Noise-Minimized Image Mixing Method with Saliency Map in Data Augmentation": top-1 and top-5 error
 in percent on the test set, at the best test epoch, apparently of one run each. Compare them with
-this project's "best on test", not with "last".
+this project's "best test epoch", not with "last".
 """
 
 from collections.abc import Mapping
@@ -107,7 +107,7 @@ class Published:
     Attributes:
         exact: the run mixes like the published code, quirks included; otherwise it uses the
             corrected variant of the method with the published training recipe.
-        median: the error is a median of the last ten epochs, not the best on test.
+        median: the error is a median of the last ten epochs, not of the best test epoch.
         source: who published it, as shown in notes.
         differences: how this project differs from the publication, whatever the settings.
     """

@@ -13,7 +13,7 @@ from saliencymixplus.pictures.style import method_label
 WEIGHTS = {
     "last": "Last epoch",
     "best_validation": "Best validation epoch",
-    "best_test": "Best on test (optimistic; as published)",
+    "best_test": "Best test epoch (optimistic: the test images select it)",
 }
 
 

@@ -92,9 +92,11 @@ class _Line(NamedTuple):
     errors: Errors
 
     def interval(self) -> Cell:
-        """The interval of the top-1 error, cut off at zero."""
+        """The interval of the top-1 error, cut off at 0 and 100 %."""
         error = self.errors.top1_error
-        return interval(None if error.low is None else max(error.low, 0.0), error.high)
+        if error.low is None or error.high is None:
+            return interval(None, None)
+        return interval(max(error.low, 0.0), min(error.high, 100.0))
 
     def difference(self) -> Value:
         if (found := self.errors.difference) is None:

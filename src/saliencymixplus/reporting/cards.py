@@ -152,7 +152,7 @@ def _errors(run: Run, seeds: Sequence[ReportedRun]) -> str:
     for label, found in (
         ("last", run.summary.last),
         ("best validation epoch", run.summary.best_validation),
-        ("best on test (optimistic)", run.summary.best_test),
+        ("best test epoch (optimistic)", run.summary.best_test),
     ):
         if found is not None:
             interval = _wilson(found.top1_error, images) if images else None
@@ -164,7 +164,7 @@ def _errors(run: Run, seeds: Sequence[ReportedRun]) -> str:
     errors = [other.run.summary.last.top1_error for other in seeds]
     if len(errors) > 1:
         parts.append(
-            f"All {len(errors)} seeds, last epoch: top-1 error {mean_sd(*spread(errors)).text} % "
+            f"Over {len(errors)} seeds, last epoch: top-1 error {mean_sd(*spread(errors)).text} % "
             "(mean ± standard deviation)."
         )
     return "\n\n".join(parts)
@@ -192,9 +192,11 @@ def _limits(run: ReportedRun) -> str:
             f"{run.metrics['mean_corruption_error']:.2f} % on average."
         )
     if "ece" in run.metrics:
+        remedy = "calibrate it before you read it as a probability"
+        if "temperature" in run.metrics:
+            remedy = "divide the logits by the temperature above before the softmax"
         lines.append(
-            f"- Its confidence is off by {run.metrics['ece']:.2f} points on average; divide the "
-            "logits by the temperature, if one is given, before reading them as probabilities."
+            f"- Its confidence is off by {run.metrics['ece']:.2f} points on average: {remedy}."
         )
     if _validation_error(run) is None:
         lines.append("- Without a validation split only the last epoch's error is unbiased.")

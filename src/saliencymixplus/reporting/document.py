@@ -60,6 +60,6 @@ def _markdown(block: Block) -> str:
             inner = to_markdown(block.blocks).strip()
             return f"**{escape.markdown(block.title)}**\n\n{inner}"
         case Playground():
-            return "Two images can be mixed by hand in report.html."
+            return "Open report.html to mix two images by hand."
         case _:
             return block
