@@ -22,6 +22,17 @@ RECIPES = {
     "openmixup_cub200_resnet50": ("resnet50", 200, 16, 0.001, 5e-4, 224),
     f"{CIFAR}_deit_s": ("timm/deit_small_patch16_224", 200, 100, 0.001, 0.05, 224),
 }
+# From its networks and pipelines: what no setting covers.
+DIFFERENCES = {
+    f"{CIFAR}_resnet18": "starts at zero in their network",
+    f"{CIFAR}_resnext50": "starts at zero in their network",
+    f"{CIFAR}_resnext50_cutting": "starts at zero in their network",
+    f"{CIFAR}_wrn28_8": "leaky ReLUs",
+    "openmixup_tiny_imagenet_resnet18": "bicubically; the last batch norm",
+    "openmixup_cub200_resnet18": "from the whole picture",
+    "openmixup_cub200_resnet50": "from the whole picture",
+    f"{CIFAR}_deit_s": "interpolate bicubically",
+}
 # Likewise from its tables: accuracy of each recipe of params.yaml.
 ACCURACIES = {
     f"{CIFAR}_resnet18": {
@@ -123,6 +134,7 @@ def test_the_published_accuracy_is_beside_the_recipe_that_has_it(experiment: str
         assert found.top1_error == pytest.approx(100 - ACCURACIES[experiment][mix])
         assert (found.top5_error, found.median) == (None, True)
         assert found.exact == (mix == "none")
+        assert DIFFERENCES[experiment] in found.differences
 
 
 @pytest.mark.parametrize(

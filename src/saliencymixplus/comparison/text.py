@@ -7,7 +7,6 @@ from typing import NamedTuple
 from rich.console import Console
 
 from saliencymixplus import escape
-from saliencymixplus.comparison.peers import TOLERANCE
 from saliencymixplus.comparison.result import WEIGHTS, Comparison, Errors, ResultRow, ResultTable
 from saliencymixplus.comparison.statistics import SeedSummary
 from saliencymixplus.comparison.verdict import verdict
@@ -210,35 +209,22 @@ def scope(table: ResultTable) -> str:
 def notes(table: ResultTable) -> list[str]:
     """Caveats for readers of the tables."""
     corrected = any(row.published and not row.published.exact for row in table.rows)
-    return [*table.notes, *_peers(table), *_deviations(table), *([CORRECTED] if corrected else [])]
+    return [*table.notes, *_published(table), *([CORRECTED] if corrected else [])]
 
 
-def _peers(table: ResultTable) -> Iterator[str]:
-    """How the medians compare with figures that others published as medians."""
-    found: dict[tuple[str, str], list[str]] = {}
-    for row in table.rows:
-        if row.median and row.published and row.published.median:
-            difference = row.median.mean - row.published.top1_error
-            near = "within" if abs(difference) <= TOLERANCE else "outside"
-            text = f"{row.label} {number(difference, 2, signed=True)} ({near})"
-            found.setdefault((row.published.source, row.published.differences), []).append(text)
-    for (source, differences), rows in found.items():
-        what = f"Published by {source}: the median top-1 error of the last ten epochs"
+def _published(table: ResultTable) -> Iterator[str]:
+    """What the published figures are, and how the runs beside them differ whatever the settings."""
+    shown = (row.published for row in table.rows if row.published)
+    for source, median, differences in dict.fromkeys(
+        (figure.source, figure.median, figure.differences) for figure in shown
+    ):
+        note = []
+        if median:
+            note.append(f"Published by {source}: the median top-1 error of the last ten epochs.")
         if differences:
-            yield f"{what}. Ours is not subtracted from it, as the settings differ: {differences}."
-        else:
-            yield (
-                f"{what}. Ours minus it in points, with a tolerance of {TOLERANCE:g}: "
-                f"{', '.join(rows)}."
-            )
-
-
-def _deviations(table: ResultTable) -> Iterator[str]:
-    """How runs differ from those whose best error on test was published."""
-    shown = (row.published for row in table.rows if row.published and not row.published.median)
-    for source, differences in dict.fromkeys((one.source, one.differences) for one in shown):
-        if differences:
-            yield f"Not in every respect as in {source}: {differences}."
+            note.append(f"Ours differ from {source} in what no setting covers: {differences}.")
+        if note:
+            yield " ".join(note)
 
 
 def _seeds(row: ResultRow) -> str:
