@@ -65,6 +65,20 @@ def test_a_run_folder_does_not_choose_the_server(
     assert room.waiting() == []
 
 
+def test_the_way_back_to_the_repositorys_own_store_is_said(
+    room: Any,
+    finished: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    _changed(finished, store="default")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    record_evaluation(finished, finished.parent / "evaluation", {"top1_error": 1.0})
+    said = capsys.readouterr().err
+    assert "was recorded in the repository's mlflow.db, which is not the configured store" in said
+    assert "unset MLFLOW_TRACKING_URI to record there" in said
+
+
 @pytest.mark.parametrize(
     ("key", "value"),
     [

@@ -59,7 +59,8 @@ def open_tracker(
         )
         record.keep(folder / "settings.json", folder / record.ARTIFACTS / "settings.json")
     elif card.store != address.name:
-        say(f"this run was recorded in {card.store} so far; all of it is now recorded in {address}")
+        before = stores.readable(card.store)
+        say(f"this run was recorded in {before} so far; all of it is now recorded in {address}")
     card = card.model_copy(update={"store": address.name, "status": "RUNNING", "ended": None})
     record.write_card(folder, card)
     worker = Worker(
@@ -139,8 +140,8 @@ def _record(find: Callable[[], TrackingFile | None], fill: Callable[[Path], None
         address = stores.configured()
         if card.store not in ("", address.name):
             raise UserError(
-                f"the run was recorded in {card.store}, which is not the configured store: set "
-                "MLFLOW_TRACKING_URI to record there"
+                f"the run was recorded in {stores.readable(card.store)}, which is not the "
+                f"configured store: {stores.choosing(card.store)} to record there"
             )
         card = card.model_copy(update={"store": address.name})
         folder = record.unsent_root() / f"{card.attempt}-{uuid.uuid4().hex[:8]}"

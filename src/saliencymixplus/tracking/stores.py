@@ -55,6 +55,16 @@ class Address:
         return f"mlflow ui --backend-store-uri {shlex.quote(uri)} --host 127.0.0.1 --port 5000"
 
 
+def readable(name: str) -> str:
+    """The ``name`` of an address, for messages."""
+    return "the repository's mlflow.db" if name == DEFAULT else name
+
+
+def choosing(name: str) -> str:
+    """How the user configures the store of this ``name``."""
+    return f"{'unset' if name == DEFAULT else 'set'} MLFLOW_TRACKING_URI"
+
+
 def configured() -> Address:
     """The store in ``MLFLOW_TRACKING_URI``, by default mlflow.db in the repository."""
     root = workspace.repository_root()

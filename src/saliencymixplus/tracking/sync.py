@@ -65,6 +65,7 @@ def _send(folder: Path, store: "Store", report: Callable[[str], None]) -> None:
         if [path.name for path in folder.iterdir()] == [record.LOCK]:  # recreated by our lock
             discard(folder)
         return
+    from saliencymixplus.tracking import stores
     from saliencymixplus.tracking.mlflow_store import RunDeletedError
     from saliencymixplus.tracking.projection import Projection
 
@@ -72,7 +73,8 @@ def _send(folder: Path, store: "Store", report: Callable[[str], None]) -> None:
         card = record.read_card(folder)
         name = f"{card.experiment} · {card.run_name}"
         if card.store != store.address.name:
-            report(f"{name}: belongs to {card.store}; set MLFLOW_TRACKING_URI to send it there")
+            where, how = stores.readable(card.store), stores.choosing(card.store)
+            report(f"{name}: belongs to {where}; {how} to send it there")
             return
         # A running process would hold the lock.
         if sent := Projection(folder, store, report).send(record.closed(card, folder)):
