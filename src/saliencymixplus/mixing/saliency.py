@@ -139,31 +139,41 @@ def pass_mode(
     ``untouched`` makes batch normalisation (synchronised too) use the batch's statistics without
     recording them; whatever other buffers the pass changes are copied back.
     """
-    modules = list(model.modules())
-    training = [module.training for module in modules]
     norms: list[_BatchNorm] = []
     kept: list[tuple[Tensor, Tensor]] = []
     if batch_norm == "untouched":
+        modules = list(model.modules())
         if mode == "train":
             norms = [m for m in modules if isinstance(m, _BatchNorm) and m.track_running_stats]
         others = [m for m in modules if not isinstance(m, _BatchNorm)]
         kept = [(b, b.clone()) for m in others for b in m.buffers(recurse=False)]
+    with in_mode(model, mode):
+        try:
+            for norm in norms:
+                norm.track_running_stats = False
+            yield
+        finally:
+            for norm in norms:
+                norm.track_running_stats = True
+            with torch.no_grad():
+                for buffer, value in kept:
+                    buffer.copy_(value)
+
+
+@contextmanager
+def in_mode(model: nn.Module, mode: Literal["eval", "train"]) -> Iterator[None]:
+    """Put every module into a mode, then each back into its own."""
+    modules = list(model.modules())
+    training = [module.training for module in modules]
     try:
         whole = not model.training  # else a layer in evaluation mode is frozen, and stays so
         for module, was in zip(modules, training, strict=True):
             # Not module.train(): a frozen layer that overrides it would not go back to its state.
             module.training = mode == "train" and (was or whole)
-        for norm in norms:
-            norm.track_running_stats = False
         yield
     finally:
-        for norm in norms:
-            norm.track_running_stats = True
         for module, was in zip(modules, training, strict=True):
             module.training = was
-        with torch.no_grad():
-            for buffer, value in kept:
-                buffer.copy_(value)
 
 
 def smooth(saliency: Tensor, sigma: float, taps: int = 0) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from saliencymixplus import mixing
 from saliencymixplus.errors import NetworkError
 from saliencymixplus.mixing.methods.automix import MixBlock
+from saliencymixplus.models import create_model
 
 
 class Network(nn.Module):
@@ -106,6 +107,23 @@ def test_a_loop_over_the_samples_gives_the_same(
     expected_loss = sum(losses) / 5 + 0.1 * max(0.0, away - 0.1)
     loss = mixer.part_loss(network, network, images, labels, draw)
     assert float(loss.detach()) == pytest.approx(expected_loss, abs=1e-5)
+
+
+def test_the_block_looks_through_the_moving_average_as_it_is_evaluated() -> None:
+    """Also through the twin that a training makes of it, which is in training mode."""
+    images, labels = torch.randn(5, 3, 16, 16), torch.arange(5)
+    network, mixer = create_model("resnet8", 5, 16), mixing.create("automix")
+    mixer.attach(network, images)
+    average = copy.deepcopy(network).requires_grad_(False)
+    average(images)  # statistics other than those at first
+    before = {name: value.clone() for name, value in average.eval().state_dict().items()}
+    draw = mixer.draw(5, 16, 16, generator=torch.Generator().manual_seed(2))
+    expected = mixer.part_loss(network, average, images, labels, draw)
+    twin = mixing.input_only(average).train()
+    assert mixer.part_loss(network, twin, images, labels, draw).equal(expected)
+    mixing.backward(network, mixer, images, labels, saliency_model=twin, draw=draw)
+    assert all(layer.training for layer in twin.modules())
+    assert all(torch.equal(value, before[name]) for name, value in average.state_dict().items())
 
 
 def test_the_block_learns_from_its_own_loss_and_the_network_from_its_own(

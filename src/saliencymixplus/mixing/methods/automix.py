@@ -30,6 +30,7 @@ from saliencymixplus.mixing.features import feature_map
 from saliencymixplus.mixing.maps import enlarged
 from saliencymixplus.mixing.method import Method
 from saliencymixplus.mixing.options import Label, MixingOptions, number, text
+from saliencymixplus.mixing.saliency import in_mode
 
 _MARGIN = 0.08
 
@@ -114,7 +115,10 @@ def block_loss(batch: Batch, draw: Draw, options: AutoMixOptions, block: nn.Modu
     features = feature_map(batch.model, images, options.layer).float()
     weight = block(features, features.index_select(0, partners))
     shown = enlarged(weight, *images.shape[2:])[:, None]
-    logits = logits_of(batch.model(weighted_sum(images, images.index_select(0, partners), shown)))
+    mixed = weighted_sum(images, images.index_select(0, partners), shown)
+    # Not ``pass_mode``, which copies buffers back that the backward pass may still need.
+    with in_mode(batch.model, "eval"):
+        logits = logits_of(batch.model(mixed))
     first = CROSS_ENTROPY(logits, labels)
     second = CROSS_ENTROPY(logits, labels.index_select(0, partners))
     return (lam * first + (1.0 - lam) * second + mask_loss(weight, lam)).sum()
