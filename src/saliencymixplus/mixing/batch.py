@@ -22,6 +22,7 @@ class Batch:
     model: nn.Module | None = None
     masks: Tensor | None = None  # (B, H, W)
     saliency: Tensor | None = None  # (B, H, W)
+    part: nn.Module | None = None  # that the method trains; None: that of ``model``
 
 
 @dataclass(frozen=True)

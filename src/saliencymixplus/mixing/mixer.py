@@ -170,6 +170,7 @@ class Mixer:
         masks: Tensor | None = None,
         draw: Draw | None = None,
         differentiable: bool = False,
+        part: nn.Module | None = None,
     ) -> MixedBatch:
         """Mix a batch.
 
@@ -184,6 +185,8 @@ class Mixer:
             draw: the random numbers, instead of drawing them.
             differentiable: let gradients flow from the mixed images to ``images``; by default
                 they stop there. Maps and label weights stay constants.
+            part: the module that the method trains (``attach``), where ``model`` is the moving
+                average of the network that has it.
 
         Raises:
             ValueError: types or shapes that do not fit, or a missing model, map or mask.
@@ -192,7 +195,8 @@ class Mixer:
         if draw is None:
             batch_size, _, height, width = images.shape
             draw = self.draw(batch_size, height, width, generator=generator, device=images.device)
-        return self._mixed(Batch(images, labels, model, masks), saliency, draw, differentiable)
+        batch = Batch(images, labels, model, masks, part=part)
+        return self._mixed(batch, saliency, draw, differentiable)
 
     def _mixed(self, batch: Batch, saliency: Tensor | None, draw: Draw, flows: bool) -> MixedBatch:
         self._check(batch, saliency)

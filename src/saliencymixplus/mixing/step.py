@@ -13,6 +13,7 @@ from saliencymixplus.mixing.criterion import CROSS_ENTROPY, Criterion
 from saliencymixplus.mixing.draws import Draw
 from saliencymixplus.mixing.mixer import Mixer
 from saliencymixplus.mixing.saliency import Autocast, gradient_saliency, pass_mode
+from saliencymixplus.mixing.trained_part import part_of
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,7 @@ def backward(
         saliency=saliency,
         masks=masks,
         draw=draw,
+        part=part_of(local) if mixer.trains_part else None,
     )
     mixed = replace(mixed, clean_gradient=0.0, member=member)  # the clean gradient is added above
     with context():

@@ -22,9 +22,10 @@ def new_part(
 
 
 def part_for(method: Method, options: Any, batch: Batch) -> nn.Module | None:
-    """The module in the batch's network, or an untrained one; None if the method trains none."""
-    if method.part is None:
-        return None
+    """The batch's module, or that in its network, or an untrained one; None if the method trains
+    none."""
+    if method.part is None or batch.part is not None:
+        return batch.part
     assert batch.model is not None
     found = part_of(batch.model)
     return new_part(method, options, batch.model, batch.images, 0) if found is None else found

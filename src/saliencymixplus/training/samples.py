@@ -11,6 +11,7 @@ from torch import nn
 from saliencymixplus.engine.context import TrainingContext
 from saliencymixplus.engine.randomness import batches_of_epoch, generator_for
 from saliencymixplus.files import write_atomically
+from saliencymixplus.mixing.trained_part import part_of
 
 _IMAGES, _SHOWN = 16, 8
 
@@ -45,6 +46,7 @@ def save_samples(context: TrainingContext, folder: Path) -> None:
                 model=step.saliency_model,
                 saliency=batch.saliency if mixer.needs_saliency else None,
                 masks=batch.masks if mixer.needs_masks else None,
+                part=part_of(step.local),
             )
         samples += samples_of(
             mixed,

@@ -2,6 +2,7 @@
 
 import copy
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from saliencymixplus import mixing
 from saliencymixplus.errors import NetworkError
+from saliencymixplus.mixing.features import feature_map
 from saliencymixplus.mixing.methods.automix import MixBlock
 from saliencymixplus.models import create_model
 
@@ -124,6 +126,29 @@ def test_the_block_looks_through_the_moving_average_as_it_is_evaluated() -> None
     mixing.backward(network, mixer, images, labels, saliency_model=twin, draw=draw)
     assert all(layer.training for layer in twin.modules())
     assert all(torch.equal(value, before[name]) for name, value in average.state_dict().items())
+
+
+def test_the_masks_are_those_of_the_block_itself_not_of_its_average() -> None:
+    """Only what looks at the images is averaged, as released."""
+    images, labels = torch.randn(5, 3, 16, 16), torch.arange(5)
+    network, mixer = create_model("resnet8", 5, 16), mixing.create("automix")
+    mixer.attach(network, images)
+    average = copy.deepcopy(network).requires_grad_(False).eval()
+    with torch.no_grad():
+        network.mixing_part.value.bias.add_(3.0)  # the average still has none of this
+        draw = replace(
+            mixer.draw(5, 16, 16, generator=torch.Generator().manual_seed(2)),
+            lam0=torch.tensor([0.4], dtype=torch.float64),
+        )
+        features = feature_map(average, images, "layer3")
+        expected = network.mixing_part(features, features[draw.index_b])
+    step = mixing.backward(network, mixer, images, labels, saliency_model=average, draw=draw)
+    assert step.mixed is not None
+    assert step.mixed.mask is not None
+    torch.testing.assert_close(step.mixed.mask[:, 0, ::4, ::4], expected)
+    with torch.no_grad():
+        averaged = average.mixing_part(features, features[draw.index_b])
+    assert (averaged - expected).abs().min() > 0.1
 
 
 def test_the_block_learns_from_its_own_loss_and_the_network_from_its_own(
