@@ -123,3 +123,14 @@ def test_runs_that_differ_in_anything_that_counts_differ_in_digest(params):
     digests.add(settings_digest(changed.run("digits", "cutmix", 0), "data"))
     assert len(digests) == 6
     assert settings_digest(base.run("digits", "cutmix", 0), "data") in digests
+
+
+def test_a_methods_label_names_its_run_folders(params):
+    found = load_params(params(), ["methods=[CutMix, SaliencyMix+]", "seeds=[3]"])
+    folders = found.run_folders("digits", found.top.methods)
+    assert [folder.parts[-2:] for folder in folders] == [
+        ("cutmix", "seed3"),
+        ("saliencymixplus", "seed3"),
+    ]
+    names = [found.run("digits", name, 3).mix.name for name in found.top.methods]
+    assert [folder.parts[-2] for folder in folders] == names

@@ -101,7 +101,8 @@ class Params:
     def run_folders(self, experiment: str, mixes: Sequence[str]) -> list[Path]:
         """The pipeline's run folders of an experiment, for each recipe and seed."""
         root = project_path("runs", experiment)
-        return [root / mix / f"seed{seed}" for mix in mixes for seed in self.top.seeds]
+        names = [self.mix(mix).name for mix in mixes]  # "CutMix" is trained as cutmix
+        return [root / name / f"seed{seed}" for name in names for seed in self.top.seeds]
 
     def run(self, experiment: str, mix: str, seed: int) -> RunSettings:
         """The settings of one run."""
