@@ -144,6 +144,25 @@ def test_effects_are_drawn_over_object_size() -> None:
     }
 
 
+def test_an_effect_is_drawn_where_two_cells_have_it() -> None:
+    """A cell without any is left out."""
+    other = recipes()
+    del other["cutmix-object"], other["cutmix-mask-shuffled"]
+    cells = {SMALL: recipes(), Cell(100, 16, 10): other, LARGE: recipes(), Cell(100, 16, 14): {}}
+    fig = factors(cells)
+    assert fig is not None
+    (axes,) = fig.axes
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["8", "10", "12"]
+    drawn = {c.get_label(): len(c.lines[0].get_ydata()) for c in axes.containers}
+    assert drawn == {
+        "peak − random place": 3,
+        "object − random place": 2,
+        "saliency − area label": 2,
+        "mask − area label": 2,
+        "exact − exchanged label": 2,
+    }
+
+
 def test_one_cell_or_no_effect_is_not_drawn() -> None:
     plain = {"none": [Row(8, 16, 100, "none", 0, 30.0, 1.0, None, None)]}
     assert factors({SMALL: recipes()}) is None

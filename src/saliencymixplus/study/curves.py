@@ -29,6 +29,9 @@ QUANTITIES: dict[str, Measure] = {
     ),
 }
 GAIN = list(QUANTITIES)[1]
+# Of Okabe and Ito's colours: blues for the place, oranges for the label.
+_LOOKS = (("#56B4E9", "v"), ("#0072B2", "^"), ("#E69F00", "s"), ("#D55E00", "o"), ("#333333", "D"))
+EFFECT_STYLES = {name: MethodStyle(name, *look) for name, look in zip(EFFECTS, _LOOKS, strict=True)}
 
 
 @dataclass(frozen=True)
@@ -52,20 +55,22 @@ def factors(cells: Errors) -> Figure | None:
 
     None unless two cells that differ in one of them have the recipes of an effect.
     """
-    lines = [
-        line
-        for line in _lines(cells)
-        if len(line.cells) > 1
-        and any(all(effect(r, pairs) for r in line.cells.values()) for pairs in EFFECTS.values())
-    ]
+    crossed = {
+        cell: recipes
+        for cell, recipes in cells.items()
+        if any(effect(recipes, pairs) for pairs in EFFECTS.values())
+    }
+    lines = [line for line in _lines(crossed) if len(line.cells) > 1] if crossed else []
     if not lines:
         return None
-    return _row(
+    fig = _row(
         lines,
-        method_styles(EFFECTS),
+        EFFECT_STYLES,
         "Effect on the test error (points)",
         lambda recipes, name: summarise(effect(recipes, EFFECTS[name])),
+        least=2,
     )
+    return fig if any(axes.containers for axes in fig.axes) else None
 
 
 def curves(cells: Errors) -> Figure:
@@ -89,36 +94,50 @@ def _styles(cells: Errors) -> dict[str, MethodStyle]:
 
 
 def _row(
-    lines: Sequence[Line], styles: Mapping[str, MethodStyle], quantity: str, measure: Measure
+    lines: Sequence[Line],
+    styles: Mapping[str, MethodStyle],
+    quantity: str,
+    measure: Measure,
+    *,
+    least: int | None = None,
 ) -> Figure:
     """Draw one quantity that is relative to zero, a panel per line."""
     fig, [row] = figure_grid(1, len(lines), 2.5 + 3.8 * len(lines), 3.6, sharey=True)
     for axes, line in zip(row, lines, strict=True):
-        _panel(axes, line, styles, measure)
+        _panel(axes, line, styles, measure, least=least)
         axes.axhline(0, color=REFERENCE, linewidth=0.8, zorder=0)
         finish_axes(axes, x=line.axis, y=quantity if axes is row[0] else "", title=line.title)
     _legend(fig, row)
     return fig
 
 
-def _panel(axes: Axes, line: Line, styles: Mapping[str, MethodStyle], measure: Measure) -> None:
-    """Draw the measure of each name in ``styles`` that all cells of the ``line`` have.
+def _panel(
+    axes: Axes,
+    line: Line,
+    styles: Mapping[str, MethodStyle],
+    measure: Measure,
+    *,
+    least: int | None = None,
+) -> None:
+    """Draw the measure of each name in ``styles`` that ``least`` cells have, by default all.
 
     Intervals are Student's over seeds, those of differences over pairs of seeds.
     """
-    drawn = {
-        name: values
-        for name in styles
-        if all(values := [measure(recipes, name) for recipes in line.cells.values()])
-    }
-    for at, (name, values) in enumerate(drawn.items()):
+    drawn: dict[str, dict[int, SeedSummary]] = {}
+    for name in styles:
+        values = [measure(recipes, name) for recipes in line.cells.values()]
+        found = {at: value for at, value in enumerate(values) if value is not None}
+        if len(found) >= (len(values) if least is None else least):
+            drawn[name] = found
+    for order, (name, found) in enumerate(drawn.items()):
         # Side by side, so that no interval hides another.
-        positions = [i + 0.06 * (at - (len(drawn) - 1) / 2) for i in range(len(values))]
-        found = [value for value in values if value is not None]
-        means, halves = [v.mean for v in found], [v.half_width or 0.0 for v in found]
+        positions = [at + 0.06 * (order - (len(drawn) - 1) / 2) for at in found]
+        means = [value.mean for value in found.values()]
+        halves = [value.half_width or 0.0 for value in found.values()]
         look = styles[name]
         axes.errorbar(positions, means, halves, **look.line(), marker=look.marker, capsize=2)
     axes.set_xticks(range(len(line.cells)), [str(value) for value in line.cells])
+    axes.set_xlim(-0.4, len(line.cells) - 0.6)
 
 
 def _legend(fig: Figure, panels: Sequence[Axes]) -> None:
