@@ -10,9 +10,10 @@ The block learns from pairs and a λ of its own: the mixed cross-entropy of the 
 weights stay as they are, plus ``mask_loss``, which keeps the mean of the mask near λ. The network
 learns from the mixed images and, as in the paper, from the clean ones (``clean_gradient``).
 
-The released code (Westlake-AI/openmixup) runs the moving average in training mode and trains the
-block without weight decay; here it runs in evaluation mode, as it is evaluated, and one optimizer
-trains both. Longer than other methods because of the trained block.
+The released code (Westlake-AI/openmixup) runs the moving average in training mode, raises its decay
+to 0.999999, and has a head of its own for the clean images; here the average runs in evaluation
+mode, as it is evaluated, and there is one head. Longer than other methods because of the trained
+block.
 """
 
 from dataclasses import dataclass
