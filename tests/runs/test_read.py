@@ -63,6 +63,22 @@ def test_a_link_to_a_pipeline_run_is_evaluated_outside_it(tmp_path: Path) -> Non
     assert default_output(tmp_path / "loop") == tmp_path / "loop/evaluation"
 
 
+def test_links_to_runs_are_found_once_and_links_upwards_are_not_followed(tmp_path: Path) -> None:
+    for name in ("mine/none", "theirs/cutmix"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "settings.json").touch()
+    for name, target in (
+        ("latest", "none"),
+        ("cutmix", "../theirs/cutmix"),
+        ("twice", "../theirs/cutmix"),
+        ("all", ".."),
+        ("loop", "loop"),
+        ("gone", "nowhere"),
+    ):
+        (tmp_path / "mine" / name).symlink_to(target)
+    assert find_runs([tmp_path / "mine"]) == [tmp_path / "mine/cutmix", tmp_path / "mine/none"]
+
+
 def test_the_search_for_runs_has_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(read, "MOST_FOLDERS", 5)
     for number in range(4):

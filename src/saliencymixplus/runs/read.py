@@ -161,7 +161,8 @@ def _load_weights(model: nn.Module, path: Path) -> None:
 def find_runs(paths: Sequence[Path]) -> list[Path]:
     """The run folders among and below ``paths``, sorted, plus any path that contains none.
 
-    A run folder has a settings.json. Folders with a leading dot are incomplete and skipped.
+    A run folder has a settings.json. Folders with a leading dot are incomplete and skipped. A link
+    to a run counts as one, unless the run itself is below the same path.
 
     Raises:
         UserError: there are more than ``MOST_FOLDERS`` below a path.
@@ -174,7 +175,8 @@ def find_runs(paths: Sequence[Path]) -> list[Path]:
 
 
 def _runs_below(path: Path) -> list[Path]:
-    found = []
+    found: list[Path] = []
+    linked: list[Path] = []
     for count, (folder, folders, files) in enumerate(os.walk(path)):
         if count > MOST_FOLDERS:
             raise UserError(
@@ -182,6 +184,12 @@ def _runs_below(path: Path) -> list[Path]:
                 "(folders with a settings.json): name a folder nearer to the runs"
             )
         folders[:] = [name for name in folders if not name.startswith(".")]
+        linked += (link for name in folders if (link := Path(folder, name)).is_symlink())
         if "settings.json" in files:
             found.append(Path(folder))
+    known = {run.resolve() for run in found}
+    for link in sorted(linked):  # to a run, whose folder is not walked
+        if (link / "settings.json").is_file() and (run := link.resolve()) not in known:
+            known.add(run)
+            found.append(link)
     return sorted(found)
