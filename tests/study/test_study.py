@@ -1,6 +1,7 @@
 """The study: a cell from end to end, reading its rows, and the regression by hand."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,13 +10,14 @@ import pytest
 from saliencymixplus.commands.app import app
 from saliencymixplus.datasets.cache import prepared
 from saliencymixplus.errors import UserError
-from saliencymixplus.outputs import check_folder
+from saliencymixplus.outputs import check_files, check_folder
 from saliencymixplus.runs.read import load_run
 from saliencymixplus.settings import load_params
 from saliencymixplus.settings.params import Params
 from saliencymixplus.study import cell, report
 from saliencymixplus.study.cell import Row, cell_overrides, run_cell, write_rows
 from saliencymixplus.study.effects import effects
+from saliencymixplus.study.loop import Cell, Epoch, loop_figure
 from saliencymixplus.study.report import write_report
 from saliencymixplus.study.results import by_cell, read_cells, read_loops, regression
 
@@ -49,7 +51,7 @@ def test_a_cell_trains_and_audits_every_recipe(tmp_path: Path, state: Path) -> N
     section = params.experiment("clutter")
     said: list[str] = []
     data = prepared(section, "clutter", report=said.append)
-    rows = run_cell(params, data, tmp_path / "cell", jobs=1, say=said.append)
+    rows = run_cell(params, data, tmp_path / "cell", jobs=1)
     assert {(r.object_size, r.train_digits, r.image_size) for r in rows} == {(6, 40, 12)}
     assert [(r.method, r.seed) for r in rows] == [
         (method, seed) for method in study.methods for seed in study.seeds
@@ -62,7 +64,10 @@ def test_a_cell_trains_and_audits_every_recipe(tmp_path: Path, state: Path) -> N
     assert labels["cutmix-sample-box"] > 0.1
     assert labels["cutmix-object-mask"] == pytest.approx(0, abs=1e-6)
     assert read_cells([tmp_path / "cell"]) == rows
-    epochs = read_loops([tmp_path / "cell"])
+    _check_that_runs_are_kept(params, data, tmp_path / "cell", rows)
+    loops = read_loops([tmp_path / "cell"])
+    ((where, epochs),) = loops.items()
+    assert where == (40, 12, 6)
     assert [(e.method, e.seed, e.epoch) for e in epochs] == [
         ("saliencymixplus", seed, epoch) for seed in study.seeds for epoch in (1, 2)
     ]
@@ -73,17 +78,40 @@ def test_a_cell_trains_and_audits_every_recipe(tmp_path: Path, state: Path) -> N
         assert 0.02 < e.object_area < 0.2
         assert 0 < e.map_on_object < 1
     assert len({e.map_on_object for e in epochs}) == len(epochs)  # other networks, other maps
-    write_report(rows, epochs, tmp_path / "report")
+    write_report(rows, loops, tmp_path / "report")
     names = {path.name for path in (tmp_path / "report").rglob("*.*")}
     # One cell and two recipes to compare: no factors and no regression.
     assert names == {
         *("study.csv", "study.md"),
         *("gains.png", "curves.png", "effects.png", "loop.png"),
     }
-    write_report(rows, [], tmp_path / "report")
+    write_report(rows, {}, tmp_path / "report")
     assert not (tmp_path / "report/figures/loop.png").exists()
     check_folder(tmp_path / "report", report.OUTPUT)  # both may be written again
-    check_folder(tmp_path / "cell", cell.OUTPUT)
+    check_files(tmp_path / "cell", cell.OUTPUT)
+
+
+def _check_that_runs_are_kept(params: Params, data: Path, folder: Path, rows: list[Row]) -> None:
+    """An interrupted cell, of which one run is missing, cannot be read and trains that run only."""
+    runs = sorted(folder.glob("runs/*/*"))
+    before = [(run / "summary.json").stat().st_mtime_ns for run in runs]
+    shutil.rmtree(runs[2])
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cell, "audit", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run_cell(params, data, folder, jobs=1)
+    after = [(run / "summary.json").stat().st_mtime_ns for run in runs]
+    assert [a != b for a, b in zip(before, after, strict=True)] == [
+        i == 2 for i in range(len(runs))
+    ]
+    with pytest.raises(UserError, match="does not exist"):
+        read_cells([folder])
+    again = run_cell(params, data, folder, jobs=1)
+    assert [replace(r, seconds=0) for r in again] == [replace(r, seconds=0) for r in rows]
 
 
 def test_a_cell_has_the_settings_of_the_study_and_of_the_command(
@@ -144,7 +172,7 @@ def test_the_report_pairs_recipes_by_seed(tmp_path: Path) -> None:
         for seed, error in enumerate(found)
     ]
     rows += [replace(r, train_digits=200) for r in rows] + [replace(r, image_size=32) for r in rows]
-    text = write_report(rows, [], tmp_path / "report")
+    text = write_report(rows, {}, tmp_path / "report")
     assert text.count("Objects of 8 pixels in") == 3
     # −2, −1 and −5: mean −8/3, s.d. √(13/3), Student's t for two degrees of freedom 4.3027.
     assert text.count("| −2.7 [−7.8, +2.5] | – |") == 3
@@ -196,12 +224,42 @@ def test_without_three_points_there_is_no_regression() -> None:
 @pytest.mark.parametrize("damage", ["", "object_size\nx\n", "\x00"])
 def test_damaged_cells_are_named(tmp_path: Path, damage: str) -> None:
     folder = tmp_path / "cell"
-    with pytest.raises(UserError, match="cell"):
+    with pytest.raises(UserError, match=r"cell\.csv does not exist: run `study-cell` first"):
         read_cells([folder])
     folder.mkdir()
     (folder / "cell.csv").write_text(damage)
     with pytest.raises(UserError, match="cell"):
         read_cells([folder])
+
+
+@pytest.mark.parametrize("error", ["nan", "inf"])
+def test_numbers_that_are_not_finite_are_refused(tmp_path: Path, error: str) -> None:
+    write_rows(tmp_path / "cell.csv", [row("none", float(error), None, 0)], Row)
+    with pytest.raises(UserError, match=r"cell\.csv is not a cell of the study"):
+        read_cells([tmp_path])
+
+
+def test_a_cell_without_trainings_is_not_left_out_in_silence(tmp_path: Path) -> None:
+    for name, rows in (("full", [row("none", 30, None, 0)]), ("empty", [])):
+        (tmp_path / name).mkdir()
+        write_rows(tmp_path / name / "cell.csv", rows, Row)
+    with pytest.raises(UserError, match=r"empty/cell\.csv has no training"):
+        read_cells([tmp_path / "full", tmp_path / "empty"])
+
+
+def test_the_loop_is_drawn_by_cell_with_every_recipe_in_the_legend() -> None:
+    def epoch(method: str) -> Epoch:
+        return Epoch(8, 100, method, 0, 1, 30.0, 0.2, 0.1, 0.3, 0.4, 0.1)
+
+    fig = loop_figure(
+        {
+            Cell(100, 16, 8): [epoch("saliencymixplus")],
+            Cell(100, 32, 8): [epoch("saliencymixplus"), epoch("puzzlemix")],
+        }
+    )
+    titles = [axes.get_title("left") for axes in fig.axes[::4]]
+    assert titles == ["8 pixels in 16, 100 digits", "8 pixels in 32, 100 digits"]
+    assert [text.get_text() for text in fig.legends[0].texts] == ["SaliencyMix+", "PuzzleMix"]
 
 
 def test_a_training_counts_once(tmp_path: Path) -> None:

@@ -24,13 +24,18 @@ def study_cell(
     params: options.ParamsFile = options.DEFAULT_PARAMS,
     set_: options.Overrides = None,
 ) -> None:
-    """Train and audit all recipes of `study:` at one object size and amount of data."""
+    """Train and audit all recipes of `study:` at one object size and amount of data.
+
+    Finished runs of the same settings, data and code are kept.
+    """
     study = _study(params, set_)
 
+    from saliencymixplus.audit.audit import OUTPUT as AUDIT
     from saliencymixplus.datasets.cache import prepared
     from saliencymixplus.study.cell import OUTPUT, cell_overrides, run_cell, study_overrides
 
-    check_folder(output, OUTPUT)
+    check_files(output, OUTPUT)
+    check_folder(output / "audit", AUDIT)
     changed = [
         *study_overrides(study),
         *(set_ or ()),  # later ones win
@@ -38,7 +43,7 @@ def study_cell(
     ]
     loaded = options.load(params, changed)
     data = prepared(loaded.experiment(study.experiment), study.experiment)
-    run_cell(loaded, data, output, jobs=jobs or os.cpu_count() or 1, say=typer.echo)
+    run_cell(loaded, data, output, jobs=jobs or os.cpu_count() or 1)
     typer.echo(f"cell: {output}")
 
 

@@ -1,30 +1,26 @@
 """One cell of the study: every recipe and seed at one object size and amount of data."""
 
 import json
-import multiprocessing
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import astuple, dataclass, fields
-from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from saliencymixplus.audit.audit import audit
 from saliencymixplus.errors import UserError
 from saliencymixplus.files import write_csv
-from saliencymixplus.folders import whole_directory
 from saliencymixplus.outputs import Output
-from saliencymixplus.settings import RunSettings, RuntimeSettings
+from saliencymixplus.runs.read import load_run
+from saliencymixplus.settings import RuntimeSettings
 from saliencymixplus.settings.params import Params
 from saliencymixplus.settings.top import StudySettings
 from saliencymixplus.study.loop import Epoch, follow
-from saliencymixplus.training.trainer import train
+from saliencymixplus.training.many import Training, train_all
 
 Entry = TypeVar("Entry", bound="Row | Epoch")
 
 ROWS = "cell.csv"
 LOOP = "loop.csv"
-OUTPUT = Output(marks={ROWS: "object_size,"}, files=(ROWS, LOOP, "runs/*", "audit/*"))
+OUTPUT = Output(marks={ROWS: "object_size,", LOOP: "object_size,"}, files=(ROWS, LOOP))
 
 
 @dataclass(frozen=True)
@@ -62,21 +58,20 @@ def cell_overrides(study: StudySettings, object_size: int, train_digits: int) ->
     return changed
 
 
-def run_cell(
-    params: Params, prepared: Path, output: Path, *, jobs: int, say: Callable[[str], None]
-) -> list[Row]:
+def run_cell(params: Params, prepared: Path, output: Path, *, jobs: int) -> list[Row]:
     """Train every recipe with every seed, audit the recipes and write the results to ``output``.
 
     Args:
         params: settings that include the overrides of the study and of the cell.
         prepared: folder of the cell's images.
-        output: new folder for runs/, audit/, cell.csv and loop.csv; written whole or not at all.
+        output: folder for runs/, audit/, loop.csv and cell.csv. Finished runs in it of the same
+            settings, data and code are kept; cell.csv is written last.
         jobs: concurrent trainings, each in a process of its own if there are several.
-        say: receives one line per finished training.
 
     Raises:
-        UserError: the experiment is not on clutter with a number of digits, or ``train`` or
+        UserError: the experiment is not on clutter with a number of digits, or ``train_all`` or
             ``audit`` fails.
+        Interrupted: SIGINT or SIGTERM; the same call resumes from there.
     """
     study = params.top.study
     assert study is not None
@@ -89,58 +84,42 @@ def run_cell(
     clutter = runs[0].data.clutter
     if clutter is None or clutter.train_digits is None:
         raise UserError(f"study.experiment: {study.experiment} has no data.clutter.train_digits")
-    with whole_directory(output) as part:
-        folders: dict[str, dict[int, Path]] = {
-            mix.name: {seed: part / "runs" / mix.name / f"seed{seed}" for seed in study.seeds}
-            for mix in mixes
-        }
-        work = [(run, folders[run.mix.name][run.seed]) for run in runs]
-        summaries = []
-        for run, summary in zip(runs, _trained(work, prepared, jobs), strict=True):
-            summaries.append(summary)
-            say(f"{run.mix.name}, seed {run.seed}: {summary['last']['top1_error']:.2f} % error")
-        networks = {name: list(by_seed.values()) for name, by_seed in folders.items()}
-        audited = audit(prepared, mixes, networks, params.top.audit, part / "audit")["mixes"]
-        cell = (clutter.object_size, clutter.train_digits)
-        epochs = [
-            epoch
-            for mix in mixes
-            for epoch in follow(prepared, mix, folders[mix.name], params.top.audit, cell)
-        ]
-        rows = [
-            Row(
-                object_size=clutter.object_size,
-                image_size=run.data.image_size,
-                train_digits=clutter.train_digits,
-                method=run.mix.name,
-                seed=run.seed,
-                top1_error=summary["last"]["top1_error"],
-                seconds=summary["seconds"],
-                label_error=audited.get(run.mix.name, {}).get("mean_absolute_error"),
-                no_object=audited.get(run.mix.name, {}).get("no_object"),
-            )
-            for run, summary in zip(runs, summaries, strict=True)
-        ]
-        write_rows(part / ROWS, rows, Row)
-        write_rows(part / LOOP, epochs, Epoch)
+    for name in (ROWS, LOOP):
+        (output / name).unlink(missing_ok=True)  # a cell is read only when it is complete
+    folders: dict[str, dict[int, Path]] = {
+        mix.name: {seed: output / "runs" / mix.name / f"seed{seed}" for seed in study.seeds}
+        for mix in mixes
+    }
+    trainings = [Training(run, folders[run.mix.name][run.seed]) for run in runs]
+    train_all(trainings, prepared, RuntimeSettings(tracker="none", progress="none"), jobs)
+    summaries = [load_run(training.output).summary for training in trainings]
+    networks = {name: list(by_seed.values()) for name, by_seed in folders.items()}
+    audited = audit(prepared, mixes, networks, params.top.audit, output / "audit")["mixes"]
+    cell = (clutter.object_size, clutter.train_digits)
+    epochs = [
+        epoch
+        for mix in mixes
+        for epoch in follow(prepared, mix, folders[mix.name], params.top.audit, cell)
+    ]
+    rows = [
+        Row(
+            object_size=clutter.object_size,
+            image_size=run.data.image_size,
+            train_digits=clutter.train_digits,
+            method=run.mix.name,
+            seed=run.seed,
+            top1_error=summary.last.top1_error,
+            seconds=summary.seconds,
+            label_error=audited.get(run.mix.name, {}).get("mean_absolute_error"),
+            no_object=audited.get(run.mix.name, {}).get("no_object"),
+        )
+        for run, summary in zip(runs, summaries, strict=True)
+    ]
+    write_rows(output / LOOP, epochs, Epoch)
+    write_rows(output / ROWS, rows, Row)
     return rows
 
 
 def write_rows(path: Path, rows: list[Entry], kind: type[Entry]) -> None:
     """Write ``rows``, all of the same ``kind``, as CSV with full precision."""
     write_csv(path, [field.name for field in fields(kind)], map(astuple, rows))
-
-
-def _trained(
-    runs: list[tuple[RunSettings, Path]], prepared: Path, jobs: int
-) -> Iterator[dict[str, Any]]:
-    """Yield the summary of each run in the order of ``runs``, as it becomes available."""
-    runtime = RuntimeSettings(tracker="none", progress="none")
-    work = [partial(train, run, prepared, folder, runtime) for run, folder in runs]
-    if jobs == 1:
-        yield from (task() for task in work)
-        return
-    # Spawned, because torch's threads do not survive a fork.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(jobs, len(work)), context) as pool:
-        yield from (future.result() for future in [pool.submit(task) for task in work])

@@ -7,6 +7,7 @@ labels. This module follows that loop over the epochs whose weights a run saved.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -19,6 +20,14 @@ from saliencymixplus.pictures.style import REFERENCE, figure_grid, finish_axes, 
 from saliencymixplus.runs.read import load_run
 from saliencymixplus.settings import MixSettings
 from saliencymixplus.settings.evaluation import AuditSettings
+
+
+class Cell(NamedTuple):
+    """The data of a cell. Cells sort by amount of data, then by size."""
+
+    train_digits: int
+    image_size: int  # side in pixels
+    object_size: int  # side in pixels
 
 
 @dataclass(frozen=True)
@@ -99,13 +108,12 @@ def follow(
     return found
 
 
-def loop_figure(epochs: Sequence[Epoch]) -> Figure:
+def loop_figure(epochs: Mapping[Cell, Sequence[Epoch]]) -> Figure:
     """Draw test error, label error, empty regions and maps over epochs.
 
     One row per cell, one line per recipe and seed.
     """
-    cells = sorted({(row.train_digits, row.object_size) for row in epochs})
-    styles = method_styles(dict.fromkeys(row.method for row in epochs))
+    styles = method_styles(dict.fromkeys(row.method for rows in epochs.values() for row in rows))
     panels: dict[str, Callable[[Epoch], float]] = {
         "Top-1 test error (%)": lambda row: row.top1_error,
         "Label error, mean |λ − λ*|": lambda row: row.label_error,
@@ -113,10 +121,9 @@ def loop_figure(epochs: Sequence[Epoch]) -> Figure:
         "Saliency on the object (%)": lambda row: 100 * row.map_on_object,
     }
     fig, grid = figure_grid(
-        len(cells), len(panels), 13.0, 0.6 + 2.6 * len(cells), sharex=True, sharey="col"
+        len(epochs), len(panels), 13.0, 0.6 + 2.6 * len(epochs), sharex=True, sharey="col"
     )
-    for line, (digits, size) in zip(grid, cells, strict=True):
-        here = [row for row in epochs if (row.train_digits, row.object_size) == (digits, size)]
+    for line, (cell, here) in zip(grid, epochs.items(), strict=True):
         for axes, (label, value) in zip(line, panels.items(), strict=True):
             for name, look in styles.items():
                 seeds = sorted({row.seed for row in here if row.method == name})
@@ -128,10 +135,16 @@ def loop_figure(epochs: Sequence[Epoch]) -> Figure:
                         **look.line() | {"label": look.label if seed == seeds[0] else None},
                         marker=f"${seed}$",
                     )
-            title = f"{size} pixels, {digits} digits" if axes is line[0] else ""
+            name = f"{cell.object_size} pixels in {cell.image_size}, {cell.train_digits} digits"
+            title = name if axes is line[0] else ""
             finish_axes(axes, x="Epoch" if line is grid[-1] else "", y=label, title=title)
             axes.set_ylim(bottom=0)
         chance = 100 * float(np.mean([row.object_area for row in here]))
         line[-1].axhline(chance, color=REFERENCE, linestyle="--", linewidth=1)
-    fig.legend(*grid[0][0].get_legend_handles_labels(), loc="outside right upper", fontsize=8)
+    handles = {  # a recipe may be missing in some cells
+        label: handle
+        for line in grid
+        for handle, label in zip(*line[0].get_legend_handles_labels(), strict=True)
+    }
+    fig.legend(handles.values(), handles.keys(), loc="outside right upper", fontsize=8)
     return fig

@@ -1,5 +1,6 @@
 """The study's report: figures, a table per cell, and the regression over all cells."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from saliencymixplus.study.cell import Row, write_rows
 from saliencymixplus.study.curves import curves, factors, gains
 from saliencymixplus.study.effects import effects
 from saliencymixplus.study.factorial import effects_table, grid
-from saliencymixplus.study.loop import Epoch, loop_figure
+from saliencymixplus.study.loop import Cell, Epoch, loop_figure
 from saliencymixplus.study.results import (
     PLAIN,
     REFERENCE,
@@ -41,7 +42,7 @@ OUTPUT = Output(
 )
 
 
-def write_report(rows: list[Row], epochs: list[Epoch], folder: Path) -> str:
+def write_report(rows: list[Row], epochs: Mapping[Cell, Sequence[Epoch]], folder: Path) -> str:
     """Write study.csv, study.md and figures/*.png.
 
     Figures that the cells have nothing for are left out.

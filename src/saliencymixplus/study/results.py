@@ -1,33 +1,27 @@
 """Read the study's cells, pair recipes by seed, and fit error gained to label error removed."""
 
 import csv
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from saliencymixplus.bootstrap import Estimate, percentile_interval
 from saliencymixplus.comparison.statistics import SeedSummary, summarise_seeds
 from saliencymixplus.errors import UserError
 from saliencymixplus.study.cell import LOOP, ROWS, Entry, Row
-from saliencymixplus.study.loop import Epoch
+from saliencymixplus.study.loop import Cell, Epoch
 from saliencymixplus.tables import estimate, number
 
 PLAIN = "none"
 REFERENCE = "cutmix-sample-box"  # random box, area label: the baseline of the regression
 _DRAWS, _SEED = 2000, 0
-
-
-class Cell(NamedTuple):
-    """The data of a cell. Cells sort by amount of data, then by size."""
-
-    train_digits: int
-    image_size: int  # side in pixels
-    object_size: int  # side in pixels
 
 
 Recipes = Mapping[str, Sequence[Row]]  # one row per seed
@@ -64,37 +58,51 @@ def read_cells(folders: Sequence[Path]) -> list[Row]:
     """Return the rows of the cells in ``folders``.
 
     Raises:
-        UserError: there are no cells, a file is missing or damaged, or two cells hold the same
-            training.
+        UserError: a file is missing, empty or damaged, or two cells hold the same training.
     """
-    rows = [row for folder in folders for row in _read(folder / ROWS, Row)]
-    if not rows:
-        raise UserError("there are no cells: run `study-cell` first")
+    rows = []
+    for folder in folders:
+        found = _read(folder / ROWS, Row)
+        if not found:
+            raise UserError(f"{folder / ROWS} has no training: run `study-cell` again")
+        rows += found
     keys = [(_cell(row), row.method, row.seed) for row in rows]
     if len(set(keys)) < len(keys):
         raise UserError("two cells hold the same training: name each cell once")
     return rows
 
 
-def read_loops(folders: Sequence[Path]) -> list[Epoch]:
-    """Return the saved epochs of the cells in ``folders``.
+def read_loops(folders: Sequence[Path]) -> dict[Cell, list[Epoch]]:
+    """Return the saved epochs in ``folders`` by cell; only cells that have some.
 
     Raises:
         UserError: a file is missing or damaged.
     """
-    return [epoch for folder in folders for epoch in _read(folder / LOOP, Epoch)]
+    found: dict[Cell, list[Epoch]] = {}
+    for folder in folders:
+        if epochs := _read(folder / LOOP, Epoch):
+            found.setdefault(_cell(_read(folder / ROWS, Row)[0]), []).extend(epochs)
+    return dict(sorted(found.items()))
 
 
 def _read(path: Path, kind: type[Entry]) -> list[Entry]:
     adapter = TypeAdapter(kind)
     try:
         with path.open(encoding="utf-8", newline="") as file:
-            return [
+            entries = [
                 adapter.validate_python({key: value or None for key, value in line.items()})
                 for line in csv.DictReader(file)
             ]
-    except (OSError, ValidationError, csv.Error, UnicodeDecodeError, TypeError) as error:
+        for value in chain.from_iterable(map(astuple, entries)):
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ValueError(f"{value} is not a number")
+    except FileNotFoundError as error:
+        raise UserError(
+            f"{path} does not exist: run `study-cell` first, or name the folders of other cells"
+        ) from error
+    except (OSError, ValueError, csv.Error, TypeError) as error:
         raise UserError(f"{path} is not a cell of the study: run `study-cell` again") from error
+    return entries
 
 
 def _cell(row: Row) -> Cell:
