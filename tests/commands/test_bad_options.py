@@ -134,7 +134,7 @@ CASES = [
     ([*CELL, "--set", "study.methods=[cutmx]"], "did you mean 'cutmix'"),
     (["study-report", "nowhere", "--output", "out"], "nowhere"),
     (["study-report", "--output", "out", "--set", "study=null"], "study"),
-    (["study-report", "--output", "out", "--set", "study.train_digits=[3]"], "study/cells/6-3"),
+    (["study-report", "--output", "out", "--set", "study.train_digits=[3]"], "-3/cell.csv"),
     (["audit", "--experiment", "nothing"], "nothing"),
     (["audit", "nowhere"], "nowhere"),
     (["audit", "--mix-aug", "cutmx"], "did you mean 'cutmix'"),
