@@ -60,6 +60,7 @@ RANGES = [
     ("own.training.crop_size", ["7", "1025"]),
     ("own.training.crop_mode", ["wrap", "null"]),
     ("own.training.test_crop", ["whole", "null"]),
+    ("own.model.zero_init_residual", ["1", "yes", "null"]),
     ("own.model.head_init", ["random", "null"]),
     ("own.training.auto_augment", ["augmix", "autoaugment"]),
     ("own.training.randaugment_magnitude", ["-1", "31", "9.5"]),

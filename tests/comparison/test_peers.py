@@ -24,11 +24,11 @@ RECIPES = {
 }
 # From its networks and pipelines: what no setting covers.
 DIFFERENCES = {
-    f"{CIFAR}_resnet18": "starts at zero in their network",
-    f"{CIFAR}_resnext50": "starts at zero in their network",
-    f"{CIFAR}_resnext50_cutting": "starts at zero in their network",
+    f"{CIFAR}_resnet18": "weights of standard deviation 0.01",
+    f"{CIFAR}_resnext50": "weights of standard deviation 0.01",
+    f"{CIFAR}_resnext50_cutting": "weights of standard deviation 0.01",
     f"{CIFAR}_wrn28_8": "leaky ReLUs",
-    "openmixup_tiny_imagenet_resnet18": "bicubically; the last batch norm",
+    "openmixup_tiny_imagenet_resnet18": "bicubically; their linear layer starts",
     "openmixup_cub200_resnet18": "from the whole picture",
     "openmixup_cub200_resnet50": "from the whole picture",
     f"{CIFAR}_deit_s": "interpolate bicubically",
@@ -89,6 +89,8 @@ def test_settings_are_openmixups(experiment: str) -> None:
     found = (model.name, recipe.epochs, recipe.batch_size, recipe.learning_rate)
     assert (*found, recipe.weight_decay, side) == RECIPES[experiment]
     assert (recipe.schedule, recipe.mix_prob, data.validation_fraction) == ("cosine", 1.0, 0)
+    from_scratch = experiment.startswith((f"{CIFAR}_resne", "openmixup_tiny"))
+    assert model.zero_init_residual == from_scratch  # the default of OpenMixup's ResNets
     if experiment.endswith("deit_s"):
         assert (recipe.optimizer, recipe.no_decay, recipe.warmup_epochs) == (
             "adamw",
@@ -169,6 +171,7 @@ def test_automix_has_a_learning_rate_of_its_own(
         "data.std=[0.2470, 0.2435, 0.2616]",
         "model.stem=small",
         "model.drop_path=0.1",
+        "model.zero_init_residual=false",
         "training.freeze_epochs=1",
     ],
 )

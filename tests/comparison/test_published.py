@@ -33,21 +33,39 @@ def test_the_experiments_of_params_yaml_are_the_published(experiment, model, err
         assert (found.source, found.median) == ("the paper", False)
 
 
-def residual_scales(name):
+def residual_scales(name, zero_init_residual):
     """The initial scales of the last batch norm of each residual branch."""
-    model = create_model(name, 5, 64)
+    model = create_model(name, 5, 64, zero_init_residual=zero_init_residual)
     blocks = [module for module in model.modules() if hasattr(module, "bn3")]
     return {scale for block in blocks for scale in block.bn3.weight.tolist()}
 
 
-@pytest.mark.parametrize(("name", "scales"), [("resnet50", {1.0}), ("timm/resnet50", {0.0})])
-def test_a_network_that_starts_otherwise_than_timms_is_said_to(name, scales):
+@pytest.mark.parametrize(
+    ("name", "zero_init_residual", "scales"),
+    [("resnet50", True, {0.0}), ("resnet50", False, {1.0}), ("timm/resnet50", False, {0.0})],
+)
+def test_only_a_network_that_starts_as_timms_has_the_published_errors(
+    name, zero_init_residual, scales
+):
     """The published code calls ``timm.create_model``."""
     pytest.importorskip("timm")
-    assert residual_scales(name) == scales
-    found = published(settings("oxford_pet", "none", f"oxford_pet.model.name={name}"))
-    assert ("starts at zero" in found.differences) == (scales == {1.0})
-    assert found.top1_error == 38.68
+    assert residual_scales(name, zero_init_residual) == scales
+    for experiment, error in (("oxford_pet", 38.68), ("cifar100", 27.86)):
+        chosen = f"{{name: {name}, zero_init_residual: {str(zero_init_residual).lower()}}}"
+        found = published(settings(experiment, "none", f"{experiment}.model={chosen}"))
+        if scales == {1.0} or (experiment == "cifar100" and name.startswith("timm/")):
+            assert found is None
+        else:
+            assert found.top1_error == error
+            assert bool(found.differences) == (experiment == "cifar100")
+
+
+def test_the_first_convolution_on_cifar_is_said_to_start_otherwise():
+    found = published(settings("cifar100", "none"))
+    assert found.differences.startswith("the first convolution starts with torch's default")
+    weight = create_model("resnet50", 5, 32).conv1.weight
+    # He et al. 2015 by the outputs; torch's default has 1 / sqrt(3 * inputs), here 0.11.
+    assert weight.std().item() == pytest.approx((2 / (64 * 9)) ** 0.5, rel=0.1)
 
 
 @pytest.mark.parametrize("stem", ["auto", "small"])

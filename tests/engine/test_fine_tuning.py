@@ -12,13 +12,14 @@ from torchvision.models import ConvNeXt, VisionTransformer, get_model
 from torchvision.models.convnext import CNBlockConfig
 
 from saliencymixplus.datasets.prepared import load_prepared
-from saliencymixplus.engine.build import assemble
+from saliencymixplus.engine.build import assemble, initial_model
 from saliencymixplus.engine.optimizer import create_optimizer, parameter_groups, set_lr
 from saliencymixplus.engine.step import Kind, TrainStep
 from saliencymixplus.errors import UserError
 from saliencymixplus.models import create_model
 from saliencymixplus.models.layers import backbone, lr_scales
 from saliencymixplus.settings import ModelSettings, RuntimeSettings, TrainingSettings
+from saliencymixplus.training.launch import check
 from saliencymixplus.training.signals import Interrupted
 from saliencymixplus.training.trainer import train
 from tests.helpers import run_settings, same_weights
@@ -229,6 +230,20 @@ def test_drop_path_reaches_the_network_or_is_refused() -> None:
     for name in ("resnet8", "resnet18", "timm/vgg11"):
         with pytest.raises(UserError, match="has no drop path"):
             create_model(name, 5, 64, drop_path=0.1)
+
+
+def test_zero_init_residual_reaches_the_network_or_is_refused(tiny: Path) -> None:
+    meta = load_prepared(tiny).meta
+    plain = run_settings("none").model_copy(update={"model": ModelSettings(name="resnet18")})
+    zero = ModelSettings(name="resnet18", zero_init_residual=True)
+    given = initial_model(plain, meta, (16, 16)).state_dict()
+    found = initial_model(plain.model_copy(update={"model": zero}), meta, (16, 16)).state_dict()
+    for name, value in given.items():
+        expected = torch.zeros_like(value) if name.endswith("bn2.weight") else value
+        assert torch.equal(found[name], expected), name
+    small = ModelSettings(name="resnet8", zero_init_residual=True)
+    with pytest.raises(UserError, match="not for resnet8: set it to false"):
+        check(plain.model_copy(update={"model": small}), RuntimeSettings(device="cpu"), None)
 
 
 @pytest.mark.parametrize(

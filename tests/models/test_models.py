@@ -1,11 +1,14 @@
 """Networks against the papers' parameter counts, and every torchvision classifier by name."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
+from torchvision.models import get_model
 
 from saliencymixplus.errors import UserError
 from saliencymixplus.models import create_model, model_names, parameter_count
-from saliencymixplus.models.small_images import Block, PreActBlock
+from saliencymixplus.models.small_images import NETWORKS, Block, PreActBlock
 
 # He et al. 2016, table 6, in millions.
 PUBLISHED = {"resnet20": 0.27, "resnet32": 0.46, "resnet44": 0.66, "resnet56": 0.85}
@@ -115,6 +118,57 @@ def test_auto_stem_is_small_up_to_64_pixels() -> None:
     assert standard.conv1.kernel_size == (7, 7)
     with torch.device("meta"):
         create_model("vit_b_16", 5, 32)  # no small stem: auto takes the standard one
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnext50_32x4d"])
+def test_zero_init_residual_is_torchvisions(name: str) -> None:
+    def drawn(build: Callable[[], torch.nn.Module]) -> dict[str, torch.Tensor]:
+        torch.manual_seed(3)
+        return build().state_dict()
+
+    zero = drawn(lambda: create_model(name, 5, 96, zero_init_residual=True))
+    one = drawn(lambda: create_model(name, 5, 96))
+    for zero_init, ours in ((True, zero), (False, one)):
+        theirs = drawn(
+            lambda zero_init=zero_init: get_model(  # type: ignore[misc]
+                name, num_classes=5, zero_init_residual=zero_init
+            )
+        )
+        assert theirs.keys() == ours.keys()
+        assert all(torch.equal(ours[key], value) for key, value in theirs.items())
+    differing = {key for key, value in zero.items() if not torch.equal(value, one[key])}
+    last = "bn2" if name == "resnet18" else "bn3"
+    assert differing == {key for key in one if key.endswith(f"{last}.weight")}
+    assert not any(zero[key].any() for key in differing)
+
+
+def test_timms_resnets_start_at_zero_anyway() -> None:
+    pytest.importorskip("timm")
+    ours = create_model("resnet18", 5, 32, zero_init_residual=True).state_dict()
+    theirs = create_model("timm/resnet18", 5, 32).state_dict()
+    last = [key for key in ours if key.endswith("bn2.weight")]
+    assert len(last) == 8
+    for key in last:
+        assert not ours[key].any()
+        assert not theirs[key].any()
+    with pytest.raises(UserError, match="timm's ResNets start at zero anyway"):
+        create_model("timm/resnet18", 5, 32, zero_init_residual=True)
+
+
+@pytest.mark.parametrize("name", [name for name in model_names() if "resne" in name])
+def test_every_torchvision_resnet_has_zero_init_residual(name: str) -> None:
+    with torch.device("meta"):
+        if name in NETWORKS:
+            with pytest.raises(UserError, match="set it to false"):
+                create_model(name, 5, 32, zero_init_residual=True)
+        else:
+            create_model(name, 5, 32, zero_init_residual=True)
+
+
+@pytest.mark.parametrize("name", ["resnet8", "wrn16_8", "resnext29_32x4d", "vgg11_bn"])
+def test_other_networks_have_no_zero_init_residual(name: str) -> None:
+    with pytest.raises(UserError, match=f"torchvision's ResNets, not for {name}: set it to false"):
+        create_model(name, 5, 32, zero_init_residual=True)
 
 
 def test_gives_logits() -> None:

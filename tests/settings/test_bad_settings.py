@@ -44,6 +44,10 @@ BAD = [
     (MINIMAL + "  data: {mean: [0, 0, 0], std: [0, 0, 0]}\n", "digits.data.std"),
     (MINIMAL + "  model: {stem: tiny}\n", "digits.model.stem"),
     (MINIMAL + "  model: {name: 18}\n", "digits.model.name"),
+    (
+        MINIMAL + "  model: {zero_init_residual: true, weights: pretrained}\n",
+        "digits.model: `zero_init_residual` has no effect with `weights`",
+    ),
     (MINIMAL + "  training: {epochs: 0}\n", "digits.training.epochs"),
     (MINIMAL + "  training: {epochs: many}\n", "digits.training.epochs"),
     (MINIMAL + "  training: {epochs: true}\n", "digits.training.epochs"),

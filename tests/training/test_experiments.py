@@ -9,7 +9,7 @@ from saliencymixplus.comparison.compare import median_of_last
 from saliencymixplus.datasets.download import download
 from saliencymixplus.datasets.prepare import prepare
 from saliencymixplus.runs.read import load_run
-from saliencymixplus.settings import RuntimeSettings, load_params
+from saliencymixplus.settings import ModelSettings, RuntimeSettings, load_params
 from saliencymixplus.training.trainer import train
 from tests.archives import cifar, sha256, tarred
 from tests.datasets.test_listed import tiny_imagenet
@@ -38,7 +38,7 @@ def test_an_experiment_of_the_field_runs(
             "download": run.download.model_copy(
                 update={"mirror": str(tmp_path / "mirror"), "sha256": sums}
             ),
-            "model": run.model.model_copy(update={"name": "resnet8"}),
+            "model": ModelSettings(name="resnet8"),
             "training": run.training.model_copy(update=small),
         }
     )

@@ -92,13 +92,16 @@ _CUB = {
     "crop_size": 224,
     "test_crop": "center",
 }
-# In openmixup/models/backbones ``zero_init_residual`` is true, and no configuration says otherwise.
-_RESNET_DIFFERENCES = (
-    "the last batch norm of every residual branch starts at zero in their network, at one in ours"
+# The default of openmixup/models/backbones/resnet_mmcls.py, and no configuration says otherwise.
+_RESNET18 = {"name": "resnet18", "zero_init_residual": True}
+# The default of openmixup/models/heads/cls_head.py.
+_HEAD_DIFFERENCES = (
+    "their linear layer starts with weights of standard deviation 0.01 and biases of zero, ours "
+    "with torch's default"
 )
 _WRN_DIFFERENCES = (
     "their network has leaky ReLUs, biases in its convolutions, and batch norms with a momentum "
-    "and an epsilon of 0.001"
+    f"and an epsilon of 0.001; {_HEAD_DIFFERENCES}"
 )
 _CUB_DIFFERENCES = "their training crops come from the whole picture, ours from its central square"
 _DEIT = {
@@ -127,15 +130,15 @@ _DEIT = {
 BENCHMARKS = (
     Benchmark(
         "cifar100",
-        {"name": "resnet18"},
+        _RESNET18,
         {"image_size": 32} | _OPENMIXUP,
         _CIFAR,
         _row((76.42, 78.52, 79.45, 79.18, 79.75, 79.96, 80.12), _ALPHAS, automix_min_lr=0.05),
-        differences=_RESNET_DIFFERENCES,
+        differences=_HEAD_DIFFERENCES,
     ),
     Benchmark(
         "cifar100",
-        {"name": "resnext50_32x4d"},
+        {"name": "resnext50_32x4d", "zero_init_residual": True},
         {"image_size": 32} | _OPENMIXUP,
         _CIFAR,
         _row(
@@ -144,7 +147,7 @@ BENCHMARKS = (
             cutting={"weight_decay": 5e-4},
             automix_min_lr=0.05,
         ),
-        differences=_RESNET_DIFFERENCES,
+        differences=_HEAD_DIFFERENCES,
     ),
     Benchmark(
         "cifar100",
@@ -156,7 +159,7 @@ BENCHMARKS = (
     ),
     Benchmark(
         "tiny_imagenet",
-        {"name": "resnet18"},
+        _RESNET18,
         {"image_size": 64} | IMAGENET,
         _CIFAR
         | {"epochs": 400, "learning_rate": 0.2, "augment": "resized-crop-flip"}
@@ -166,7 +169,7 @@ BENCHMARKS = (
             (1.0, 1.0, 0.2, 1.0, 1.0, 2.0),
             automix_min_lr=0.05,
         ),
-        differences=f"they resize crops bicubically; {_RESNET_DIFFERENCES}",
+        differences=f"they resize crops bicubically; {_HEAD_DIFFERENCES}",
     ),
     Benchmark(
         "cub200",
@@ -177,7 +180,7 @@ BENCHMARKS = (
             (77.68, 78.39, 78.40, 79.76, 77.95, 78.63, 79.87),
             (0.2, 1.0, 0.5, 0.2, 1.0, 2.0),
         ),
-        differences=_CUB_DIFFERENCES,
+        differences=f"{_CUB_DIFFERENCES}; {_HEAD_DIFFERENCES}",
     ),
     Benchmark(
         "cub200",

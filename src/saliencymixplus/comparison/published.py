@@ -28,29 +28,34 @@ _PET = {
 }
 
 
-# The paper's code trains timm's networks, on CIFAR with a small stem of its own.
-_OTHER_START = (
-    "the published code trains timm's network, in which every residual branch starts at zero"
+# The paper's code trains timm's networks, in which every residual branch starts at zero, on CIFAR
+# with a first convolution of its own.
+_OTHER_STEM = (
+    "the first convolution starts with torch's default weights in the published code, with those "
+    "of He et al. (2015) in ours"
 )
 
 
 def _paper(
     source: str,
-    networks: Mapping[tuple[str, str], str],
+    libraries: tuple[str, ...],
+    stem: str,
     data: Mapping[str, Any],
     training: Mapping[str, Any],
     rows: Mapping[str, tuple[tuple[float, float], ...]],
+    differences: str = "",
 ) -> list[Benchmark]:
     """The paper's results on one data set.
 
     Args:
-        networks: before the network's name, and its stem → how such a network differs from that of
-            the paper.
+        libraries: prefixes of the network's name: those that have the paper's network.
+        stem: what ``stem: auto`` is at this image size.
     """
     return [
         Benchmark(
             source,
-            {"name": f"{library}{name}", "stem": stem},
+            # timm's networks start at zero without it.
+            {"name": f"{library}{name}", "stem": given, "zero_init_residual": not library},
             data,
             training,
             {mix: Figure(*errors) for mix, errors in zip(METHODS, row, strict=True)},
@@ -59,14 +64,16 @@ def _paper(
             median=False,
         )
         for name, row in rows.items()
-        for (library, stem), differences in networks.items()
+        for library in libraries
+        for given in ("auto", stem)
     ]
 
 
 PAPER = (
     *_paper(
         "cifar100",
-        {("", "auto"): _OTHER_START, ("", "small"): _OTHER_START},
+        ("",),
+        "small",
         {
             "image_size": 32,
             "mean": [125.3 / 255, 123.0 / 255, 113.9 / 255],
@@ -74,13 +81,12 @@ PAPER = (
         },
         {"epochs": 200, "batch_size": 128, "augment": "flip"},
         _CIFAR100,
+        differences=_OTHER_STEM,
     ),
     *_paper(
         "oxford_pet",
-        {
-            **{("", "auto"): _OTHER_START, ("", "standard"): _OTHER_START},
-            **{("timm/", "auto"): "", ("timm/", "standard"): ""},
-        },
+        ("", "timm/"),
+        "standard",
         {"image_size": 256} | IMAGENET,
         {"epochs": 300, "batch_size": 64, "augment": "resized-crop-flip", "crop_size": 224},
         _PET,

@@ -161,7 +161,14 @@ def initial_model(
     chosen, classes = run.model, len(meta.classes)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed_of(run.seed, "weights"))
-        model = create_model(chosen.name, classes, size, chosen.stem, chosen.drop_path)
+        model = create_model(
+            chosen.name,
+            classes,
+            size,
+            chosen.stem,
+            chosen.drop_path,
+            chosen.zero_init_residual,
+        )
     if chosen.weights is not None:
         loaded = start_from(
             model, chosen.name, chosen.weights, classes, zero_head=chosen.head_init == "zero"

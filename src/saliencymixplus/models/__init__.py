@@ -13,6 +13,7 @@ __all__ = ["create_model", "model_names", "parameter_count"]
 
 _TIMM = "timm/"
 _DROP_PATH = ("stochastic_depth_prob", "drop_path_rate")  # its name in torchvision, in timm
+_ZERO_INIT = ("resnet", "resnext", "wide_resnet")  # families that take `zero_init_residual`
 
 
 def model_names() -> list[str]:
@@ -32,6 +33,7 @@ def create_model(
     image_size: int | tuple[int, int],
     stem: str = "auto",
     drop_path: float = 0.0,
+    zero_init_residual: bool = False,
 ) -> nn.Module:
     """Create an untrained network; torch's global generator draws its weights.
 
@@ -41,15 +43,19 @@ def create_model(
             ``standard`` keeps them, ``auto`` is small up to 64 pixels in families that support it.
         drop_path: largest probability of skipping a residual branch (stochastic depth), in training
             mode only.
+        zero_init_residual: set the scale of each residual branch's last batch norm to zero (Goyal
+            et al. 2017, arXiv:1706.02677, section 5.1); for torchvision's ResNets.
 
     Raises:
-        UserError: the name is unknown, the family has no drop path or small stem, or the network
-            does not accept images of this size.
+        UserError: the name is unknown, the family has no drop path, small stem or
+            ``zero_init_residual``, or the network does not accept images of this size.
     """
     height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
     if name in NETWORKS:
         if drop_path:
             raise _no_drop_path(name)
+        if zero_init_residual:
+            raise _no_zero_init(name)
         return NETWORKS[name](num_classes)
     is_timm = name.startswith(_TIMM)
     if not is_timm and name not in model_names():
@@ -57,9 +63,17 @@ def create_model(
     can_be_small = not is_timm and has_small_stem(name)
     if stem == "small" and not can_be_small:
         raise UserError(f"{name} has no small-image stem: set model.stem to standard, or auto")
+    if zero_init_residual and not name.startswith(_ZERO_INIT):
+        raise _no_zero_init(name)
     build = _build_timm if is_timm else _build_torchvision
+    in_torchvision, in_timm = _DROP_PATH
+    options: dict[str, Any] = {}
+    if drop_path:
+        options[in_timm if is_timm else in_torchvision] = drop_path
+    if zero_init_residual:
+        options["zero_init_residual"] = True
     try:
-        model = build(name, num_classes, height, width, drop_path)
+        model = build(name, num_classes, height, width, options)
     except TypeError as error:
         if drop_path and any(option in str(error) for option in _DROP_PATH):
             raise _no_drop_path(name) from error
@@ -80,20 +94,17 @@ def _torchvision_models() -> Any:
 
 
 def _build_torchvision(
-    name: str, num_classes: int, height: int, width: int, drop_path: float
+    name: str, num_classes: int, height: int, width: int, options: dict[str, Any]
 ) -> nn.Module:
-    options: dict[str, Any] = {}
     if name in ("googlenet", "inception_v3"):
         # Without auxiliary heads the output is a single tensor in training mode, too.
-        options = {"aux_logits": False, "init_weights": False}
+        options = {"aux_logits": False, "init_weights": False, **options}
     elif name.startswith("vit_"):
         if height != width:
             raise UserError(f"{name} takes square images only, not {height}×{width}")
-        options = {"image_size": height}
+        options = {"image_size": height, **options}
     elif name.startswith("maxvit"):
-        options = {"input_size": (height, width)}
-    if drop_path:
-        options["stochastic_depth_prob"] = drop_path
+        options = {"input_size": (height, width), **options}
     model: nn.Module = _torchvision_models().get_model(
         name, weights=None, num_classes=num_classes, **options
     )
@@ -101,7 +112,7 @@ def _build_torchvision(
 
 
 def _build_timm(
-    name: str, num_classes: int, height: int, width: int, drop_path: float
+    name: str, num_classes: int, height: int, width: int, options: dict[str, Any]
 ) -> nn.Module:
     try:
         import timm
@@ -110,7 +121,6 @@ def _build_timm(
     known = name.removeprefix(_TIMM)
     if not timm.is_model(known):
         raise UserError(f"timm has no model called {known!r}: {nearest(known, timm.list_models())}")
-    options: dict[str, Any] = {"drop_path_rate": drop_path} if drop_path else {}
     try:
         size = (height, width)
         return timm.create_model(known, num_classes=num_classes, img_size=size, **options)
@@ -133,6 +143,13 @@ def _try(model: nn.Module, name: str, num_classes: int, height: int, width: int)
 
 def _no_drop_path(name: str) -> UserError:
     return UserError(f"{name} has no drop path: set model.drop_path to 0")
+
+
+def _no_zero_init(name: str) -> UserError:
+    return UserError(
+        f"model.zero_init_residual is for torchvision's ResNets, not for {name}: set it to false"
+        + (", as timm's ResNets start at zero anyway" if name.startswith(_TIMM) else "")
+    )
 
 
 def _refusal(name: str, height: int, width: int, error: Exception) -> UserError:

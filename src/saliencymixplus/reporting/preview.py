@@ -169,8 +169,13 @@ def _network(
     height, width = batch.images.shape[2:]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
+        chosen = experiment.model
         model = create_model(
-            experiment.model.name, len(classes), (height, width), experiment.model.stem
+            chosen.name,
+            len(classes),
+            (height, width),
+            chosen.stem,
+            zero_init_residual=chosen.zero_init_residual,
         )
     return model.eval(), "untrained"
 

@@ -25,6 +25,10 @@ class ModelSettings(Section):
     drop_path: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Largest probability of skipping a residual branch (stochastic depth), for networks that
     have it."""
+    zero_init_residual: bool = False
+    """The last batch norm of every residual branch starts at zero instead of one, so that each
+    block starts as its shortcut (Goyal et al. 2017, section 5.1). For torchvision's ResNets without
+    ``weights``; timm's start at zero anyway."""
     weights: str | None = None
     """null: random. ``pretrained``: those of torchvision or timm. Otherwise a .safetensors or .pth
     file of the same network. The head is replaced if the number of classes differs. The weights'
@@ -33,6 +37,12 @@ class ModelSettings(Section):
     """Initial weights of a head that replaces that of ``weights``. ``network``: random, as the
     network defines it. ``zero``: zeros, so that training starts from equal probabilities
     (Kolesnikov et al. 2020, Big Transfer)."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.zero_init_residual and self.weights is not None:
+            raise ValueError("`zero_init_residual` has no effect with `weights`: set it to false")
+        return self
 
 
 class ExperimentSettings(Section):

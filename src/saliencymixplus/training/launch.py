@@ -48,7 +48,9 @@ def check(run: RunSettings, runtime: RuntimeSettings, output: Path | None) -> No
     check_folder(output, RUN_OUTPUT)
     side = run.training.crop_size or run.data.image_size
     model = run.model
-    network = create_model(model.name, 10, side, model.stem, model.drop_path)
+    network = create_model(
+        model.name, 10, side, model.stem, model.drop_path, model.zero_init_residual
+    )
     if run.training.optimizer.startswith("timm/"):
         # The settings have validated torch's own, which import its compiler when made: a second.
         create_optimizer(network, run.training)
