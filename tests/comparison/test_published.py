@@ -42,7 +42,13 @@ def residual_scales(name, zero_init_residual):
 
 @pytest.mark.parametrize(
     ("name", "zero_init_residual", "scales"),
-    [("resnet50", True, {0.0}), ("resnet50", False, {1.0}), ("timm/resnet50", False, {0.0})],
+    [
+        ("resnet50", True, {0.0}),
+        ("resnet50", "auto", {0.0}),
+        ("resnet50", False, {1.0}),
+        ("timm/resnet50", False, {0.0}),
+        ("timm/resnet50", "auto", {0.0}),
+    ],
 )
 def test_only_a_network_that_starts_as_timms_has_the_published_errors(
     name, zero_init_residual, scales

@@ -241,6 +241,8 @@ def test_zero_init_residual_reaches_the_network_or_is_refused(tiny: Path) -> Non
     for name, value in given.items():
         expected = torch.zeros_like(value) if name.endswith("bn2.weight") else value
         assert torch.equal(found[name], expected), name
+    small = ModelSettings(name="resnet8", zero_init_residual="auto")
+    check(plain.model_copy(update={"model": small}), RuntimeSettings(device="cpu"), None)
     small = ModelSettings(name="resnet8", zero_init_residual=True)
     with pytest.raises(UserError, match="not for resnet8: set it to false"):
         check(plain.model_copy(update={"model": small}), RuntimeSettings(device="cpu"), None)

@@ -126,7 +126,7 @@ def test_zero_init_residual_is_torchvisions(name: str) -> None:
         torch.manual_seed(3)
         return build().state_dict()
 
-    zero = drawn(lambda: create_model(name, 5, 96, zero_init_residual=True))
+    zero = drawn(lambda: create_model(name, 5, 96, zero_init_residual="auto"))
     one = drawn(lambda: create_model(name, 5, 96))
     for zero_init, ours in ((True, zero), (False, one)):
         theirs = drawn(
@@ -169,6 +169,11 @@ def test_every_torchvision_resnet_has_zero_init_residual(name: str) -> None:
 def test_other_networks_have_no_zero_init_residual(name: str) -> None:
     with pytest.raises(UserError, match=f"torchvision's ResNets, not for {name}: set it to false"):
         create_model(name, 5, 32, zero_init_residual=True)
+    torch.manual_seed(3)
+    found = create_model(name, 5, 32, zero_init_residual="auto").state_dict()
+    torch.manual_seed(3)
+    plain = create_model(name, 5, 32).state_dict()
+    assert all(torch.equal(found[key], value) for key, value in plain.items())
 
 
 def test_gives_logits() -> None:

@@ -59,7 +59,7 @@ def clone(new_clone: Callable[..., Any], small: dict[str, Any]) -> Any:
         "oxford_pet": pet(),
     }
     training = small["digits"]["training"] | {"batch_size": 6, "milestones": []}
-    common = {"model": {"name": "resnet8", "zero_init_residual": False}, "training": training}
+    common = {"model": {"name": "resnet8"}, "training": training}
     sections: dict[str, Any] = {
         source: {
             "download": {

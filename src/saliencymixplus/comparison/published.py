@@ -13,6 +13,7 @@ from typing import Any
 
 from saliencymixplus.comparison.peers import BENCHMARKS, IMAGENET, Benchmark, Figure
 from saliencymixplus.mixing import resolve_options
+from saliencymixplus.models import has_zero_init
 from saliencymixplus.settings import ModelSettings, RunSettings, TrainingSettings
 
 METHODS = ("none", "cutmix", "saliencymix", "saliencymixplus")
@@ -167,7 +168,7 @@ def _has_settings(run: RunSettings, benchmark: Benchmark, figure: Figure) -> boo
     wanted = TrainingSettings.model_validate({**benchmark.training, **figure.training})
     return (
         run.download.source == benchmark.source
-        and run.model == ModelSettings.model_validate(benchmark.model)
+        and _network(run.model) == ModelSettings.model_validate(benchmark.model)
         and all(_same(getattr(run.data, key), value) for key, value in benchmark.data.items())
         and all(_same(value, getattr(wanted, key)) for key, value in given.items())
     )
@@ -192,3 +193,11 @@ def _same(value: Any, wanted: Any) -> bool:
     if isinstance(wanted, float) and isinstance(value, int | float):
         return abs(value - wanted) <= 1e-4 * abs(wanted)
     return bool(value == wanted)
+
+
+def _network(model: ModelSettings) -> ModelSettings:
+    """The settings with what ``zero_init_residual: auto`` is for this network."""
+    if model.zero_init_residual != "auto":
+        return model
+    zero = model.weights is None and has_zero_init(model.name)
+    return model.model_copy(update={"zero_init_residual": zero})

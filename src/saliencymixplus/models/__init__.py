@@ -1,6 +1,6 @@
 """Create networks by name: CIFAR networks, torchvision's classifiers and timm's."""
 
-from typing import Any
+from typing import Any, Literal
 
 from torch import nn
 
@@ -9,7 +9,7 @@ from saliencymixplus.models.layers import meta_logits
 from saliencymixplus.models.small_images import NETWORKS
 from saliencymixplus.models.stem import SMALL_UP_TO, has_small_stem, make_small_stem
 
-__all__ = ["create_model", "model_names", "parameter_count"]
+__all__ = ["create_model", "has_zero_init", "model_names", "parameter_count"]
 
 _TIMM = "timm/"
 _DROP_PATH = ("stochastic_depth_prob", "drop_path_rate")  # its name in torchvision, in timm
@@ -27,13 +27,18 @@ def parameter_count(model: nn.Module) -> int:
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
+def has_zero_init(name: str) -> bool:
+    """Whether the network takes ``zero_init_residual``."""
+    return name not in NETWORKS and name.startswith(_ZERO_INIT)
+
+
 def create_model(
     name: str,
     num_classes: int,
     image_size: int | tuple[int, int],
     stem: str = "auto",
     drop_path: float = 0.0,
-    zero_init_residual: bool = False,
+    zero_init_residual: bool | Literal["auto"] = False,
 ) -> nn.Module:
     """Create an untrained network; torch's global generator draws its weights.
 
@@ -44,12 +49,15 @@ def create_model(
         drop_path: largest probability of skipping a residual branch (stochastic depth), in training
             mode only.
         zero_init_residual: set the scale of each residual branch's last batch norm to zero (Goyal
-            et al. 2017, arXiv:1706.02677, section 5.1); for torchvision's ResNets.
+            et al. 2017, arXiv:1706.02677, section 5.1); for torchvision's ResNets. ``auto`` does it
+            for these only.
 
     Raises:
         UserError: the name is unknown, the family has no drop path, small stem or
             ``zero_init_residual``, or the network does not accept images of this size.
     """
+    if zero_init_residual == "auto":
+        zero_init_residual = has_zero_init(name)
     height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
     if name in NETWORKS:
         if drop_path:
@@ -63,7 +71,7 @@ def create_model(
     can_be_small = not is_timm and has_small_stem(name)
     if stem == "small" and not can_be_small:
         raise UserError(f"{name} has no small-image stem: set model.stem to standard, or auto")
-    if zero_init_residual and not name.startswith(_ZERO_INIT):
+    if zero_init_residual and not has_zero_init(name):
         raise _no_zero_init(name)
     build = _build_timm if is_timm else _build_torchvision
     in_torchvision, in_timm = _DROP_PATH

@@ -25,10 +25,10 @@ class ModelSettings(Section):
     drop_path: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Largest probability of skipping a residual branch (stochastic depth), for networks that
     have it."""
-    zero_init_residual: bool = False
+    zero_init_residual: bool | Literal["auto"] = False
     """The last batch norm of every residual branch starts at zero instead of one, so that each
     block starts as its shortcut (Goyal et al. 2017, section 5.1). For torchvision's ResNets without
-    ``weights``; timm's start at zero anyway."""
+    ``weights``; timm's start at zero anyway. ``auto``: for these, and without effect on others."""
     weights: str | None = None
     """null: random. ``pretrained``: those of torchvision or timm. Otherwise a .safetensors or .pth
     file of the same network. The head is replaced if the number of classes differs. The weights'
@@ -40,7 +40,7 @@ class ModelSettings(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.zero_init_residual and self.weights is not None:
+        if self.zero_init_residual is True and self.weights is not None:
             raise ValueError("`zero_init_residual` has no effect with `weights`: set it to false")
         return self
 
