@@ -16,6 +16,7 @@ from saliencymixplus.settings import load_params
 from saliencymixplus.settings.params import Params
 from saliencymixplus.study import cell, report
 from saliencymixplus.study.cell import Row, cell_overrides, run_cell, write_rows
+from saliencymixplus.study.curves import gains
 from saliencymixplus.study.effects import effects
 from saliencymixplus.study.loop import Cell, Epoch, loop_figure
 from saliencymixplus.study.report import write_report
@@ -272,3 +273,20 @@ def test_a_training_counts_once(tmp_path: Path) -> None:
         read_cells([tmp_path / "one", tmp_path / "two"])
     write_rows(tmp_path / "two" / "cell.csv", [replace(rows[0], seed=1)], Row)
     assert len(read_cells([tmp_path / "one", tmp_path / "two"])) == 2
+
+
+def test_many_lines_of_cells_are_drawn_in_two_columns(tmp_path: Path) -> None:
+    """Two object sizes at each of four amounts of data: four lines, and one over the amounts."""
+    rows = [
+        replace(row(method, error, label, 0.1, size), train_digits=digits)
+        for digits in (100, 200, 300, 400)
+        for size in (8, 12)
+        for method, error, label in (("none", 30, None), ("cutmix-sample-box", 28, 0.1))
+    ]
+    fig = gains(by_cell(rows))
+    titles = [axes.get_title("left") for axes in fig.axes if axes.axison]
+    assert titles == [
+        *(f"{digits} training digits, 16 × 16" for digits in (100, 200, 300, 400)),
+        "Objects of 8 pixels, 16 × 16",
+    ]
+    assert [axes.get_subplotspec().colspan.start for axes in fig.axes] == [0, 1] * 3

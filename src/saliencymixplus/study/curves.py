@@ -17,18 +17,24 @@ from saliencymixplus.pictures.style import (
 from saliencymixplus.study.factorial import EFFECTS, effect, summarise
 from saliencymixplus.study.results import PLAIN, Errors, Recipes, difference, test_error
 
+GAIN = "Test error minus no mixing (points)"
+LABEL_ERROR = "Label error, mean |λ − λ*|"
+NO_OBJECT = "Regions without an object (%)"
 Measure = Callable[[Recipes, str], SeedSummary | None]  # of a recipe; None: not measured
 QUANTITIES: dict[str, Measure] = {
     "Top-1 test error (%)": lambda recipes, name: (
         test_error(recipes[name]) if name in recipes else None
     ),
-    "Test error minus no mixing (points)": lambda recipes, name: difference(recipes, name, PLAIN),
-    "Label error, mean |λ − λ*|": lambda recipes, name: _audited(recipes, name, "label_error", 1),
-    "Regions without an object (%)": lambda recipes, name: _audited(
-        recipes, name, "no_object", 100
-    ),
+    GAIN: lambda recipes, name: difference(recipes, name, PLAIN),
+    LABEL_ERROR: lambda recipes, name: _audited(recipes, name, "label_error", 1),
+    NO_OBJECT: lambda recipes, name: _audited(recipes, name, "no_object", 100),
 }
-GAIN = list(QUANTITIES)[1]
+# Recipes that are there for `factors`; ten more curves in `gains` would hide each other.
+_FOR_FACTORS = {name for pairs in EFFECTS.values() for pair in pairs for name in pair} - {
+    "cutmix-sample-box",
+    "saliencymixplus",
+    "cutmix-object-mask",
+}
 # Of Okabe and Ito's colours: blues for the place, oranges for the label.
 _LOOKS = (("#56B4E9", "v"), ("#0072B2", "^"), ("#E69F00", "s"), ("#D55E00", "o"), ("#333333", "D"))
 EFFECT_STYLES = {name: MethodStyle(name, *look) for name, look in zip(EFFECTS, _LOOKS, strict=True)}
@@ -44,8 +50,11 @@ class Line:
 
 
 def gains(cells: Errors) -> Figure:
-    """Draw the difference to plain training over object size and over the amount of data."""
-    styles = _styles(cells)
+    """Draw the difference to plain training over object size and over the amount of data.
+
+    Without the recipes that ``factors`` compares.
+    """
+    styles = _main(_styles(cells))
     styles.pop(PLAIN, None)
     return _row(_lines(cells), styles, GAIN, QUANTITIES[GAIN])
 
@@ -74,19 +83,27 @@ def factors(cells: Errors) -> Figure | None:
 
 
 def curves(cells: Errors) -> Figure:
-    """Draw every quantity over object size and over the amount of data."""
+    """Draw every quantity over object size and over the amount of data.
+
+    The errors without the recipes that ``factors`` compares.
+    """
     lines, styles = _lines(cells), _styles(cells)
     height = 0.8 + 2.8 * len(lines)
     fig, grid = figure_grid(len(lines), len(QUANTITIES), 14.0, height)
     for row, line in zip(grid, lines, strict=True):
         for axes, (quantity, measure) in zip(row, QUANTITIES.items(), strict=True):
-            _panel(axes, line, styles, measure)
+            audited = quantity in (LABEL_ERROR, NO_OBJECT)
+            _panel(axes, line, styles if audited else _main(styles), measure)
             title = line.title if axes is row[0] else ""
             finish_axes(axes, x=line.axis, y=quantity, title=title)
             if quantity != GAIN:
                 axes.set_ylim(bottom=0)
-    _legend(fig, [row[0] for row in grid])
+    _legend(fig, [axes for row in grid for axes in row])
     return fig
+
+
+def _main(styles: Mapping[str, MethodStyle]) -> dict[str, MethodStyle]:
+    return {name: style for name, style in styles.items() if name not in _FOR_FACTORS}
 
 
 def _styles(cells: Errors) -> dict[str, MethodStyle]:
@@ -101,13 +118,21 @@ def _row(
     *,
     least: int | None = None,
 ) -> Figure:
-    """Draw one quantity that is relative to zero, a panel per line."""
-    fig, [row] = figure_grid(1, len(lines), 2.5 + 3.8 * len(lines), 3.6, sharey=True)
-    for axes, line in zip(row, lines, strict=True):
+    """Draw one quantity that is relative to zero, a panel per line.
+
+    More than three panels are drawn in two columns.
+    """
+    columns = len(lines) if len(lines) <= 3 else 2
+    rows = -(-len(lines) // columns)
+    fig, grid = figure_grid(rows, columns, 2.5 + 3.8 * columns, 3.6 * rows, sharey=True)
+    panels = [axes for row in grid for axes in row]
+    for at, (axes, line) in enumerate(zip(panels, lines, strict=False)):
         _panel(axes, line, styles, measure, least=least)
         axes.axhline(0, color=REFERENCE, linewidth=0.8, zorder=0)
-        finish_axes(axes, x=line.axis, y=quantity if axes is row[0] else "", title=line.title)
-    _legend(fig, row)
+        finish_axes(axes, x=line.axis, y="" if at % columns else quantity, title=line.title)
+    for axes in panels[len(lines) :]:
+        axes.set_axis_off()
+    _legend(fig, panels)
     return fig
 
 
@@ -129,9 +154,10 @@ def _panel(
         found = {at: value for at, value in enumerate(values) if value is not None}
         if len(found) >= (len(values) if least is None else least):
             drawn[name] = found
+    step = min(0.06, 0.7 / max(1, len(drawn)))
     for order, (name, found) in enumerate(drawn.items()):
         # Side by side, so that no interval hides another.
-        positions = [at + 0.06 * (order - (len(drawn) - 1) / 2) for at in found]
+        positions = [at + step * (order - (len(drawn) - 1) / 2) for at in found]
         means = [value.mean for value in found.values()]
         halves = [value.half_width or 0.0 for value in found.values()]
         look = styles[name]
