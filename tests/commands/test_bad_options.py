@@ -131,6 +131,10 @@ CASES = [
     ([*CELL, "--jobs", "0"], "--jobs"),
     ([*CELL, "--params", "missing.yaml"], "missing.yaml"),
     ([*CELL, "--set", "study=null"], "study"),
+    (
+        [*CELL, "--set", "study.settings={training.precison: bf16}"],
+        "study.settings: clutter.training.precison",
+    ),
     ([*CELL, "--set", "study.methods=[cutmx]"], "did you mean 'cutmix'"),
     (["study-report", "nowhere", "--output", "out"], "nowhere"),
     (["study-report", "--output", "out", "--set", "study=null"], "study"),

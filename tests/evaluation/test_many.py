@@ -127,6 +127,25 @@ def test_weights_replaced_during_an_evaluation_are_evaluated_again(trained, outp
     assert evaluated_again(outputs, trained[0]) == ["a"]
 
 
+def test_weights_replaced_while_they_are_measured_are_not_taken_for_the_measured(
+    trained, outputs, monkeypatch
+):
+    (run, output), *_ = outputs.items()
+    about = run / "weights/last.json"
+    measure = evaluate_module.measure
+
+    def replacing(*arguments):
+        content = json.loads(about.read_text())
+        about.write_text(json.dumps(content | {"sha256": "b" * 64}))
+        return measure(*arguments)
+
+    monkeypatch.setattr(evaluate_module, "measure", replacing)
+    before = json.loads(about.read_text())["sha256"]
+    evaluate(run, trained[0], output, QUICK, RUNTIME)
+    found = json.loads((output / "evaluation.json").read_text())["run"]["weights"]
+    assert found == before != "b" * 64
+
+
 def test_one_that_fails_does_not_stop_the_others(trained, outputs):
     runs = list(outputs)
     (runs[1] / "weights/last.safetensors").write_bytes(b"damaged")

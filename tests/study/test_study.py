@@ -275,6 +275,12 @@ def test_a_training_counts_once(tmp_path: Path) -> None:
     assert len(read_cells([tmp_path / "one", tmp_path / "two"])) == 2
 
 
+def test_without_recipes_beside_those_of_the_factors_no_gains_are_drawn() -> None:
+    rows = [row("none", 30, None, 0), row("cutmix-mask", 25, 0.0, 0.2)]
+    assert gains(by_cell(rows)) is None
+    assert gains(by_cell([*rows, row("mixup", 25, 0.0, 0.2)])) is not None
+
+
 def test_many_lines_of_cells_are_drawn_in_two_columns(tmp_path: Path) -> None:
     """Two object sizes at each of four amounts of data: four lines, and one over the amounts."""
     rows = [
@@ -284,6 +290,7 @@ def test_many_lines_of_cells_are_drawn_in_two_columns(tmp_path: Path) -> None:
         for method, error, label in (("none", 30, None), ("cutmix-sample-box", 28, 0.1))
     ]
     fig = gains(by_cell(rows))
+    assert fig is not None
     titles = [axes.get_title("left") for axes in fig.axes if axes.axison]
     assert titles == [
         *(f"{digits} training digits, 16 × 16" for digits in (100, 200, 300, 400)),

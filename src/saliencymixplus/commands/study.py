@@ -1,6 +1,5 @@
 """``study-cell`` and ``study-report``: the stages of ``dvc --cd study repro``."""
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -19,7 +18,11 @@ def study_cell(
     train_digits: Annotated[int, typer.Option(min=1, help="Digits to train on.")],
     output: Annotated[Path, typer.Option(help="Folder of the cell.")],
     jobs: Annotated[
-        int | None, typer.Option(min=1, help="Concurrent trainings. Default: one per core.")
+        int | None,
+        typer.Option(
+            min=1,
+            help="Concurrent trainings. Default: as many as cores and memory allow, one on a GPU.",
+        ),
     ] = None,
     params: options.ParamsFile = options.DEFAULT_PARAMS,
     set_: options.Overrides = None,
@@ -36,14 +39,14 @@ def study_cell(
 
     check_files(output, OUTPUT)
     check_folder(output / "audit", AUDIT)
-    changed = [
-        *study_overrides(study),
-        *(set_ or ()),  # later ones win
-        *cell_overrides(study, object_size, train_digits),
-    ]
-    loaded = options.load(params, changed)
+    changed = [*study_overrides(study), *(set_ or ())]  # later ones win
+    try:
+        options.load(params, changed)
+    except UserError as error:
+        raise UserError(f"study.settings: {str(error).removeprefix('--set: ')}") from error
+    loaded = options.load(params, [*changed, *cell_overrides(study, object_size, train_digits)])
     data = prepared(loaded.experiment(study.experiment), study.experiment)
-    run_cell(loaded, data, output, jobs=jobs or os.cpu_count() or 1)
+    run_cell(loaded, data, output, jobs=jobs)
     typer.echo(f"cell: {output}")
 
 

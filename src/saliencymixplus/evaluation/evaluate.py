@@ -84,11 +84,12 @@ def measure_run(
     data = load_prepared(prepared)
     _check_same_data(run, data, prepared)
     with reserved(output) as place, _memory_errors(settings, device):
+        weights = run.weights_digest("last")  # before they are read: they may be replaced meanwhile
         report, predictions = _measured(run, data, settings, device, advance, before_batch)
         with writing(output):
             write_evaluation(report, place.part)
             save_predictions(predictions, place.part / "predictions.npz")
-            about = _provenance(run, data, settings, device, report)
+            about = _provenance(run, data, settings, device, report, weights)
             write_json(place.part / "evaluation.json", about)
         place.publish()
     return report.metrics
@@ -172,9 +173,14 @@ def _memory_errors(settings: EvaluationSettings, device: torch.device) -> Iterat
 
 
 def _provenance(
-    run: Run, data: Prepared, settings: EvaluationSettings, device: torch.device, report: Report
+    run: Run,
+    data: Prepared,
+    settings: EvaluationSettings,
+    device: torch.device,
+    report: Report,
+    weights: str | None,
 ) -> dict[str, Any]:
-    test_images, weights = data.meta.counts["test"], run.weights_digest("last")
+    test_images = data.meta.counts["test"]
     return {
         "run": {"digest": run.digest, "data": data.meta.digest, "weights": weights},
         "settings": settings.model_dump(mode="json"),

@@ -49,14 +49,15 @@ class Line:
     cells: dict[int, Recipes]  # by the value on the axis
 
 
-def gains(cells: Errors) -> Figure:
+def gains(cells: Errors) -> Figure | None:
     """Draw the difference to plain training over object size and over the amount of data.
 
-    Without the recipes that ``factors`` compares.
+    Without the recipes that ``factors`` compares; None if none is left.
     """
     styles = _main(_styles(cells))
     styles.pop(PLAIN, None)
-    return _row(_lines(cells), styles, GAIN, QUANTITIES[GAIN])
+    fig = _row(_lines(cells), styles, GAIN, QUANTITIES[GAIN])
+    return fig if any(axes.containers for axes in fig.axes) else None
 
 
 def factors(cells: Errors) -> Figure | None:
