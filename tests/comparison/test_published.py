@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from saliencymixplus.comparison.published import METHODS, published
-from saliencymixplus.models import create_model
-from saliencymixplus.settings import load_params
+from saliencymixplus.comparison.peers import BENCHMARKS
+from saliencymixplus.comparison.published import METHODS, PAPER, published
+from saliencymixplus.models import create_model, has_zero_init
+from saliencymixplus.settings import ModelSettings, load_params
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 
@@ -64,6 +65,12 @@ def test_only_a_network_that_starts_as_timms_has_the_published_errors(
         else:
             assert found.top1_error == error
             assert bool(found.differences) == (experiment == "cifar100")
+
+
+@pytest.mark.parametrize("benchmark", [*PAPER, *BENCHMARKS])
+def test_auto_starts_each_published_network_as_published(benchmark):
+    model = ModelSettings.model_validate(benchmark.model)
+    assert model.zero_init_residual == (model.weights is None and has_zero_init(model.name))
 
 
 def test_the_first_convolution_on_cifar_is_said_to_start_otherwise():

@@ -13,7 +13,6 @@ from typing import Any
 
 from saliencymixplus.comparison.peers import BENCHMARKS, IMAGENET, Benchmark, Figure
 from saliencymixplus.mixing import resolve_options
-from saliencymixplus.models import has_zero_init
 from saliencymixplus.settings import ModelSettings, RunSettings, TrainingSettings
 
 METHODS = ("none", "cutmix", "saliencymix", "saliencymixplus")
@@ -168,7 +167,7 @@ def _has_settings(run: RunSettings, benchmark: Benchmark, figure: Figure) -> boo
     wanted = TrainingSettings.model_validate({**benchmark.training, **figure.training})
     return (
         run.download.source == benchmark.source
-        and _network(run.model) == ModelSettings.model_validate(benchmark.model)
+        and _same_network(run.model, benchmark.model)
         and all(_same(getattr(run.data, key), value) for key, value in benchmark.data.items())
         and all(_same(value, getattr(wanted, key)) for key, value in given.items())
     )
@@ -195,9 +194,12 @@ def _same(value: Any, wanted: Any) -> bool:
     return bool(value == wanted)
 
 
-def _network(model: ModelSettings) -> ModelSettings:
-    """The settings with what ``zero_init_residual: auto`` is for this network."""
-    if model.zero_init_residual != "auto":
-        return model
-    zero = model.weights is None and has_zero_init(model.name)
-    return model.model_copy(update={"zero_init_residual": zero})
+def _same_network(model: ModelSettings, published: Mapping[str, Any]) -> bool:
+    """Whether a run's network starts as the published one.
+
+    Where the names are equal, ``zero_init_residual: auto`` is what ``published`` says.
+    """
+    wanted = ModelSettings.model_validate(published)
+    if model.zero_init_residual == "auto":
+        model = model.model_copy(update={"zero_init_residual": wanted.zero_init_residual})
+    return model == wanted
