@@ -195,12 +195,11 @@ def test_a_round_is_long_enough_and_no_longer(
 @pytest.mark.slow
 def test_all_methods_are_compiled_in_one_benchmark(monkeypatch: pytest.MonkeyPatch) -> None:
     """The compiler recompiles a function only a few times, and each method needs a version."""
-    torch._dynamo.reset()
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
-    monkeypatch.setattr(torch._dynamo.config, "fail_on_recompile_limit_hit", True)
     said: list[str] = []
     mixes = tuple(recipe(name) for name in METHODS)
-    result = bench(replace(SMALL, compile=True, mixes=mixes), say=said.append)
+    with torch._dynamo.config.patch(fail_on_recompile_limit_hit=True):
+        result = bench(replace(SMALL, compile=True, mixes=mixes), say=said.append)
     measured = [name for name in METHODS if name != "transmix"]  # it needs a transformer
     assert [step["method"] for step in result["steps"]] == measured
     assert any(line.startswith("transmix is left out: ") for line in said)

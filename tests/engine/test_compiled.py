@@ -1,6 +1,7 @@
 """The compiled step, network and all other operations, gives the plain step's results."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,25 @@ def test_a_smaller_batch_is_not_compiled_anew(tiny: Path) -> None:
         assert step.compiles(inputs) == (size == 8)
         step(inputs, Kind(mix=True))
         assert len(counts) == 5
+
+
+def test_trainings_in_one_process_may_compile_as_often_as_they_need(
+    tiny: Path, tmp_path: Path, runtime: RuntimeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By default torch compiles a function eight times, then runs it uncompiled."""
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
+    members = dict.fromkeys(("cutmix", "fmix", "gridmix", "mixup", "resizemix", "smoothmix"), 1 / 6)
+    how = runtime.model_copy(update={"compile": True})
+    with torch._dynamo.config.patch(fail_on_recompile_limit_hit=True):
+        for batch_size in (4, 5):
+            run = run_settings(
+                "switch",
+                options={"members": members},
+                mix_prob=1.0,
+                epochs=2,
+                batch_size=batch_size,
+            )
+            train(run, tiny, tmp_path / str(batch_size), how)
 
 
 @pytest.mark.slow

@@ -123,9 +123,8 @@ def test_a_compiled_network_steps_as_the_plain_one(variant: str) -> None:
     not hasattr(torch._dynamo.config, "trace_autograd_ops"),
     reason="this torch cannot compile torch.autograd.grad",
 )
-def test_one_graph_with_its_saliency_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_graph_with_its_saliency_pass() -> None:
     torch._dynamo.reset()
-    monkeypatch.setattr(torch._dynamo.config, "trace_autograd_ops", True)
     images, labels, _ = batch()
     mixer, model = mixing.create("saliencymixplus"), network()
     draw = mixer.draw(6, 12, 16)
@@ -136,7 +135,9 @@ def test_one_graph_with_its_saliency_pass(monkeypatch: pytest.MonkeyPatch) -> No
 
     expected = mix(images, labels, draw)
     compiled = torch.compile(mix, fullgraph=True, backend="aot_eager")
-    torch.testing.assert_close(compiled(images, labels, draw), expected)
+    # Not by monkeypatch, which would delete the setting: it is no plain attribute of its module.
+    with torch._dynamo.config.patch(trace_autograd_ops=True):
+        torch.testing.assert_close(compiled(images, labels, draw), expected)
     assert all(module.training for module in model.modules())
 
 

@@ -4,7 +4,6 @@ import platform
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -21,6 +20,7 @@ from saliencymixplus.engine.device import (
     choose_device,
     choose_dtype,
     device_settings,
+    fresh_compiler,
     threads_for,
 )
 from saliencymixplus.engine.flops import FlopCounter, forward_flops
@@ -55,7 +55,7 @@ def bench(settings: BenchSettings, say: Callable[[str], None] = print) -> dict[s
         say(f"largest matrix product: {peak / 1e12:.2f} TFLOP/s in {_name(dtype)}")
         steps: list[dict[str, Any]] = []
         plain_step: Run | None = None
-        with _room_to_compile() if settings.compile else nullcontext():
+        with fresh_compiler(settings.compile):
             mixes = sorted(settings.mixes, key=lambda mix: mix.method != "none")
             with progress("measuring", len(mixes), say, "methods") as advance:
                 for mix in mixes:
@@ -196,15 +196,6 @@ def mixing_ms(step: TrainStep, engine: EagerEngine, inputs: Inputs, clock: Clock
 
     chances = zip(mixers.probabilities, mixers.members, strict=True)
     return sum(probability * median(mixer) for probability, mixer in chances)
-
-
-@contextmanager
-def _room_to_compile() -> Iterator[None]:
-    """Raise the compiler's limit of eight versions per function, as all recipes share a process."""
-    import torch._dynamo
-
-    with torch._dynamo.config.patch(recompile_limit=1000, accumulated_recompile_limit=10_000):
-        yield
 
 
 def _name(dtype: torch.dtype) -> str:

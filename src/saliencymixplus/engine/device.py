@@ -92,6 +92,27 @@ def _use_deterministic_algorithms(wanted: bool) -> None:
         torch.use_deterministic_algorithms(wanted)
 
 
+@contextmanager
+def fresh_compiler(wanted: bool) -> Iterator[None]:
+    """In the block, ``torch.compile`` starts from nothing and may compile as often as needed.
+
+    Every recipe and every kind of batch needs its own version of the same few functions. By
+    default torch compiles a function eight times per process, then silently runs it uncompiled,
+    so that the recipes of a switch and earlier trainings in this process would slow down a run.
+
+    Args:
+        wanted: False does nothing, as torch's compiler takes a second to import.
+    """
+    if not wanted:
+        yield
+        return
+    import torch._dynamo
+
+    torch.compiler.reset()
+    with torch._dynamo.config.patch(recompile_limit=1000, accumulated_recompile_limit=10_000):
+        yield
+
+
 def threads_for(flops: float) -> int:
     """CPU threads for a step: one per 2 GFLOP, unless OMP_NUM_THREADS is set.
 

@@ -10,7 +10,7 @@ from saliencymixplus.datasets.prepared import load_prepared
 from saliencymixplus.engine import train as engine
 from saliencymixplus.engine.build import assemble
 from saliencymixplus.engine.context import Hook, TrainingContext
-from saliencymixplus.engine.device import choose_device, device_settings
+from saliencymixplus.engine.device import choose_device, device_settings, fresh_compiler
 from saliencymixplus.engine.digest import code_digest
 from saliencymixplus.engine.distributed import local_device, processes
 from saliencymixplus.engine.state import unpack
@@ -68,6 +68,7 @@ def train(
     with (
         processes(device) as group,
         device_settings(device, deterministic=runtime.deterministic),
+        fresh_compiler(runtime.compile),
         watched_signals() as signals,
         closing(
             display or training_progress(runtime.progress if group.first else "none", epochs)
