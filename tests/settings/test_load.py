@@ -57,6 +57,17 @@ def test_an_override_changes_one_of_the_sections_that_share_an_alias(params):
     assert [section.training.epochs for section in loaded.sections.values()] == [3, 5]
 
 
+def test_overrides_and_options_leave_the_next_reading_as_it_was(params):
+    """The same text is parsed only once per process."""
+    path = params(MINIMAL + "  training: {epochs: 5}\nseeds: [1]\n")
+    before = load_params(path)
+    options = {"digits.training.epochs": ("--epochs", 3)}
+    changed = load_params(path, ["seeds=[4]", "digits.data.image_size=12"], options)
+    assert (changed.top.seeds, changed.experiment("digits").training.epochs) == ((4,), 3)
+    assert load_params(path) == before
+    assert before.experiment("digits").training.epochs == 5
+
+
 def test_a_number_in_scientific_notation_is_a_number(params):
     text = MINIMAL + "  training: {weight_decay: 1e-4}\n"
     assert load_params(params(text)).experiment("digits").training.weight_decay == 1e-4

@@ -1,6 +1,7 @@
 """params.yaml as plain dictionaries, before it is validated."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ def read_yaml(path: Path, text: str | None = None) -> dict[str, Any]:
         raise UserError(f"{path} is not valid YAML: {one_line(error)}") from error
     if not isinstance(content, dict):
         raise UserError(f"{path} must be a mapping of keys to values")
-    return content
+    return dict(content)
 
 
 def apply_override(raw: dict[str, Any], override: str) -> str:
@@ -73,8 +74,12 @@ def flat(section: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, An
             yield f"{prefix}{key}", value
 
 
+@lru_cache(8)  # parsing params.yaml takes longer than all else in reading it, and is repeated
 def _parsed(text: str) -> Any:
-    """Parse ``text`` as YAML; raises ``ValueError`` if it is invalid or beyond our limits."""
+    """Parse ``text`` as YAML; raises ``ValueError`` if it is invalid or beyond our limits.
+
+    Callers share the result and must not change it.
+    """
     try:
         value = YAML(typ="safe", pure=True).load(text)
     except MarkedYAMLError as error:

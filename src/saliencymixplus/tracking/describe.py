@@ -4,7 +4,6 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ from saliencymixplus.pictures import palette
 from saliencymixplus.runs.folder import TrackingFile
 from saliencymixplus.runs.provenance import committed_text, git_state
 from saliencymixplus.settings import RunSettings, load_params
-from saliencymixplus.settings.params import Params
 from saliencymixplus.tracking.redact import redact, redact_all
 
 DATASET_FIELDS = ("name", "digest", "source_type", "source", "profile")
@@ -217,15 +215,10 @@ def _committed(run: RunSettings) -> RunSettings | None:
     root = workspace.checkout_root()
     path, text = root / "params.yaml", committed_text(root, "params.yaml")
     try:
-        params = load_params(path) if text is None else _parsed(path, text)
+        params = load_params(path, text=text)
         return params.run(run.experiment, run.mix.name, run.seed)
     except UserError:  # none, of another version, or without this experiment or recipe
         return None
-
-
-@lru_cache(1)  # parsing takes a quarter of a second, and a process may train many runs
-def _parsed(path: Path, text: str) -> Params:
-    return load_params(path, text=text)
 
 
 def _usual_options(run: RunSettings) -> dict[str, Any]:
