@@ -114,8 +114,19 @@ def step_for(method: str, options: dict[str, Any], augment: str, **more: Any) ->
 
 
 @pytest.mark.filterwarnings("ignore:.*CUDA is not available", "ignore:.*data pointer of FakeTensor")
-@pytest.mark.parametrize("augment", ["none", "crop-flip", "resized-crop-flip"])
-@pytest.mark.parametrize(("method", "options"), RECIPES, ids=lambda part: str(part))
+@pytest.mark.parametrize(
+    ("method", "options", "augment"),
+    [
+        *((*recipe, "crop-flip") for recipe in RECIPES),
+        # Of each way to augment: images alone, with saliency maps, and with masks.
+        *(
+            (method, {"alpha": 1.0}, augment)
+            for method in ("cutmix", "saliencymix", "oacutmix")
+            for augment in ("none", "resized-crop-flip")
+        ),
+    ],
+    ids=str,
+)
 def test_a_step_stays_on_its_device(
     elsewhere: FakeTensorMode, method: str, options: dict[str, Any], augment: str
 ) -> None:
