@@ -31,10 +31,10 @@ def check(case: Case) -> None:
         costs = _joint.input_costs(cells[None, rows], prior)
         for name, thresholded in (("objective", False), ("objective_thres", True)):
             recorded = np.atleast_1d(case[name])[number]
-            found = _joint.objective(shares, costs, thresholded=thresholded)
+            found = objective(shares, costs, thresholded=thresholded)
             close(found, recorded, name, rtol=1e-5)
         mixed.append(_joint.mix(images[None, rows], shares)[0])
-        target.append(_joint.label_shares(shares)[0] @ one_hot[rows])
+        target.append(_joint.label_weights(shares)[0] @ one_hot[rows])
         closeness = _joint.affinity(distance[None, rows, rows], float(case["omega"]))
         check_objective(costs, closeness, init, shares)
         noise[rows] = numbers(prior, init)
@@ -43,11 +43,27 @@ def check(case: Case) -> None:
     check_recipe(case, noise)
 
 
+def objective(shares: Tensor, costs: Tensor, *, thresholded: bool) -> Tensor:
+    """Objective (P,) of shares (P, N, n, m, N): output, row, column, input (equation 4).
+
+    ``thresholded``: an input counts as shared only above the threshold τ, as in the solver.
+    """
+    cells = costs[0, 0].numel()
+    data = (shares * costs.permute(0, 2, 3, 1)[:, None]).sum((1, 2, 3, 4))
+    down, across = (shares.diff(dim=axis).square().sum((1, 2, 3, 4)) for axis in (2, 3))
+    used = shares.sum((2, 3))
+    others = used.sum(1, keepdim=True) - used
+    if thresholded:
+        others = torch.where(others > _joint.TAU * cells, others, 0.0)
+    smooth = _joint.BETA / cells / 2 * (down + across)
+    return data + smooth + _joint.GAMMA / cells * (used * others).sum((1, 2))
+
+
 def check_objective(costs: Tensor, closeness: Tensor, init: Tensor, recorded: Tensor) -> None:
     """Another solver gives another solution: ours must reach an objective like the recorded."""
     solved = _joint.solve(costs, closeness, init)
     ours, theirs = (
-        float(_joint.objective(shares, costs, thresholded=True)) for shares in (solved, recorded)
+        float(objective(shares, costs, thresholded=True)) for shares in (solved, recorded)
     )
     size = max(abs(theirs), abs(float((recorded * costs.permute(0, 2, 3, 1)[:, None]).sum())))
     assert ours <= theirs + 0.1 * size, f"objective {ours}, recorded {theirs}"
@@ -79,6 +95,6 @@ def check_recipe(case: Case, noise: Tensor) -> None:
         closeness = _joint.affinity(distance, float(case["omega"]))
         shares = _joint.solve(costs, closeness, tensor(case, f"init{suffix}").long()[None])
         close(mixed.images[rows], _joint.mix(images[None, rows], shares)[0].numpy(), "recipe")
-        weights = _joint.label_shares(shares)[0]
+        weights = _joint.label_weights(shares)[0]
         close(mixed.weights[rows, rows], weights.numpy(), "label weights")
     assert torch.equal(mixed.weights.sum(1).round(decimals=5), torch.ones(count))

@@ -8,13 +8,13 @@ In a plain loop::
         mixed.loss(model(mixed.images)).backward()
         optimizer.step(), optimizer.zero_grad()
 
-As a transform of the data loader, for the methods that need no network::
+In the data loader, for methods that need no network::
 
     loader = DataLoader(dataset, 128, collate_fn=mixing.collate(mixing.create("cutmix")))
 
-``backward(model, mixer, images, labels)`` takes the whole step up to the optimizer. Only it acts on
-``clean_gradient``, which ``variant="published"`` of SaliencyMix+ sets, and on ``saliency_weights``;
-a loss taken otherwise warns of a clean gradient that it leaves out.
+``backward(model, mixer, images, labels)`` runs the whole step up to the optimizer. Only it applies
+``clean_gradient``, which ``variant="published"`` of SaliencyMix+ sets, and ``saliency_weights``;
+``MixedBatch.loss`` warns about a clean gradient that it leaves out.
 
 Examples:
     >>> import torch

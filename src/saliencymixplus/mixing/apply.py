@@ -1,4 +1,4 @@
-"""One mixing, from random numbers to the mixed batch."""
+"""Mix one batch: draw the random numbers, then compute the mixed images and labels."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -27,12 +27,12 @@ def draw_for(
     width: int,
     numbers: RandomNumbers,
 ) -> Draw:
-    """What a method draws for a batch of images."""
+    """Draw the random numbers that a method needs for one batch."""
     if method.apply is None:
         return Draw(torch.arange(batch_size, device=numbers.device))
     index_b = partners(batch_size, options.pairs, numbers, fraction=options.saliency_fraction)
     count = len(index_b) if options.per_sample else 1
-    # The order of the draws decides which numbers a seed gives.
+    # Changing the order of the draws would change the numbers that a seed gives.
     noise = None
     if method.noise is not None:
         noise = numbers.normal(count, *method.noise(options, height, width))
@@ -57,12 +57,12 @@ def mixed_batch(
     """Mix a batch: maps, partners and plan, then the arithmetic.
 
     Args:
-        batch: its maps, where it has any, replace the method's own.
-        differentiable: whether gradients flow from the mixed images to the batch's.
+        batch: its ``saliency``, if any, replaces the method's own maps.
+        differentiable: whether gradients flow from the mixed images back to the batch's images.
     """
     images, saliency = batch.images, batch.saliency
     flows = differentiable and torch.is_grad_enabled()
-    # Half precision would lose the boxes' arithmetic and the maps' small values.
+    # Half precision is too coarse for box coordinates and for small map values.
     with torch.autocast(images.device.type, enabled=False), torch.no_grad():
         if saliency is None and method.maps is not None:
             saliency = method.maps(batch, options)
@@ -85,7 +85,7 @@ def mixed_batch(
 
 
 def mixed_fields(method: Method, options: Options, sources: Sources, draw: Draw) -> dict[str, Any]:
-    """The fields of a ``MixedBatch`` but its maps; nothing in it waits for the device."""
+    """All fields of a ``MixedBatch`` except its maps, without waiting for the device."""
     assert method.apply is not None
     images, labels = sources.images, sources.labels
     blend = method.apply(sources, draw, options)
@@ -124,7 +124,7 @@ def mixed_fields(method: Method, options: Options, sources: Sources, draw: Draw)
 
 
 def _exchanged(lam: Tensor, fraction: float) -> Tensor:
-    """Give each of the first images its predecessor's λ; the order of a batch is random anyway."""
+    """Rotate λ among the first images of a batch, whose order is random anyway."""
     count = round(fraction * len(lam))
     return torch.cat((lam[:count].roll(1), lam[count:]))
 
@@ -134,6 +134,6 @@ def _rows(boxes: Tensor | None, count: int) -> Tensor | None:
 
 
 def unmixed(images: Tensor, labels: Tensor, draw: Draw) -> MixedBatch:
-    """The batch as it is, for method none."""
+    """The unchanged batch, for method ``none``."""
     whole = torch.ones(images.shape[0], dtype=torch.float32, device=images.device)
     return MixedBatch(images, labels, labels, whole, draw.index_b, draw.index_b, whole)

@@ -1,7 +1,7 @@
-"""What goes into the mixing of a batch and what comes out: images, two labels, their weights."""
+"""The input and output of mixing: images, and for each mixed image two labels with weights."""
 
 import warnings
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -15,30 +15,30 @@ Reduction = Literal["per_sample", "batch_mean"]
 
 @dataclass(frozen=True)
 class Batch:
-    """The batch of B images as the caller gave it, for the hooks that look at it whole."""
+    """A batch of B images as the caller gave it, for hooks that need the whole batch."""
 
     images: Tensor  # (B, C, H, W)
     labels: Tensor  # (B,) integers or (B, K) float
     model: nn.Module | None = None
     masks: Tensor | None = None  # (B, H, W)
     saliency: Tensor | None = None  # (B, H, W)
-    part: nn.Module | None = None  # that the method trains; None: that of ``model``
+    part: nn.Module | None = None  # module that the method trains; None: the one in ``model``
 
 
 @dataclass(frozen=True)
 class Sources:
-    """The batch of B images, and the M pairs that are mixed."""
+    """A batch of B images, and the M pairs of them to mix."""
 
     images: Tensor  # (B, C, H, W)
     index_b: Tensor  # (M,) int64
     labels: Tensor  # (B,) integers or (B, K) float
-    saliency: Tensor | None = None  # (B, H, W), smoothed where the options say so
+    saliency: Tensor | None = None  # (B, H, W), after any smoothing
     masks: Tensor | None = None  # (B, H, W) integers: 0 background, 1 object, 2 unknown
     plan: Any = None  # what the method's hook ``plan`` returned
 
     @property
     def a(self) -> Tensor:
-        """The first image of each pair, (M, C, H, W): the first M of the batch, not a copy."""
+        """The first image of each pair, (M, C, H, W): a view of the first M images."""
         return self.images[: len(self.index_b)]
 
     @property
@@ -57,16 +57,16 @@ class Sources:
 
 @dataclass(frozen=True)
 class Blend:
-    """What a method makes of its sources. A first dimension of 1 stands for all M."""
+    """The result of a method's ``apply``. A first dimension of 1 applies to all M images."""
 
     images: Tensor  # (M, C, H, W)
     mask: Tensor  # (M or 1, 1, H, W): weight of the second source at each pixel
     lam: Tensor | None = None  # (M or 1,): weight of the first label; None: 1 − mean of ``mask``
     lam_b: Tensor | None = None  # (M or 1,): weight of the second label; None: 1 − λ
-    # The next four where an image may hold more than two of the batch:
+    # The next four are for methods that may combine more than two images of the batch:
     weights: Tensor | None = None  # (M, B): weight of each image's label
     mask_a: Tensor | None = None  # (M, 1, H, W): weight of the first source; None: 1 − ``mask``
-    index_a: Tensor | None = None  # (M,): the two sources that show most; None: the drawn pairs
+    index_a: Tensor | None = None  # (M,): the two most visible sources; None: the drawn pairs
     index_b: Tensor | None = None
     boxes: Tensor | None = None  # (M or 1, 4)
     source_boxes: Tensor | None = None  # (M or 1, 4)
@@ -81,8 +81,8 @@ class MixedBatch:
     ``boxes`` are (M, 4) ``r0, c0, r1, c1`` in pixels, half open, in the first source; the second
     source is cut at the same place unless ``source_boxes`` says otherwise.
 
-    An image may hold more than two of the batch (Co-Mixup). ``weights`` then has the weights of all
-    labels, and the first and the second source are the two that show most.
+    A mixed image may combine more than two of the batch (Co-Mixup). ``weights`` then has the
+    weights of all labels, and the first and second source are the two most visible ones.
     """
 
     images: Tensor  # (M, C, H, W), dtype and memory format of the input
@@ -96,30 +96,30 @@ class MixedBatch:
     weights: Tensor | None = None  # (M, B) float32: weight of each of ``labels``; None: λ and λ_b
     labels: Tensor | None = None  # (B,) integers or (B, K) float, where there are ``weights``
     mask: Tensor | None = None  # (M, 1, H, W) float32: weight of the second source at each pixel
-    mask_a: Tensor | None = None  # the same of the first source; None: 1 − ``mask``
+    mask_a: Tensor | None = None  # the same for the first source; None: 1 − ``mask``
     boxes: Tensor | None = None
     source_boxes: Tensor | None = None
     saliency: Tensor | None = None  # (B, H, W): the maps used, of the whole input batch
     aux: Tensor | None = None  # for the method's ``forward``
     reduction: Reduction = "per_sample"
     clean_gradient: float = 0.0  # weight of the unmixed batch's gradient, still to be added
-    member: int = 0  # which mixer of a ``Switch`` it comes from
+    member: int = 0  # index of the member of a ``Switch`` that mixed it
 
     @property
     def weight_b(self) -> Tensor:
-        """(M,) float32: weight of the second label, 1 − λ unless the method gives its own."""
+        """(M,) float32: weight of the second label, 1 − λ unless the method sets ``lam_b``."""
         return 1.0 - self.lam if self.lam_b is None else self.lam_b
 
     @property
     def label_fraction(self) -> Tensor:
-        """(M,) float32: the first label's part of both weights; λ where they sum to 1."""
+        """(M,) float32: the first label's fraction of both weights; λ if they sum to 1."""
         return self.lam if self.lam_b is None else self.lam / (self.lam + self.lam_b)
 
     def losses(self, logits: Any, criterion: Criterion | None = None) -> Tensor:
         """λᵢ·L(zᵢ, aᵢ) + (1 − λᵢ)·L(zᵢ, bᵢ) for logits (M, K), unreduced: (M,).
 
-        ``lam_b``, where there is one, takes the place of 1 − λ, and ``weights`` that of both. L is
-        the cross-entropy unless ``criterion`` says otherwise.
+        ``lam_b``, if set, replaces 1 − λ, and ``weights`` replaces both weights. L is
+        ``criterion``, by default the cross-entropy.
         """
         self._warn()
         return self._losses(logits, criterion or CROSS_ENTROPY)
@@ -127,8 +127,8 @@ class MixedBatch:
     def loss(self, logits: Any, criterion: Criterion | None = None) -> Tensor:
         """The mean loss of the batch, a scalar.
 
-        With ``reduction="batch_mean"`` the losses of both labels are averaged before λ weighs
-        them, as the published code does: only the mean of λ then reaches the gradient.
+        With ``reduction="batch_mean"``, as in the published code, the loss of each label is
+        averaged over the batch before it is weighted, so only the mean of λ affects the gradient.
         """
         self._warn()
         if self.reduction == "per_sample":
@@ -155,8 +155,7 @@ class MixedBatch:
         return self._each(lambda tensor: tensor.pin_memory())
 
     def _each(self, change: Any) -> "MixedBatch":
-        values = {spec.name: getattr(self, spec.name) for spec in fields(self)}
-        moved = {name: change(v) for name, v in values.items() if isinstance(v, Tensor)}
+        moved = {name: change(v) for name, v in vars(self).items() if isinstance(v, Tensor)}
         return replace(self, **moved)
 
     def _weighted(self, num_classes: int) -> Tensor:
@@ -164,7 +163,7 @@ class MixedBatch:
         assert self.labels is not None
         if self.labels.ndim == 2:
             return self.weights @ self.labels.to(self.weights.dtype)
-        # One-hot labels, but without reading them on the host.
+        # As if with one-hot labels, but without reading them on the host.
         found = self.weights.new_zeros(len(self.weights), num_classes)
         with class_indices(self.labels, num_classes):
             return found.scatter_add(1, self.labels.expand_as(self.weights), self.weights)
@@ -177,7 +176,7 @@ class MixedBatch:
         return self.lam * first + self.weight_b * second
 
     def _warn(self) -> None:
-        # While compiling a warning would break the graph.
+        # While compiling, a warning would break the graph.
         if self.clean_gradient > 0 and not torch.compiler.is_compiling():
             warnings.warn(
                 f"clean_gradient: {self.clean_gradient:g} is left out of this loss; "
@@ -194,7 +193,7 @@ class MixedBatch:
 
 
 def memory_format(images: Tensor) -> torch.memory_format:
-    """Whether images (B, C, H, W) keep their channels innermost."""
+    """The memory format of images (B, C, H, W)."""
     if not images.is_contiguous() and images.is_contiguous(memory_format=torch.channels_last):
         return torch.channels_last
     return torch.contiguous_format
@@ -204,5 +203,5 @@ def select(images: Tensor, index: Tensor) -> Tensor:
     """The images (M, C, H, W) at ``index`` (M,), in their own memory format."""
     if memory_format(images) == torch.contiguous_format:
         return images.index_select(0, index)
-    # index_select itself would write it channels first.
+    # index_select alone would return channels-first memory.
     return images.permute(0, 2, 3, 1).index_select(0, index).permute(0, 3, 1, 2)

@@ -1,4 +1,4 @@
-"""Boxes: from a centre and λ₀ to corners, areas and masks."""
+"""Boxes: from a centre and λ₀ to sides, corners and masks."""
 
 from typing import Literal
 

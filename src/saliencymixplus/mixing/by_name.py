@@ -1,4 +1,4 @@
-"""Mixers by name: a method, a preset, or a switch between several."""
+"""Create mixers by name: a method, a preset, or a switch between several."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,13 +10,13 @@ from saliencymixplus.mixing.switch import SWITCH, Switch
 
 
 def create(method: str, **options: Any) -> Mixer:
-    """A mixer by the name of a method or of one of its presets.
+    """Create a mixer by the name of a method or preset.
 
     Args:
         method: a key of ``METHODS``, a preset such as ``"saliencymix-published"``, a display
             name such as ``"SaliencyMix+"``, or ``"switch"``.
-        options: the method's options; omitted ones and None are as its variant has them. Of a
-            switch: ``members``, see ``Switch``.
+        options: the method's options; those omitted or None take their values from the variant
+            or preset. For a switch: ``members``, see ``Switch``.
 
     Raises:
         ValueError: an unknown method, option or value; one line with the nearest name.
@@ -41,8 +41,7 @@ def create(method: str, **options: Any) -> Mixer:
 
 
 def resolve_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Every option of a method, preset or switch with its value; omitted ones as its variant has
-    them.
+    """Every option of a method, preset or switch with its value.
 
     Raises:
         ValueError: an unknown method, option or value; one line with the nearest name.

@@ -1,4 +1,4 @@
-"""What a mixer accepts: every mistake of the caller is one ValueError that says what to give."""
+"""Check a mixer's input; each mistake is a ``ValueError`` that says what to give instead."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -9,11 +9,11 @@ from torch import Tensor
 
 
 def checked_labels(images: Any, labels: Any) -> Tensor:
-    """The labels, int64 where they are class indices, after checking both.
+    """Check both, and return the labels, as int64 if they are class indices.
 
     Raises:
-        ValueError: images that are not a tensor (B, C, H, W) without an empty dimension, or labels
-            that are neither class indices (B,) nor distributions (B, K).
+        ValueError: the images are not a non-empty tensor (B, C, H, W), or the labels are neither
+            class indices (B,) nor distributions (B, K).
     """
     if not isinstance(images, Tensor):
         raise ValueError(f"images must be a tensor (B, C, H, W), not {_kind(images)}")
@@ -36,10 +36,10 @@ def checked_labels(images: Any, labels: Any) -> Tensor:
 
 
 def class_indices(labels: Tensor, num_classes: int) -> AbstractContextManager[None]:
-    """A block that raises a ValueError if it fails because of a class index in ``labels`` (M,).
+    """Raise a ValueError if the block fails due to an out-of-range class index in ``labels`` (M,).
 
-    The labels are read only then, because that waits for the device, and only on a CPU: after a
-    failed assertion on a GPU nothing there can be read.
+    The labels are read only after a failure, as reading waits for the device, and only on the CPU:
+    after a failed assertion on a GPU, nothing can be read from it.
     """
     if torch.compiler.is_compiling():
         return nullcontext()
@@ -64,10 +64,13 @@ def _naming_wrong_class(labels: Tensor, num_classes: int) -> Iterator[None]:
 
 
 def check_map(name: str, value: Any, images: Tensor, *, coarse: bool = False) -> None:
-    """Check maps (B, H, W) of images (B, C, H, W); ``coarse``: of any resolution (B, h, w).
+    """Check that maps have the shape (B, H, W) of the images (B, C, H, W).
+
+    Args:
+        coarse: also accept any other resolution (B, h, w).
 
     Raises:
-        ValueError: another type or shape.
+        ValueError: wrong type or shape.
     """
     if value is None:
         return
@@ -82,10 +85,10 @@ def check_map(name: str, value: Any, images: Tensor, *, coarse: bool = False) ->
 
 
 def logits_of(output: Any) -> Tensor:
-    """The logits in what a network returns.
+    """The logits in the output of a network.
 
-    A tensor itself; the ``logits`` of an object or a dictionary, as torchvision's and Hugging
-    Face's networks return them; or the first entry of a tuple or list.
+    They are the output itself if it is a tensor, its ``logits`` attribute or key, as in
+    torchvision's and Hugging Face's networks, or the first entry of a tuple or list.
 
     Raises:
         ValueError: there are none.
@@ -106,7 +109,7 @@ def logits_of(output: Any) -> Tensor:
 
 
 def high_precision(dtype: torch.dtype) -> torch.dtype:
-    """The floating dtype in which images of ``dtype`` are weighed: float32 or wider."""
+    """The dtype in which images of ``dtype`` are blended: float32 or wider."""
     return torch.promote_types(dtype, torch.float32) if dtype.is_floating_point else torch.float32
 
 

@@ -9,7 +9,7 @@ from torch.utils.data import default_collate, get_worker_info
 from saliencymixplus.mixing.batch import MixedBatch
 from saliencymixplus.mixing.mixer import Mixer
 
-# Keys of dict samples → the mixer's arguments.
+# Keys of samples that are dictionaries → the mixer's arguments.
 _KEYS = {
     "pixel_values": "images",
     "images": "images",
@@ -23,22 +23,22 @@ _KEYS = {
 
 
 def collate(mixer: Mixer, *, generator: torch.Generator | None = None) -> "Collate":
-    """A ``collate_fn`` for ``DataLoader`` that stacks samples and mixes them.
+    """Create a ``collate_fn`` for ``DataLoader`` that stacks samples and mixes them.
 
-    For methods that need no network; it can be pickled, so workers may be started by any method.
+    For methods that need no network. It can be pickled, so any way of starting workers is fine.
 
     Args:
-        mixer: a mixer without ``needs_model``.
-        generator: source of the random numbers; None: torch's own, which ``DataLoader`` seeds in
-            each worker. In a worker, the numbers derive from the generator's seed and the
-            worker's, which differ between workers and epochs; they repeat if the ``DataLoader``
-            has a seeded generator as well.
+        mixer: one whose ``needs_model`` is false.
+        generator: source of the random numbers; None: torch's global one, which ``DataLoader``
+            seeds in each worker. In a worker, the numbers depend on the seeds of the generator and
+            of the worker; the latter differs between workers and epochs, and is reproducible if
+            the ``DataLoader`` has a seeded generator as well.
 
     Returns:
         A function of samples ``(image, label)``, ``(image, label, map)`` or dictionaries with
-        ``pixel_values`` (or ``image``), ``labels`` (or ``label``) and where the method takes them
-        ``saliency`` or ``masks``. A third field is the mask (H, W) where the mixer needs masks,
-        else the saliency map (H, W).
+        ``pixel_values`` (or ``image``), ``labels`` (or ``label``) and, if the method takes them,
+        ``saliency`` or ``masks``. The map (H, W) is a mask if the mixer needs masks, else a
+        saliency map.
 
     Raises:
         ValueError: the mixer needs the network.
@@ -61,7 +61,7 @@ class Collate:
             raise ValueError(f"{mixer.method} needs the network: mix in the training loop instead")
         self.mixer = mixer
         self.generator = generator
-        self._workers: tuple[int, torch.Generator] | None = None  # seed and generator of a worker
+        self._worker: tuple[int, torch.Generator] | None = None  # this worker's seed and generator
 
     def __call__(self, samples: Sequence[Any]) -> MixedBatch:
         fields = self._stacked(samples)
@@ -93,8 +93,8 @@ class Collate:
         generator = self.generator
         if generator is None:
             return {"mixer": self.mixer, "generator": None}
-        # As bytes: multiprocessing sends a tensor in shared memory, and that of a generator's state
-        # is gone before a spawned worker opens it.
+        # As bytes: multiprocessing would send a tensor through shared memory, which is freed before
+        # a spawned worker opens it.
         state = bytes(generator.get_state().tolist())
         return {"mixer": self.mixer, "generator": (generator.device, state)}
 
@@ -110,10 +110,10 @@ class Collate:
         worker = get_worker_info()
         if self.generator is None or worker is None:
             return self.generator
-        if self._workers is None or self._workers[0] != worker.seed:
+        if self._worker is None or self._worker[0] != worker.seed:
             seed = (self.generator.initial_seed() * 6364136223846793005 + worker.seed) % 2**63
-            self._workers = worker.seed, torch.Generator().manual_seed(seed)
-        return self._workers[1]
+            self._worker = worker.seed, torch.Generator().manual_seed(seed)
+        return self._worker[1]
 
 
 def _stack(name: str, values: list[Any]) -> Any:

@@ -1,9 +1,9 @@
-"""Two images into one: pasting pixels, and weighing them.
+"""Combine two images into one: paste pixels, or blend them by weight.
 
-On a GPU the whole batch is combined at once and no value is read. The CPU reads values at no cost,
-and spends more time on new memory for large images than on arithmetic: there, boxes are copied as
-slices, and everything else is done a few images at a time, so that the partners stay in the cache.
-Both ways give the same bits.
+On a GPU, the whole batch is combined at once without reading any value. On a CPU, reading values is
+free, and allocating memory for large images takes longer than the arithmetic: there, boxes are
+copied as slices, and everything else is done a few images at a time, so that the second images stay
+in the cache. Both ways give identical bits.
 """
 
 from collections.abc import Iterator
@@ -18,17 +18,17 @@ from saliencymixplus.mixing.checks import high_precision
 
 IN_PARTS = "cpu"  # the device on which values are read and images combined a few at a time
 _AT_ONCE = 2**19  # bytes of images combined at a time
-_LARGE = 64 * 64  # pixels of an image from which on a slice for each is faster than a mask
+_LARGE = 64 * 64  # pixels per image from which copying a slice of each is faster than a mask
 
 
 def eager_on_cpu(images: Tensor) -> bool:
-    """Whether to combine images as the CPU does it fastest; not where gradients are recorded."""
+    """Whether to use the way that is faster on a CPU, but does not record gradients."""
     recorded = torch.compiler.is_compiling() or torch.is_grad_enabled()
     return images.device.type == IN_PARTS and not recorded
 
 
 def paste(sources: Sources, mask: Tensor, boxes: Tensor | None = None) -> Tensor:
-    """The first source with the second one's pixels where the boolean ``mask`` is true.
+    """The first source with pixels of the second where the boolean ``mask`` is true.
 
     Args:
         mask: (M or 1, 1, H, W).
@@ -46,10 +46,10 @@ def paste(sources: Sources, mask: Tensor, boxes: Tensor | None = None) -> Tensor
 
 
 def paste_around(sources: Sources, lam0: Tensor, centre: Tensor, size: BoxSize) -> Blend:
-    """CutMix's box of area 1 − λ₀, pasted around ``centre``; λ is 1 − its area after clipping.
+    """Paste CutMix's box of area 1 − λ₀ around ``centre``; λ is 1 − its area after clipping.
 
     Args:
-        lam0: (N,), N = M or 1 for one box in all images.
+        lam0: (N,), with N = M, or 1 for the same box in all images.
         centre: (N, 2) int64 row and column.
         size: see ``box_around``.
     """
@@ -60,7 +60,7 @@ def paste_around(sources: Sources, lam0: Tensor, centre: Tensor, size: BoxSize) 
 
 
 def paste_boxes(sources: Sources, boxes: Tensor) -> Tensor:
-    """The first source with the second one's pixels inside ``boxes`` (M or 1, 4), by slices."""
+    """The first source with pixels of the second inside ``boxes`` (M or 1, 4), by slices."""
     mixed = sources.a.clone()
     places = [
         (slice(None), slice(top, bottom), slice(left, right))
@@ -88,7 +88,7 @@ def blend(sources: Sources, weight: Tensor) -> Tensor:
 def weighted_sum(a: Tensor, b: Tensor, weight: Tensor, *, out: Tensor | None = None) -> Tensor:
     """(1 − weight)·a + weight·b in at least float32, returned in the images' dtype.
 
-    ``b`` is overwritten, which saves memory. ``out`` takes the result, where it is given.
+    May overwrite ``b``, which saves memory. The result is written to ``out``, if given.
     """
     high = high_precision(a.dtype)
     weight = weight.to(high)
@@ -99,17 +99,17 @@ def weighted_sum(a: Tensor, b: Tensor, weight: Tensor, *, out: Tensor | None = N
 
 
 def gathered(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """Pixels of images (M, C, H, W) at rows (M, h) and columns (M, w): (M, C, h, w)."""
+    """The pixels of images (M, C, H, W) at rows (M, h) and columns (M, w): (M, C, h, w)."""
     count, channels, _, width = images.shape
     tall = images.gather(2, rows[:, None, :, None].expand(count, channels, -1, width))
     return tall.gather(3, columns[:, None, None].expand(count, channels, rows.shape[1], -1))
 
 
 def sampled(images: Tensor, rows: Tensor, columns: Tensor, *, align_corners: bool) -> Tensor:
-    """Images (M, C, H, W), bilinearly at rows (N, h) and columns (N, w), N = M or 1.
+    """Sample images (M, C, H, W) bilinearly at rows (N, h) and columns (N, w), with N = M or 1.
 
-    Places are −1 … 1, see ``F.grid_sample``; those outside take the border. Computed in float32,
-    returned in the images' dtype; integers are rounded.
+    Coordinates are −1 … 1 as in ``F.grid_sample``; outside, the border is repeated. Computed in
+    float32, returned in the images' dtype; integers are rounded.
     """
     x, y = torch.broadcast_tensors(columns[:, None, :], rows[:, :, None])
     grid = torch.stack((x, y), dim=3).expand(len(images), -1, -1, -1)
@@ -118,7 +118,7 @@ def sampled(images: Tensor, rows: Tensor, columns: Tensor, *, align_corners: boo
 
 
 def parts(sources: Sources) -> Iterator[tuple[slice, Tensor]]:
-    """Which of the M pairs, and their second images: a few at a time, in the same memory."""
+    """Yield slices of the M pairs with their second images, a few at a time in a reused buffer."""
     images, index_b = sources.images, sources.index_b
     count = max(1, _AT_ONCE // (images[0].numel() * images.element_size()))
     second = torch.empty_like(images[:count])
@@ -137,8 +137,10 @@ def _rows(values: Tensor, part: slice) -> Tensor:
 
 
 def _over_channels(mask: Tensor, images: Tensor) -> Tensor:
-    """The mask (N, 1, H, W), spread over the channels where they are innermost in memory: a mask
-    that is broadcast over the innermost dimension is slow."""
+    """Expand the mask (N, 1, H, W) over the channels of channels-last images.
+
+    Broadcasting it over the innermost dimension in memory would be slow.
+    """
     if memory_format(images) != torch.channels_last:
         return mask
     mask = mask.expand(-1, images.shape[1], -1, -1)

@@ -12,7 +12,7 @@ from saliencymixplus.mixing.checks import class_indices
 
 @dataclass(frozen=True)
 class Criterion:
-    """Cross-entropy, or the binary cross-entropy of every class, in at least float32.
+    """Cross-entropy, or binary cross-entropy of each class, in at least float32.
 
     Args:
         loss: ``ce``: cross-entropy of the softmax. ``bce``: binary cross-entropy of each class's
@@ -20,8 +20,8 @@ class Criterion:
             ``BinaryCrossEntropy``).
         label_smoothing: ε in [0, 1): a label y becomes (1 − ε)·y + ε / K.
 
-    Both losses are affine in the label, so that λ·L(z, a) + (1 − λ)·L(z, b) is the loss of the
-    mixed and smoothed label, which is what timm computes.
+    Both losses are affine in the label, so λ·L(z, a) + (1 − λ)·L(z, b) is the loss of the mixed and
+    smoothed label, which is what timm computes.
     """
 
     loss: Literal["ce", "bce"] = "ce"
@@ -47,7 +47,7 @@ CROSS_ENTROPY = Criterion()
 
 
 def distribution(labels: Tensor, num_classes: int, dtype: torch.dtype) -> Tensor:
-    """Labels (M,) as one-hot rows, and (M, K) as they are: (M, K)."""
+    """Labels as distributions (M, K): one-hot for class indices (M,), unchanged for (M, K)."""
     if labels.ndim == 2:
         return labels.to(dtype)
     # Not F.one_hot, which reads values on the CPU.
@@ -57,6 +57,6 @@ def distribution(labels: Tensor, num_classes: int, dtype: torch.dtype) -> Tensor
 
 
 def binary_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Binary cross-entropy of the softmax of logits (M, K), its mean over all M · K entries."""
-    chances = logits.to(torch.promote_types(logits.dtype, torch.float32)).softmax(1)
-    return F.binary_cross_entropy(chances, distribution(labels, chances.shape[1], chances.dtype))
+    """Binary cross-entropy of the softmax of logits (M, K), averaged over all M · K entries."""
+    output = logits.to(torch.promote_types(logits.dtype, torch.float32)).softmax(1)
+    return F.binary_cross_entropy(output, distribution(labels, output.shape[1], output.dtype))

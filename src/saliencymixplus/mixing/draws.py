@@ -1,4 +1,4 @@
-"""Random numbers of a mixing step, drawn apart from their use so that they can be injected."""
+"""The random numbers of mixing, drawn separately from their use so that callers can supply them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,20 +11,20 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Draw:
-    """All random numbers of one mixing of B images into M.
+    """All random numbers for mixing a batch of B images into M.
 
     The first source of mixed image i is always image i; ``index_b[i]`` is the second. N is M, or 1
-    where one draw holds for the whole batch.
+    if one draw is used for the whole batch.
     """
 
     index_b: Tensor  # (M,) int64
     # (N,) float64 (float32 on MPS), in [0, 1]: weight of the first source
     lam0: Tensor | None = None
-    lam1: Tensor | None = None  # a second one, where the method takes two
+    lam1: Tensor | None = None  # a second λ₀, for methods that need two
     centre: Tensor | None = None  # (N, 2) int64: row and column of a pixel
     uniform: Tensor | None = None  # (N, 2) float32 in [0, 1): further choices of the method
-    noise: Tensor | None = None  # (N, …) float32: what the method's docstring says
-    member: int = 0  # which mixer of a ``Switch`` they are for
+    noise: Tensor | None = None  # (N, …) float32: see ``Method.noise``
+    member: int = 0  # index of the member of a ``Switch`` that they are for
 
     @property
     def size(self) -> int:
@@ -32,7 +32,7 @@ class Draw:
         return self.index_b.shape[0]
 
     def take(self, *names: str) -> tuple[Tensor, ...]:
-        """The numbers of these names.
+        """The numbers with these names.
 
         Raises:
             ValueError: the draw lacks one.
@@ -54,14 +54,14 @@ class Draw:
 
 @dataclass(frozen=True)
 class RandomNumbers:
-    """Random numbers for ``device``, drawn where the generator lives."""
+    """Random numbers for ``device``, drawn on the generator's device."""
 
     generator: torch.Generator | None
     device: torch.device
 
     @property
     def drawn_on(self) -> torch.device:
-        """The generator's device, unless it is of the same type as ``device``."""
+        """The device to draw on: the generator's if its type differs, else ``device``."""
         if self.generator is None or self.generator.device.type == self.device.type:
             return self.device
         return self.generator.device
@@ -81,7 +81,8 @@ class RandomNumbers:
         dtype = torch.float32 if self.device.type == "mps" else torch.float64
         if alpha == 1.0:
             return self.uniform(count, dtype=dtype)
-        # torch.distributions.Beta takes no generator; this is the sampler below it. MPS has none.
+        # torch.distributions.Beta takes no generator; this is what it calls, except on MPS, which
+        # has no such sampler.
         where = self.generator.device if self.generator is not None else self.device
         where = torch.device("cpu") if where.type == "mps" else where
         concentration = torch.full((count, 2), alpha, dtype=dtype, device=where)
@@ -92,14 +93,14 @@ class RandomNumbers:
 
 
 def mixed_size(batch_size: int, pairs: str) -> int:
-    """Number of mixed images from a batch; a single image is its own partner."""
+    """Number of mixed images made from a batch; a single image is its own partner."""
     return max(batch_size // 2, 1) if pairs == "half" else batch_size
 
 
 def mapped_size(batch_size: int, fraction: float) -> int:
-    """How many images of a batch, the first ones, get a saliency map.
+    """How many images at the start of a batch get a saliency map.
 
-    Never all but one: that one would have no partner.
+    Never all but one, which would have no partner.
     """
     count = min(batch_size, max(2, round(fraction * batch_size)))
     return batch_size if count >= batch_size - 1 else count
@@ -110,11 +111,11 @@ def partners(
 ) -> Tensor:
     """Index (M,) of each image's partner.
 
-    ``full`` draws a uniformly random cycle through the batch (Sattolo 1986): every other image is
-    equally likely, oneself impossible unless alone. ``redrawn`` takes the first of ten permutations
-    without a fixed point, or the first one if all have some. Sorting random keys needs no host
-    synchronisation, unlike ``torch.randperm`` in a CUDA graph. Where only a ``fraction`` of
-    the images has saliency maps (``mapped_size``), these have a cycle of their own.
+    ``full`` draws a uniformly random cycle through the batch (Sattolo 1986): all other images are
+    equally likely, and an image is its own partner only if alone. ``redrawn`` takes the first of
+    ten permutations without a fixed point, or the first of all if each has one. Permutations come
+    from sorting random keys, which a CUDA graph can capture, unlike ``torch.randperm``. If only a
+    ``fraction`` of the images has saliency maps (``mapped_size``), these form a separate cycle.
     """
     size = mixed_size(batch_size, pairs)
     keys = numbers.uniform(size)
@@ -147,7 +148,7 @@ def members(
 
 
 def scale(places: Tensor, height: int | Tensor, width: int | Tensor) -> Tensor:
-    """Places in [0, 1)² (N, 2) as whole rows below ``height`` and columns below ``width``."""
+    """Scale places (N, 2) in [0, 1)² to int64 rows below ``height`` and columns below ``width``."""
     if isinstance(height, int) and height == width:
         return (places * height).long()
     return torch.stack((places[:, 0] * height, places[:, 1] * width), dim=1).long()

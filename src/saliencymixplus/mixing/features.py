@@ -1,4 +1,4 @@
-"""Feature maps of a network: that of a named layer, or the last one."""
+"""Feature maps of a network, from a named layer or the last ones in it."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -11,10 +11,10 @@ from saliencymixplus.mixing.saliency import pass_mode
 
 
 def last_feature_map(model: nn.Module, images: Tensor) -> Tensor:
-    """The last output (B, C, h, w) with more than one cell of any layer, in evaluation mode.
+    """The last output (B, C, h, w) of any layer with more than one cell, in evaluation mode.
 
-    One forward pass without gradients, in which every layer is watched. A feature map that the
-    network turns into tokens (B, N, C), such as the patch embedding of a ViT, does not count.
+    Takes one forward pass without gradients, with a hook on every layer. Feature maps that the
+    network turns into tokens (B, N, C), such as the patch embedding of a ViT, do not count.
 
     Raises:
         NetworkError: there is no such feature map.
@@ -32,7 +32,7 @@ def last_feature_map(model: nn.Module, images: Tensor) -> Tensor:
 def feature_map(model: nn.Module, images: Tensor, layer: str) -> Tensor:
     """The output (B, C, h, w) of the module called ``layer``, in evaluation mode.
 
-    One forward pass without gradients.
+    Takes one forward pass without gradients.
 
     Raises:
         NetworkError: the network has no such module, or it returns no feature map.
@@ -45,7 +45,7 @@ def feature_map(model: nn.Module, images: Tensor, layer: str) -> Tensor:
 
 
 def named_layer(network: nn.Module, name: str, option: str) -> nn.Module:
-    """The module called ``name``, which an option asks for.
+    """The submodule ``name`` of the network, given by the mixing option ``option``.
 
     Raises:
         NetworkError: the network has no such module.
@@ -60,9 +60,10 @@ def named_layer(network: nn.Module, name: str, option: str) -> nn.Module:
 def _last_map(
     network: nn.Module, layers: Iterable[nn.Module], images: Tensor, *, cells: int = 1
 ) -> Tensor | None:
-    """The last feature map of at least so many cells that one of ``layers`` returns, if any.
+    """The last feature map with at least ``cells`` cells that one of ``layers`` returns.
 
-    None if tokens follow it. Networks of timm that keep channels last (Swin) say so.
+    None if there is none, or if a later layer returns tokens. The ``output_fmt`` of timm's networks
+    says whether their feature maps are channels-last (Swin).
     """
     channels_last = getattr(network, "output_fmt", "NCHW") == "NHWC"
     found: list[Tensor] = []

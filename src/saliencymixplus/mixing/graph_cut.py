@@ -1,15 +1,15 @@
-"""Labellings of a grid of cells that minimise unary and pairwise costs: PuzzleMix's energy.
+"""Labellings of a grid of cells that minimise unary and pairwise costs, for PuzzleMix.
 
 Each cell takes a label 0, 1 or 2. The energy of an image is the sum of ``unary[cell, label]`` and,
-over neighbouring cells, of ``edge · (label − label′)² / 4``. It is submodular, so that a minimum
-cut is its exact minimum (Kim, Choo and Song 2020, arXiv:2009.06962, section 3.2).
+over neighbouring cells, of ``edge · (label − label′)² / 4``. It is submodular, so a minimum cut
+minimises it exactly (Kim, Choo and Song 2020, arXiv:2009.06962, section 3.2).
 """
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-_STRIP = 4  # rows or columns of cells that one move labels together: 3⁴ = 81 states a line
+_STRIP = 4  # rows or columns of cells that one move labels together: 3⁴ = 81 states per line
 
 
 def energy(labels: Tensor, unary: Tensor, edge_v: Tensor, edge_h: Tensor) -> Tensor:
@@ -26,18 +26,18 @@ def energy(labels: Tensor, unary: Tensor, edge_v: Tensor, edge_h: Tensor) -> Ten
 
 
 def minimise(unary: Tensor, edge_v: Tensor, edge_h: Tensor, *, sweeps: int = 2) -> Tensor:
-    """Labels (B, R, C) int64 of low energy, of all images at once; nothing waits for the device.
+    """Labels (B, R, C) int64 of low energy, for all images at once without waiting for the device.
 
-    A move labels strips of four columns (or rows) optimally, given the cells beside them, by
-    dynamic programming along the strip. With at most four columns that is the exact minimum.
-    A larger grid is swept in both directions, with the strips at two places; its energy never
+    Each move labels strips of four columns (or rows) optimally, given the cells beside them, by
+    dynamic programming along the strips. With at most four columns, this is the exact minimum.
+    Larger grids are swept in both directions, with the strips at two offsets; the energy never
     rises. For the arguments see ``energy``; ``exact`` is the oracle.
     """
     rows, columns = unary.shape[1:3]
     if columns <= _STRIP:
         return _label_strips(unary.argmin(3), unary, edge_v, edge_h, columns, 0, 0)
-    # Two starts, as a second half of the batch: every cell's own best label, and the best label
-    # that all cells share, from which strong edges are easier to satisfy.
+    # Two starting points, concatenated as one batch: each cell's own best label, and the best
+    # common label of all cells, which suits strong edges better.
     shared = unary.sum((1, 2)).argmin(1)[:, None, None].expand(-1, rows, columns)
     labels = torch.cat((unary.argmin(3), shared))
     unary, edge_v, edge_h = (
@@ -45,7 +45,7 @@ def minimise(unary: Tensor, edge_v: Tensor, edge_h: Tensor, *, sweeps: int = 2) 
     )
     turned = unary.transpose(1, 2), edge_h.transpose(1, 2), edge_v.transpose(1, 2)
     for shift in (0, _STRIP // 2) * sweeps:
-        for parity in (0, 1):  # of two neighbouring strips, one at a time
+        for parity in (0, 1):  # neighbouring strips must not change at the same time
             labels = _label_strips(labels, unary, edge_v, edge_h, _STRIP, shift, parity)
         for parity in (0, 1):
             labels = _label_strips(labels.mT, *turned, min(rows, _STRIP), shift, parity).mT
@@ -55,9 +55,9 @@ def minimise(unary: Tensor, edge_v: Tensor, edge_h: Tensor, *, sweeps: int = 2) 
 
 
 def exact(unary: Tensor, edge_v: Tensor, edge_h: Tensor) -> Tensor:
-    """Labels (B, R, C) of least energy by a maximum flow in SciPy, one image at a time.
+    """Labels (B, R, C) of minimum energy by SciPy's maximum flow, one image at a time.
 
-    All costs must be whole numbers. Slow, and it waits for the device: the oracle of ``minimise``.
+    All costs must be whole numbers. Slow, and waits for the device; the oracle of ``minimise``.
     """
     parts = zip(unary.cpu(), edge_v.cpu(), edge_h.cpu(), strict=True)
     return torch.stack([_minimum_cut(*part) for part in parts]).to(unary.device)
@@ -72,11 +72,11 @@ def _label_strips(
     shift: int,
     parity: int,
 ) -> Tensor:
-    """Label every second strip of ``width`` columns anew; the first strip ends at ``shift``."""
+    """Relabel every second strip of ``width`` columns; the first strip ends at ``shift``."""
     rows, columns = labels.shape[1:]
     left = (width - shift) % width
     right = -(left + columns) % width
-    # Columns that cost nothing fill the grid up to whole strips: (B, R, strips, width, …).
+    # Pad the grid to whole strips with columns that cost nothing: (B, R, strips, width, …).
     shape = (*labels.shape[:2], (left + columns + right) // width, width)
     placed = F.pad(labels, (left, right)).reshape(shape)
     costs = F.pad(unary, (0, 0, left, right)).reshape(*shape, 3)
@@ -101,10 +101,10 @@ def _best_lines(costs: Tensor, down: Tensor, across: Tensor, squared: Tensor) ->
     width = costs.shape[3]
     states = torch.arange(3**width, device=costs.device)
     digits = torch.stack([states // 3**place % 3 for place in range(width)])  # (W, states)
-    # Not F.one_hot, which looks at the values on the CPU, and so cannot be captured there.
+    # Not F.one_hot, which reads the values on the CPU and so cannot be captured there.
     level = torch.arange(3, device=costs.device)
     chosen = (digits[:, None] == level[:, None]).flatten(0, 1).to(costs.dtype)
-    line = costs.flatten(3) @ chosen  # (B, R, N, states): cost of a line on its own
+    line = costs.flatten(3) @ chosen  # (B, R, N, states): cost of each line alone
     line = line + across @ squared[digits[:-1], digits[1:]]
     step = squared[digits[:, :, None], digits[:, None, :]].flatten(1)  # (W, states · states)
     total, origins = line[:, 0], []
@@ -122,8 +122,11 @@ def _best_lines(costs: Tensor, down: Tensor, across: Tensor, squared: Tensor) ->
 
 
 def _minimum_cut(unary: Tensor, edge_v: Tensor, edge_h: Tensor) -> Tensor:
-    """Labels (R, C) of one image. Node 2k of cell k is cut off where its label is 1 or 2, node
-    2k + 1 where it is 2; then (l − l′)² = |x₁ − y₁| + |x₂ − y₂| + 2·x₂(1 − y₁) + 2·y₂(1 − x₁)."""
+    """Labels (R, C) of one image.
+
+    Node 2k of cell k is on the sink's side if the cell's label is 1 or 2, node 2k + 1 if it is 2;
+    then (l − l′)² = |x₁ − y₁| + |x₂ − y₂| + 2·x₂(1 − y₁) + 2·y₂(1 − x₁).
+    """
     import numpy as np
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import breadth_first_order, maximum_flow
@@ -143,11 +146,11 @@ def _minimum_cut(unary: Tensor, edge_v: Tensor, edge_h: Tensor) -> Tensor:
         (first, costs[..., 1] - costs[..., 0]),
         (first + 1, costs[..., 2] - costs[..., 1]),
     ):
-        # A node on the sink's side is 1: cutting source → node costs what being 1 costs.
+        # A node on the sink's side is 1: cutting source → node costs as much as being 1.
         add(np.array(source), node, np.maximum(gain, 0))
         add(node, np.array(sink), np.maximum(-gain, 0))
     limit = np.array(2**30)
-    add(first, first + 1, limit)  # x₂ = 1 asks for x₁ = 1
+    add(first, first + 1, limit)  # x₂ = 1 requires x₁ = 1
     for edge, one, other in (
         (edge_v, first[:-1], first[1:]),
         (edge_h, first[:, :-1], first[:, 1:]),

@@ -1,4 +1,4 @@
-"""Saliency maps: which are usable, where their peaks are, and how much lies inside a mask."""
+"""Saliency maps: whether they are usable, where their peaks are, how much lies inside a mask."""
 
 from typing import NamedTuple
 
@@ -9,15 +9,15 @@ from torch import Tensor
 class Maps(NamedTuple):
     """N maps scaled to a peak of 1."""
 
-    values: Tensor  # (N, H, W) float32 in [0, 1], 1 at the peak; 0 everywhere where unusable
-    usable: Tensor  # (N,) bool: finite and not zero
-    peak: Tensor  # (N,) int64: row · W + column of the first highest value
+    values: Tensor  # (N, H, W) float32 in [0, 1], 1 at the peak; unusable maps are all 0
+    usable: Tensor  # (N,) bool: finite and not all zero
+    peak: Tensor  # (N,) int64: row · W + column of the maximum, the first of several
 
 
 def scaled_to_peak(saliency: Tensor) -> Maps:
     """Divide maps (N, H, W) of any real dtype by their peaks, so that sums cannot overflow.
 
-    Negative values count as 0. A map that holds a NaN or an infinity, or is zero, is unusable.
+    Negative values count as 0. A map that contains NaN or infinity, or is all zero, is unusable.
     """
     if saliency.dtype != torch.float64:
         saliency = saliency.float()
@@ -27,17 +27,17 @@ def scaled_to_peak(saliency: Tensor) -> Maps:
 
 
 def highest(saliency: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The peak of each map, its first place (row · W + column), and whether the map is usable."""
-    top, peak = saliency.flatten(1).max(1)  # NaN counts as highest; ties go to the first
+    """Each map's maximum, its first position (row · W + column), and whether the map is usable."""
+    top, peak = saliency.flatten(1).max(1)  # NaN counts as highest; the first of equal values wins
     return top, peak, (top > 0) & (top < torch.inf)
 
 
 def sum_to_one(saliency: Tensor, *, at_once: bool = False) -> Tensor:
-    """Maps (N, H, W) divided by their sums, float32; uniform where a map is zero or not finite.
+    """Maps (N, H, W) divided by their sums, in float32; unusable maps become uniform.
 
-    They are divided by their peaks first, so that no sum overflows. ``at_once`` leaves that out
-    where none can, as the released code of the methods does: its rounding decides between places
-    or partners that are otherwise equal.
+    Maps are first divided by their peaks, so that no sum overflows. ``at_once`` omits this where no
+    sum can overflow, as the methods' released code does: rounding decides between positions or
+    partners that are otherwise equal.
     """
     maps = scaled_to_peak(saliency)
     values = maps.values / maps.values.sum((1, 2), keepdim=True)
@@ -50,9 +50,9 @@ def sum_to_one(saliency: Tensor, *, at_once: bool = False) -> Tensor:
 
 
 def ranks(values: Tensor, *, stable: bool = False) -> Tensor:
-    """Rank of each value of (N, …) among its n, (N, n) int64; 0 for the highest.
+    """Rank of each value (N, …) among the n of its row, (N, n) int64; 0 is the highest.
 
-    ``stable``: of equal values the first ranks higher.
+    With ``stable``, the first of equal values ranks higher.
     """
     order = values.flatten(1).argsort(dim=1, descending=True, stable=stable)
     place = torch.arange(order.shape[1], device=order.device).expand_as(order)
@@ -60,16 +60,16 @@ def ranks(values: Tensor, *, stable: bool = False) -> Tensor:
 
 
 def fraction_inside(values: Tensor, mask: Tensor) -> Tensor:
-    """Fraction of each map's sum (N, H, W) that lies under a 0/1 mask (N, 1, H, W).
+    """Fraction of the sum of each map (N, H, W) that lies inside a 0/1 mask (N, 1, H, W).
 
-    (N,) float32 in [0, 1]; NaN where the map is all zero.
+    (N,) float32 in [0, 1]; NaN if the map is all zero.
     """
     inside = (values * mask[:, 0]).sum((1, 2))
     return (inside / values.sum((1, 2))).clamp(0.0, 1.0)
 
 
 def enlarged(cells: Tensor, height: int, width: int) -> Tensor:
-    """Cells (M, n, m) repeated to (M, H, W); where the sides do not divide, they differ in size."""
+    """Cells (M, n, m) enlarged to (M, H, W); they differ in size if n or m does not divide it."""
     rows = torch.arange(height, device=cells.device) * cells.shape[1] // height
     columns = torch.arange(width, device=cells.device) * cells.shape[2] // width
     return cells[:, rows][:, :, columns]

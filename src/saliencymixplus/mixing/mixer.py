@@ -1,4 +1,4 @@
-"""The mixer: draws the random numbers of a method and applies them to a batch."""
+"""The mixer: draws the random numbers of a method and applies it to a batch."""
 
 import copy
 from collections.abc import Callable
@@ -20,15 +20,15 @@ from saliencymixplus.mixing.trained_part import PART, new_part, part_of
 
 
 class Mixer:
-    """One mixing method with all its options fixed. Holds no state.
+    """A mixing method with all its options fixed. Has no state.
 
     ``clean_gradient`` and ``saliency_weights`` take effect in ``mixing.backward`` only, and
-    ``saliency_every`` through its ``use_saliency``.
+    ``saliency_every`` through its argument ``use_saliency``.
 
     Attributes:
-        method: its name in ``METHODS``.
-        options: every option, resolved: the method's options dataclass.
-        needs: what it takes besides images and labels, see ``Options.needs``.
+        method: the method's name in ``METHODS``.
+        options: all options, as an instance of the method's dataclass.
+        needs: what it needs besides images and labels, see ``Options.needs``.
     """
 
     def __init__(self, method: str, **options: Any) -> None:
@@ -43,27 +43,27 @@ class Mixer:
 
     @property
     def members(self) -> "tuple[Mixer, ...]":
-        """The mixers of which one is drawn for each batch: itself, unless it is a ``Switch``."""
+        """The mixers of which one is drawn for each batch: only itself, except for a ``Switch``."""
         return (self,)
 
     @property
     def probabilities(self) -> tuple[float, ...]:
-        """How likely each of ``members`` is; they sum to 1."""
+        """The probability of each of ``members``; they sum to 1."""
         return (1.0,)
 
     @property
     def needs_model(self) -> bool:
-        """Whether it looks at the images through a network: pass ``model`` (or ``saliency``)."""
+        """Whether it passes the images through a network: give ``model`` (or ``saliency``)."""
         return not self.needs.isdisjoint(("gradient_saliency", "network"))
 
     @property
     def needs_saliency(self) -> bool:
-        """Whether it takes stored saliency maps: pass ``saliency``."""
+        """Whether it takes stored saliency maps: give ``saliency``."""
         return "stored_saliency" in self.needs
 
     @property
     def needs_masks(self) -> bool:
-        """Whether it takes object masks: pass ``masks``."""
+        """Whether it takes object masks: give ``masks``."""
         return "masks" in self.needs
 
     @property
@@ -72,26 +72,28 @@ class Mixer:
         return self._method.part is not None
 
     def attach(self, model: nn.Module, images: Tensor, seed: int = 0) -> None:
-        """Give ``model``, which sees ``images`` (B, C, H, W), the module that it is trained with.
+        """Add the module that the method trains to ``model``, as its submodule ``mixing_part``.
 
-        It becomes the network's submodule ``mixing_part``, so that optimizer, moving average and
-        checkpoint have it as well: call this first. Its initial weights depend on ``seed`` alone.
+        Call this before creating the optimizer or moving average, so that they include it.
+        ``images`` (B, C, H, W) are an example of the network's input; ``seed`` determines the
+        module's initial weights.
 
         Raises:
-            NetworkError: the method does not fit the network.
+            NetworkError: the method does not support the network.
         """
         model.add_module(PART, new_part(self._method, self.options, model, images, seed))
 
     def part_loss(
         self, model: nn.Module, network: nn.Module, images: Tensor, labels: Tensor, draw: Draw
     ) -> Tensor:
-        """The loss of the part that ``model`` is trained with, a scalar.
+        """The loss, a scalar, of the module that the method trains with ``model``.
 
         Args:
-            network: looks at the images; its weights get no gradient if they ask for none.
+            network: the one that images are passed through, such as the moving average; its
+                weights get no gradient unless they require one.
 
         Raises:
-            ValueError: ``model`` has no such part.
+            ValueError: ``model`` has no such module.
         """
         if (part := part_of(model)) is None:
             raise ValueError(
@@ -102,10 +104,10 @@ class Mixer:
         return self._method.part_loss(Batch(images, labels, network), draw, self.options, part)
 
     def compiled(self, **how: Any) -> "Mixer":
-        """The same mixer, whose arithmetic goes through ``torch.compile(…, **how)``.
+        """The same mixer with its arithmetic compiled by ``torch.compile(…, **how)``.
 
-        Random numbers, maps and greedy partners stay as they are: a draw with a generator cannot
-        be compiled, and a sequential choice of partners takes too long to compile.
+        Random numbers, maps and greedy pairing are not compiled: a draw with a generator cannot be,
+        and a sequential choice of partners would take too long.
         """
         found = copy.copy(self)
         found._compile(how)
@@ -119,7 +121,7 @@ class Mixer:
     def loss(
         self, mixed: MixedBatch, logits: Tensor, criterion: Criterion = CROSS_ENTROPY
     ) -> Tensor:
-        """``mixed.loss(logits, criterion)``, compiled where the mixer is."""
+        """``mixed.loss(logits, criterion)``, compiled if the mixer is."""
         return self._loss(mixed, logits, criterion)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -136,11 +138,11 @@ class Mixer:
         return f"Mixer({self.method!r}{', ' if chosen else ''}{chosen})"
 
     def choose(self, generator: torch.Generator | None = None) -> int:
-        """Draw which of ``members`` mixes a batch; without a choice nothing is drawn."""
+        """Draw the index of the member that mixes a batch; of a single one, nothing is drawn."""
         return 0
 
     def maps_for(self, member: int, saliency: Tensor | None) -> Tensor | None:
-        """The stored maps that a member gets when ``saliency`` is given to all of them."""
+        """The part of the caller's ``saliency`` that goes to a member: all or None."""
         return saliency
 
     def draw(
@@ -152,7 +154,7 @@ class Mixer:
         generator: torch.Generator | None = None,
         device: torch.device | str | None = None,
     ) -> Draw:
-        """All random numbers of one mixing of ``batch_size`` images, on ``device``."""
+        """Draw all random numbers for mixing ``batch_size`` images, on ``device``."""
         where = torch.device(device if device is not None else "cpu")
         return self._drawn(batch_size, height, width, RandomNumbers(generator, where))
 
@@ -177,16 +179,16 @@ class Mixer:
         Args:
             images: (B, C, H, W), any dtype and memory format; never changed.
             labels: (B,) int64 or (B, K) float.
-            generator: of the random numbers; on the CPU or on the images' device.
-            model: the network, where ``needs_model``.
-            saliency: (B, H, W) maps; they replace the method's own. For methods that choose cells
-                of a feature map (B, h, w), a value for each cell.
-            masks: (B, H, W) object masks, where ``needs_masks``: 0 background, 1 object, 2 unknown.
-            draw: the random numbers, instead of drawing them.
-            differentiable: let gradients flow from the mixed images to ``images``; by default
-                they stop there. Maps and label weights stay constants.
-            part: the module that the method trains (``attach``), where ``model`` is the moving
-                average of the network that has it.
+            generator: source of the random numbers, on the CPU or on the images' device.
+            model: the network, if ``needs_model``.
+            saliency: (B, H, W) maps that replace the method's own; for methods that choose cells of
+                a feature map, (B, h, w) with a value for each cell.
+            masks: (B, H, W) object masks, if ``needs_masks``: 0 background, 1 object, 2 unknown.
+            draw: random numbers to use instead of drawing them.
+            differentiable: let gradients flow from the mixed images back to ``images``. Maps and
+                label weights are constants in any case.
+            part: the module that the method trains (see ``attach``), if ``model`` is not the
+                network that has it but its moving average.
 
         Raises:
             ValueError: types or shapes that do not fit, or a missing model, map or mask.
@@ -211,10 +213,10 @@ class Mixer:
         )
 
     def forward(self, model: nn.Module, mixed: MixedBatch) -> tuple[Any, MixedBatch]:
-        """The mixed forward pass: what the network returns, and the batch to take its loss of.
+        """The mixed forward pass: the network's output, and the batch to compute its loss with.
 
-        ``model(mixed.images)`` and ``mixed``, except for methods that mix inside the network or
-        take their label from this pass.
+        These are ``model(mixed.images)`` and ``mixed``, except for methods that mix inside the
+        network or take their label from this pass.
         """
         if self._method.forward is None:
             return model(mixed.images), mixed

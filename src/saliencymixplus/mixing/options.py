@@ -1,4 +1,4 @@
-"""Options of the mixing methods: frozen dataclasses whose fields know their ranges."""
+"""Options of the mixing methods: frozen dataclasses whose fields have ranges."""
 
 import math
 import re
@@ -14,7 +14,7 @@ Scope = Literal["batch", "sample"]
 Pairs = Literal["full", "half", "permutation", "redrawn"]
 Label = Literal["area", "mask", "mask_pixels"]
 MASK_LABELS = ("mask", "mask_pixels")
-_RENAMED = {"saliency_share": "saliency_fraction"}  # version 0.1's names, still accepted
+_RENAMED = {"saliency_share": "saliency_fraction"}  # names in version 0.1, still accepted
 
 
 def number(default: float, low: float, high: float) -> Any:
@@ -29,14 +29,14 @@ def text(default: str, pattern: str) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Options of a method; its dataclass fields are what the user can set.
+    """Options of a method; its dataclass fields are what users can set.
 
-    Fields are ``Literal``s, a ``number`` or a ``text``, with the defaults of the default variant.
-    The other attributes are what the mixer asks of every method: a method may override one, or
-    declare a field of that name to make it settable.
+    Fields are a ``Literal``, a ``number`` or a ``text``, with the defaults of the default variant.
+    The mixer reads the other attributes of every method: a method may override one, or declare a
+    field of that name to let users set it.
     """
 
-    # What ``variant: published``, and so the preset NAME-published, changes; empty: there is none.
+    # Options that ``variant: published`` (preset NAME-published) changes; empty: no such variant.
     PUBLISHED: ClassVar[Mapping[str, Any]] = {}
     _SCOPES: ClassVar[tuple[str, ...]] = ()  # the options of type ``Scope``
 
@@ -47,22 +47,22 @@ class Options:
     alpha = 1.0
     """λ₀ ~ Beta(alpha, alpha); 1 is uniform."""
     label = "area"
-    """What weighs the labels: the method itself, or object masks (``MASK_LABELS``).
+    """What determines the label weights: the method itself, or object masks (``MASK_LABELS``).
 
-    The mixer computes the labels by masks, see ``visible_fraction``.
+    The mixer computes weights from masks, see ``visible_fraction``.
     """
     position = "random"
-    """Where the second image's part goes; ``object`` needs its mask."""
+    """Position of the part from the second image; ``object`` needs its mask."""
     coarse_maps = False
-    """Whether maps may have any resolution, as those of feature maps do."""
+    """Whether maps may have any resolution, like those from feature maps."""
     smoothing_taps = 0
-    """Width in pixels of the kernel of ``smoothing``; 0: up to 3σ on either side."""
+    """Width in pixels of the kernel of ``smoothing``; 0: 3σ on either side."""
     saliency_loss = "cross_entropy"
     """Loss whose gradient is the saliency, see ``gradient_saliency``."""
     shuffled_labels = 0.0
     """Fraction of the mixed images that exchange their λ with one another."""
     part_passes = 0.0
-    """Forward-backward passes that the loss of a trained part takes."""
+    """Number of forward-backward passes for the loss of a trained part."""
 
     # Described where they become fields, in MixingOptions and GradientSaliencyOptions.
     pairs = "full"
@@ -77,10 +77,10 @@ class Options:
 
     @property
     def needs(self) -> frozenset[Need]:
-        """What the caller has to provide besides images and labels.
+        """What the caller has to give besides images and labels.
 
         ``gradient_saliency``: ``model``, whose input gradient becomes ``Sources.saliency``;
-        ``network``: ``model``, handed to the method's ``maps`` or ``plan``; ``stored_saliency``:
+        ``network``: ``model``, passed to the method's ``maps`` or ``plan``; ``stored_saliency``:
         ``saliency=`` (B, H, W), computed beforehand; ``masks``: ``masks=`` (B, H, W).
         """
         return frozenset()
@@ -92,15 +92,15 @@ class Options:
 
     @property
     def per_sample(self) -> bool:
-        """Whether λ₀, place and noise are drawn for each sample instead of once per batch.
+        """Whether λ₀, position and noise are drawn for each sample instead of once per batch.
 
-        As an option of type ``Scope`` says, if the method has one.
+        Set by the method's options of type ``Scope``; true if it has none.
         """
         return all(getattr(self, name) == "sample" for name in self._SCOPES)
 
     @property
     def lam0_per_sample(self) -> bool:
-        """Whether λ₀ is, where it differs from the rest."""
+        """Whether λ₀ is drawn for each sample, if that differs from ``per_sample``."""
         return self.per_sample
 
     @property
@@ -110,11 +110,11 @@ class Options:
 
     @property
     def average_decay(self) -> float | None:
-        """Decay of a moving average of the method's own, where the training keeps none."""
+        """Decay of the moving average that the method needs, if the training has none itself."""
         return None
 
     def __getitem__(self, name: str) -> Any:
-        """An option by name, as in version 0.1, where the options were a dictionary."""
+        """An option by name, for users of version 0.1, where options were a dictionary."""
         return as_json(self)[name]
 
 
@@ -125,13 +125,13 @@ class MixingOptions(Options):
     Args:
         pairs: ``full``: a random partner, never the image itself. ``permutation``: a random
             permutation, in which about one image per batch is its own partner, as in the papers'
-            code. ``redrawn``: such a permutation, drawn again up to ten times while an image is
-            its own partner. ``half``: the first half of the batch with the second.
-        clean_gradient: weight of the unmixed batch's gradient, added to the mixed one's by
-            ``mixing.backward``; 0 … 100. It costs a pass of the batch, unless ``saliency_mode:
-            train`` makes it part of the saliency pass.
-        label: of the methods that have it: λ by the ``area`` that the first image keeps, or by
-            object masks: ``mask``, the relative visible fraction of both objects, or
+            code. ``redrawn``: such a permutation, drawn up to ten times until no image is its own
+            partner. ``half``: the first half of the batch with the second.
+        clean_gradient: weight of the unmixed batch's gradient, which ``mixing.backward`` adds to
+            the mixed one; 0 … 100. It costs one more pass, unless ``saliency_mode: train`` makes it
+            part of the saliency pass.
+        label: for methods that have it. λ is the ``area`` that the first image keeps, or comes from
+            object masks: ``mask``, the relative visible fractions of both objects, or
             ``mask_pixels``, the first object's fraction of all visible object pixels.
 
     Examples:
@@ -148,7 +148,7 @@ class MixingOptions(Options):
 
 @dataclass(frozen=True, kw_only=True)
 class GradientSaliencyOptions(MixingOptions):
-    """Options of every method that takes the network's gradient saliency.
+    """Options of every method that uses the network's gradient saliency.
 
     Images without a map (``saliency_fraction``, ``saliency_every``, ``saliency_trust``) get zeros.
 
@@ -157,16 +157,16 @@ class GradientSaliencyOptions(MixingOptions):
         saliency_mode: mode of the network in the saliency pass, ``eval`` or ``train``.
         batch_norm: with ``saliency_mode: train``, whether the pass updates the batch-norm
             statistics.
-        saliency_weights: ``average`` uses the moving average of the weights; in a training it
-            needs ``training.weight_average``.
-        saliency_resolution: side of the saliency pass's images as a fraction of the training
-            images', 0.1 … 1; the pass costs its square.
+        saliency_weights: ``average`` uses the moving average of the weights, which needs
+            ``training.weight_average``.
+        saliency_resolution: side of the images in the saliency pass as a fraction of the training
+            images' side, 0.1 … 1; the cost of the pass grows with its square.
         saliency_fraction: fraction of the batch that goes through the saliency pass, 0.05 … 1;
             below 1 only with ``pairs: full``.
         saliency_trust: ``correct`` uses only the maps of images that the network classifies
             correctly in the saliency pass; ``always`` uses all of them.
-        saliency_every: one saliency pass in this many mixed steps, 1 … 1000. A training counts
-            the steps; in a loop of your own give ``use_saliency`` to ``mixing.backward``.
+        saliency_every: one saliency pass in this many mixed steps, 1 … 1000. In your own training
+            loop, pass ``use_saliency`` to ``mixing.backward`` instead.
 
     Examples:
         >>> import torch
@@ -197,12 +197,12 @@ class GradientSaliencyOptions(MixingOptions):
 
 
 def as_json(options: Options) -> dict[str, Any]:
-    """Every option with its value, as it is recorded with a run."""
+    """All options with their values, as recorded with a run."""
     return asdict(options)
 
 
 def resolve(kind: type[Options], given: Mapping[str, Any]) -> Options:
-    """Build options from what the user gave; None means "as the variant says".
+    """Build options from what the user gave; None means the variant's value.
 
     Raises:
         ValueError: an unknown option, or a value of the wrong type or out of range; one line.

@@ -1,4 +1,4 @@
-"""Where a box goes: from a saliency map to a centre pixel."""
+"""Positions of boxes: from a saliency map or mask to a centre pixel."""
 
 import torch
 import torch.nn.functional as F
@@ -8,6 +8,7 @@ from saliencymixplus.mixing.batch import Sources
 from saliencymixplus.mixing.boxes import BoxSize
 from saliencymixplus.mixing.draws import Draw
 from saliencymixplus.mixing.maps import Maps, highest, scaled_to_peak
+from saliencymixplus.mixing.visible_fraction import OBJECT
 
 
 def peak(saliency: Tensor, fallback: Tensor) -> Tensor:
@@ -15,7 +16,7 @@ def peak(saliency: Tensor, fallback: Tensor) -> Tensor:
 
     Args:
         saliency: (N, H, W), any real dtype.
-        fallback: (N, 2) int64, taken where the map is zero or not finite.
+        fallback: (N, 2) int64, used if the map is zero or not finite.
     """
     _, index, usable = highest(saliency)
     return pixel(index, saliency.shape[2], usable, fallback)
@@ -26,44 +27,44 @@ def sampled(maps: Maps, uniform: Tensor, fallback: Tensor) -> Tensor:
 
     Args:
         maps: N maps.
-        uniform: (N,) in [0, 1), the draw.
-        fallback: (N, 2) int64, taken where the map is zero or not finite.
+        uniform: (N,) random numbers in [0, 1).
+        fallback: (N, 2) int64, used if the map is zero or not finite.
     """
-    cumulated = maps.values.flatten(1).cumsum(1)
-    target = uniform[:, None] * cumulated[:, -1:]
-    index = (cumulated <= target).sum(1).clamp_max(cumulated.shape[1] - 1)
+    cumulative = maps.values.flatten(1).cumsum(1)
+    target = uniform[:, None] * cumulative[:, -1:]
+    index = (cumulative <= target).sum(1).clamp_max(cumulative.shape[1] - 1)
     return pixel(index, maps.values.shape[2], maps.usable, fallback)
 
 
 def on_object(sources: Sources, draw: Draw, count: int) -> Tensor:
     """A random pixel of the second image's object for the first ``count`` pairs, (count, 2) int64.
 
-    The drawn centre where an image has no object.
+    The drawn centre if an image has no object.
     """
     assert sources.masks is not None
     uniform, centre = draw.take("uniform", "centre")
-    objects = sources.masks.index_select(0, sources.index_b[:count]) == 1
+    objects = sources.masks.index_select(0, sources.index_b[:count]) == OBJECT
     uniform = uniform[:, 0].expand(count)
     return sampled(scaled_to_peak(objects), uniform, centre.expand(count, 2))
 
 
 def heaviest(maps: Maps, sides: Tensor, size: BoxSize, fallback: Tensor) -> Tensor:
-    """Centre (N, 2) int64 of the window, wholly inside the image, that holds most saliency.
+    """Centre (N, 2) int64 of the window inside the image that contains most saliency.
 
     Args:
         maps: N maps.
-        sides: (N, 2) int64 height and width of the box.
-        size: how the box lies around its centre, see ``box_around``.
-        fallback: (N, 2) int64, taken where the map is zero or not finite.
+        sides: (N, 2) int64 height and width of the window.
+        size: how the window lies around its centre, see ``box_around``.
+        fallback: (N, 2) int64, used if the map is zero or not finite.
     """
-    clean = maps.values
-    height, width = clean.shape[1:]
+    values = maps.values
+    height, width = values.shape[1:]
     before = torch.div(sides, 2, rounding_mode="floor")
     after = before if size == "halves" else sides - before
-    rows = torch.arange(height, device=clean.device)
-    columns = torch.arange(width, device=clean.device)
+    rows = torch.arange(height, device=values.device)
+    columns = torch.arange(width, device=values.device)
     # Summed-area table with a leading zero row and column: (N, H + 1, W + 1).
-    table = F.pad(clean.cumsum(1).cumsum(2), (1, 0, 1, 0))
+    table = F.pad(values.cumsum(1).cumsum(2), (1, 0, 1, 0))
     top, bottom = rows - before[:, :1], rows + after[:, :1]  # (N, H)
     left, right = columns - before[:, 1:], columns + after[:, 1:]  # (N, W)
     inside_rows = (top >= 0) & (bottom <= height)
@@ -84,7 +85,7 @@ def _columns(table: Tensor, index: Tensor) -> Tensor:
 
 
 def pixel(index: Tensor, width: int, usable: Tensor, fallback: Tensor) -> Tensor:
-    """Row and column (N, 2) of row · W + column; ``fallback`` where the map is unusable."""
+    """Row and column (N, 2) from row · W + column (N,); ``fallback`` if the map is unusable."""
     row = torch.div(index, width, rounding_mode="floor")
     found = torch.stack((row, index - row * width), dim=1)
     return torch.where(usable[:, None], found, fallback)

@@ -30,19 +30,17 @@ def _found() -> dict[str, Method]:
 
 
 METHODS: dict[str, Method] = _found()
-
-
 PRESETS: dict[str, Method] = {name: m for m in METHODS.values() for name in m.recipes}
 _LABELS = {method.label.lower(): method.name for method in METHODS.values()}
 
 
 def plain_name(name: str) -> str:
-    """The name of a method or preset: itself, or that of a label such as "SaliencyMix+"."""
+    """The lower-case name of a method or preset, also from a label such as "SaliencyMix+"."""
     return _LABELS.get(name.lower(), name.lower())
 
 
 def settle(name: str, options: Mapping[str, Any]) -> tuple[Method, Options]:
-    """A method or preset with all its options; omitted ones and None as the preset has them.
+    """Find a method or preset and resolve its options; those omitted or None are the preset's.
 
     Raises:
         ValueError: an unknown method, option or value; one line with the nearest name.

@@ -52,26 +52,27 @@ def gradient_saliency(
 ) -> tuple[Tensor, tuple[Tensor | None, ...]]:
     """S = Σ_channels |∂ mean loss / ∂ image| (Simonyan et al. 2014, arXiv:1312.6034).
 
-    The gradient is taken with respect to the images alone, so that nothing reaches ``.grad``.
-    Inside ``torch.compile(fullgraph=True)`` it needs ``torch._dynamo.config.trace_autograd_ops``;
-    ``mixing.backward`` runs it outside, on the bare or the compiled module.
+    Only gradients with respect to the images are computed, and no ``.grad`` changes. Inside
+    ``torch.compile(fullgraph=True)`` this needs ``torch._dynamo.config.trace_autograd_ops``;
+    ``mixing.backward`` runs it outside, on the plain or the compiled module.
 
     Args:
         images: (B, C, H, W), never changed.
         labels: (B,) int64 or (B, K) float.
         mode: how dropout and batch normalisation behave in this pass.
-        batch_norm: ``untouched`` leaves every buffer of the model as it was.
-        resolution: the pass sees images of this scale; the map is scaled back. Costs resolution².
-        fraction: of the batch, its first images, that goes through the pass
-            (``draws.mapped_size``); the maps of the others are zero. Costs this fraction.
-        trust: ``correct`` zeroes the maps of the images that this pass classifies wrongly.
-        aggregate: makes a map (B, H, W) of the gradient (B, C, H, W).
-        loss: whose gradient it is; ``binary`` is the binary cross-entropy of each class's
+        batch_norm: ``untouched`` leaves all buffers of the model unchanged.
+        resolution: scale of the images in this pass, whose cost grows with its square; the maps are
+            resized back.
+        fraction: only this fraction of the batch, from its start, goes through the pass (see
+            ``draws.mapped_size``); the maps of the other images are zero.
+        trust: ``correct`` zeroes the maps of images that this pass misclassifies.
+        aggregate: turns the gradient (B, C, H, W) into maps (B, H, W).
+        loss: ``cross_entropy``, or ``binary``, the binary cross-entropy of each class's
             probability, averaged over images and classes.
-        parameters: also return ∂ mean loss / ∂ each of these, from the same pass.
+        parameters: tensors to also compute the gradient for, in the same pass.
 
     Returns:
-        The map (B, H, W) in float32 or the images' wider dtype, and the parameters' gradients.
+        The maps (B, H, W), in at least float32, and the gradients of ``parameters``.
 
     Raises:
         ValueError: the output does not depend differentiably on the images, or the call is inside
@@ -118,11 +119,11 @@ def gradient_saliency(
 
 
 def input_only(model: nn.Module) -> nn.Module:
-    """The same network on the same memory, whose weights require no gradient.
+    """A copy of the network that shares its memory, but whose weights require no gradient.
 
-    For the saliency pass: a compiled network computes the gradients of all its weights whether
-    they are asked for or not; this one has none. It follows the weights of ``model`` as long as
-    these are changed in place, as optimizers and ``load_state_dict`` do.
+    For the saliency pass, as a compiled network computes the gradients of all weights that require
+    one, even if only the input's is needed. The copy follows the weights of ``model`` as long as
+    these change in place, as by optimizers and ``load_state_dict``.
     """
     shared: dict[int, object] = {id(buffer): buffer for buffer in model.buffers()}
     for weight in model.parameters():
@@ -134,10 +135,10 @@ def input_only(model: nn.Module) -> nn.Module:
 def pass_mode(
     model: nn.Module, mode: Literal["eval", "train"], batch_norm: Literal["untouched", "updated"]
 ) -> Iterator[None]:
-    """Put every module into a mode for one pass, then each back into its own.
+    """Put every module into a mode for one pass, then restore each module's own mode.
 
-    ``untouched`` makes batch normalisation (synchronised too) use the batch's statistics without
-    recording them; whatever other buffers the pass changes are copied back.
+    ``untouched`` makes batch normalisation (also synchronised) use the statistics of the batch
+    without recording them; all other buffers are restored afterwards.
     """
     norms: list[_BatchNorm] = []
     kept: list[tuple[Tensor, Tensor]] = []
@@ -162,13 +163,14 @@ def pass_mode(
 
 @contextmanager
 def in_mode(model: nn.Module, mode: Literal["eval", "train"]) -> Iterator[None]:
-    """Put every module into a mode, then each back into its own."""
+    """Put every module into a mode, then restore each module's own mode."""
     modules = list(model.modules())
     training = [module.training for module in modules]
     try:
-        whole = not model.training  # else a layer in evaluation mode is frozen, and stays so
+        # If the model is in training mode, its layers in evaluation mode are frozen and stay so.
+        whole = not model.training
         for module, was in zip(modules, training, strict=True):
-            # Not module.train(): a frozen layer that overrides it would not go back to its state.
+            # Not module.train(): a frozen layer may override it, and would not be restored.
             module.training = mode == "train" and (was or whole)
         yield
     finally:
@@ -179,10 +181,9 @@ def in_mode(model: nn.Module, mode: Literal["eval", "train"]) -> Iterator[None]:
 def smooth(saliency: Tensor, sigma: float, taps: int = 0) -> Tensor:
     """Gaussian blur of maps (B, H, W) with σ in pixels, in at least float32.
 
-    The kernel is cut off at 3σ and the edges are repeated. An odd number of ``taps`` cuts it off
-    there instead and reflects the edges (repeats them in maps too small to be reflected); the
-    kernel is then applied in one piece, so that the result is that of the released code bit
-    for bit.
+    The kernel is truncated at 3σ and the edges are repeated. With an odd number of ``taps``, the
+    kernel has that width instead and the edges are reflected (repeated if the maps are too small);
+    it is then not separated, so that the result equals that of the released code bit for bit.
     """
     if sigma <= 0:
         return saliency
@@ -195,7 +196,7 @@ def smooth(saliency: Tensor, sigma: float, taps: int = 0) -> Tensor:
 
 
 def padded(maps: Tensor, by: int) -> Tensor:
-    """Maps (B, 1, H, W) with their edges reflected, or repeated where they are too small."""
+    """Pad maps (B, 1, H, W) by reflection, or by repeating the edges if they are too small."""
     mode = "reflect" if min(maps.shape[2:]) > by else "replicate"
     return F.pad(maps, (by, by, by, by), mode=mode)
 

@@ -18,11 +18,11 @@ from saliencymixplus.mixing.trained_part import part_of
 
 @dataclass(frozen=True)
 class Step:
-    """What a step leaves behind besides the gradients."""
+    """The results of a step, besides the gradients."""
 
     loss: Tensor  # scalar, detached
     logits: Tensor  # (M, K), detached
-    mixed: MixedBatch | None  # None: the batch was not mixed
+    mixed: MixedBatch | None  # None if the batch was not mixed
 
 
 def backward(
@@ -42,31 +42,31 @@ def backward(
     parameters: Iterable[nn.Parameter] | None = None,
     criterion: Criterion = CROSS_ENTROPY,
 ) -> Step:
-    """Add the gradients of one step to ``.grad``; zeroing it is the caller's.
+    """Add the gradients of one step to ``.grad``, which the caller zeroes beforehand.
 
-    Nothing waits for the device, so that the whole step can be captured in a CUDA graph (except
-    SaliencyMix with ``saliency_map: float_bytes``, which calls OpenCV).
+    Never waits for the device, so that the whole step can be captured in a CUDA graph, except for
+    methods whose ``options.on_device`` is false.
 
     Args:
         model: the network in training; may be compiled or ``DistributedDataParallel``.
         images: (B, C, H, W); labels: (B,) int64 or (B, K) float.
-        saliency: (B, H, W) maps, where the mixer needs stored ones; given to a mixer that needs
-            the model, they replace its saliency pass.
-        masks: (B, H, W) object masks, where the mixer needs them.
-        mix: False takes a plain step with the loss of the unmixed batch.
-        use_saliency: False replaces the gradient's saliency pass by maps of zeros, so that boxes
-            fall anywhere and labels follow areas: for ``saliency_every``. Methods that look at
-            feature maps do so in any case.
-        saliency_model: for the saliency pass: a compiled ``input_only`` network, say, or with
-            ``saliency_weights: average`` the moving average of the weights (default: ``model``
+        saliency: (B, H, W) maps, if the mixer needs stored ones; for a mixer that needs the model,
+            they replace its saliency pass.
+        masks: (B, H, W) object masks, if the mixer needs them.
+        mix: False: train on the unmixed batch.
+        use_saliency: False: replace the pass for gradient saliency by maps of zeros, so that boxes
+            are placed at random and labels follow areas. For ``saliency_every``; methods that use
+            feature maps are not affected.
+        saliency_model: network of the saliency pass, such as a compiled ``input_only`` one or, with
+            ``saliency_weights: average``, the moving average of the weights (default: ``model``
             itself, unwrapped).
-        autocast: makes the context of the forward passes.
-        parameters: whose gradients the clean pass adds (default: those of ``model``).
-        criterion: the loss of the plain, the mixed and the clean pass; the saliency pass keeps the
-            method's own.
+        autocast: creates the context of the forward passes.
+        parameters: those that the clean pass adds gradients to (default: all of ``model``).
+        criterion: the loss of the plain, mixed and clean pass; the saliency pass has the method's
+            own loss.
 
     Raises:
-        ValueError: the mixer needs something that was not given.
+        ValueError: something that the mixer needs is missing.
 
     Examples:
         >>> from saliencymixplus.mixing import create
@@ -99,33 +99,29 @@ def backward(
     saliency = _before_mixing(
         mixer, local, saliency_model, images, labels, saliency, context, trained, criterion
     )
-    # Methods with their own maps of the network take them while mixing.
     network = saliency_model if saliency_model is not None else local
-    if draw is None and mixer.trains_part:
+    if draw is None:
         height, width = images.shape[2:]
         draw = mixer.draw(len(images), height, width, generator=generator, device=images.device)
     mixed = mixer(
         images,
         labels,
-        generator=generator,
         model=network if "network" in mixer.needs else None,
         saliency=saliency,
         masks=masks,
         draw=draw,
         part=part_of(local) if mixer.trains_part else None,
     )
-    mixed = replace(mixed, clean_gradient=0.0, member=member)  # the clean gradient is added above
+    mixed = replace(mixed, clean_gradient=0.0, member=member)  # clean gradient: already added
     with context():
         output, mixed = mixer.forward(model, mixed)
     logits = logits_of(output)
     loss = mixer.loss(mixed, logits, criterion)
+    total = loss
     if mixer.trains_part:
-        assert draw is not None
         with context():
-            part_loss = mixer.part_loss(local, network, images, labels, draw)
-        (loss + part_loss).backward()
-    else:
-        loss.backward()
+            total = loss + mixer.part_loss(local, network, images, labels, draw)
+    total.backward()
     return Step(loss.detach(), logits.detach(), mixed)
 
 
@@ -140,7 +136,7 @@ def _before_mixing(
     trained: Sequence[nn.Parameter],
     criterion: Criterion,
 ) -> Tensor | None:
-    """The saliency pass and the clean gradient, in one pass where the two are the same."""
+    """Compute gradient saliency and add the clean gradient, in a single pass if possible."""
     weight, options = mixer.options.clean_gradient, mixer.options
     if "gradient_saliency" in mixer.needs and saliency is None:
         settings = mixer.saliency_options()
@@ -152,11 +148,11 @@ def _before_mixing(
             return saliency
         if saliency_model is None and options.saliency_weights == "average":
             raise ValueError("saliency_weights: average needs the average as saliency_model")
-        # A compiled module has a length, which most networks cannot tell: no `or`.
+        # Not `or`, which asks a compiled module for its length; most networks have none.
         source = local if saliency_model is None else saliency_model
         saliency, _ = gradient_saliency(source, images, labels, autocast=context, **settings)
     if weight > 0:
-        # Beside the mixed pass, this one moves the batch-norm statistics only if it is told to.
+        # The mixed pass updates batch-norm statistics; this one does so only if set.
         with pass_mode(local, "train", options.batch_norm):
             with context():
                 logits = logits_of(local(images))
@@ -167,7 +163,7 @@ def _before_mixing(
 
 
 def one_pass(mixer: Mixer, criterion: Criterion = CROSS_ENTROPY) -> bool:
-    """Whether the saliency pass of a step gives its clean gradient too, as published."""
+    """Whether a step's saliency pass also yields its clean gradient, as in the published code."""
     options = mixer.options
     return (
         "gradient_saliency" in mixer.needs
@@ -183,14 +179,14 @@ def one_pass(mixer: Mixer, criterion: Criterion = CROSS_ENTROPY) -> bool:
 def passes(
     mixer: Mixer, *, use_saliency: bool = True, criterion: Criterion = CROSS_ENTROPY
 ) -> float:
-    """Forward-backward passes of a whole batch at full resolution in one mixed step.
+    """The cost of a mixed step, in forward-backward passes of a whole batch at full resolution.
 
-    A pass for the gradient of the images alone counts as one, though it costs a third less. Of a
-    switch, the mean over its members.
+    A pass for the images' gradient alone counts as one, though it costs a third less. For a switch,
+    the mean over its members.
     """
     if len(mixer.members) > 1:
-        chances = zip(mixer.probabilities, mixer.members, strict=True)
-        return sum(p * passes(member, use_saliency=use_saliency) for p, member in chances)
+        members = zip(mixer.probabilities, mixer.members, strict=True)
+        return sum(p * passes(member, use_saliency=use_saliency) for p, member in members)
     if mixer.method == "none":
         return 1.0
     options = mixer.options
@@ -209,8 +205,8 @@ def _accumulate(
 ) -> None:
     """Add ``weight`` times the gradients to ``.grad``.
 
-    Not by ``backward()``: on a module that DistributedDataParallel wraps, its hooks would fire.
-    The mixed pass reduces the sum over the processes, as in gradient accumulation.
+    Not by ``backward()``, which would run DistributedDataParallel's hooks. The mixed pass reduces
+    the sum over all processes, as in gradient accumulation.
     """
     for parameter, gradient in zip(parameters, gradients, strict=True):
         if gradient is None:

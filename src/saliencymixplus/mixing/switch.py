@@ -1,4 +1,4 @@
-"""Switching between methods: each batch is mixed by one of several mixers, drawn by probability.
+"""Switch between methods: each batch is mixed by one of several mixers, drawn at random.
 
 Alternating CutMix and mixup, as timm's and torchvision's training recipes do, is
 ``create("switch", members={"cutmix": 0.5, "mixup": 0.5})``.
@@ -23,7 +23,7 @@ SWITCH = "switch"  # its name in place of a method's
 
 @dataclass(frozen=True, kw_only=True)
 class SwitchOptions(Options):
-    """The members by name: ``probability``, ``method``, and each option of the method."""
+    """The members by name, each with its ``probability``, ``method`` and all options."""
 
     members: Mapping[str, Mapping[str, Any]]
 
@@ -31,14 +31,14 @@ class SwitchOptions(Options):
 class Switch(Mixer):
     """Several mixers, one of which is drawn for each batch. Used like any ``Mixer``.
 
-    The draw takes one random number from ``generator`` before the member takes its own; with a
-    generator on a GPU, reading it waits for the device. Stored ``saliency`` maps go to the members
-    that take such maps, or, if none does, to every member.
+    The choice takes one random number from ``generator`` before the member's own; with a generator
+    on a GPU, reading it waits for the device. Stored ``saliency`` maps go to the members that need
+    them or, if none does, to every member.
 
     Args:
-        members: probability by the name of a method or preset, or for other options a mapping
-            ``{"probability": 0.5, "method": "cutmix", "alpha": 0.2}``, whose ``method`` is the
-            member's name unless given. The probabilities sum to 1; the order is of no consequence.
+        members: probability by the name of a method or preset; or, to set options, by any name a
+            mapping ``{"probability": 0.5, "method": "cutmix", "alpha": 0.2}``, where ``method``
+            defaults to that name. The probabilities sum to 1; the order does not matter.
 
     Raises:
         ValueError: fewer than two members, an unknown method or option, or probabilities that are
@@ -102,8 +102,8 @@ class Switch(Mixer):
         vars(self).update(state)
 
     def __repr__(self) -> str:
-        chances = zip(self.probabilities, self.members, strict=True)
-        return f"Switch({', '.join(f'{p:g} {mixer!r}' for p, mixer in chances)})"
+        members = zip(self.probabilities, self.members, strict=True)
+        return f"Switch({', '.join(f'{p:g} {mixer!r}' for p, mixer in members)})"
 
     def choose(self, generator: torch.Generator | None = None) -> int:
         return members(1, self.probabilities, generator=generator)[0]

@@ -1,4 +1,4 @@
-"""The module that a method trains along with the network, as the network's own submodule."""
+"""The module that a method trains along with the network, as a submodule of the network."""
 
 from typing import Any
 
@@ -14,7 +14,10 @@ PART = "mixing_part"  # its name in the network
 def new_part(
     method: Method, options: Any, model: nn.Module, images: Tensor, seed: int
 ) -> nn.Module:
-    """The module for ``model``, which sees ``images``; its weights depend on ``seed`` alone."""
+    """Create the module for ``model``, whose input is like ``images`` (B, C, H, W).
+
+    Its weights are drawn with ``seed``, whatever torch's global generator is at.
+    """
     assert method.part is not None
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.default_generator.manual_seed(seed)
@@ -22,8 +25,10 @@ def new_part(
 
 
 def part_for(method: Method, options: Any, batch: Batch) -> nn.Module | None:
-    """The batch's module, or that in its network, or an untrained one; None if the method trains
-    none."""
+    """The batch's module, else the one in its network, else an untrained one.
+
+    None if the method trains no module.
+    """
     if method.part is None or batch.part is not None:
         return batch.part
     assert batch.model is not None
@@ -32,5 +37,5 @@ def part_for(method: Method, options: Any, batch: Batch) -> nn.Module | None:
 
 
 def part_of(model: nn.Module) -> nn.Module | None:
-    """The module in ``model``, which may be compiled; None before ``Mixer.attach``."""
+    """The module in ``model`` (compiled or not); None before ``Mixer.attach``."""
     return getattr(getattr(model, "_orig_mod", model), PART, None)

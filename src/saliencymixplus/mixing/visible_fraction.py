@@ -1,15 +1,14 @@
-"""The visible fraction of each object in a mixed image, from masks that follow the same mixing.
+"""The visible fraction of each object in a mixed image, from object masks mixed in the same way.
 
-A label claims that λ of what can be seen is a's object. Object masks tell:
+A label claims that λ of what is visible is the object of a. Object masks give its true value:
 
     v_a = visible object pixels of a / all object pixels of a        (v_b likewise)
     λ*  = v_a / (v_a + v_b)                                           relative
     λ*  = visible object pixels of a / visible object pixels of both  by pixels
 
-The relative λ* asks how much of each object is left, however large it was. λ* by pixels asks how
-many of the visible object pixels belong to a. Weights count: a pixel blended half and half shows
-half of each. Pixels marked unknown (the border of a Pet trimap) are neither object nor background:
-they count nowhere.
+The relative λ* compares how much of each object is left, whatever its size. λ* by pixels is the
+fraction of visible object pixels that belong to a. A blended pixel counts with its weight, so half
+and half shows half of each. Unknown pixels, such as the border in a Pet trimap, do not count.
 """
 
 from dataclasses import dataclass
@@ -25,17 +24,17 @@ OBJECT = 1  # in a mask; 0 is background, 2 unknown
 
 @dataclass(frozen=True)
 class Truth:
-    """What can be seen of both objects in M mixed images; every field is (M,).
+    """What is visible of both objects in M mixed images; every field is (M,).
 
-    A fraction is NaN where it is undefined: v of an image without an object, λ* of a mixed image
-    that shows no object at all.
+    Undefined fractions are NaN: v of an image without an object, and λ* of a mixed image in which
+    no object is visible.
     """
 
     visible_a: Tensor  # v_a in [0, 1]
     visible_b: Tensor  # v_b in [0, 1]
     pixels_a: Tensor  # visible object pixels of a in the mixed image
     pixels_b: Tensor
-    region: Tensor  # fraction of the mixed image's pixels that is b's
+    region: Tensor  # fraction of the mixed image that comes from b
 
     @property
     def relative(self) -> Tensor:
@@ -44,23 +43,23 @@ class Truth:
 
     @property
     def pixels(self) -> Tensor:
-        """a's visible object pixels over those of both."""
+        """Visible object pixels of a over those of both."""
         return _ratio(self.pixels_a, self.pixels_a + self.pixels_b)
 
 
 def truth(mixed: MixedBatch, masks: Tensor, dtype: torch.dtype = torch.float64) -> Truth:
-    """Carry ``masks`` through the mixing that ``mixed`` records.
+    """Mix ``masks`` like the images in ``mixed`` and measure what is visible.
 
     Args:
-        mixed: M mixed images; its ``mask (M, 1, H, W)`` says how much of each pixel is b's. Where
-            b was moved or resized (``source_boxes`` is set), each pixel of b's object counts with
-            the weight at the place to which it went, and the object shrinks with the box. The
-            moves of single cells (PuzzleMix) are not recorded, and so not followed.
+        mixed: M mixed images, with the weight of b in each pixel as ``mask``. If b was moved or
+            resized (``source_boxes`` is set), each pixel of its object counts with the weight at
+            its new position, and the object shrinks with the box. Moves of single cells (PuzzleMix)
+            are not recorded and therefore not followed.
         masks: (B, H, W) of the images before mixing: 0 background, 1 object, 2 unknown.
         dtype: of the arithmetic and the result.
 
     Raises:
-        ValueError: the mixing left no pixel weights, or the masks have another size.
+        ValueError: the mixed batch has no pixel weights, or the masks have another size.
     """
     if mixed.mask is None:
         raise ValueError("the mixed batch has no mask: nothing says which pixels came from b")
@@ -87,14 +86,14 @@ def truth(mixed: MixedBatch, masks: Tensor, dtype: torch.dtype = torch.float64) 
 
 
 def mask_label_weight(mixed: MixedBatch, masks: Tensor, label: str) -> Tensor:
-    """Weight λ* of the first label, (M,) float32, by what ``masks`` say is visible.
+    """The true weight λ* of the first label according to ``masks``, (M,) float32.
+
+    It is the area fraction if an image has no object, or if neither object is visible.
 
     Args:
         mixed: see ``truth``.
         masks: see ``truth``.
-        label: ``mask`` for the relative λ*, ``mask_pixels`` for that by pixels.
-
-    Where an image has no object, or neither object is visible, it is the area fraction.
+        label: ``mask`` for the relative λ*, ``mask_pixels`` for λ* by pixels.
     """
     seen = truth(mixed, masks, torch.float32)
     lam = seen.pixels if label == "mask_pixels" else seen.relative
@@ -104,7 +103,7 @@ def mask_label_weight(mixed: MixedBatch, masks: Tensor, label: str) -> Tensor:
 def _moved(
     objects: Tensor, weight_b: Tensor, sources: Tensor, mixed: MixedBatch
 ) -> tuple[Tensor, Tensor]:
-    """Visible object pixels of b, counted in b and in the mixed image."""
+    """The number of visible object pixels of b, in b and in the mixed image."""
     if mixed.boxes is None:
         raise ValueError("`source_boxes` without `boxes`: it is unknown where they were pasted")
     height, width = objects.shape[1:]
@@ -119,9 +118,9 @@ def _moved(
 
 
 def _pasted(source: Tensor, box: Tensor, side: int) -> Tensor:
-    """Where each pixel of b came to lie along one side, (M, side) int64; inside the sources only.
+    """The new position of each pixel of b along one side, (M, side) int64.
 
-    ``source`` and ``box`` are (M, 2): first pixel and end.
+    ``source`` and ``box`` are (M, 2), first pixel and end. Only valid inside ``source``.
     """
     pixels = torch.arange(side, device=source.device) - source[:, :1]
     sides, widths = source[:, 1:] - source[:, :1], box[:, 1:] - box[:, :1]

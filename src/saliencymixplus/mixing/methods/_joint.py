@@ -1,10 +1,12 @@
-"""Which input each cell of each output shows, for all outputs of a part of the batch at once.
+"""Co-Mixup's solver: which input each cell of each output shows.
 
-Equation 4 of Co-Mixup (arXiv:2102.03065) adds up saliency, smoothness, and a penalty for inputs
-that many outputs share. Like the authors' solver this one labels output by output, in four rounds.
-It takes checkerboard descent on the device where theirs takes α-β swaps on the CPU.
+The objective, equation 4 of Co-Mixup (arXiv:2102.03065), is the sum of saliency, smoothness, and a
+penalty for inputs that many outputs share. Like the authors' solver, this one labels one output
+after another, in four rounds, but by checkerboard descent on the device instead of α-β swaps on the
+CPU.
 
-Throughout: P parts of N inputs and as many outputs each, on n × m cells.
+In all shapes, P is the number of parts of the batch; each has N inputs and N outputs of n × m
+cells.
 """
 
 import torch
@@ -14,33 +16,33 @@ from torch import Tensor
 # The paper's constants: smoothness, diversity, prior, threshold of the diversity.
 BETA, GAMMA, ETA, TAU = 0.32, 1.0, 0.05, 0.83
 _ROUNDS, _SWEEPS, _DISCOUNT = 4, 4, 5e-4
+_WINDOW = 8  # side in pixels of the windows whose saliency is compared
 
 
 def input_costs(cells: Tensor, prior: Tensor) -> Tensor:
-    """Cost (P, N, n, m) of showing each input in each cell.
+    """The cost (P, N, n, m) of showing each input in each cell.
 
     Args:
-        cells: (P, N, n, m) saliency, with a sum of 1 in each input.
-        prior: (P, N), how much of each input is wanted, with a sum of 1.
+        cells: (P, N, n, m) saliency with a sum of 1 for each input.
+        prior: (P, N), the wanted fraction of each input, with a sum of 1.
     """
     wanted = torch.log(prior + 1e-8)[:, :, None, None]
     return -cells - ETA / cells[0, 0].numel() * wanted
 
 
-def salient_distance(saliency: Tensor, window: int = 8) -> Tensor:
+def salient_distance(saliency: Tensor) -> Tensor:
     """L1 distances (P, N, N) in pixels between the most salient windows of maps (P, N, H, W)."""
-    window = min(window, *saliency.shape[2:])
-    means = F.avg_pool2d(saliency, window, 1)
+    means = F.avg_pool2d(saliency, min(_WINDOW, *saliency.shape[2:]), 1)
     best = means.flatten(2).argmax(2)
     place = torch.stack((best // means.shape[3], best % means.shape[3]), 2).to(saliency.dtype)
     return torch.cdist(place, place, p=1)
 
 
 def affinity(distance: Tensor, omega: float) -> Tensor:
-    """How much the use of one input counts against the use of another, (P, N, N).
+    """How much using one input counts as using another in the diversity penalty, (P, N, N).
 
     Args:
-        distance: (P, N, N) between the salient places of the inputs.
+        distance: (P, N, N), see ``salient_distance``.
         omega: weight of the distances.
     """
     count = distance.shape[1]
@@ -50,28 +52,16 @@ def affinity(distance: Tensor, omega: float) -> Tensor:
     return (1.0 - omega) * same + omega * far
 
 
-def objective(shares: Tensor, costs: Tensor, *, thresholded: bool = False) -> Tensor:
-    """Objective (P,) of shares (P, N, n, m, N): output, row, column, input (equation 4).
-
-    ``thresholded``: an input counts as shared only above the threshold τ, as in the solver.
-    """
-    cells = costs[0, 0].numel()
-    data = (shares * costs.permute(0, 2, 3, 1)[:, None]).sum((1, 2, 3, 4))
-    down, across = (shares.diff(dim=axis).square().sum((1, 2, 3, 4)) for axis in (2, 3))
-    used = shares.sum((2, 3))
-    others = used.sum(1, keepdim=True) - used
-    if thresholded:
-        others = torch.where(others > TAU * cells, others, 0.0)
-    return data + BETA / cells / 2 * (down + across) + GAMMA / cells * (used * others).sum((1, 2))
-
-
 def solve(costs: Tensor, closeness: Tensor, start: Tensor) -> Tensor:
-    """Shares (P, N, n, m, N) of low objective; nothing waits for the device.
+    """Minimise the objective approximately, without waiting for the device.
 
     Args:
         costs: (P, N, n, m), see ``input_costs``.
         closeness: (P, N, N), see ``affinity``.
         start: (P, N, n, m) int64, the input that each cell of each output shows at first.
+
+    Returns:
+        The share of each input in each cell of each output, (P, N, n, m, N).
     """
     count, cells = costs.shape[1], costs[0, 0].numel()
     gamma = GAMMA / cells
@@ -80,7 +70,7 @@ def solve(costs: Tensor, closeness: Tensor, start: Tensor) -> Tensor:
         for output in range(count):
             used = shares.sum((2, 3))  # (P, output, input)
             others = (used.sum(1) - used[:, output])[..., None]
-            # The threshold selects before the distances apply, as in the released code.
+            # The threshold applies before the distances, as in the released code.
             over = torch.where(closeness @ others > TAU * cells, others, 0.0)
             penalty = 2.0 * gamma * (closeness @ over)[..., 0] + gamma * extra[:, output]
             unary = costs + penalty[:, :, None, None]
@@ -91,11 +81,12 @@ def solve(costs: Tensor, closeness: Tensor, start: Tensor) -> Tensor:
 
 
 def _labelled(unary: Tensor, used: Tensor, *, halves: bool) -> Tensor:
-    """Shares (P, n, m, N) of one output, by checkerboard descent over inputs and halves of two.
+    """Shares (P, n, m, N) for one output by checkerboard descent.
 
     Args:
-        unary: (P, N, n, m) cost of each input; used: (P, N) cells of each input so far.
-        halves: whether half of two inputs is a label too, for pairs of the three most used.
+        unary: (P, N, n, m), cost of each input.
+        used: (P, N), number of cells that show each input so far.
+        halves: also allow half of each of two inputs, for pairs of the three most used ones.
     """
     parts, count, height, width = unary.shape
     values = torch.eye(count, dtype=unary.dtype, device=unary.device).expand(parts, -1, -1)
@@ -112,7 +103,8 @@ def _labelled(unary: Tensor, used: Tensor, *, halves: bool) -> Tensor:
     rows, columns = (torch.arange(side, device=unary.device) for side in (height, width))
     colour = (rows[:, None] + columns) % 2
     which = torch.arange(parts, device=unary.device)
-    # Three starts: each cell's cheapest label, the cheapest for all cells, one step from that.
+    # Three starting points: each cell's cheapest label, the cheapest common label of all cells, and
+    # one step of descent from the latter.
     shared = costs.sum((1, 2, 3)).argmin(1)
     near_shared = (costs + 4 * weight[which, shared][:, None, None, None]).argmin(4)
     labels = torch.cat(
@@ -127,7 +119,7 @@ def _labelled(unary: Tensor, used: Tensor, *, halves: bool) -> Tensor:
 
 
 def _pairs(top: Tensor) -> tuple[Tensor, Tensor]:
-    """The first and the second of each pair among two or three inputs (P, 2 or 3)."""
+    """The first and the second input of each pair of two or three inputs (P, 2 or 3)."""
     if top.shape[1] == 2:
         return top[:, :1], top[:, 1:]
     first, second, third = top.unbind(1)
@@ -135,8 +127,11 @@ def _pairs(top: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _apart(values: Tensor) -> Tensor:
-    """What unequal labels of neighbours cost, (P, labels, labels): ¼ between a half and one of its
-    inputs, else 1. ``values`` (P, labels, N) are the labels as shares."""
+    """The cost of unequal labels of neighbours, (P, labels, labels).
+
+    It is ¼ between a half-and-half label and one of its inputs, otherwise 1. ``values``
+    (P, labels, N) are the shares that each label stands for.
+    """
     top = values.amax(2)
     kin = (values @ values.mT > 0) & (top[:, :, None] != top[:, None])
     unequal = 1.0 - torch.eye(values.shape[1], dtype=values.dtype, device=values.device)
@@ -144,7 +139,7 @@ def _apart(values: Tensor) -> Tensor:
 
 
 def _around(weight: Tensor, labels: Tensor) -> Tensor:
-    """What each label would pay for its four neighbours, (P, starts, n, m, labels)."""
+    """The cost of each label next to its four neighbours, (P, starts, n, m, labels)."""
     which = torch.arange(len(weight), device=weight.device)[:, None, None, None]
     near = F.pad(weight[which, labels], (0, 0, 1, 1, 1, 1))
     rows = near[:, :, :-2, 1:-1] + near[:, :, 2:, 1:-1]
@@ -152,8 +147,11 @@ def _around(weight: Tensor, labels: Tensor) -> Tensor:
 
 
 def _same_inputs(used: Tensor) -> Tensor:
-    """Extra costs (P, N, N) that make equal outputs differ: of two that show the same inputs, more
-    than one, the earlier pays for its first input and the later for its second."""
+    """Extra costs (P, N, N) that make equal outputs differ.
+
+    If two outputs show the same inputs, at least two, the earlier output pays for the first of
+    them and the later one for the second.
+    """
     shown = used > 0
     several = shown.sum(2) > 1
     same = (shown[:, :, None] == shown[:, None]).all(3) & several[:, :, None] & several[:, None]
@@ -164,18 +162,19 @@ def _same_inputs(used: Tensor) -> Tensor:
 
 
 def _one_hot(index: Tensor, costs: Tensor) -> Tensor:
-    """(P, N, n, m, N) in the dtype of ``costs``. Not F.one_hot, which reads values on the CPU."""
+    """One-hot (P, N, n, m, N) in the dtype of ``costs``."""
+    # Not F.one_hot, which reads the values on the CPU.
     return (index[..., None] == torch.arange(costs.shape[1], device=index.device)).to(costs.dtype)
 
 
 def mix(images: Tensor, shares: Tensor) -> Tensor:
-    """Outputs (P, N, C, H, W) from inputs (P, N, C, H, W) and shares (P, N, n, m, N) of them."""
+    """Outputs (P, N, C, H, W) from inputs (P, N, C, H, W) and their shares (P, N, n, m, N)."""
     rows, columns = (images.shape[3 + axis] // shares.shape[2 + axis] for axis in (0, 1))
     tiles = images.unflatten(4, (-1, columns)).unflatten(3, (-1, rows))  # (P, N, C, n, h, m, w)
     return torch.einsum("poxyi,picxhyw->pocxhyw", shares, tiles).flatten(5).flatten(3, 4)
 
 
-def label_shares(shares: Tensor) -> Tensor:
-    """Share (P, N, N) of each input in the label of each output."""
+def label_weights(shares: Tensor) -> Tensor:
+    """Weight (P, N, N) of each input's label in each output: the fraction that shows it."""
     used = shares.sum((2, 3))
     return used / used.sum(2, keepdim=True)

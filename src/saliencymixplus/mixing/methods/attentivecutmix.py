@@ -1,18 +1,18 @@
-"""Attentive CutMix: the cells that a network attends to most, cut from one image onto another.
+"""Attentive CutMix: the cells that a network attends to most, pasted onto another image.
 
 Walawalkar, Shen, Liu and Savvides, "Attentive CutMix: An Enhanced Data Augmentation Approach for
-Deep Learning Based Image Classification", ICASSP 2020 (arXiv:2003.13048), section 2: the k = 6 most
-attentive of the 7 × 7 cells of a pretrained network's last feature map; λ = k/49.
+Deep Learning Based Image Classification", ICASSP 2020 (arXiv:2003.13048), section 2: the k = 6
+cells with the highest values in the 7 × 7 last feature map of a pretrained network; λ = k/49.
 
-The network is the one in training, in evaluation mode, unless the caller passes another one as
-``model`` or the attention as ``saliency`` (B, g, g). The default takes the mean of all channels,
-and cuts at the images' own resolution; λ is the area. Of a map that does not have 49 cells, it
-takes the same fraction.
+The network is the one being trained, in evaluation mode, unless the caller passes another one as
+``model`` or the attention as ``saliency`` (B, g, g). The default takes the mean over all channels
+and cuts at the images' own resolution; λ is the area. If the map does not have 49 cells, the same
+fraction of them is cut.
 
-``variant: published`` is a third party's code (xden2331/attentive_cutmix): the last channel only,
-at 224 × 224 pixels, to which the images are enlarged and from which the result is shrunk again
-(bicubic, so that every image goes twice through an interpolation). Bytes come out within two grey
-levels of Pillow's. The code draws partners from the whole data set, this from the batch.
+``variant: published`` is a third party's code (xden2331/attentive_cutmix): it takes the last
+channel only, and enlarges images to 224 × 224 pixels before cutting and shrinks the result (bicubic
+both times). Bytes differ from Pillow's by at most two grey levels. That code draws partners from
+the whole data set, this one from the batch.
 """
 
 from dataclasses import dataclass
@@ -39,7 +39,7 @@ class AttentiveCutMixOptions(MixingOptions):
     """Options of Attentive CutMix.
 
     Args:
-        variant: ``corrected``, or ``published``: the third-party code, see above.
+        variant: ``corrected``, or ``published``, the third-party code described above.
         top_k: number of cells that are cut out, 1 … 49 of a 7 × 7 grid.
         channels: attention is the ``mean`` over all channels or the ``last`` channel.
         side: side in pixels of the square to which images are enlarged before cutting, 0 … 4096;
@@ -70,14 +70,14 @@ class AttentiveCutMixOptions(MixingOptions):
 
 
 def attention(batch: Batch, options: AttentiveCutMixOptions) -> Tensor:
-    """Attention (B, g, g) from the last feature map."""
+    """Attention (B, g, h) from the last feature map."""
     assert batch.model is not None
     features = last_feature_map(batch.model, batch.images).float()
     return features.mean(1) if options.channels == "mean" else features[:, -1]
 
 
 def attentivecutmix(sources: Sources, draw: Draw, options: AttentiveCutMixOptions) -> Blend:
-    """λ is the area of the first image's cells; published: their fraction of the cells."""
+    """λ is the area of the first image's cells; published: the fraction of cells."""
     assert sources.saliency is not None
     maps = sources.saliency[: draw.size]
     cells = maps[0].numel()
@@ -94,9 +94,9 @@ def attentivecutmix(sources: Sources, draw: Draw, options: AttentiveCutMixOption
 
 
 def bicubic(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """Images (B, C, H, W) resized as Pillow does it: along the rows, then along the columns.
+    """Resize images (B, C, H, W) like Pillow: along the rows, then along the columns.
 
-    Bytes are rounded after each.
+    Bytes are rounded each time.
     """
     for target in ((images.shape[2], size[1]), size):
         resized = F.interpolate(

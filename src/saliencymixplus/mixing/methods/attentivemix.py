@@ -1,14 +1,14 @@
 """AttentiveMix+: the first image in the cells that the network attends to, the second elsewhere.
 
 OpenMixup's variant of Attentive CutMix (Westlake-AI/openmixup): attention is the mean over the
-channels of a network's last feature map. The k most attentive of its cells show the first image,
-the others the second; k = ⌊g²·λ₀⌋ with λ₀ ~ Beta(α, α), at least one of the g² cells.
+channels of a network's last feature map. The k cells with the highest attention show the first
+image, the others the second; k = ⌊g²·λ₀⌋ with λ₀ ~ Beta(α, α), at least one of the g² cells.
 
-The network is the one in training, in evaluation mode, unless the caller passes another one as
+The network is the one being trained, in evaluation mode, unless the caller passes another one as
 ``model`` (OpenMixup: a frozen pretrained one) or the attention as ``saliency`` (B, g, g). By
-default each pair has its own λ₀ and its own area as λ. ``variant: published``: one λ₀ for the
-batch, and the area of the first pair as λ of all; where cells are not all of one size, the
-other pairs' areas differ.
+default, each pair has its own λ₀, and its own area as λ. ``variant: published`` has one λ₀ for the
+batch, and the area of the first pair as λ of all, although other pairs' areas differ if the cells
+are not all of the same size.
 """
 
 from dataclasses import dataclass
@@ -31,11 +31,11 @@ class AttentiveMixOptions(MixingOptions):
     """Options of AttentiveMix+.
 
     Args:
-        variant: ``corrected``, or ``published``: one λ₀ per batch, λ by the first pair's area.
+        variant: ``corrected``, or ``published``: one λ₀ per batch, and the first pair's area as λ.
         alpha: λ₀ ~ Beta(alpha, alpha), the first image's fraction of the cells; 0.05 … 100.
         lam0: one λ₀ for the ``batch`` or one for each ``sample``.
-        top_k: number of cells, 0 … 10000; 0: λ₀ decides.
-        area: λ by each pair's ``own`` area or by that of the ``first`` pair.
+        top_k: number of cells, 0 … 10000; 0: given by λ₀.
+        area: λ is each pair's ``own`` area or that of the ``first`` pair.
 
     Examples:
         >>> from saliencymixplus.mixing import create
@@ -63,13 +63,13 @@ class AttentiveMixOptions(MixingOptions):
 
 
 def attention(batch: Batch, options: AttentiveMixOptions) -> Tensor:
-    """Mean over the channels of the last feature map, (B, g, g)."""
+    """Mean over the channels of the last feature map, (B, g, h)."""
     assert batch.model is not None
     return last_feature_map(batch.model, batch.images).float().mean(1)
 
 
 def attentivemix(sources: Sources, draw: Draw, options: AttentiveMixOptions) -> Blend:
-    """λ is the area that stays the first image's."""
+    """λ is the area of the first image."""
     (lam0,) = draw.take("lam0")
     assert sources.saliency is not None
     maps = sources.saliency[: draw.size]
@@ -82,7 +82,7 @@ def attentivemix(sources: Sources, draw: Draw, options: AttentiveMixOptions) -> 
 
 
 def most_attentive(maps: Tensor, count: Tensor) -> Tensor:
-    """True at the ``count`` (N or 1,) highest cells of maps (N, g, h); ties go to the first."""
+    """True at the ``count`` (N or 1,) highest cells of maps (N, g, h), the first of equal ones."""
     return (ranks(maps, stable=True) < count[:, None]).view_as(maps)
 
 

@@ -1,19 +1,18 @@
 """AutoMix: masks from a small block that is trained along with the network.
 
 Liu et al., "AutoMix: Unveiling the Power of Mixup for Stronger Classifiers", ECCV 2022
-(arXiv:2103.13027), section 3.2. On feature maps of the network's moving average, cross-attention
-from one image to the other says how much of the second each cell shows. λ is drawn from
-Beta(α, α) once per batch; the mask does not depend on it (where it is within 0.08 of 0 or 1, the
-released code shows λ everywhere).
+(arXiv:2103.13027), section 3.2. Cross-attention between the feature maps of two images, from the
+network's moving average, determines how much of the second image each cell shows. λ is drawn from
+Beta(α, α) once per batch; the mask does not depend on it, except that if λ is within 0.08 of 0 or
+1, all pixels have its weight, as in the released code.
 
-The block learns from pairs and a λ of its own: the mixed cross-entropy of the moving average, whose
-weights stay as they are, plus ``mask_loss``, which keeps the mean of the mask near λ. The network
-learns from the mixed images and, as in the paper, from the clean ones (``clean_gradient``).
+The block is trained on other pairs and another λ, by the mixed cross-entropy of the moving average,
+whose weights do not change, plus ``mask_loss``, which keeps the mean of the mask near λ. The
+network is trained on the mixed images and, as in the paper, on the clean ones (``clean_gradient``).
 
 The released code (Westlake-AI/openmixup) runs the moving average in training mode, raises its decay
-to 0.999999, and has a head of its own for the clean images; here the average runs in evaluation
-mode, as it is evaluated, and there is one head. Longer than other methods because of the trained
-block.
+to 0.999999, and has a separate head for the clean images. Here, the average runs in evaluation
+mode, as when it is evaluated, and there is only one head.
 """
 
 from dataclasses import dataclass
@@ -42,9 +41,9 @@ class AutoMixOptions(MixingOptions):
 
     Args:
         alpha: λ ~ Beta(alpha, alpha), once per batch; 0.05 … 100.
-        layer: module of the network whose feature map the block looks at.
-        momentum: decay of the moving average that the block looks through, 0.5 … 0.99999. A
-            training with a ``weight_average`` uses that one.
+        layer: module of the network that returns the block's feature maps.
+        momentum: decay of the network's moving average for the block, 0.5 … 0.99999. If
+            ``training.weight_average`` is set, that average is used instead.
     """
 
     label: Label = "area"
@@ -64,7 +63,7 @@ class AutoMixOptions(MixingOptions):
 
 
 class MixBlock(nn.Module):
-    """The mixing block on feature maps of ``channels`` channels (equation 6)."""
+    """The mixing block for feature maps with ``channels`` channels (equation 6)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -82,7 +81,7 @@ class MixBlock(nn.Module):
 
 
 def block_for(network: nn.Module, images: Tensor, options: AutoMixOptions) -> nn.Module:
-    """An untrained block for ``network``, which sees ``images`` (B, C, H, W).
+    """Create an untrained block for ``network``, with images (B, C, H, W) like its input.
 
     Raises:
         NetworkError: the network has no such layer, or it returns no feature map.
@@ -100,7 +99,7 @@ def planned_mask(batch: Batch, draw: Draw, options: AutoMixOptions, block: nn.Mo
 
 
 def automix(sources: Sources, draw: Draw, options: AutoMixOptions) -> Blend:
-    """λ is λ₀, whatever the mask shows."""
+    """λ is λ₀, whatever the mask."""
     assert sources.plan is not None
     (lam0,) = draw.take("lam0")
     weight = enlarged(near_the_ends(sources.plan, lam0.float()), sources.height, sources.width)
@@ -108,7 +107,7 @@ def automix(sources: Sources, draw: Draw, options: AutoMixOptions) -> Blend:
 
 
 def block_loss(batch: Batch, draw: Draw, options: AutoMixOptions, block: nn.Module) -> Tensor:
-    """What the block learns from, a scalar, on pairs among the first M images."""
+    """The loss of the block, a scalar, on its own pairs of the first M images."""
     assert batch.model is not None
     noise, lam1 = draw.take("noise", "lam1")
     images, labels = batch.images[: draw.size], batch.labels[: draw.size]
@@ -117,7 +116,7 @@ def block_loss(batch: Batch, draw: Draw, options: AutoMixOptions, block: nn.Modu
     weight = block(features, features.index_select(0, partners))
     shown = enlarged(weight, *images.shape[2:])[:, None]
     mixed = weighted_sum(images, images.index_select(0, partners), shown)
-    # Not ``pass_mode``, which copies buffers back that the backward pass may still need.
+    # Not ``pass_mode``, which writes to buffers that the backward pass may still need.
     with in_mode(batch.model, "eval"):
         logits = logits_of(batch.model(mixed))
     first = CROSS_ENTROPY(logits, labels)
@@ -126,18 +125,18 @@ def block_loss(batch: Batch, draw: Draw, options: AutoMixOptions, block: nn.Modu
 
 
 def mask_loss(mask_b: Tensor, lam: Tensor | float) -> Tensor:
-    """0.1 · max(0, |1 − mean mask − λ| − 0.1), over the whole batch."""
+    """0.1 · max(0, |1 − mean of the mask − λ| − 0.1), over the whole batch."""
     return 0.1 * ((1.0 - mask_b.mean() - lam).abs() - 0.1).clamp_min(0.0)
 
 
 def near_the_ends(mask_b: Tensor, lam: Tensor) -> Tensor:
-    """The mask (M, h, w), or 1 − λ everywhere where λ (1,) is near 0 or 1, as released."""
+    """The mask (M, h, w), or 1 − λ everywhere if λ (1,) is near 0 or 1, as released."""
     middle = (lam > _MARGIN) & (1.0 - lam > _MARGIN)
     return torch.where(middle, mask_b, (1.0 - lam).to(mask_b.dtype))
 
 
 def one_normal(options: Any, height: int, width: int) -> tuple[int, ...]:
-    """For each sample the key whose order gives the block's partners."""
+    """One number per sample; their order gives the block's partners."""
     return (1,)
 
 

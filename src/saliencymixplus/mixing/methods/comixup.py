@@ -1,14 +1,13 @@
 """Co-Mixup: a batch mixed jointly, so that its images stay salient and differ from one another.
 
 Kim, Choo, Jeong and Song, "Co-Mixup: Saliency Guided Joint Mixup with Supermodular Diversity", ICLR
-2021 (arXiv:2102.03065): each cell of each output shows one input, or half of two, such that
-equation 4 is low: saliency, smoothness, and a penalty for inputs that many outputs share. A label
-is the fraction of each input, so it may have more than two classes. ``index_a`` and ``index_b`` of
-the result are the two inputs that show most.
+2021 (arXiv:2102.03065): each cell of each output shows one input, or half of each of two, so that
+equation 4 is small: saliency, smoothness, and a penalty for inputs that many outputs share. A label
+consists of the fractions of all inputs, so it may have more than two classes. ``index_a`` and
+``index_b`` of the result are the two most visible inputs.
 
-What differs from the authors' code is the solver, see ``_joint``: of the objective that both
-minimise, it reached −7.6, −12.2, −2.8 and −4.4 in the four recorded cases, theirs 3.9, −11.2, −3.0
-and −4.4.
+The solver is not the authors' (see ``_joint``). In the four recorded cases, it reached objectives
+of −7.6, −12.2, −2.8 and −4.4, theirs 3.9, −11.2, −3.0 and −4.4; lower is better.
 """
 
 import math
@@ -27,7 +26,7 @@ from saliencymixplus.mixing.method import Method
 from saliencymixplus.mixing.methods._joint import (
     affinity,
     input_costs,
-    label_shares,
+    label_weights,
     mix,
     salient_distance,
     solve,
@@ -43,17 +42,18 @@ class CoMixupOptions(GradientSaliencyOptions):
 
     Args:
         pairs: ``full``: an output may show any image of its part of the batch.
-        grid: cells along each side of the image, 1 … 64; the paper uses 4 on CIFAR. Sides that it
-            does not divide get its greatest common divisor with them.
-        part: images that are mixed with one another, 2 … 1000; the last part takes the rest.
-        omega: weight in the penalty of how far apart the inputs' salient places are, 0 … 1.
+        grid: cells along each side of the image, 1 … 64; the paper uses 4 on CIFAR. If it does not
+            divide both sides, the greatest common divisor of it and the sides is used.
+        part: number of images that are mixed with one another, 2 … 1000; the last part of a batch
+            is smaller if this does not divide the batch.
+        omega: weight of the distance between the inputs' salient regions in the penalty, 0 … 1.
 
     Examples:
         >>> from saliencymixplus.mixing import create
         >>> mixed = create("comixup")(
         ...     torch.rand(6, 3, 8, 8), torch.arange(6), saliency=torch.rand(6, 8, 8)
         ... )
-        >>> mixed.weights.shape  # of each image of the batch in each label
+        >>> mixed.weights.shape  # the weight of each image of the batch in each label
         torch.Size([6, 6])
     """
 
@@ -64,27 +64,27 @@ class CoMixupOptions(GradientSaliencyOptions):
 
 
 def numbers(options: CoMixupOptions, height: int, width: int) -> tuple[int, ...]:
-    """Normal numbers for an image: four for its prior, one for the start of each cell."""
+    """Normal numbers per image: four for its prior, one for the initial label of each cell."""
     return (4 + math.gcd(options.grid, height, width) ** 2,)
 
 
 def prior(noise: Tensor) -> Tensor:
-    """Dirichlet(2, …, 2), (P, N), from four normal numbers for each of N (P, N, 4)."""
-    # Half of a chi-squared number with four degrees of freedom is Gamma(2)-distributed.
+    """Dirichlet(2, …, 2) samples (P, N) from normal numbers (P, N, 4)."""
+    # A sum of four squares is chi-squared with four degrees of freedom, half of it Gamma(2).
     weight = noise.square().sum(2)
     found: Tensor = weight / weight.sum(1, keepdim=True)
     return found
 
 
 def starts(noise: Tensor, side: int) -> Tensor:
-    """Uniform inputs (P, N, n, n) int64 from normal numbers (P, N, n²)."""
+    """Uniformly random inputs (P, N, n, n) int64 from normal numbers (P, N, n²)."""
     count = noise.shape[1]
     chance: Tensor = torch.special.ndtr(noise).unflatten(2, (side, side))
     return (chance * count).long().clamp_max(count - 1)
 
 
 def solved(batch: Batch, draw: Draw, options: CoMixupOptions, part: None) -> list[Tensor]:
-    """The shares (P, N, n, n, N) of all whole parts of the batch, and of the last one."""
+    """The shares (P, N, n, n, N) of all full parts of the batch, then of a smaller last one."""
     assert batch.saliency is not None
     (normals,) = draw.take("noise")
     maps = scaled_to_peak(batch.saliency).values
@@ -101,7 +101,7 @@ def solved(batch: Batch, draw: Draw, options: CoMixupOptions, part: None) -> lis
 
 
 def comixup(sources: Sources, draw: Draw, options: CoMixupOptions) -> Blend:
-    """The weight of each label is the fraction of the image that shows its input."""
+    """The weight of each label is the fraction of the output that shows its input."""
     height, width, dtype = sources.height, sources.width, sources.images.dtype
     images = sources.images.to(high_precision(dtype))
     mixed: list[Tensor] = []
@@ -111,10 +111,10 @@ def comixup(sources: Sources, draw: Draw, options: CoMixupOptions) -> Blend:
     for (rows, size), shares in parts:
         part = mix(images[rows].unflatten(0, (-1, size)), shares.to(images.dtype))
         mixed.append(part.flatten(0, 1))
-        fractions = label_shares(shares)
-        weights.extend(fractions)
+        label_weight = label_weights(shares)
+        weights.extend(label_weight)
         begin = torch.arange(len(shares), device=images.device)[:, None] * size + rows.start
-        tops.append(_two_that_show_most(fractions, shares, begin))
+        tops.append(_most_visible(label_weight, shares, begin))
     (index_a, lam, cells_a), (index_b, lam_b, cells_b) = (
         [torch.cat(values) for values in zip(*sides, strict=True)]
         for sides in zip(*tops, strict=True)
@@ -132,11 +132,13 @@ def comixup(sources: Sources, draw: Draw, options: CoMixupOptions) -> Blend:
     )
 
 
-def _two_that_show_most(fractions: Tensor, shares: Tensor, begin: Tensor) -> list[list[Tensor]]:
-    """Index (M,) in the batch, weight (M,) and cells (M, n, n) of both inputs. A part of one image
-    has no second one: it is the first again, with a weight of 0."""
-    alone = fractions.shape[2] == 1
-    top = fractions.topk(1 if alone else 2, dim=2)
+def _most_visible(label_weight: Tensor, shares: Tensor, begin: Tensor) -> list[list[Tensor]]:
+    """Index (M,) in the batch, weight (M,) and cells (M, n, n) of the two most visible inputs.
+
+    In a part of one image, the second is the first again, with a weight of 0.
+    """
+    alone = label_weight.shape[2] == 1
+    top = label_weight.topk(1 if alone else 2, dim=2)
     found = []
     for place in (0, 1):
         local = top.indices[:, :, 0 if alone else place]
@@ -149,7 +151,10 @@ def _two_that_show_most(fractions: Tensor, shares: Tensor, begin: Tensor) -> lis
 
 
 def _parts(count: int, size: int) -> Iterator[tuple[slice, int]]:
-    """Which rows of the batch make up whole parts of ``size``, and which the last, smaller one."""
+    """Yield the rows of the batch with full parts of ``size``, then those of a smaller last part.
+
+    Each comes with the size of its parts.
+    """
     whole = count // size * size
     if whole:
         yield slice(0, whole), size

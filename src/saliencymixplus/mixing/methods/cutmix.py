@@ -27,10 +27,10 @@ class CutMixOptions(MixingOptions):
         box_size: ``halves`` takes ⌊side/2⌋ pixels on either side of the centre, as published, so
             that odd sides lose a pixel; ``exact`` keeps the whole side.
         position: ``random``: centred on a uniformly random pixel; ``object``: on a random pixel of
-            the second image's object, where a perfect saliency map would place it (needs masks).
+            the second image's object, as with a perfect saliency map (needs masks).
         shuffled_labels: a control for experiments: this fraction of the mixed images, 0 … 1,
-            exchange their λ with one another. The values of λ stay the same, their truth is lost.
-            Not with ``box: batch`` and ``label: area``, as all λ are then equal.
+            exchange their λ with one another, so that the values are the same but wrong. Not with
+            ``box: batch`` and ``label: area``, as all λ are then equal.
 
     Examples:
         >>> import torch
@@ -61,6 +61,8 @@ def cutmix(sources: Sources, draw: Draw, options: CutMixOptions) -> Blend:
     return paste_around(sources, lam0, centre, options.box_size)
 
 
+_OBJECT_MASK = {"box": "sample", "position": "object", "label": "mask"}
+
 METHOD = Method(
     name="cutmix",
     label="CutMix",
@@ -71,24 +73,18 @@ METHOD = Method(
     apply=cutmix,
     recipes={
         "cutmix-published": {"pairs": "permutation"},
-        # Controls: what the corrected SaliencyMix+ also has, without saliency.
+        # Controls: other features of the corrected SaliencyMix+, without saliency.
         "cutmix-clean-gradient": {"clean_gradient": 1.0},
         "cutmix-sample-box": {"box": "sample"},
         # Object masks in place of saliency.
         "cutmix-mask": {"box": "sample", "label": "mask"},
         "cutmix-object": {"box": "sample", "position": "object"},
-        "cutmix-object-mask": {"box": "sample", "position": "object", "label": "mask"},
-        # The same labels without their truth, in whole or for half of the images.
+        "cutmix-object-mask": _OBJECT_MASK,
+        # The same λ, exchanged among all or half of the images.
         "cutmix-area-shuffled": {"box": "sample", "shuffled_labels": 1.0},
         "cutmix-mask-half-shuffled": {"box": "sample", "label": "mask", "shuffled_labels": 0.5},
         "cutmix-mask-shuffled": {"box": "sample", "label": "mask", "shuffled_labels": 1.0},
-        "cutmix-object-mask-half-shuffled": {
-            **{"box": "sample", "position": "object", "label": "mask"},
-            "shuffled_labels": 0.5,
-        },
-        "cutmix-object-mask-shuffled": {
-            **{"box": "sample", "position": "object", "label": "mask"},
-            "shuffled_labels": 1.0,
-        },
+        "cutmix-object-mask-half-shuffled": _OBJECT_MASK | {"shuffled_labels": 0.5},
+        "cutmix-object-mask-shuffled": _OBJECT_MASK | {"shuffled_labels": 1.0},
     },
 )

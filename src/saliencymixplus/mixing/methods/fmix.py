@@ -1,12 +1,12 @@
 """FMix: binary masks of random shape, cut from low-frequency noise.
 
 Harris et al., "FMix: Enhancing Mixed Sample Data Augmentation", 2020 (arXiv:2002.12047), section 4:
-Gaussian noise with its spectrum divided by frequency^δ, of which the highest fraction λ belongs to
-the first image.
+the spectrum of Gaussian noise is divided by frequency^δ; the pixels with the highest values, a
+fraction λ of all, show the first image.
 
-``variant: published`` is the released code (ecs-vlc/FMix): it takes the first two ROWS of scaled
-noise for the real and the imaginary part, and so the two normal numbers of each entry for the
-frequencies 0 and 1 along the width. A mask then varies by at most one cycle along a row. The
+``variant: published`` is the released code (ecs-vlc/FMix). It takes the first two *rows* of the
+scaled noise as real and imaginary part, and thus the two normal numbers of each entry as the
+frequencies 0 and 1 along the width, so that a mask varies by at most one cycle along a row. The
 default follows the paper.
 """
 
@@ -32,10 +32,9 @@ class FMixOptions(MixingOptions):
         variant: ``corrected`` follows the paper, ``published`` the released code, see above.
         alpha: λ₀ ~ Beta(alpha, alpha), the first image's fraction of the pixels; 0.05 … 100.
         mask: one mask for the ``batch``, as published, or one for each ``sample``.
-        decay: δ, by whose power amplitudes fall with frequency, 0 … 10: the higher, the larger the
-            shapes.
+        decay: δ, 0 … 10; amplitudes fall with frequency^δ, so shapes are larger for higher values.
         max_soft: width of the mask's soft edge on either side of the threshold, as a fraction of
-            all pixels, 0 … 1; at most λ₀ and 1 − λ₀ are used. 0: a binary mask.
+            all pixels, 0 … 1; limited to λ₀ and 1 − λ₀. 0: a binary mask.
         spectrum: ``complex``: two normal numbers for each frequency; ``two_rows``: as released.
 
     Examples:
@@ -57,7 +56,7 @@ class FMixOptions(MixingOptions):
 
 
 def spectrum_noise(options: FMixOptions, height: int, width: int) -> tuple[int, ...]:
-    """Real and imaginary parts of half a spectrum (published: of a column more, if W is odd)."""
+    """Real and imaginary parts of half a spectrum (published: one more column if W is odd)."""
     columns = width // 2 + 1
     if options.spectrum == "two_rows":
         columns = min(columns + width % 2, width)
@@ -71,7 +70,7 @@ def fmix(sources: Sources, draw: Draw, options: FMixOptions) -> Blend:
     grey = low_frequency(
         noise, height, width, options.decay, two_rows=options.spectrum == "two_rows"
     )
-    # The paper's code rounds the number of pixels up or down by chance.
+    # The paper's code rounds the number of pixels up or down at random.
     count = lam0 * (height * width)
     count = torch.where(uniform[:, 0] < 0.5, count.floor(), count.ceil()).long()
     if options.max_soft == 0:
@@ -98,7 +97,7 @@ def low_frequency(
     weight = frequency.clamp_min(1.0 / max(height, width)) ** -decay
     if two_rows:
         scaled = noise * weight[:, :, None]
-        # (N, K, 2): cut or filled with zeros to H × (⌊W/2⌋ + 1).
+        # (N, K, 2), which irfft2 crops or pads with zeros to H × (⌊W/2⌋ + 1).
         spectrum = torch.complex(scaled[:, 0], scaled[:, 1 if height > 1 else 0])
     else:
         spectrum = torch.view_as_complex(noise.contiguous()) * weight
@@ -107,7 +106,7 @@ def low_frequency(
 
 
 def top_pixels(values: Tensor, count: Tensor) -> Tensor:
-    """True at the ``count[n]`` highest of each map (N, H, W)."""
+    """True at the ``count`` (N,) highest values of each map (N, H, W)."""
     flat = values.flatten(1)
     ordered = flat.sort(dim=1, descending=True).values
     threshold = ordered.gather(1, (count[:, None] - 1).clamp_min(0))
@@ -116,10 +115,9 @@ def top_pixels(values: Tensor, count: Tensor) -> Tensor:
 
 
 def soft_highest(values: Tensor, count: Tensor, soft: Tensor) -> Tensor:
-    """Like ``top_pixels``, but falling linearly to 0 over the ranks count − soft … count + soft.
+    """Like ``top_pixels``, but falls linearly to 0 over the ranks count − soft … count + soft.
 
-    Args:
-        values: (N, H, W); count and soft: (N,) int64.
+    ``values`` is (N, H, W), ``count`` and ``soft`` are (N,) int64.
     """
     beyond = ranks(values) - (count - soft)[:, None]
     edge = 1.0 - beyond / (2 * soft - 1).clamp_min(1)[:, None]

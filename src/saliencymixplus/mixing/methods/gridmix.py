@@ -1,8 +1,8 @@
-"""GridMix: cells of a regular grid taken from one image or the other.
+"""GridMix: each cell of a regular grid comes from one image or the other.
 
 Baek, Bang and Shim, "GridMix: Strong regularization through local context mapping", Pattern
-Recognition 109, 2021, section 3.1. The paper's second part, a classifier of every cell, changes the
-network and is left out.
+Recognition 109, 2021, section 3.1. The paper's second part, a classifier for every cell, would
+change the network and is omitted.
 """
 
 from dataclasses import dataclass
@@ -22,15 +22,15 @@ class GridMixOptions(MixingOptions):
     """Options of GridMix.
 
     Args:
-        alpha: λ₀ ~ Beta(alpha, alpha); each cell is the second image's with probability 1 − λ₀;
-            0.05 … 100.
+        alpha: λ₀ ~ Beta(alpha, alpha), 0.05 … 100; each cell shows the second image with
+            probability 1 − λ₀.
         mask: one mask for the ``batch`` or one for each ``sample``.
-        cells: the grid has cells × cells, 1 … 64.
+        cells: number of cells along each side, 1 … 64.
 
     Examples:
         >>> from saliencymixplus.mixing import create
         >>> mixed = create("gridmix", cells=2)(torch.rand(4, 3, 8, 8), torch.arange(4))
-        >>> (4 * mixed.lam % 1).tolist()  # λ is a number of quarters
+        >>> (4 * mixed.lam % 1).tolist()  # λ is a multiple of ¼
         [0.0, 0.0, 0.0, 0.0]
     """
 
@@ -46,7 +46,7 @@ def cell_noise(options: GridMixOptions, height: int, width: int) -> tuple[int, .
 
 
 def gridmix(sources: Sources, draw: Draw, options: GridMixOptions) -> Blend:
-    """λ is the fraction of the pixels that stay the first image's."""
+    """λ is the fraction of pixels from the first image."""
     lam0, noise = draw.take("lam0", "noise")
     chance = torch.special.ndtr(noise)  # normal to uniform
     second = chance >= lam0.float()[:, None, None]  # (N, cells, cells)

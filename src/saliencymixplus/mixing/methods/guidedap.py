@@ -1,12 +1,13 @@
 """Guided-AP: every pixel weighted by the two images' gradient saliency.
 
 Kang and Kim, "GuidedMixup: An Efficient Mixup Strategy Guided by Saliency Maps", AAAI 2023
-(arXiv:2306.16612). Like Guided-SR in all but the maps: √(mean over channels of (∂CE/∂x)²) of the
-network in training.
+(arXiv:2306.16612). Like Guided-SR except for the maps: √(mean over channels of (∂CE/∂x)²) of the
+network being trained.
 
-The default takes them in evaluation mode. ``variant: published`` is the released code
-(3neutronstar/GuidedMixup): in training mode, with a blur of 7 taps. What it passes to its pairing
-function makes it pair at random, not greedily, as ``guidedap-random-pairs`` does.
+The default computes them in evaluation mode. ``variant: published`` is the released code
+(3neutronstar/GuidedMixup): in training mode, with a blur of 7 taps. That code passes an argument to
+its pairing function that makes it pair at random instead of greedily; ``guidedap-random-pairs``
+does the same.
 """
 
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ class GuidedAPOptions(GradientSaliencyOptions):
         variant: ``corrected``, or ``published``: the saliency pass in train mode and a blur of 7
             taps, as released.
         pairs: ``greedy`` is the paper's pairing; for the others see ``MixingOptions``.
-        smoothing_taps: width of its kernel in pixels, 0 … 127; 0: up to 3σ on either side.
+        smoothing_taps: width of the smoothing kernel in pixels, 0 … 127; 0: 3σ on either side.
 
     Examples:
         >>> import torch

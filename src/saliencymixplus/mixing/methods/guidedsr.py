@@ -1,16 +1,16 @@
 """Guided-SR: every pixel weighted by the two images' spectral-residual saliency.
 
 Kang and Kim, "GuidedMixup: An Efficient Mixup Strategy Guided by Saliency Maps", AAAI 2023
-(arXiv:2306.16612): maps blurred and normalised to a sum of 1, partners chosen greedily so that the
-salient regions lie far apart, weight of the first image s_a / (s_a + s_b) at each pixel, and λ the
-mean weight.
+(arXiv:2306.16612): the maps are blurred and normalised to a sum of 1, and partners are chosen
+greedily so that the salient regions are far apart. The weight of the first image at each pixel is
+s_a / (s_a + s_b), and λ is the mean weight.
 
-The default's map does not depend on the images' normalisation: the spectral residual of the luma
-stretched to 0 … 255, with OpenCV's constants. ``variant: published`` is the released code
+The default map does not depend on the images' normalisation: it is the spectral residual of the
+luma stretched to 0 … 255, with OpenCV's constants. ``variant: published`` is the released code
 (3neutronstar/GuidedMixup, CIFAR folder): the plain logarithm of the normalised image's spectrum,
-and two blurs of 7 taps; at 32 pixels the two maps correlate by 0.92, and 39 % of all images get
-the same partner. The released code means to pair greedily, but passes a name its pairing function
-does not know and so pairs at random, as ``guidedsr-random-pairs`` does.
+and two blurs of 7 taps. At 32 pixels, the correlation of the two maps is 0.92, and 39 % of all
+images get the same partner. The released code is meant to pair greedily, but passes a name that
+its pairing function does not know and so pairs at random; ``guidedsr-random-pairs`` does the same.
 """
 
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ class GuidedSROptions(MixingOptions):
         residual: the map: ``stretched``, of the luma stretched to 0 … 255, or ``released``, of the
             normalised image.
         smoothing: σ in pixels of a Gaussian blur of the maps, 0 … 64; 0: none.
-        smoothing_taps: width of its kernel in pixels, 0 … 127; 0: up to 3σ on either side.
+        smoothing_taps: width of the smoothing kernel in pixels, 0 … 127; 0: 3σ on either side.
 
     Examples:
         >>> from saliencymixplus.mixing import create
@@ -69,7 +69,7 @@ def saliency_maps(batch: Batch, options: GuidedSROptions) -> Tensor:
 
 
 def guidedsr(sources: Sources, draw: Draw, options: GuidedSROptions) -> Blend:
-    """λ is the first image's mean weight; each pixel is averaged where both maps are zero."""
+    """λ is the first image's mean weight; pixels where both maps are zero are averaged."""
     assert sources.saliency is not None
     weights = sum_to_one(sources.saliency, at_once=options.variant == "published")
     first, second = weights[: draw.size], weights.index_select(0, sources.index_b)
@@ -79,7 +79,7 @@ def guidedsr(sources: Sources, draw: Draw, options: GuidedSROptions) -> Blend:
 
 
 def pair(batch: Batch, saliency: Tensor | None, options: GuidedSROptions) -> Tensor | None:
-    """The paper's pairing, if the options ask for it."""
+    """The partners (B,) of the paper's pairing, if ``pairs`` is greedy."""
     assert saliency is not None
     if options.pairs != "greedy":
         return None
@@ -89,16 +89,16 @@ def pair(batch: Batch, saliency: Tensor | None, options: GuidedSROptions) -> Ten
 def farthest_first(maps: Tensor) -> Tensor:
     """Index (B,) of each image's partner: one greedy cycle through maps (B, H, W) that sum to 1.
 
-    It starts with the two maps that are farthest apart (ℓ₂) and continues to the farthest one not
-    yet taken. Each link depends on the one before: B short steps on the device, without
-    synchronisation.
+    It starts at the two maps that are farthest apart (ℓ₂) and continues to the farthest map not yet
+    visited. Each link depends on the previous one, so this takes B short steps on the device, but
+    no synchronisation.
     """
     maps = maps.flatten(1)
     count = maps.shape[0]
-    # Not by matrix products, whose rounding would decide between maps about equally far apart.
+    # Not by matrix products, whose rounding would decide between almost equal distances.
     distance = torch.stack([(maps - one).norm(dim=1) for one in maps])
     itself = torch.eye(count, dtype=torch.bool, device=maps.device)
-    # Of the two that are farthest apart the earlier one.
+    # The earlier of the two that are farthest apart.
     first = distance.masked_fill(itself, -torch.inf).amax(1).argmax(0, keepdim=True)  # (1,)
     partner = first.expand(count).clone()  # the last link closes the cycle
     taken = torch.zeros(count, dtype=torch.bool, device=maps.device)

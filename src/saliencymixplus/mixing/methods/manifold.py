@@ -1,12 +1,12 @@
 """Manifold Mixup: mixup of the images or of the activations after one of the first stages.
 
 Verma et al., "Manifold Mixup: Better Representations by Interpolating Hidden States", ICML 2019
-(arXiv:1806.05236), algorithm 1: a layer is drawn for each batch, at which
-h ← λ·h + (1 − λ)·h[partner]; the label is mixed alike. The released CIFAR code takes the binary
-cross-entropy of the softmax; here the loss is the cross-entropy, as for every other method.
+(arXiv:1806.05236), algorithm 1: for each batch a layer is drawn, whose output becomes
+λ·h + (1 − λ)·h[partner]; labels are mixed likewise. The released CIFAR code uses the binary
+cross-entropy of the softmax; here the loss is the cross-entropy, as for all other methods.
 
-The mixing happens in the forward pass: use ``mixing.backward`` or ``Mixer.forward``. That pass goes
-through the uncompiled network, since a compiled one would not see the layers' hooks.
+Activations are mixed in the forward pass: use ``mixing.backward`` or ``Mixer.forward``. They call
+the uncompiled network, as a compiled one would ignore the hooks on its layers.
 """
 
 from collections.abc import Iterator, Sequence
@@ -31,8 +31,8 @@ class ManifoldOptions(MixingOptions):
 
     Args:
         alpha: λ₀ ~ Beta(alpha, alpha); 0.05 … 100.
-        layers: modules of the network, separated by commas, after which activations may be
-            mixed; the input is the other choice. All are equally likely.
+        layers: modules of the network, separated by commas, whose output may be mixed. These and
+            the input are equally likely.
     """
 
     alpha: float = number(2.0, 0.05, 100.0)
@@ -46,7 +46,7 @@ class ManifoldOptions(MixingOptions):
 
 
 def manifold(sources: Sources, draw: Draw, options: ManifoldOptions) -> Blend:
-    """λ is λ₀. The images are mixed where the input is drawn; else ``mixed_forward`` mixes."""
+    """λ is λ₀. Mixes the images if the input is drawn; otherwise ``mixed_forward`` mixes."""
     lam0, uniform = draw.take("lam0", "uniform")
     layers = options.layers.count(",") + 2
     drawn = (uniform[0, 0] * layers).long().clamp_max(layers - 1)
@@ -61,7 +61,7 @@ def manifold(sources: Sources, draw: Draw, options: ManifoldOptions) -> Blend:
 def mixed_forward(
     model: nn.Module, mixed: MixedBatch, options: ManifoldOptions
 ) -> tuple[Any, MixedBatch]:
-    """The network's output with its activations mixed after the drawn layer.
+    """The network's output with activations mixed after the drawn layer.
 
     Raises:
         NetworkError: the network has no such layer.
@@ -78,10 +78,10 @@ def mixed_forward(
 def mixing_after(
     layers: Sequence[nn.Module], weights: Sequence[Tensor], index_b: Tensor
 ) -> Iterator[None]:
-    """Mix the output (B, …) of each layer with its weight of the first sample while this is open.
+    """Within the block, mix the output (B, …) of each layer by its weight of the first sample.
 
-    A weight of 1 leaves a layer's output as it is, so that the layer is chosen without waiting for
-    the device. No hook is left behind.
+    A weight of 1 leaves a layer's output unchanged, so the layer is chosen without waiting for the
+    device.
     """
     handles = []
     try:
@@ -101,8 +101,8 @@ def mixing_after(
 
 def interpolated(hidden: Tensor, weight: Tensor, index_b: Tensor) -> Tensor:
     """weight·h + (1 − weight)·h[partner] for activations (B, …)."""
-    share = weight.to(hidden.dtype).reshape(-1, *[1] * (hidden.ndim - 1))
-    return share * hidden + (1.0 - share) * hidden.index_select(0, index_b)
+    weight = weight.to(hidden.dtype).reshape(-1, *[1] * (hidden.ndim - 1))
+    return weight * hidden + (1.0 - weight) * hidden.index_select(0, index_b)
 
 
 METHOD = Method(

@@ -1,4 +1,4 @@
-"""Plain training: the batch stays as it is."""
+"""Plain training: batches are not mixed."""
 
 from saliencymixplus.mixing.method import Method
 from saliencymixplus.mixing.options import Options

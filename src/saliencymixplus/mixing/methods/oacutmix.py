@@ -1,15 +1,15 @@
-"""OA-CutMix: CutMix whose label follows the visible fraction of both objects, from their masks.
+"""OA-CutMix: CutMix with labels by the visible fractions of both objects, from object masks.
 
 Nauen, Frolov, Raue, Moser and Dengel, "OA-CutMix: Correcting the Label Bias of CutMix", 2026
-(arXiv:2606.04820). With v_a and v_b the visible fractions of the two objects,
-λ = v_a / (v_a + v_b); the absolute label counts their visible pixels instead.
+(arXiv:2606.04820). If v_a and v_b are the visible fractions of the two objects,
+λ = v_a / (v_a + v_b); the absolute label compares their numbers of visible pixels instead.
 
-The default gives every pair its own box, keeps its odd sides, and labels by area where an image
-has no object or where neither can be seen: CutMix with ``box: sample`` and ``label: mask``.
+By default, every pair has its own box with exact sides, and the label is the area fraction if an
+image has no object or neither is visible: CutMix with ``box: sample`` and ``label: mask``.
 ``variant: published`` is the released code (tobna/oa-cutmix): one box for the batch, CutMix's
-halved sides, a permutation drawn again up to ten times while it has a fixed point, and the label of
-``released_label``, which gives all weight to the partner where neither object is visible. Its blur
-of the masks cannot run and is left out; masks from 0 to 255 have to be divided by 255 first.
+halved sides, a permutation drawn up to ten times until it has no fixed point, and the label of
+``released_label``, which gives all weight to the partner if neither object is visible. The code's
+blur of the masks cannot run and is omitted; masks from 0 to 255 must be divided by 255 first.
 """
 
 from dataclasses import dataclass, replace
@@ -37,10 +37,10 @@ class OACutMixOptions(CutMixOptions):
         variant: ``corrected``, or ``published``: one box per batch and the released label.
         label: ``mask`` and ``mask_pixels``: relative and absolute label, see ``MixingOptions``;
             ``released``: as the released code computes it.
-        absolute: with ``label: released``, weight of the absolute label, 0 … 1; the rest is that
-            of the relative one.
-        object_weight: with ``label: released``, weight of the label by objects, 0 … 1; the rest
-            is that of the area fraction.
+        absolute: weight of the absolute label in ``label: released``, 0 … 1; the relative label has
+            the rest.
+        object_weight: weight of the object label in ``label: released``, 0 … 1; the area fraction
+            has the rest.
 
     Examples:
         >>> from saliencymixplus.mixing import create
@@ -69,7 +69,7 @@ class OACutMixOptions(CutMixOptions):
 
 
 def oacutmix(sources: Sources, draw: Draw, options: OACutMixOptions) -> Blend:
-    """CutMix; the mixer weighs the labels, except for the released one."""
+    """CutMix; the mixer computes the label weights, except for ``label: released``."""
     blend = cutmix(sources, draw, options)
     if options.label != "released":
         return blend
@@ -80,17 +80,17 @@ def oacutmix(sources: Sources, draw: Draw, options: OACutMixOptions) -> Blend:
 
 
 def released_label(sources: Sources, weight: Tensor, absolute: float) -> Tensor:
-    """λ, (M,), of which the absolute label has the weight ``absolute``, the relative one the rest.
+    """λ (M,): the absolute label with weight ``absolute``, plus the relative one with the rest.
 
-    In the relative label an image without an object counts as wholly visible where it is the
-    first, as hidden where it is the second; and where neither object is visible λ is 0. The
-    absolute label is then ½. ``weight`` (M or 1, H, W) is how much of each pixel is the second's.
+    In the relative label, an image without an object counts as fully visible if it is the first,
+    and as hidden if it is the second. If neither object is visible, the relative label is 0 and the
+    absolute one ½. ``weight`` (M or 1, H, W) is that of the second image in each pixel.
     """
     assert sources.masks is not None
     objects = (sources.masks == OBJECT).float()
     a, b = objects[: len(sources.index_b)], objects.index_select(0, sources.index_b)
     whole_a, hidden_a, shown_b = a.sum((1, 2)), (a * weight).sum((1, 2)), (b * weight).sum((1, 2))
-    # In float32 whole + tiny is whole, so that a wholly covered object counts 0 exactly.
+    # In float32, whole + tiny equals whole, so that a fully covered object counts as exactly 0.
     fraction_a = 1.0 - hidden_a / (whole_a + _TINY)
     fraction_b = shown_b / (b.sum((1, 2)) + _TINY)
     relative = (fraction_a / (fraction_a + fraction_b).clamp_min(_TINY)).clamp(0.0, 1.0)

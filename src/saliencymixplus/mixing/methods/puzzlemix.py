@@ -1,15 +1,14 @@
-"""Puzzle Mix: a saliency-guided mask that is optimal under a smoothness term, then transport.
+"""Puzzle Mix: an optimal saliency-guided mask with a smoothness term, then transport.
 
 Kim, Choo and Song, "Puzzle Mix: Exploiting Saliency and Local Statistics for Optimal Mixup", ICML
 2020 (arXiv:2009.06962): the mask z ∈ {0, ½, 1} of each cell of an n × n grid minimises equation 4,
 and both images' cells are moved so that salient ones are not covered (equation 8).
 
-What differs from the authors' code: it solves for the mask on the CPU, one image after the other,
-by α-β swap, which found the exact minimum in every recorded case. The default solver here works on
-the whole batch on its device. It is exact on grids 2 and 4; on grids 8 and 16 it reached the exact
-minimum in every recorded case too, and on random problems stayed within 1 % of it. ``solver:
-exact`` is a maximum flow in SciPy. The adversarial noise of the authors' ImageNet recipe is left
-out. Longer than other methods because it has three parts: costs, mask, transport.
+The authors' code computes the mask on the CPU, one image after another, by α-β swaps, which found
+the exact minimum in all recorded cases. The default solver here works on the whole batch on its
+device. It is exact on grids of 2 and 4; on grids of 8 and 16, it also reached the exact minimum in
+all recorded cases, and came within 1 % of it on random problems. ``solver: exact`` is a maximum
+flow in SciPy. The adversarial noise in the authors' ImageNet recipe is omitted.
 """
 
 import math
@@ -30,7 +29,7 @@ from saliencymixplus.mixing.options import GradientSaliencyOptions, Scope, numbe
 from saliencymixplus.mixing.saliency import root_mean_square
 
 BETA, GAMMA, ETA, EPSILON = 1.2, 0.5, 0.2, 0.8  # the paper's constants
-_GRIDS = (2, 4, 8, 16)  # that the paper draws from
+_GRIDS = (2, 4, 8, 16)  # from which the paper draws one for each batch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,19 +37,19 @@ class PuzzleMixOptions(GradientSaliencyOptions):
     """Options of Puzzle Mix.
 
     Args:
-        variant: ``corrected``, or ``published``: any permutation, a grid drawn for each batch, the
-            saliency pass in train mode.
+        variant: ``corrected``, or ``published``: any permutation, a grid drawn for each batch, and
+            the saliency pass in training mode.
         alpha: λ₀ ~ Beta(alpha, alpha), the prior of the mask; 0.05 … 100.
         lam0: one λ₀ for the ``batch``, or one per ``sample``.
-        grid: cells along each side of the mask, 0 … 64; 0 draws 2, 4, 8 or 16 for each batch as
-            published, and such a step waits for the device. Sides that the grid does not divide
-            get its greatest common divisor with them.
+        grid: cells along each side of the mask, 0 … 64. 0 draws 2, 4, 8 or 16 for each batch as
+            published, for which a step waits for the device. If the grid does not divide both
+            sides of the image, the greatest common divisor of it and the sides is used.
         solver: ``device``, or ``exact``, a maximum flow in SciPy on the CPU.
         transport: whether cells are moved, ``on`` or ``off``.
         transport_size: smallest side in pixels of the cells that are moved, 0 … 256; 0: the mask's
             cells.
-        pixel_std: standard deviation that the pixels were divided by, 0.001 … 255, which the
-            differences at the seams of cells are multiplied with.
+        pixel_std: standard deviation that the pixels were divided by, 0.001 … 255. The differences
+            between neighbouring cells are multiplied by it.
     """
 
     PUBLISHED = {
@@ -75,7 +74,7 @@ class PuzzleMixOptions(GradientSaliencyOptions):
 
 
 def puzzlemix(sources: Sources, draw: Draw, options: PuzzleMixOptions) -> Blend:
-    """λ is the mean of the mask z, the first image's share of each pixel."""
+    """λ is the mean of the mask z, the first image's weight in each pixel."""
     lam0, uniform = draw.take("lam0", "uniform")
     assert sources.saliency is not None
     height, width = sources.height, sources.width
@@ -87,21 +86,21 @@ def puzzlemix(sources: Sources, draw: Draw, options: PuzzleMixOptions) -> Blend:
     a, b = sources.a.float(), sources.b.float()
     costs = whole_costs(*mask_costs(a, b, cells_a, cells_b, options.pixel_std), lam0)
     label = (graph_cut.minimise if options.solver == "device" else graph_cut.exact)(*costs)
-    share = 1.0 - label.float() / 2  # z of each cell
+    z = 1.0 - label.float() / 2
     if options.transport == "on":
         side = transport_side(height, width, grid, options.transport_size)
         cells = usable(pooled(maps, side))
-        kept = enlarged(share, side, side)
+        kept = enlarged(z, side, side)
         a = moved(a, transport(cells[: draw.size], kept))
         b = moved(b, transport(cells.index_select(0, sources.index_b), 1.0 - kept))
-    weight = 1.0 - enlarged(share, height, width)[:, None]
+    weight = 1.0 - enlarged(z, height, width)[:, None]
     images = weighted_sum(a, b, weight)
     integer = not sources.a.dtype.is_floating_point
     return Blend((images.round() if integer else images).to(sources.a.dtype), weight)
 
 
 def usable(cells: Tensor) -> Tensor:
-    """Cells (B, n, n), uniform where a map was zero or not finite."""
+    """Cells (B, n, n); uniform for maps that were zero or not finite."""
     usable = cells.isfinite().all(2).all(1)[:, None, None]
     return torch.where(usable, cells, 1.0 / cells.shape[1] ** 2)
 
@@ -116,15 +115,16 @@ def pooled(maps: Tensor, grid: int) -> Tensor:
 def mask_costs(
     images_a: Tensor, images_b: Tensor, cells_a: Tensor, cells_b: Tensor, std: Tensor | float
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """What the mask pays: for dropping a, for dropping b, and for edges between unequal cells.
+    """The costs of a mask, before the prior.
 
     Args:
         images_a, images_b: (M, C, H, W), normalised.
         cells_a, cells_b: (M, n, n) saliency from ``pooled``.
-        std: what the pixels were divided by: a number, or (C, 1, 1).
+        std: standard deviation that the pixels were divided by: a number, or (C, 1, 1).
 
     Returns:
-        (M, n, n) twice, (M, n − 1, n) and (M, n, n − 1).
+        The costs of dropping a and of dropping b in each cell, (M, n, n) each, and of vertical and
+        horizontal edges between unequal cells, (M, n − 1, n) and (M, n, n − 1).
     """
     grid = cells_a.shape[1]
     beta = BETA / (16 * grid)
@@ -145,8 +145,11 @@ def mask_costs(
 
 
 def _seams(a: Tensor, b: Tensor, grid: int, axis: int) -> list[Tensor]:
-    """Mean differences across the borders of neighbouring cells, the first (upper, left) cell from
-    the first image and the second from the second: for (a, a), (a, b), (b, a), (b, b)."""
+    """Mean absolute differences across the borders of neighbouring cells.
+
+    One for each choice of images for the first (upper or left) and the second cell: (a, a), (a, b),
+    (b, a), (b, b).
+    """
     cell = (a.shape[2] // grid, a.shape[3] // grid)
     pool = (_pool(cell[0]), _pool(cell[1]))
     fine = [F.avg_pool2d(image, pool) for image in (a, b)]
@@ -167,15 +170,17 @@ def _seams(a: Tensor, b: Tensor, grid: int, axis: int) -> list[Tensor]:
 
 
 def _pool(side: int) -> int:
-    """Pixels that are averaged along a cell's side: four, or the next smaller divisor."""
+    """Number of pixels that are averaged: the largest divisor of a cell's side up to four."""
     return max(size for size in range(1, 5) if side % size == 0)
 
 
 def whole_costs(
     drop_a: Tensor, drop_b: Tensor, edge_v: Tensor, edge_h: Tensor, lam0: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Costs (M, n, n, 3) of the labels 0, 1, 2 for z = 1, ½, 0, and of the edges, in thousandths
-    of the mean saliency of a cell: whole numbers, as the authors' code cuts them off."""
+    """Costs (M, n, n, 3) of the labels 0, 1 and 2, for z = 1, ½ and 0, and of the edges.
+
+    In thousandths of a cell's mean saliency, truncated to whole numbers as in the authors' code.
+    """
     grid = drop_a.shape[1]
     lam = lam0.to(drop_a.dtype).reshape(-1, 1, 1, 1)
     prior = -torch.log(torch.cat((lam**2, 2 * lam * (1 - lam), (1 - lam) ** 2), dim=3) + 1e-8)
@@ -186,8 +191,11 @@ def whole_costs(
 
 
 def transport_side(height: int, width: int, grid: int, size: int) -> int:
-    """Cells along a side of the transport's grid: at least ``size`` pixels wide, and the mask's own
-    where those are no wider."""
+    """Number of cells along each side for the transport.
+
+    The cells have at least ``size`` pixels, unless those of the mask are smaller, which then are
+    used.
+    """
     shorter = min(height, width)
     if size <= 0 or size >= shorter // grid:
         return grid
@@ -195,15 +203,16 @@ def transport_side(height: int, width: int, grid: int, size: int) -> int:
 
 
 def transport(cells: Tensor, kept: Tensor) -> Tensor:
-    """Which cell moves to each place: index (M, T²) of its source, −1 where nothing arrives.
+    """The source cell (M, T²) that moves to each place; −1 where none arrives.
+
+    There are T rounds. Each source proposes its cheapest place, each place accepts its cheapest
+    proposal, and the cost of the rejected ones increases by 1. As in the authors' code, sources
+    that propose elsewhere count with a cost of 0, so a place may reject all proposals that cost 0
+    or more.
 
     Args:
-        cells: (M, T, T) saliency with a sum of 1; kept: (M, T, T), above 0 where the mask shows
-            this image.
-
-    T rounds. Each source proposes its cheapest place; each place takes the cheapest proposal, and
-    the others become dearer by 1. A source that proposes elsewhere takes part with a cost of 0, as
-    in the authors' code: a proposal that costs 0 or more can lose its place to nobody.
+        cells: (M, T, T) saliency with a sum of 1.
+        kept: (M, T, T), above 0 where the mask shows this image.
     """
     count, side = cells.shape[:2]
     places = torch.arange(side * side, device=cells.device)
@@ -215,7 +224,7 @@ def transport(cells: Tensor, kept: Tensor) -> Tensor:
     accepted = torch.zeros_like(winner, dtype=torch.bool)
     for _ in range(side):
         proposed = cost.argmin(2)[..., None] == places  # (M, source, place)
-        winner = torch.where(proposed, cost, 0.0).argmin(1)  # the first row of the least
+        winner = torch.where(proposed, cost, 0.0).argmin(1)  # the first of equal ones
         won = (winner[..., None] == places).mT & proposed
         accepted = won.any(1)
         cost = cost + (proposed & ~won).to(cost.dtype)

@@ -1,14 +1,14 @@
 """ResizeMix: the whole second image, shrunk, pasted into the first.
 
 Qin et al., "ResizeMix: Mixing Data with Preserved Object Information and True Labels", 2020
-(arXiv:2012.11101), section 3.3: τ ~ U(0.1, 0.8), the source resized to τH × τW and pasted at a
-random place inside the target; λ is the fraction of the target that stays visible.
+(arXiv:2012.11101), section 3.3: with τ ~ U(0.1, 0.8), the source is resized to τH × τW and pasted
+at a random position in the target; λ is the fraction of the target that stays visible.
 
-The paper does not say how the source is resized, nor how the place is drawn. The default resizes
-bilinearly to exactly the box and draws uniformly among the places that lie inside the image.
-``variant: published`` is the released code (JayQine/ResizeMix): nearest neighbour at the scale τ
-itself, one τ for the batch but a place per sample, drawn over the whole image and pushed inside,
-so that boxes touch the border more often than by chance.
+The paper does not say how the source is resized or how the position is drawn. By default, it is
+resized bilinearly to exactly the box, and all positions inside the image are equally likely.
+``variant: published`` is the released code (JayQine/ResizeMix): nearest neighbour at the exact
+scale τ, one τ for the batch but a position for each sample, which is drawn over the whole image and
+then pushed inside, so that boxes touch the border more often.
 """
 
 from dataclasses import dataclass
@@ -31,10 +31,10 @@ class ResizeMixOptions(MixingOptions):
 
     Args:
         variant: ``corrected`` or ``published``, see above.
-        box: one size τ and place for the ``batch``, both for each ``sample``, or one size and a
-            ``place`` for each sample, as released.
-        position: the place is drawn among those ``inside`` the image, or over the whole image and
-            then ``pushed`` inside, as released.
+        box: one size τ and position for the ``batch``, both for each ``sample``, or one size for
+            the batch and a ``place`` for each sample, as released.
+        position: drawn among positions ``inside`` the image, or over the whole image and then
+            ``pushed`` inside, as released.
         interpolation: of the shrunk image, ``bilinear`` or ``nearest``.
         smallest: lower end of τ ~ U(smallest, largest), the box's side as a fraction of the
             image's; 0.01 … 1.
@@ -103,7 +103,7 @@ def resizemix(sources: Sources, draw: Draw, options: ResizeMixOptions) -> Blend:
 
 
 def pushed_inside(centre: Tensor, sides: Tensor, height: int, width: int) -> Tensor:
-    """First row and column (N, 2) of boxes around ``centre`` (N, 2), moved inside the image."""
+    """Top-left corners (N, 2) of boxes around ``centre`` (N, 2), moved inside the image."""
     corner = (centre - torch.div(sides, 2, rounding_mode="floor")).clamp_min(0)
     rows = torch.minimum(corner[:, 0], height - sides[:, 0])
     columns = torch.minimum(corner[:, 1], width - sides[:, 1])
@@ -111,10 +111,10 @@ def pushed_inside(centre: Tensor, sides: Tensor, height: int, width: int) -> Ten
 
 
 def nearest_into(images: Tensor, corner: Tensor, scale: Tensor) -> Tensor:
-    """Each image (M, C, H, W) shrunk by ``scale`` (N,), its first pixel at ``corner`` (N, 2).
+    """Shrink each image (M, C, H, W) by ``scale`` (N,), with its first pixel at ``corner`` (N, 2).
 
-    Nearest neighbour as ``F.interpolate(scale_factor=scale)`` has it, so by 1/scale in float32
-    and not by the ratio of the sides. Meaningless outside the box.
+    Nearest neighbour like ``F.interpolate(scale_factor=scale)``, i.e. in steps of 1/scale in
+    float32, not of the ratio of the sides. Meaningless outside the box.
     """
     size, _, height, width = images.shape
     step = (1.0 / scale).float()[:, None]
@@ -127,15 +127,15 @@ def nearest_into(images: Tensor, corner: Tensor, scale: Tensor) -> Tensor:
 
 
 def resized_into(images: Tensor, boxes: Tensor) -> Tensor:
-    """Each image (M, C, H, W) bilinearly resized to its box (M or 1, 4); meaningless outside it.
+    """Resize each image (M, C, H, W) bilinearly to its box (M or 1, 4); meaningless outside it.
 
-    The same as ``F.interpolate(image, size=box)`` and pasting, but for all boxes at once.
+    Equals ``F.interpolate`` to the size of the box and pasting, but for all boxes at once.
     """
     return sampled(images, *_places(boxes, *images.shape[2:]), align_corners=False)
 
 
 def _resized_inside(sources: Sources, boxes: Tensor) -> Tensor:
-    """The first images with ``resized_into`` of the second ones inside a box (1, 4) of all."""
+    """The first images with the second ones resized into a box (1, 4) that is the same for all."""
     mixed = sources.a.clone()
     ((top, left, bottom, right),) = boxes.tolist()
     if bottom > top and right > left:
@@ -147,12 +147,12 @@ def _resized_inside(sources: Sources, boxes: Tensor) -> Tensor:
 
 
 def _places(boxes: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
-    """Where rows (N, H) and columns (N, W) come from if the whole image goes to its box (N, 4)."""
+    """Source coordinates of rows (N, H) and columns (N, W) if whole images fill boxes (N, 4)."""
     return _within(boxes[:, 0], boxes[:, 2], height), _within(boxes[:, 1], boxes[:, 3], width)
 
 
 def _within(start: Tensor, end: Tensor, side: int) -> Tensor:
-    """Pixel centres along one side as places in the source, −1 … 1: (N, side) float32."""
+    """Source coordinates, −1 … 1 in the box, of the pixel centres along a side: (N, side)."""
     pixels = torch.arange(side, device=start.device) - start[:, None]
     return (2 * pixels + 1).float() / (end - start).clamp_min(1)[:, None] - 1.0
 

@@ -1,15 +1,15 @@
-"""R-Mix: patches by saliency, of which each image keeps those above a random quantile.
+"""R-Mix: each image keeps the patches whose saliency is above a random quantile.
 
 Luu, Huang, Xing, Lee and Wang, "Expeditious Saliency-guided Mix-up through Random Gradient
 Thresholding", 2022 (arXiv:2212.04875). The map √(mean over channels of (∂CE/∂x)²) is averaged over
 patches; an image's mask is 1 in patches at or above its random quantile, one of ten from 0 to 0.99.
-Where only one mask is 1 that image is shown, elsewhere both are blended with λ₀. λ is the mean
+Where only one mask is 1, that image is shown; elsewhere both are blended with λ₀. λ is the mean
 weight of the first image.
 
-The default draws λ₀ for each pair and takes the maps in evaluation mode; ``variant: published`` is
-the released code (minhlong94/Random-Mixup), with one λ₀ for the batch. Its reinforcement-learnt
-quantiles are not part of either. A constant map makes all patches salient, so that the pair is
-mixed as in mixup.
+By default, λ₀ is drawn for each pair and maps are computed in evaluation mode. ``variant:
+published`` is the released code (minhlong94/Random-Mixup), with one λ₀ for the batch. The paper's
+quantiles by reinforcement learning are not implemented. With a constant map, all patches are
+salient.
 """
 
 from dataclasses import dataclass
@@ -35,11 +35,11 @@ class RMixOptions(GradientSaliencyOptions):
     """Options of R-Mix, besides those of the saliency pass.
 
     Args:
-        variant: ``corrected``, or ``published``: one λ₀ per batch, the saliency pass in train mode.
+        variant: ``corrected``, or ``published``: one λ₀ per batch, maps in training mode.
         alpha: λ₀ ~ Beta(alpha, alpha), the first image's weight where the masks agree; 0.05 … 100.
         lam0: one λ₀ for the ``batch`` or one for each ``sample``.
-        patch: side of a patch in pixels, 1 … 512; the last ones are smaller where it does not
-            divide the image's side.
+        patch: side of a patch in pixels, 1 … 512; the last patches are smaller if it does not
+            divide the side of the image.
 
     Examples:
         >>> from saliencymixplus.mixing import create
@@ -76,7 +76,7 @@ def rmix(sources: Sources, draw: Draw, options: RMixOptions) -> Blend:
     pooled = sum_to_one(patches(sources.saliency, options.patch), at_once=True)
     chance = uniform[:, 0]
     first = salient(pooled[: draw.size], quantiles(chance))
-    if draw.size == pooled.shape[0]:  # each image has one mask, be it first or second
+    if draw.size == pooled.shape[0]:  # an image has the same mask as first and as second
         second = salient(pooled, quantiles(chance)).index_select(0, sources.index_b)
     else:
         second = salient(pooled.index_select(0, sources.index_b), quantiles(uniform[:, 1]))
@@ -98,7 +98,7 @@ def quantiles(chance: Tensor) -> Tensor:
 
 
 def salient(pooled: Tensor, quantile: Tensor) -> Tensor:
-    """True where a map (N, h, w) is at least its quantile (N,), interpolated linearly."""
+    """True where maps (N, h, w) are at least their linearly interpolated quantile (N,)."""
     ordered = pooled.flatten(1).sort(dim=1).values
     position = quantile * (ordered.shape[1] - 1)
     below = position.floor().long()

@@ -1,17 +1,18 @@
-"""SAGE: the second image shifted to where it hides least of the first one's saliency.
+"""SAGE: the second image shifted to where the mixture keeps most saliency.
 
 Ma, Dvornik, Zhang, Pishdad, Derpanis and Fazly, "SAGE: Saliency-Guided Mixup with Optimal
-Rearrangements", BMVC 2022 (arXiv:2211.00113), section 3. The gradient maps are blurred, made to sum
-to 1 and weighed by α and 1 − α. Of the offsets tried, the second image takes the one that leaves
-most saliency in the mixture. There M = n_a / (n_a + n_b) weighs the first image at each pixel, and
-λ is the mean of M.
+Rearrangements", BMVC 2022 (arXiv:2211.00113), section 3. The gradient maps are blurred, normalised
+to a sum of 1 and weighted by α and 1 − α. Of the offsets tried, the second image is shifted by the
+one that keeps most saliency in the mixture. M = n_a / (n_a + n_b) is then the weight of the first
+image at each pixel, and λ is the mean of M.
 
-``variant: published`` is the released code (SamsungLabs/SAGE): maps in training mode, of the binary
-cross-entropy of the softmax, and M = 0 where neither image is salient, so that the frame left by
-the shift turns 0. The default takes the maps in evaluation mode, of the cross-entropy, and shows
-the first image in that frame, and both with α and 1 − α elsewhere.
+``variant: published`` is the released code (SamsungLabs/SAGE): maps in training mode, from the
+binary cross-entropy of the softmax, and M = 0 where neither image is salient, so that the frame
+left by the shift becomes 0. By default, the maps are from the cross-entropy in evaluation mode;
+where neither image is salient, the frame shows the first image, and other pixels blend both with α
+and 1 − α.
 
-Each offset costs a pass over all pixels: 39 of them at 32 px, 1998 at 224 px (0.01 of all).
+Each offset takes a pass over all pixels: 39 of them at 32 pixels, 1998 at 224 (0.01 of all).
 """
 
 from dataclasses import dataclass
@@ -36,15 +37,15 @@ class SAGEOptions(GradientSaliencyOptions):
     """Options of SAGE, besides those of the saliency pass.
 
     Args:
-        variant: ``corrected``, or ``published``: the saliency pass in train mode, of the binary
-            loss, and uncovered pixels black.
+        variant: ``corrected``, or ``published``: maps in training mode from the binary loss, and
+            uncovered pixels black.
         alpha: λ₀ ~ Beta(alpha, alpha), once per batch; 0.05 … 100.
-        largest: largest · λ₀ is the first image's weight; 0.01 … 1. Above ½ the best offset often
-            moves the second image out of sight.
+        largest: α = largest · λ₀ is the weight of the first image's map; 0.01 … 1. Above ½, the
+            best offset often moves the second image out of sight.
         offsets: fraction of all (2H − 1)(2W − 1) offsets that is tried, at least one; 0 … 1.
-        smoothing_taps: width of its kernel in pixels, 0 … 127; 0: up to 3σ on either side.
-        saliency_loss: ``cross_entropy``, or ``binary``: that of the softmax, class by class.
-        uncovered: pixels where neither map says anything: ``shown`` or ``black``, see above.
+        smoothing_taps: width of the smoothing kernel in pixels, 0 … 127; 0: 3σ on either side.
+        saliency_loss: ``cross_entropy``, or ``binary``: the binary one of each class's probability.
+        uncovered: pixels where neither image is salient: ``shown`` or ``black``, see above.
 
     Examples:
         >>> from saliencymixplus.mixing import create
@@ -76,7 +77,7 @@ class SAGEOptions(GradientSaliencyOptions):
 
 
 def offset_noise(options: SAGEOptions, height: int, width: int) -> tuple[int, ...]:
-    """A number for each offset; those with the highest are tried."""
+    """One number per offset; those with the highest numbers are tried."""
     return (2 * height - 1, 2 * width - 1)
 
 
@@ -107,14 +108,14 @@ def sage(sources: Sources, draw: Draw, options: SAGEOptions) -> Blend:
 
 
 def best_offsets(first: Tensor, second: Tensor, offsets: Tensor) -> Tensor:
-    """For each pair of maps (M, H, W) the offset, (M, 2), that leaves most saliency.
+    """The offset (M, 2) that keeps most saliency, for each pair of maps (M, H, W).
 
-    Ties go to the first. ``offsets`` are (K, 2) rows down and columns to the right.
+    The first of equally good ones. ``offsets`` are (K, 2) rows down and columns to the right.
     """
     size, height, width = first.shape
     scores = []
     for some in offsets.split(max(1, _AT_ONCE // first.numel())):
-        every = some.repeat(size, 1)  # (M · K, 2), the maps of a pair in a row
+        every = some.repeat(size, 1)  # (M · K, 2): all offsets for the first pair, and so on
         shifted, _ = shift(second.repeat_interleave(len(some), 0)[:, None], every)
         b = shifted.view(size, len(some), height, width)
         weight = first[:, None] / (first[:, None] + b).clamp_min(1e-16)
@@ -123,9 +124,9 @@ def best_offsets(first: Tensor, second: Tensor, offsets: Tensor) -> Tensor:
 
 
 def shift(values: Tensor, offset: Tensor) -> tuple[Tensor, Tensor]:
-    """Values (M, C, H, W) moved down and right by ``offset`` (M, 2); zeros enter.
+    """Shift values (M, C, H, W) down and right by ``offset`` (M, 2), filling with zeros.
 
-    Also where they came to lie, (M, 1, H, W) bool.
+    Also returns which pixels the shifted values cover, (M, 1, H, W) bool.
     """
     height, width = values.shape[2:]
     rows = torch.arange(height, device=values.device) - offset[:, :1]
@@ -137,7 +138,7 @@ def shift(values: Tensor, offset: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def overlap(offset: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
-    """Boxes (M, 4) of the shifted image in the frame, and of what is left of it in itself."""
+    """Boxes (M, 4) of the visible part of the shifted image, in the mixture and in itself."""
     side = torch.stack(
         (torch.full_like(offset[:, 0], height), torch.full_like(offset[:, 0], width)), 1
     )

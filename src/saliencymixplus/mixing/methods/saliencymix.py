@@ -24,9 +24,9 @@ class SaliencyMixOptions(MixingOptions):
     """Options of SaliencyMix.
 
     Args:
-        variant: ``corrected``: a box per sample from the stored map of the true uint8 image;
+        variant: ``corrected``: a box per sample from the stored map of the uint8 image;
             ``published``: one box for the batch, placed by its first partner, whose *normalised
-            float* image OpenCV reads as bytes. That calls OpenCV on the CPU in every mixed step.
+            float* image OpenCV reads as bytes. This runs OpenCV on the CPU in every mixed step.
         alpha: λ₀ ~ Beta(alpha, alpha), 1 − the box's area before clipping; 0.05 … 100.
         box: one box for the ``batch`` or one for each ``sample``.
         box_size: ``exact`` keeps odd sides; ``halves`` makes them a pixel shorter, as published.
@@ -39,7 +39,7 @@ class SaliencyMixOptions(MixingOptions):
         >>> maps = torch.zeros(4, 8, 8)
         >>> maps[:, 3, 4] = 1.0
         >>> mixed = create("saliencymix")(torch.rand(4, 3, 8, 8), torch.arange(4), saliency=maps)
-        >>> bool((mixed.mask[:, 0, 3, 4] == (mixed.lam < 1)).all())  # each box holds the peak
+        >>> bool((mixed.mask[:, 0, 3, 4] == (mixed.lam < 1)).all())  # each box contains the peak
         True
     """
 
@@ -60,7 +60,7 @@ class SaliencyMixOptions(MixingOptions):
 
     @property
     def on_device(self) -> bool:
-        # float_bytes calls OpenCV.
+        # float_bytes runs OpenCV on the CPU.
         return self.saliency_map == "stored" or self.position == "object"
 
     @property
@@ -87,8 +87,8 @@ def _peak(sources: Sources, fallback: Tensor, count: int, options: SaliencyMixOp
     else:
         saliency = fine_grained_of_floats(sources.b[:count])
     if options.saliency_map == "float_bytes":
-        # The published code takes the arg-max of the map cast to bytes: the first of equals, and
-        # the corner of an empty map.
+        # The published code takes the arg-max of the map cast to bytes: the first of equal values,
+        # and the corner if the map is zero.
         fallback = torch.zeros_like(fallback)
         if saliency.is_floating_point():
             saliency = (saliency.float() * 255).to(torch.uint8)
@@ -120,8 +120,8 @@ def fine_grained_detector() -> Any:
 def fine_grained_of_floats(images: Tensor) -> Tensor:
     """OpenCV's fine-grained saliency (N, H, W) float32 of float images (N, 3, H, W), as published.
 
-    OpenCV takes the image for bytes, so that the map is mostly noise: only for reproducing the
-    published figures. Copies to the CPU and waits for it.
+    OpenCV reads the image as bytes, so the map is mostly noise: use it only to reproduce published
+    figures. Copies to the CPU and waits for it.
     """
     detector = fine_grained_detector()
     maps = []

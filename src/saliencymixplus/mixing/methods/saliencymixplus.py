@@ -1,8 +1,8 @@
-"""SaliencyMix+: boxes placed, and labels weighed, by the training network's own saliency.
+"""SaliencyMix+: boxes placed, and labels weighted, by the saliency of the network being trained.
 
 "Noise-Minimized Image Mixing Method with Saliency Map in Data Augmentation"; published code:
-SS-hj/SaliencyMixPlus. With the saliency S = Σ_channels |∂CE/∂x|, the box around the arg-max of S_b
-pasted at the same place of a, p_a = 1 − S_a(box)/ΣS_a and p_b = S_b(box)/ΣS_b:
+SS-hj/SaliencyMixPlus. The saliency is S = Σ_channels |∂CE/∂x|. The box around the arg-max of S_b is
+pasted at the same position in a. With p_a = 1 − S_a(box)/ΣS_a and p_b = S_b(box)/ΣS_b,
 λ = p_a / (p_a + p_b).
 """
 
@@ -28,20 +28,21 @@ _BY_MAP = ("saliency", "excess")  # labels that need the maps
 class SaliencyMixPlusOptions(GradientSaliencyOptions):
     """Options of SaliencyMix+, besides those of the saliency pass.
 
-    Where a map is missing or zero, boxes and labels are CutMix's.
+    For missing or zero maps, boxes and labels are those of CutMix.
 
     Args:
-        variant: ``corrected``, or ``published``: every quirk of the published code.
+        variant: ``corrected``, or ``published``: all quirks of the published code.
         alpha: λ₀ ~ Beta(alpha, alpha), 1 − the box's area before clipping; 0.05 … 100.
-        lam0: one λ₀, so one box size, for the ``batch`` or one for each ``sample``.
+        lam0: one λ₀, and so one box size, for the ``batch`` or one for each ``sample``.
         box_size: ``exact`` keeps odd sides; ``halves`` makes them a pixel shorter, as published.
-        reduction: ``per_sample``: each sample's loss with its own λ; ``batch_mean``: only the
-            batch's mean of λ reaches the gradient, as published.
-        position: centre of the box: the ``peak`` of the second image's map; the window that holds
-            most saliency (``mass``); a pixel ``sampled`` in proportion to the map; a uniformly
-            ``random`` one; or a random pixel of the second image's ``object`` (needs masks).
+        reduction: ``per_sample``: each sample's loss has its own λ; ``batch_mean``: only the
+            batch's mean of λ affects the gradient, as published.
+        position: centre of the box: the ``peak`` of the second image's map; the window that
+            contains most saliency (``mass``); a pixel ``sampled`` in proportion to the map; a
+            uniformly ``random`` one; or a random pixel of the second image's ``object`` (needs
+            masks).
         label: λ by the ``saliency`` inside and outside the box; by its ``excess`` over each map's
-            mean, which is truer where objects cover less than about a quarter of the image
+            mean, which is more accurate if objects cover less than about a quarter of the image
             (docs/findings.md); by the box's ``area``; or by object masks (``mask``,
             ``mask_pixels``, see ``MixingOptions``).
 
@@ -79,7 +80,7 @@ class SaliencyMixPlusOptions(GradientSaliencyOptions):
 
 
 def saliencymixplus(sources: Sources, draw: Draw, options: SaliencyMixPlusOptions) -> Blend:
-    """λ = p_a / (p_a + p_b); area fractions where a map is zero or not finite."""
+    """λ = p_a / (p_a + p_b), or the area fraction if a map is zero or not finite."""
     lam0, centre = draw.take("lam0", "centre")
     height, width = sources.height, sources.width
     sides = box_sides(lam0, height, width).expand(draw.size, 2)
@@ -101,12 +102,12 @@ def saliencymixplus(sources: Sources, draw: Draw, options: SaliencyMixPlusOption
 
 
 def above_mean(values: Tensor) -> Tensor:
-    """Maps (N, H, W) minus their means, negative values cut off; a constant map becomes zero."""
+    """Maps (N, H, W) minus their means, clipped at 0; constant maps become zero."""
     return (values - values.mean((1, 2), keepdim=True)).clamp_min(0.0)
 
 
 def label_weight(values: Tensor, index_b: Tensor, mask: Tensor) -> Tensor:
-    """λ = p_a / (p_a + p_b), (M,); the area fraction where a map is unusable or both p are 0.
+    """λ = p_a / (p_a + p_b), (M,), or the area fraction if a map is unusable or both p are 0.
 
     Args:
         values: (B, H, W), see ``scaled_to_peak``.
@@ -147,7 +148,7 @@ METHOD = Method(
     apply=saliencymixplus,
     recipes={
         "saliencymixplus-excess": {"label": "excess"},
-        # The ablation: one option at a time as published …
+        # The ablation: one option at a time set as published …
         "plus-half-pairs": {"pairs": "half"},
         "plus-batch-lam0": {"lam0": "batch"},
         "plus-halves-box": {"box_size": "halves"},

@@ -1,13 +1,13 @@
 """SnapMix: boxes of two sizes, and label weights from class-activation maps.
 
 Huang, Wang and Tao, "SnapMix: Semantically Proportional Mixing for Augmenting Fine-grained Data",
-AAAI 2021 (arXiv:2012.04846): a box of the second image, resized to another box of the first, and
-each label weighed by how much of its own image's class activation shows (equations 4 and 5). The
-two weights need not sum to 1.
+AAAI 2021 (arXiv:2012.04846): a box of the second image is resized into another box of the first,
+and each label's weight is the visible fraction of its own image's class activation (equations 4 and
+5). The two weights need not sum to 1.
 
-In the released code both weights of a pair with equal labels become their sum, so that the label
-counts twice: ``variant: published``. The default leaves each as it is. Where a map is constant the
-area fractions take its place, as released.
+In the released code (``variant: published``), both weights of a pair with equal labels become their
+sum, so that the label counts twice; by default they do not. If a map is constant, area fractions
+are used instead, as released.
 """
 
 from dataclasses import dataclass
@@ -34,8 +34,9 @@ class SnapMixOptions(MixingOptions):
 
     Args:
         variant: ``corrected``, or ``published``: any permutation, halved sides, doubled weights.
-        alpha: both λ₀ ~ Beta(alpha, alpha), where to paste and where to cut; 0.05 … 100.
-        box: both boxes once per ``batch``, or for each ``sample``.
+        alpha: λ₀ ~ Beta(alpha, alpha) of each box, the one to fill and the one to cut out;
+            0.05 … 100.
+        box: draw both boxes once per ``batch``, or for each ``sample``.
         box_size: ``exact``, or ``halves``: odd sides lose a pixel, as released.
         same_label: weights of a pair with equal labels, ``separate`` or ``doubled``, see above.
     """
@@ -56,7 +57,7 @@ class SnapMixOptions(MixingOptions):
 
 
 def snapmix(sources: Sources, draw: Draw, options: SnapMixOptions) -> Blend:
-    """Each label's weight is the visible part of its own class-activation map."""
+    """Each label's weight is the visible fraction of its image's class-activation map."""
     lam0, lam1, centre, uniform = draw.take("lam0", "lam1", "centre", "uniform")
     assert sources.saliency is not None
     height, width = sources.height, sources.width
@@ -88,7 +89,7 @@ def snapmix(sources: Sources, draw: Draw, options: SnapMixOptions) -> Blend:
 
 
 def activation_maps(batch: Batch, options: SnapMixOptions) -> Tensor:
-    """Class-activation maps (B, H, W) of the network; zero where constant.
+    """Class-activation maps (B, H, W) of the network; constant ones are zero.
 
     Raises:
         NetworkError: the network does not end in a mean over feature maps and a linear layer.
@@ -114,11 +115,12 @@ def activation_maps(batch: Batch, options: SnapMixOptions) -> Tensor:
 def class_activation(
     features: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor, size: tuple[int, int]
 ) -> Tensor:
-    """Class-activation maps (B, H, W) with a minimum of 0 and a sum of 1; NaN where constant.
+    """Class-activation maps (B, H, W) with a minimum of 0 and a sum of 1; constant ones are NaN.
 
     Args:
-        features: (B, D, h, w), the last feature maps, before their ReLU or after it.
-        weight: (K, D) and bias: (K,) of the linear layer.
+        features: (B, D, h, w), the last feature maps, before or after their ReLU.
+        weight: (K, D) of the linear layer.
+        bias: (K,) of the linear layer.
         labels: (B,) int64, or (B, K) float.
         size: (H, W) of the images.
     """
@@ -134,8 +136,10 @@ def class_activation(
 
 
 def crop_into(images: Tensor, source: Tensor, target: Tensor) -> Tensor:
-    """The box ``source`` of each image (M, C, H, W), bilinearly resized (align_corners) to the box
-    ``target``; meaningless outside it. Boxes are (M or 1, 4) int64 corners."""
+    """Resize the box ``source`` of each image (M, C, H, W) bilinearly to the box ``target``.
+
+    With ``align_corners``; meaningless outside the target. Boxes are (M or 1, 4) int64 corners.
+    """
     height, width = images.shape[2:]
     rows = _lines(source[:, 0], source[:, 2], target[:, 0], target[:, 2], height)
     columns = _lines(source[:, 1], source[:, 3], target[:, 1], target[:, 3], width)
@@ -143,7 +147,7 @@ def crop_into(images: Tensor, source: Tensor, target: Tensor) -> Tensor:
 
 
 def _lines(first: Tensor, last: Tensor, start: Tensor, stop: Tensor, side: int) -> Tensor:
-    """Where the pixels of a target line come from, as places −1 … 1 in the source: (N, side)."""
+    """Source coordinates, −1 … 1, of the pixels along one side of the target: (N, side)."""
     pixels = torch.arange(side, device=start.device, dtype=torch.float32) - start[:, None]
     steps = (stop - start - 1).clamp_min(1)[:, None]
     place = first[:, None] + pixels * (last - first - 1)[:, None] / steps
@@ -158,8 +162,8 @@ def activation_labels(
 
     Args:
         maps_a, maps_b: (M, H, W) from ``class_activation``.
-        boxes_a: where the paste goes; boxes_b: where it comes from; (M or 1, 4).
-        same: (M,) bool, the labels are equal: both weights become their sum, as released.
+        boxes_a, boxes_b: (M or 1, 4), the box filled in a and the box cut out of b.
+        same: (M,) bool, pairs whose weights both become their sum, as released.
     """
     height, width = maps_a.shape[1:]
     inside_a = box_mask(boxes_a, height, width)[:, 0]
@@ -169,14 +173,14 @@ def activation_labels(
     both = lam_a + lam_b
     lam_a, lam_b = torch.where(same, both, lam_a), torch.where(same, both, lam_b)
     area = 1.0 - inside_a.float().mean((1, 2))
-    known_a, known_b = maps_a.sum((1, 2)) > 0, maps_b.sum((1, 2)) > 0  # false for NaN too
-    # A sum of both weights is unknown if either is.
+    known_a, known_b = maps_a.sum((1, 2)) > 0, maps_b.sum((1, 2)) > 0  # also false for NaN
+    # The sum of both weights is unknown if either weight is.
     known_a, known_b = known_a & (known_b | ~same), known_b & (known_a | ~same)
     return torch.where(known_a, lam_a, area), torch.where(known_b, lam_b, 1.0 - area)
 
 
 def not_empty(boxes: Tensor) -> Tensor:
-    """Whether boxes (N, 4) hold a pixel, (N,) bool."""
+    """Whether boxes (N, 4) contain a pixel, (N,) bool."""
     return (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
 
 

@@ -1,11 +1,11 @@
-"""TransMix: CutMix for vision transformers, its label weighed by their attention.
+"""TransMix: CutMix for vision transformers, with labels weighted by their attention.
 
 Chen, Sun, He, Torr, Yuille and Bai, "TransMix: Attend to Mix for Vision Transformers", CVPR 2022
-(arXiv:2111.09833): λ of equation 4 is what the class token attends to inside the box, averaged with
-the box's area fraction as in the authors' code. The attention is that of the mixed image, so the
-label is only known after the forward pass: use ``mixing.backward`` or ``Mixer.forward``; before it
-the label is the area fraction. The released recipe alternates with mixup; here that is left to a
-recipe of two methods.
+(arXiv:2111.09833): the second label's weight is the fraction of the class token's attention inside
+the box (equation 4), averaged with the box's area fraction as in the authors' code. The attention
+is that of the mixed image, so the label is known only after the forward pass: use
+``mixing.backward`` or ``Mixer.forward``; until then, the label is the area fraction. The released
+recipe alternates with mixup; for that, use a switch of both methods.
 """
 
 from dataclasses import dataclass, replace
@@ -25,11 +25,12 @@ from saliencymixplus.mixing.options import MixingOptions, Scope, number
 
 @dataclass(frozen=True, kw_only=True)
 class TransMixOptions(MixingOptions):
-    """Options of TransMix, for networks of timm or torchvision with a class token.
+    """Options of TransMix, for timm's or torchvision's networks with a class token.
 
     Args:
         variant: ``corrected``, or ``published``: reversed pairs and halved sides.
-        pairs: ``reversed`` mixes each image with its mirror place in the batch, as released.
+        pairs: ``reversed`` mixes the batch with itself in reverse order, as released; for the
+            others see ``MixingOptions``.
         alpha: λ₀ ~ Beta(alpha, alpha); 0.05 … 100.
         box: one box for the ``batch``, or one per ``sample``.
         box_size: ``exact``, or ``halves``: odd sides lose a pixel, as released.
@@ -45,7 +46,7 @@ class TransMixOptions(MixingOptions):
 
 
 def transmix(sources: Sources, draw: Draw, options: TransMixOptions) -> Blend:
-    """CutMix; λ follows in ``attended``."""
+    """CutMix; ``attended`` replaces λ."""
     lam0, centre = draw.take("lam0", "centre")
     return paste_around(sources, lam0, centre, options.box_size)
 
@@ -53,7 +54,7 @@ def transmix(sources: Sources, draw: Draw, options: TransMixOptions) -> Blend:
 def reversed_batch(
     batch: Batch, saliency: Tensor | None, options: TransMixOptions
 ) -> Tensor | None:
-    """Partners (B,) of the released code: the batch backwards."""
+    """Partners (B,) of the released code: the batch in reverse order."""
     if options.pairs != "reversed":
         return None
     return torch.arange(len(batch.images), device=batch.images.device).flip(0)
@@ -62,7 +63,7 @@ def reversed_batch(
 def attended(
     model: nn.Module, mixed: MixedBatch, options: TransMixOptions
 ) -> tuple[Any, MixedBatch]:
-    """The network's output, and the batch with the label of its last block's attention.
+    """The network's output, and the batch with labels from the attention in its last block.
 
     Raises:
         NetworkError: the network has no such block, or no class token.
@@ -84,7 +85,7 @@ def attended(
 
 
 def class_attention(attention: Any, tokens: Tensor) -> Tensor:
-    """What the class token attends to among the patches, mean over heads: (B, N) float32.
+    """The class token's attention to each patch, averaged over heads: (B, N) float32.
 
     Args:
         attention: timm's ``Attention`` or torch's ``MultiheadAttention``.
@@ -107,7 +108,7 @@ def class_attention(attention: Any, tokens: Tensor) -> Tensor:
 
 
 def _last_attention(network: nn.Module) -> Any:
-    """The attention of the last block."""
+    """The attention module of the last block."""
     found = [
         layer
         for layer in network.modules()
@@ -126,7 +127,7 @@ def _last_attention(network: nn.Module) -> Any:
 
 
 def _patches(network: nn.Module, count: int, images: Tensor) -> tuple[int, int]:
-    """Rows and columns of ``count`` patches, as square as the images."""
+    """Rows and columns of ``count`` patches, in the aspect ratio of the images."""
     height, width = images.shape[2:]
     rows = round((count * height / width) ** 0.5)
     if rows < 1 or count % rows:
@@ -138,9 +139,9 @@ def attention_label(attention: Tensor, mask: Tensor, grid: tuple[int, int]) -> T
     """Label weight λ (M,) of the first image: 1 − ½ (area fraction + attended fraction).
 
     Args:
-        attention: (M, R·C) of the mixed images: the class token's over the patches.
+        attention: (M, R·C), the class token's attention to each patch of the mixed images.
         mask: (M or 1, 1, H, W), true inside the box.
-        grid: (R, C), how many patches. A patch is inside where its top-left pixel is.
+        grid: (R, C), number of patches. A patch is inside the box if its top-left pixel is.
     """
     height, width = mask.shape[2:]
     rows = torch.arange(grid[0], device=mask.device) * height // grid[0]
