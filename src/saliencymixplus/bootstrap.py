@@ -41,9 +41,10 @@ def percentile_interval(value: float, draws: Draws) -> Estimate:
 
 
 def difference(value: float, draws: Draws) -> Difference:
-    """The same for a difference; the p-value is twice the fraction of draws across zero.
+    """The 95 % percentile interval of a difference, with a two-sided p-value.
 
-    Draws of zero count on both sides, and one draw is added to each, so that no p-value is 0.
+    The p-value is twice the fraction of draws on the other side of zero. Draws of zero count on
+    both sides, and one draw is added to each, so that no p-value is 0.
     """
     known = draws[np.isfinite(draws)]
     found = percentile_interval(value, draws)

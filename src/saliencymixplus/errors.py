@@ -6,11 +6,10 @@ from contextlib import contextmanager
 
 
 class UserError(Exception):
-    """What is wrong, where, and what to do, in one line.
+    """An error in the user's input; its message, one line, says what is wrong and what to do.
 
-    The command line prints the message and exits with ``exit_code``, without a traceback. Whatever
-    reads or checks files, folders or settings raises it for those that are missing, damaged, too
-    large or invalid.
+    The command line prints the message and exits with ``exit_code``, without a traceback. It is
+    raised for files, folders and settings that are missing, damaged, too large or invalid.
     """
 
     exit_code = 1
@@ -32,9 +31,9 @@ def os_errors(what: str) -> Iterator[None]:
 def one_line(reason: object, longest: int = 200) -> str:
     """Shorten an error message to one line of ``longest`` characters without control characters.
 
-    Libraries' messages may span lines and quote file content: megabytes, or escape sequences. The
-    middle is left out, because the reason may be at either end: after a long path, or before what
-    is quoted.
+    Messages of libraries may span several lines and quote file content, which may be megabytes
+    long or contain escape sequences. The middle is cut, because the reason may be at either end:
+    after a long path, or before a quotation.
     """
     text = " ".join(str(reason).split())
     if len(text) > longest:
@@ -47,7 +46,7 @@ def one_line(reason: object, longest: int = 200) -> str:
 
 
 def reason_of(error: Exception) -> str:
-    """What to print of an error: one line, with the file that the system refused, if any."""
+    """The message to print for an error, in one line; that of an ``OSError`` names the file."""
     if isinstance(error, UserError):
         return str(error)
     if isinstance(error, OSError):
@@ -56,9 +55,9 @@ def reason_of(error: Exception) -> str:
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether memory ran out: Python's, a GPU's, or a driver's or library's.
+    """Whether memory ran out: Python's, a GPU's, or in a driver or library.
 
-    By the message, because torch has a class only for the errors of its own allocator.
+    Judged by the message, because torch has a class only for the errors of its own allocator.
     """
     messages = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED")
     return isinstance(error, MemoryError) or (

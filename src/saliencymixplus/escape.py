@@ -7,11 +7,11 @@ markup, spreadsheet formulas or TeX macros.
 import html as _html
 import re
 
-# Controls (escape sequences start with one), direction overrides, line separators, surrogates.
+# Control characters (which start escape sequences), direction marks, line separators, surrogates.
 _INVISIBLE = re.compile(
     r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]"
 )
-# An underscore inside a word does not emphasise; `](` is what makes a link of brackets.
+# An underscore inside a word does not emphasise; brackets make a link only with `](`.
 _MARKDOWN = re.compile(r"[\\`*|~$]|(?<![^\W_])_|_(?![^\W_])|(?<=\])\(")
 _FORMULA = re.compile("'*[=+@-]")
 _LATEX = {
@@ -28,7 +28,7 @@ _LATEX = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
-    "[": "{[}",  # after \\ a bracket would begin an argument
+    "[": "{[}",  # after \\ a bracket would start an optional argument
     "]": "{]}",
     "\N{MINUS SIGN}": "$-$",
     "\N{PLUS-MINUS SIGN}": r"$\pm$",

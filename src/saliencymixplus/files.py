@@ -20,7 +20,7 @@ from saliencymixplus.errors import UserError, one_line, os_errors
 from saliencymixplus.plain_values import parse_json
 
 LARGEST = 256 * 2**20  # bytes of a JSON file; the file names of a million images are 60 MB
-# After this many seconds no writer is still at work, on any machine.
+# Seconds after which no writer can still be at work, on any machine.
 _STALE = 7 * 24 * 3600.0
 
 
@@ -153,10 +153,7 @@ def sweep(path: Path, kind: str) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a file that is no longer needed, if the disk allows it.
-
-    For clean-up after an error, which a second error must not hide.
-    """
+    """Remove a file, ignoring errors: a failed clean-up must not hide the first error."""
     with suppress(OSError):
         path.unlink(missing_ok=True)
 
@@ -164,8 +161,8 @@ def remove(path: Path) -> None:
 def discard(folder: Path) -> None:
     """Atomically remove a folder that others may be using, and leftovers of such removals.
 
-    Removing it file by file, others could see it half empty, and a new lock file in it would keep
-    it alive. Best effort: on a read-only or full disk, the folder stays.
+    It is renamed first: removed file by file, it could be seen half empty, and a new lock file
+    would keep it from being removed. Best effort: on a read-only or full disk, it stays.
     """
     going = beside(folder).with_suffix(".old")
     with suppress(OSError):

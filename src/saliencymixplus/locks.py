@@ -30,8 +30,8 @@ def locked(
     Args:
         busy: what another process that holds the lock is doing, for messages.
         timeout: how many seconds to wait for the lock.
-        waiting: is called once with a message after ``timeout``, and then the lock is waited for
-            without a limit; None: give up after ``timeout``.
+        waiting: called once with a message after ``timeout``, to wait without a limit from then
+            on; None: give up after ``timeout``.
         elsewhere: what to do if the file system has no locks.
 
     Raises:

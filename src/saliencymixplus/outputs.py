@@ -1,6 +1,6 @@
-"""Whether a command may write to a place, checked before its work, which may take hours.
+"""Check that a command may write its output, before its work, which may take hours.
 
-One rule for all outputs: a command replaces only what a command of its kind wrote before.
+One rule for all outputs: a command replaces only what the same command wrote before.
 """
 
 import mmap
@@ -26,8 +26,8 @@ class Output:
     """What a command writes into a folder.
 
     Args:
-        marks: files, relative to the folder, to a text in each of them; any shows that an earlier
-            command wrote the folder.
+        marks: relative file names to a text in that file; any one of them shows that the command
+            has written the folder before.
         files: patterns (``fnmatch``) of all files that the command may write.
     """
 
@@ -35,7 +35,7 @@ class Output:
     files: tuple[str, ...]
 
     def is_in(self, folder: Path) -> bool:
-        """Whether an earlier command wrote ``folder``."""
+        """Whether the command has written ``folder`` before."""
         return any(_contains(folder / name, text) for name, text in self.marks.items())
 
     def knows(self, name: str) -> bool:
@@ -54,8 +54,8 @@ def check_folder(path: Path, output: Output) -> None:
     Only its current content will be replaced: see ``ReservedFolder.publish``.
 
     Raises:
-        UserError: a file is in the way, the folder was not written by the command or has a file
-            that was not, or its parent cannot be written.
+        UserError: a file is in the way, the folder or a file in it was not written by the command,
+            or the parent folder cannot be written.
     """
     check_place(path, output)
     place = followed(path)
@@ -63,7 +63,7 @@ def check_folder(path: Path, output: Output) -> None:
 
 
 def check_place(path: Path, output: Output) -> None:
-    """Do what ``check_folder`` does, but don't remember the folder's content."""
+    """Check like ``check_folder``, without recording the folder's content."""
     place = _writable(path)
     with writing(path):
         if os.path.ismount(place):
@@ -87,8 +87,8 @@ def check_files(path: Path, output: Output) -> None:
     """Check that a command may write its files among others in the folder ``path``.
 
     Raises:
-        UserError: one of the files exists already and an earlier command did not write it, or the
-            folder cannot be written.
+        UserError: one of the files exists and was not written by the command, or the folder cannot
+            be written.
     """
     place = _writable(path)
     with writing(path):
@@ -125,7 +125,7 @@ def check_file(path: Path, mark: str) -> None:
 
 
 def followed(path: Path) -> Path:
-    """Resolve a link, whether or not its target exists; other paths are returned unchanged."""
+    """Resolve a link, even to a missing target; other paths are returned unchanged."""
     return Path(os.path.realpath(path)) if path.is_symlink() else path
 
 

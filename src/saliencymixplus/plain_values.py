@@ -5,7 +5,7 @@ import math
 from typing import Any
 
 DEEPEST = 64  # nested lists and mappings
-MOST_DIGITS = 20  # of an integer: 64 bits and a sign
+MOST_DIGITS = 20  # of an integer: enough for 64 bits and a sign
 MOST_VALUES = 10_000_000
 
 

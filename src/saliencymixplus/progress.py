@@ -79,7 +79,7 @@ class TrainingProgress:
 
 
 class _Shown(TrainingProgress):
-    """The common part of bar and lines: timing."""
+    """What the bar and the lines share: the time left."""
 
     def __init__(self, epochs: int) -> None:
         self.epochs = epochs
@@ -157,10 +157,10 @@ class EpochBar(_Shown):
 
     def end(self, row: EpochRow) -> None:
         self.say(f"epoch {summary_line(row, self.epochs)}")
-        self._error = f"error {''.join(_errors(row)[:1])}  "  # the line above has both
+        self._error = f"error {''.join(_errors(row)[:1])}  "  # the line above shows all of them
 
     def close(self) -> None:
-        with suppress(OSError):  # a terminal that is gone must not hide why the training ends
+        with suppress(OSError):  # a lost terminal must not hide why the training ends
             self._bar.stop()
 
 

@@ -21,7 +21,7 @@ Item = TypeVar("Item")
 class Cell:
     """A text and the numbers in it, in the order of the column's ``parts``.
 
-    In HTML the first number is the sort key; in CSV each of them has a column.
+    In HTML, the first number is the sort key; in CSV, each number has its own column.
     """
 
     text: str
@@ -42,7 +42,7 @@ def number(value: float | None, digits: int = 2, *, signed: bool = False, unit: 
 
 
 def p_value(p: float | None) -> str:
-    """A p-value with three decimals, or ``<0.001``, which no bootstrap here can resolve."""
+    """A p-value with three decimals, or ``<0.001``."""
     if p is None or math.isnan(p):
         return MISSING
     return "<0.001" if p < 0.001 else f"{p:.3f}"
@@ -84,9 +84,9 @@ def estimate(
 
 @dataclass(frozen=True)
 class Column:
-    """A column; ``parts`` names the numbers in its cells, "" the one the header names.
+    """A column; ``parts`` names the numbers in each cell, "" the one that the header names.
 
-    In a terminal, cells of right-aligned and of ``no_wrap`` columns stay in one line.
+    In a terminal, cells of right-aligned and of ``no_wrap`` columns are not wrapped.
     """
 
     header: str
@@ -223,7 +223,7 @@ class Table:
 
 
 def _in_two_lines(header: str) -> str:
-    """``header`` broken where its longer line is shortest, as figures are narrower than headers."""
+    """``header`` in two lines of similar length: numbers are narrower than their headers."""
     words = header.split(" ")
     broken = (f"{' '.join(words[:n])}\n{' '.join(words[n:])}" for n in range(1, len(words)))
     return min(broken, key=lambda text: max(map(len, text.split("\n"))), default=header)

@@ -98,8 +98,8 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):  # never fail on characters that cannot be encoded
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
-    # Read when torch is loaded. Threads that spin while waiting slow down trainings that share a
-    # machine, such as workers of a DVC queue, by an order of magnitude or more.
+    # Torch reads this when it is loaded. Threads that spin while waiting slow down trainings that
+    # share a machine, such as workers of a DVC queue, by an order of magnitude or more.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         _check_working_directory()

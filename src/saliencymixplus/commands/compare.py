@@ -54,7 +54,7 @@ def report(
     """Write a report on an experiment's runs as a single HTML file, with model cards."""
     loaded = options.load(params, set_, experiment)
     folders = loaded.run_folders(experiment, loaded.top.methods)
-    how = options.runtime(tracker=tracker)
+    runtime = options.runtime(tracker=tracker)
 
     from saliencymixplus.datasets.cache import find_prepared
     from saliencymixplus.reporting.report import FOLDERS, OUTPUT
@@ -73,6 +73,6 @@ def report(
     )
     tables = sorted(folder.glob("comparison.*"))
     files = (page, folder / "report.md", *tables, *sorted((folder / "figures").iterdir()))
-    if opened := record_report(experiment, files, how.tracker):
+    if opened := record_report(experiment, files, runtime.tracker):
         typer.echo(f"MLflow: {opened}")
     typer.echo(f"report: {page}")

@@ -54,7 +54,7 @@ def evaluate(
         options.refuse(
             context, ("experiment",), "is ignored with a RUN, which names its own: leave it out"
         )
-    how = options.runtime(device=device, tracker=tracker)
+    runtime = options.runtime(device=device, tracker=tracker)
 
     from saliencymixplus.comparison.text import FEW_CLASSES
     from saliencymixplus.evaluation.evaluate import OUTPUT
@@ -77,7 +77,7 @@ def evaluate(
                 folder = output / each.name
             check_folder(folder, OUTPUT)
             data = prepared or options.data_of(run.settings, loaded)
-            metrics = measure(each, data, folder, loaded.top.evaluation, how)
+            metrics = measure(each, data, folder, loaded.top.evaluation, runtime)
             found[str(each)] = metrics
             few = len(run.data.classes) <= FEW_CLASSES
             for name, unit in HEADLINES.items():
@@ -115,7 +115,7 @@ def audit(
     from saliencymixplus.audit.audit import OUTPUT
     from saliencymixplus.audit.audit import audit as measure
     from saliencymixplus.audit.text import summary_table
-    from saliencymixplus.datasets.cache import prepared as find_prepared
+    from saliencymixplus.datasets.cache import prepared as ensure_prepared
     from saliencymixplus.engine.device import choose_device
     from saliencymixplus.mixing import create
     from saliencymixplus.runs.read import find_runs, load_run
@@ -128,8 +128,8 @@ def audit(
         networks.setdefault(run.settings.mix.name, []).append(run.path)
     if not mix_aug and runs:
         mixes = list({run.settings.mix.name: run.settings.mix for run in found}.values())
-    theirs = bool(runs) and not options.given(context, "experiment")
-    if theirs:
+    of_runs = bool(runs) and not options.given(context, "experiment")
+    if of_runs:
         names = sorted({run.settings.experiment for run in found})
         if len(names) > 1:
             raise UserError(f"the runs are of {first_few(names)}: audit one experiment at a time")
@@ -137,10 +137,10 @@ def audit(
     target = output or project_path("audits", experiment)
     check_folder(target, OUTPUT)
     with options.only_json(as_json) as show:
-        if prepared is None and theirs:
+        if prepared is None and of_runs:
             prepared = options.data_of(found[0].settings, loaded)
         result = measure(
-            prepared or find_prepared(section, experiment),
+            prepared or ensure_prepared(section, experiment),
             mixes,
             networks,
             loaded.top.audit,

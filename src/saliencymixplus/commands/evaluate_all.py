@@ -48,7 +48,7 @@ def evaluate_all(
     loaded = options.load(params, set_)
     compared = options.compared_runs(context, loaded, experiment, mix_aug, ablation)
     experiment = compared[0].experiment
-    how = options.runtime(device=device, tracker=tracker)
+    runtime = options.runtime(device=device, tracker=tracker)
 
     from saliencymixplus.datasets.cache import prepared as ensure_prepared
     from saliencymixplus.datasets.prepared import load_prepared
@@ -62,7 +62,7 @@ def evaluate_all(
     for run in compared:
         name = Path(run.mix.name, f"seed{run.seed}")
         outputs[source / name] = output / name if output else default_output(source / name)
-    for run_dir in outputs:  # refused before data are made, which may take hours
+    for run_dir in outputs:  # before the data are prepared, which may take hours
         if not run_dir.exists():
             raise UserError(
                 f"{run_dir} does not exist: train it first, with `train-all --output {source}` "
@@ -71,8 +71,8 @@ def evaluate_all(
         load_run(run_dir)
     data = prepared or ensure_prepared(compared[0], experiment)
     if jobs is None:  # an evaluation's batches cost about as much as a training's
-        jobs = default_jobs(compared[0], load_prepared(data).meta, how)
-    measure(outputs, data, loaded.top.evaluation, how, jobs)
+        jobs = default_jobs(compared[0], load_prepared(data).meta, runtime)
+    measure(outputs, data, loaded.top.evaluation, runtime, jobs)
     last = outputs[source / name]
-    inside = last.is_relative_to(source)  # each in its run's folder
+    inside = last.is_relative_to(source)  # each evaluation is in its run's folder
     typer.echo(f"evaluations: {output or (source if inside else last.parents[1])}")

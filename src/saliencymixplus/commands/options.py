@@ -47,7 +47,7 @@ def _raw_params() -> dict[str, Any]:
     try:
         return read_yaml(project_path(DEFAULT_PARAMS))
     except UserError:
-        return {}  # nothing to offer
+        return {}  # nothing to complete
 
 
 def print_json(value: Any, file: TextIO | None = None) -> None:
@@ -193,10 +193,10 @@ def compared_runs(
 
 
 def recipes(params: "Params", names: Iterable[str]) -> "list[MixSettings]":
-    """The mixing recipes ``names``.
+    """The mixing recipes with these ``names``.
 
     Raises:
-        UserError: there is no such recipe, or two of them would have one folder.
+        UserError: there is no such recipe, or two of them would share a folder.
     """
     from saliencymixplus.settings.names import check_case
 
@@ -212,13 +212,13 @@ def recipes(params: "Params", names: Iterable[str]) -> "list[MixSettings]":
 
 
 def data_of(run: "RunSettings", params: "Params") -> Path:
-    """Find the prepared data of a run, or make them.
+    """Find the prepared data of a run, or prepare them.
 
-    The run's folder may come from somebody else: only the user's own params.yaml names folders to
-    read and addresses to download from.
+    The run's folder may come from somebody else, so only the user's own params.yaml may name
+    folders to read and addresses to download from.
 
     Raises:
-        UserError: the data have to be made, and params.yaml has no such experiment.
+        UserError: the data are not prepared yet, and params.yaml has no such experiment.
     """
     from saliencymixplus.datasets.cache import find_prepared, prepared
 
@@ -244,7 +244,12 @@ def _option(key: str) -> str:
 
 
 def refuse(context: typer.Context, names: tuple[str, ...], reason: str) -> None:
-    """Refuse options, by the names of their parameters, that the command would ignore."""
+    """Raise ``UserError`` if one of these options, which the command would ignore, was given.
+
+    Args:
+        names: of the options' parameters.
+        reason: follows the option's name in the message.
+    """
     for name in names:
         if given(context, name):
             (option,) = (p.opts[0] for p in context.command.params if p.name == name)

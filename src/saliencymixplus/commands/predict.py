@@ -22,7 +22,7 @@ def _format(value: str) -> str:
 
 
 def _listed() -> list[str]:
-    """The lines of standard input, which may be closed, as paths in any encoding."""
+    """The paths on standard input, one per line in any encoding; none if it is closed."""
     if sys.stdin is None:
         return []
     return [os.fsdecode(line).rstrip("\r\n") for line in sys.stdin.buffer]

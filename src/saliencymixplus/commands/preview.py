@@ -41,7 +41,7 @@ def preview(
     section = loaded.experiment(experiment)
     mixes = options.recipes(loaded, mix_aug or loaded.top.methods)
 
-    from saliencymixplus.datasets.cache import prepared as find_prepared
+    from saliencymixplus.datasets.cache import prepared as ensure_prepared
     from saliencymixplus.outputs import check_file
     from saliencymixplus.pictures.drawing import PICTURE_MARK
     from saliencymixplus.reporting.preview import preview as draw
@@ -50,7 +50,7 @@ def preview(
     check_file(picture, PICTURE_MARK)
     drawn = draw(
         section,
-        prepared or find_prepared(section, experiment),
+        prepared or ensure_prepared(section, experiment),
         mixes,
         picture,
         run=run,
@@ -60,4 +60,4 @@ def preview(
         outlines=outlines,
     )
     fewer = f" ({drawn.samples} samples: {drawn.fewer})" if drawn.fewer else ""
-    typer.echo(f"preview: {drawn.path}{fewer}")
+    typer.echo(f"preview: {picture}{fewer}")

@@ -91,7 +91,7 @@ def train(
         "training.precision": precision,
     }
     run = options.load(params, set_, experiment, **given).run(experiment, mix_aug, seed)
-    how = options.runtime(
+    runtime = options.runtime(
         device=device,
         tracker=tracker,
         resume=resume,
@@ -106,13 +106,13 @@ def train(
     if dry_run:
         from saliencymixplus.training.plan import plan
 
-        for heading, text in plan(run, how, prepared=prepared, output=output).items():
+        for heading, text in plan(run, runtime, prepared=prepared, output=output).items():
             typer.echo(f"{heading + ':':<10}{text}")
         return
 
     from saliencymixplus.training.launch import launch
 
-    folder, summary = launch(run, how, prepared=prepared, output=output)
+    folder, summary = launch(run, runtime, prepared=prepared, output=output)
     if summary:  # empty on ranks other than 0
         typer.echo(f"run: {folder}")
 

@@ -47,7 +47,7 @@ def train_all(
     """Train every method of an experiment with every seed, several at once."""
     loaded = options.load(params, set_)
     runs = options.compared_runs(context, loaded, experiment, mix_aug, ablation)
-    how = options.runtime(device=device, tracker=tracker, resume=resume)
+    runtime = options.runtime(device=device, tracker=tracker, resume=resume)
 
     from saliencymixplus.datasets.cache import prepared as ensure_prepared
     from saliencymixplus.datasets.prepared import load_prepared
@@ -63,5 +63,5 @@ def train_all(
         )
         for run in runs
     ]
-    train(trainings, data, how, jobs, live)
+    train(trainings, data, runtime, jobs, live)
     typer.echo(f"runs: {output or trainings[0].output.parent}")

@@ -9,7 +9,7 @@ Status = Literal["FINISHED", "FAILED", "KILLED"]
 class Tracker:
     """Records nothing, for ``--tracker none``; ``MLflowTracker`` overrides every method.
 
-    No method but ``finish`` waits for a store, and that only for a bounded time.
+    Only ``finish`` waits for a store, and only for a limited time.
     """
 
     def update(self) -> None:

@@ -133,14 +133,14 @@ def parameters(run: RunSettings, changes: Mapping[str, Any]) -> dict[str, str]:
 def run_name(run: RunSettings, changes: Mapping[str, Any] | None, identity: str) -> str:
     """The name in the list of runs: recipe, seed, and up to three changed settings.
 
-    Where these do not tell a run from every other, the name ends in the digest ``identity``, as
-    the name of a run's folder does.
+    If these do not identify the run, the name ends with the start of the digest ``identity``, like
+    the name of its folder.
     """
-    told = {name: _text(value) for name, value in (changes or {}).items()}
-    shown = [f"{name} {value[:30]}" for name, value in list(told.items())[:3]]
-    if len(told) > 3:
-        shown.append(f"{len(told) - 3} more")
-    if changes is None or len(told) > 3 or any(len(value) > 30 for value in told.values()):
+    changed = {name: _text(value) for name, value in (changes or {}).items()}
+    shown = [f"{name} {value[:30]}" for name, value in list(changed.items())[:3]]
+    if len(changed) > 3:
+        shown.append(f"{len(changed) - 3} more")
+    if changes is None or len(changed) > 3 or any(len(value) > 30 for value in changed.values()):
         shown.append(identity[:8])
     return " · ".join((run.mix.name, f"seed {run.seed}", *shown))
 
@@ -217,7 +217,7 @@ def _committed(run: RunSettings) -> RunSettings | None:
     try:
         params = load_params(path, text=text)
         return params.run(run.experiment, run.mix.name, run.seed)
-    except UserError:  # none, of another version, or without this experiment or recipe
+    except UserError:  # no such file, one of another version, or no such experiment or recipe
         return None
 
 

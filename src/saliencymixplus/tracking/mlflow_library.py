@@ -5,7 +5,7 @@ import os
 
 from saliencymixplus.errors import UserError
 
-# The first three limit waiting, because the tracker does its own retries. The last suppresses run
+# The first two limit waiting, because the tracker does its own retries. The last suppresses run
 # URLs, which MLflow prints with an emoji that not every terminal can encode.
 _ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",

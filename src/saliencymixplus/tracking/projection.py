@@ -1,4 +1,4 @@
-"""Send an MLflow run whatever it lacks of a record. Every call is idempotent.
+"""Bring an MLflow run up to date with its record. Every call is idempotent.
 
 The store is first asked which metrics (by name and step), parameters, tags and large files it has,
 and asked again after a request whose response was lost. A repeated metric row keeps its original
@@ -149,10 +149,10 @@ class Projection:
                     count += self._send_sample(card, path, int(match[1]), Path(scratch))
         return count
 
-    def _send_file(self, path: Path, folder: str, name: str = "") -> int:
+    def _send_file(self, path: Path, folder: str) -> int:
         """Upload a file, unless this process already did or the store has it and it is final."""
         state = path.stat()
-        target = str(Path(folder, name or path.name))
+        target = str(Path(folder, path.name))
         seen = (state.st_size, state.st_mtime_ns)
         if self._files.get(target) == seen or self._stored.get(target) == state.st_size:
             return 0

@@ -34,7 +34,7 @@ class Version:
 
 @contextmanager
 def store_errors() -> Iterator[None]:
-    """Turn whatever a server, a network or a disk can do in the block into a ``UserError``."""
+    """Turn any error of a server, network or disk in the block into a ``UserError``."""
     try:
         yield
     except (UserError, BrokenPipeError):  # the latter is of standard output

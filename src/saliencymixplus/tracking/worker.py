@@ -21,7 +21,7 @@ FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0  # seconds between tries while a store is d
 
 
 class Worker(threading.Thread):
-    """Projects ``folder`` after every ``update``, retrying failures at increasing intervals.
+    """Sends the record ``folder`` after every ``update``, retrying at increasing intervals.
 
     It holds the record's lock from the first attempt until it ends, so that ``sync`` can tell a
     live process's record from one left by a killed process.
@@ -47,7 +47,7 @@ class Worker(threading.Thread):
         self._stopping = self._hurried = self._warned = False
 
     def update(self, card: TrackingFile | None = None) -> None:
-        """Request another projection, with a new card if given. Does not wait."""
+        """Request that the record be sent, with a new card if given. Does not wait."""
         with self._changed:
             self.card = card or self.card
             self._wanted += 1
