@@ -24,7 +24,7 @@ Points = Sequence[tuple[float, Spread]]  # x, and the spread of y, by ascending 
 
 @dataclass(frozen=True)
 class Panel:
-    """One pair of axes; ``lines`` by recipe. The y axis starts at 0, as no quantity is negative.
+    """One pair of axes, with a line per recipe. The y axis starts at 0: no quantity is negative.
 
     Attributes:
         marked: draw a marker at every point.

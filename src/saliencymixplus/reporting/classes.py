@@ -12,8 +12,8 @@ from saliencymixplus.reporting.figures import Figures
 from saliencymixplus.reporting.run_data import ReportedRun, Runs, errors_by, values_of
 from saliencymixplus.tables import Column, Table, Value, number
 
-DRAWN = 40  # classes that a drawn confusion matrix can have
-LISTED = 20  # confusions that are listed
+DRAWN = 40  # with more classes, the confusion matrix is not drawn
+LISTED = 20  # number of confusions listed
 
 
 def classes_section(runs: Runs, figures: Figures) -> list[Block]:

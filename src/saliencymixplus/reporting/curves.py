@@ -7,7 +7,7 @@ import numpy as np
 from saliencymixplus.reporting.charts import Chart, Panel, Points, Spread, upper_end
 from saliencymixplus.reporting.run_data import ReportedRun, Runs, over_seeds, spread
 
-FEWEST = 10  # images that a bin of the reliability diagram needs to be drawn
+FEWEST = 10  # bins of the reliability diagram with fewer images are not drawn
 ERROR = "Top-1 error (%)"
 _LEARNING = {
     "test_top1_error": ("Test error", ERROR),
@@ -22,7 +22,7 @@ def learning(runs: Runs) -> Chart:
     for column, (title, y) in _LEARNING.items():
         lines = {mix: _history(folders, column) for mix, folders in runs.items()}
         if any(lines.values()):
-            # The first epochs, whose errors are near chance, would flatten all that follows.
+            # Errors near chance in the first epochs would flatten the rest of the curve.
             high = None if column == "train_loss" else _late_high(lines)
             panels.append(Panel(title, "Epoch", y, lines, marked=False, x_whole=True, y_high=high))
     return panels

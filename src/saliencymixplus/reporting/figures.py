@@ -17,25 +17,25 @@ LARGEST = 32 * 2**20  # bytes of a picture; a grid of samples has a few hundred 
 
 
 class Figures:
-    """Writes below ``folder``, which will be ``figures/`` beside the page."""
+    """Writes figures to ``folder``, which will be ``figures/`` beside the page."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def plot(self, figure: Figure, name: str, caption: str) -> Picture:
-        """A figure, as PNG and SVG."""
+        """Write a figure as PNG and SVG."""
         self._save(figure, name)
         return Picture(f"{FIGURES}/{name}.png", caption, vector=True)
 
     def chart(self, chart: charts.Chart, name: str, caption: str) -> list[Picture]:
-        """An interactive chart, and as PNG and SVG; nothing if it has no panel."""
+        """Write a chart, interactive on the page, as PNG and SVG; nothing if it has no panel."""
         if not chart:
             return []
         self._save(charts.draw(chart), name)
         return [Picture(f"{FIGURES}/{name}.png", caption, True, charts.to_json(chart))]
 
     def copy(self, source: Path, name: str, caption: str) -> list[Picture]:
-        """A copy of a PNG of a run or an audit; nothing if it does not exist.
+        """Copy a PNG from a run or an audit; nothing if it does not exist.
 
         Raises:
             UserError: the file is not a PNG, or too large for a page.

@@ -18,7 +18,7 @@ from saliencymixplus.pictures.layout import (
     wrapped,
 )
 
-_LABEL = 128  # pixels for the methods' names
+_LABEL = 128  # width in pixels of the methods' names
 
 
 @dataclass(frozen=True)

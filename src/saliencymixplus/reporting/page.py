@@ -132,7 +132,7 @@ class _Page:
                 self.contents.append((name, text))
 
     def _unused(self, text: str) -> str:
-        """An id for ``text`` that nothing on the page has."""
+        """An id made of ``text`` that is not used on the page yet."""
         base = re.sub(r"[^\w]+", "-", text.lower()).strip("-") or "section"
         name, number = base, 2
         while name in self._names:
@@ -153,7 +153,7 @@ def _hash(text: str) -> str:
 
 
 def _width(path: Path) -> str:
-    """Plots are shown at their size in inches, so that their text has the same size."""
+    """The width attribute that shows a plot at its size in inches, with text of equal size."""
     with Image.open(path) as picture:
         dots = picture.info.get("dpi")
         return f' width="{round(picture.width * 96 / dots[0])}"' if dots else ""

@@ -1,4 +1,4 @@
-"""What ``dvc plots show`` draws: learning curves, confusions and mixed samples of all recipes."""
+"""Files for ``dvc plots show``: learning curves, confusions and mixed samples of all recipes."""
 
 import shutil
 from collections.abc import Sequence

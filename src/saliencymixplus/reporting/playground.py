@@ -32,7 +32,7 @@ BY_MASKS = " Object masks give the truth: how much of each object stays visible.
 
 
 def playground_section(runs: Runs, prepared: Path | None) -> list[Block]:
-    """The playground, if the prepared images are there."""
+    """The playground, or nothing without prepared images."""
     if prepared is None or not (prepared / "meta.json").is_file():
         return []
     data = playground_data(load_prepared(prepared), _network(runs))
@@ -46,7 +46,7 @@ def playground_section(runs: Runs, prepared: Path | None) -> list[Block]:
 def playground_data(data: Prepared, run: Run | None) -> dict[str, Any]:
     """Images, saliency maps and masks as data URLs.
 
-    The saliency is the gradient of ``run``'s last weights; without a run the stored maps.
+    The saliency maps are gradients of ``run``'s last weights or, without a run, the stored maps.
     """
     split = data.split("test")
     rows = _one_of_each_class(split)
@@ -87,7 +87,7 @@ def _network(runs: Runs) -> Run | None:
 
 
 def _one_of_each_class(split: Split) -> list[int]:
-    """The first test image of each of the first ``COUNT`` classes; more of them for few classes."""
+    """The first test image of each of the first ``COUNT`` classes, then others up to ``COUNT``."""
     labels = np.asarray(split.labels)
     first = [int(np.flatnonzero(labels == label)[0]) for label in np.unique(labels)[:COUNT]]
     others: Sequence[int] = [i for i in range(len(labels)) if i not in first]
@@ -95,7 +95,7 @@ def _one_of_each_class(split: Split) -> list[int]:
 
 
 def _bytes(values: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """A map scaled so that its peak is 255."""
+    """The map scaled to a peak of 255."""
     values = np.nan_to_num(np.maximum(values, 0))
     return np.round(values / max(float(values.max()), 1e-30) * 255).astype(np.uint8)
 

@@ -7,30 +7,27 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from saliencymixplus.datasets.prepared import load_prepared
+from saliencymixplus.datasets.prepared import Prepared, load_prepared
 from saliencymixplus.errors import UserError
 from saliencymixplus.loading.batches import LoadedBatch
 from saliencymixplus.loading.load_batch import load_batch
 from saliencymixplus.mixing import MixedBatch, create, gradient_saliency
 from saliencymixplus.mixing.methods.saliencymix import SaliencyMixOptions, fine_grained_of_floats
+from saliencymixplus.models import create_model
 from saliencymixplus.pictures.drawing import save_picture
 from saliencymixplus.pictures.grid import draw_samples, samples_of
 from saliencymixplus.pictures.style import method_label
 from saliencymixplus.reporting.gallery import GalleryRow, draw_gallery
-from saliencymixplus.settings import ExperimentSettings, MixSettings
-
-MOST = 64  # samples in a picture
+from saliencymixplus.runs.read import load_run
+from saliencymixplus.settings import ExperimentSettings, MixSettings, ModelSettings
 
 
 @dataclass(frozen=True)
 class Preview:
-    """What was drawn."""
+    """How many samples were drawn and, if fewer than requested, why."""
 
-    path: Path
-    methods: tuple[str, ...]
     samples: int
-    network: str  # whose saliency is shown: "", "untrained" or the run's folder
-    fewer: str = ""  # why there are fewer samples than were asked for
+    fewer: str
 
 
 def preview(
@@ -53,33 +50,33 @@ def preview(
     like several methods.
 
     Args:
-        run: a trained run whose last weights give the gradient saliency; None: where a method needs
-            one, an untrained network of the experiment's model, initialised with ``seed``.
-        count: samples to draw, at most as many as the split has images.
+        mixes: the recipes to draw, at least one.
+        run: a trained run whose last weights give the gradient saliency; None: if a method needs a
+            network, an untrained one of the experiment's model, initialised with ``seed``.
+        count: samples to draw, at least 1; the split may have fewer images.
         outlines: trace annotated objects, if the data have masks.
 
     Raises:
-        UserError: missing data or run, or a count out of range.
+        UserError: the data or the run are missing, or do not fit together.
     """
-    if not mixes:
-        raise UserError("preview: name a mixing method")
-    if not 1 <= count <= MOST:
-        raise UserError(f"preview: count must be from 1 to {MOST}, not {count}")
     data = load_prepared(prepared)
     images = data.split(split)
     recipes = [(mix, recipe) for mix in mixes for _, recipe in mix.members]
     single = len(recipes) == 1
     shown = min(count, len(images))
-    # The batch is larger than what is shown: published variants mix only half of it, and normalise
-    # over all of it.
+    # Larger than what is shown: published variants mix only half of the batch, and normalise over
+    # all of it.
     size = min(max(2 * shown, 16), len(images))
     generator = torch.Generator().manual_seed(seed)
     rows = torch.randperm(len(images), generator=generator)[:size].tolist()
     batch = load_batch(images, rows, data.meta, experiment.training.crop_size)
-    needy = run is not None or any(create(m.method, **m.options).needs_model for _, m in recipes)
-    model, network = _network(experiment, data.meta.classes, batch, run, seed, needy)
+    model, note = None, ""
+    if run is not None:
+        model = _trained(run, data)
+    elif any(create(recipe.method, **recipe.options).needs_model for _, recipe in recipes):
+        model = _untrained(experiment.model, len(data.meta.classes), batch, seed)
+        note = "saliency of an untrained network"
     mixed = [_mix(recipe, batch, model, seed) for _, recipe in recipes]
-    note = "saliency of an untrained network" if network == "untrained" else ""
     maps = None
     if single and mixed[0].saliency is None:
         maps, note = _unused_maps(batch, model)
@@ -109,7 +106,7 @@ def preview(
     save_picture(picture, output)
     drawn = max(len(row.samples) for row in described)
     why = f"the {split} split has {len(images)} images" if drawn < count else ""
-    return Preview(output, tuple(mix.name for mix in mixes), drawn, network, why)
+    return Preview(drawn, why)
 
 
 def _mix(mix: MixSettings, batch: LoadedBatch, model: nn.Module | None, seed: int) -> MixedBatch:
@@ -138,7 +135,7 @@ def _mix(mix: MixSettings, batch: LoadedBatch, model: nn.Module | None, seed: in
 
 
 def _unused_maps(batch: LoadedBatch, model: nn.Module | None) -> tuple[Tensor | None, str]:
-    """Maps (B, H, W) to show beside a method that uses none, and a note on what they are."""
+    """Maps (B, H, W) to show beside a method that uses none, and a note that says so."""
     if model is not None:
         maps, _ = gradient_saliency(model, batch.images, batch.labels)
         return maps, "it uses no saliency; shown is the network's"
@@ -147,37 +144,25 @@ def _unused_maps(batch: LoadedBatch, model: nn.Module | None) -> tuple[Tensor | 
     return None, ""
 
 
-def _network(
-    experiment: ExperimentSettings,
-    classes: Sequence[str],
-    batch: LoadedBatch,
-    run: Path | None,
-    seed: int,
-    needed: bool,
-) -> tuple[nn.Module | None, str]:
-    if not needed:
-        return None, ""
-    if run is not None:
-        from saliencymixplus.runs.read import load_run
+def _trained(run: Path, data: Prepared) -> nn.Module:
+    trained = load_run(run)
+    if trained.data.classes != data.meta.classes:
+        raise UserError(f"{run} was trained on classes other than those of these data")
+    return trained.model("last")
 
-        trained = load_run(run)
-        if trained.data.classes != list(classes):
-            raise UserError(f"{run} was trained on classes other than those of these data")
-        return trained.model("last"), str(run)
-    from saliencymixplus.models import create_model
 
+def _untrained(model: ModelSettings, classes: int, batch: LoadedBatch, seed: int) -> nn.Module:
     height, width = batch.images.shape[2:]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        chosen = experiment.model
-        model = create_model(
-            chosen.name,
-            len(classes),
+        network = create_model(
+            model.name,
+            classes,
             (height, width),
-            chosen.stem,
-            zero_init_residual=chosen.zero_init_residual,
+            model.stem,
+            zero_init_residual=model.zero_init_residual,
         )
-    return model.eval(), "untrained"
+    return network.eval()
 
 
 def _title(mix: MixSettings) -> str:

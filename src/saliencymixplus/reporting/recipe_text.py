@@ -45,7 +45,7 @@ def schedule(training: TrainingSettings) -> str:
 
 
 def further(training: TrainingSettings) -> list[str]:
-    """What else differs from the published recipe, besides augmentation and mixing."""
+    """Other settings that differ from their defaults, except augmentation and mixing."""
     defaults = TrainingSettings()
     return [
         text.format(getattr(training, name))

@@ -44,19 +44,17 @@ def report(
     output: Path,
     *,
     audit: Path | None = None,
-    comparison: Path | None = None,
     prepared: Path | None = None,
 ) -> Path:
     """Write report.html, report.md, figures/, model_cards/ and DVC's plots into ``output``.
 
+    A sentence replaces each part for which there is nothing to report.
+
     Args:
         folders: runs of one experiment; the report names those that do not exist yet.
+        output: a comparison in it (``compare``) and bench.json (``bench --output``) are used.
         audit: folder written by ``audit``.
-        comparison: folder written by ``compare``; default: ``output``.
         prepared: folder written by ``prepare``, whose images the playground mixes.
-
-    Missing parts are replaced by a sentence. Step times come from
-    ``output``/bench.json, if ``bench --output`` wrote one there.
 
     Returns:
         The path of report.html.
@@ -73,7 +71,7 @@ def report(
     experiment = next(iter(runs.values()))[0].run.settings.experiment
     title = f"{_TITLE} {experiment}"
     missing = [folder for folder in folders if not (folder / "settings.json").is_file()]
-    table = (comparison or output) / "comparison.json"
+    table = output / "comparison.json"
     compared = load_comparison(table) if table.is_file() else None
     times = read_step_times(output / BENCH) if (output / BENCH).is_file() else None
     audited = load_findings(audit) if audit and (audit / "audit.json").is_file() else None

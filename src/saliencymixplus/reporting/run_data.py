@@ -74,7 +74,7 @@ def over_seeds(
 
 
 def values_of(runs: Runs, table: str, column: str) -> list[str]:
-    """The values of a table's column in all runs, in the order of their first occurrence."""
+    """The distinct values of a table's column over all runs, in order of first occurrence."""
     lines = (line for seeds in runs.values() for run in seeds for line in run.tables.get(table, ()))
     return list(dict.fromkeys(line[column] for line in lines if column in line))
 

@@ -1,4 +1,4 @@
-"""The sections of a report; what is missing is replaced by a sentence."""
+"""The sections of a report; a sentence replaces whatever is missing."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -45,7 +45,7 @@ _BAND = " Lines are means over seeds, bands one standard deviation."
 def in_short(
     runs: Runs, compared: Comparison | None, audited: Findings | str | None, missing: Sequence[Path]
 ) -> list[Block]:
-    """The verdicts and one table."""
+    """The verdicts, a table of the main metrics, and the runs that are missing."""
     lines = []
     tables = compared.tables if compared else []
     for table in tables:
