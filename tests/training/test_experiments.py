@@ -5,7 +5,7 @@ from statistics import median
 
 import pytest
 
-from saliencymixplus.comparison.compare import median_of_last
+from saliencymixplus.comparison.compare import median_of_last_ten
 from saliencymixplus.datasets.download import download
 from saliencymixplus.datasets.prepare import prepare
 from saliencymixplus.runs.read import load_run
@@ -48,4 +48,4 @@ def test_an_experiment_of_the_field_runs(
     history = load_run(tmp_path / "run").history
     assert len(history) == 11
     assert all(row.train_mixed_top1_error is not None for row in history)  # every batch is mixed
-    assert median_of_last(history) == median(row.test_top1_error for row in history[1:])
+    assert median_of_last_ten(history) == median(row.test_top1_error for row in history[1:])

@@ -117,7 +117,7 @@ def _row(name: str, runs: Sequence[RunResult], reference: Sequence[RunResult]) -
         if reference and all(which in run.predictions.ranks for run in reference):
             difference = _difference(runs, reference, which)
         errors[which] = Errors(summarise_seeds(top1), summarise_seeds(top5), difference, top1)
-    medians = [m for run in runs if (m := median_of_last(run.run.history)) is not None]
+    medians = [m for run in runs if (m := median_of_last_ten(run.run.history)) is not None]
     keys = [key for key in runs[0].metrics if all(key in run.metrics for run in runs)]
     return ResultRow(
         name=name,
@@ -133,11 +133,11 @@ def _row(name: str, runs: Sequence[RunResult], reference: Sequence[RunResult]) -
     )
 
 
-def median_of_last(history: Sequence[EpochRow], epochs: int = 10) -> float | None:
-    """Median top-1 test error of the last ``epochs`` epochs; None if there are fewer."""
-    errors = [row.test_top1_error for row in history[-epochs:]]
+def median_of_last_ten(history: Sequence[EpochRow]) -> float | None:
+    """Median top-1 test error of the last ten epochs; None if there are fewer."""
+    errors = [row.test_top1_error for row in history[-10:]]
     known = [error for error in errors if error is not None]
-    return median(known) if len(known) == epochs else None
+    return median(known) if len(known) == 10 else None
 
 
 def _difference(

@@ -12,6 +12,7 @@ from saliencymixplus.evaluation.predictions import Predictions
 from saliencymixplus.evaluation.read import evaluation_folder, evaluation_of
 from saliencymixplus.runs.read import Run, load_run
 from saliencymixplus.settings import RunSettings
+from saliencymixplus.settings.raw import flat
 
 # Settings that do not affect the weights (the data's digest covers where the data come from).
 _INDIFFERENT = ("seed", "download.", "training.sample_epochs", "training.weights_epochs")
@@ -48,15 +49,18 @@ class RunResult:
     @property
     def decisive(self) -> dict[str, Any]:
         """The settings that affect the weights, except the seed, by dotted key."""
-        flat = _flattened(self.settings.model_dump(mode="json"))
-        return {key: value for key, value in flat.items() if not key.startswith(_INDIFFERENT)}
+        return {
+            key: value
+            for key, value in flat(self.settings.model_dump(mode="json"))
+            if value != {} and not key.startswith(_INDIFFERENT)
+        }
 
 
 def load_results(run_dirs: Sequence[Path]) -> list[RunResult]:
     """Read every run and its evaluation.
 
     Raises:
-        UserError: any run is missing, unfinished or not evaluated; the message names five.
+        UserError: a run is missing, unfinished or not evaluated; the message names up to five.
     """
     results, faults = [], []
     for run_dir in run_dirs:
@@ -70,16 +74,6 @@ def load_results(run_dirs: Sequence[Path]) -> list[RunResult]:
             "(`dvc repro` trains and evaluates those of the pipeline)"
         )
     return results
-
-
-def _flattened(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in settings.items():
-        if isinstance(value, Mapping):
-            flat |= _flattened(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
 
 
 def load_result(run_dir: Path) -> RunResult:

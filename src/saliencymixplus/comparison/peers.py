@@ -15,8 +15,8 @@ IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
 
 
 @dataclass(frozen=True)
-class Figure:
-    """Published errors in percent, and this method's deviations from the benchmark's settings."""
+class PublishedErrors:
+    """A method's errors in percent, and the settings in which it deviates from the benchmark's."""
 
     top1_error: float
     top5_error: float | None = None
@@ -29,10 +29,11 @@ class Benchmark:
     """One column of a published table.
 
     Attributes:
-        data, model: settings a run must have, by key in their section.
-        training: likewise, only where they differ from the defaults of ``TrainingSettings``.
-        figures: published accuracies by method.
-        title: who published it.
+        source: the data set, as in ``download.source``.
+        model, data: settings that a run must have, by key in their section.
+        training: likewise; all others must have the defaults of ``TrainingSettings``.
+        errors: published errors by method.
+        title: the publication.
         differences: what this project does differently, whatever the settings.
         median: the errors are medians of the last ten epochs, not of the best test epoch.
     """
@@ -41,7 +42,7 @@ class Benchmark:
     model: Mapping[str, Any]
     data: Mapping[str, Any]
     training: Mapping[str, Any]
-    figures: Mapping[str, Figure]
+    errors: Mapping[str, PublishedErrors]
     title: str = "OpenMixup's model zoo"
     differences: str = ""
     median: bool = True
@@ -52,18 +53,20 @@ def _row(
     alphas: tuple[float, ...],
     cutting: Mapping[str, Any] | None = None,
     automix_min_lr: float = 0.0,
-) -> dict[str, Figure]:
-    """Figures in table order.
+) -> dict[str, PublishedErrors]:
+    """OpenMixup's errors by method.
 
     Args:
+        accuracies: top-1, in percent, of plain training and then of each method.
+        alphas: of λ's Beta distribution, for each method.
         cutting: settings of the cut-and-paste methods.
-        automix_min_lr: where AutoMix's learning rate ends.
+        automix_min_lr: final learning rate of AutoMix.
     """
     methods = ("none", "mixup", "cutmix", "manifold", "saliencymix", "puzzlemix", "automix")
     own: dict[str, Mapping[str, Any]] = {"automix": {"min_lr": automix_min_lr}}
     own |= {method: cutting or {} for method in ("cutmix", "saliencymix")}
     return {
-        method: Figure(100 - accuracy, None, alpha, own.get(method, {}))
+        method: PublishedErrors(100 - accuracy, None, alpha, own.get(method, {}))
         for method, accuracy, alpha in zip(methods, accuracies, (None, *alphas), strict=True)
     }
 
@@ -187,7 +190,7 @@ BENCHMARKS = (
         {"name": "resnet50", "weights": "pretrained"},
         {"image_size": 256, "resize": "crop"} | IMAGENET,
         _CUB,
-        {"none": Figure(100 - 82.38), "cutmix": Figure(100 - 83.17, alpha=1.0)},
+        {"none": PublishedErrors(100 - 82.38), "cutmix": PublishedErrors(100 - 83.17, alpha=1.0)},
         title="Adversarial AutoMixup",
         differences=_CUB_DIFFERENCES,
     ),
@@ -197,9 +200,9 @@ BENCHMARKS = (
         {"image_size": 32} | _OPENMIXUP,
         _DEIT,
         {
-            "none": Figure(100 - 65.81),
-            "cutmix": Figure(100 - 74.12, alpha=2.0),
-            "transmix": Figure(100 - 76.17),
+            "none": PublishedErrors(100 - 65.81),
+            "cutmix": PublishedErrors(100 - 74.12, alpha=2.0),
+            "transmix": PublishedErrors(100 - 76.17),
         },
         differences="they interpolate bicubically, take RandAugment's ranges from FixMatch and "
         "start the cosine before the warm-up",

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from saliencymixplus.comparison.peers import BENCHMARKS, IMAGENET, Benchmark, Figure
+from saliencymixplus.comparison.peers import BENCHMARKS, IMAGENET, Benchmark, PublishedErrors
 from saliencymixplus.mixing import resolve_options
 from saliencymixplus.settings import ModelSettings, RunSettings, TrainingSettings
 
@@ -48,8 +48,8 @@ def _paper(
     """The paper's results on one data set.
 
     Args:
-        libraries: prefixes of the network's name: those that have the paper's network.
-        stem: what ``stem: auto`` is at this image size.
+        libraries: name prefixes of the libraries that have the paper's networks.
+        stem: what ``stem: auto`` means at this image size.
     """
     return [
         Benchmark(
@@ -58,7 +58,7 @@ def _paper(
             {"name": f"{library}{name}", "stem": given, "zero_init_residual": not library},
             data,
             training,
-            {mix: Figure(*errors) for mix, errors in zip(METHODS, row, strict=True)},
+            {mix: PublishedErrors(*errors) for mix, errors in zip(METHODS, row, strict=True)},
             title="the paper",
             differences=differences,
             median=False,
@@ -136,14 +136,14 @@ def published(run: RunSettings) -> Published | None:
     if run.data.validation_fraction or run.download.sha256:
         return None
     for benchmark in (*PAPER, *BENCHMARKS):
-        figure = benchmark.figures.get(run.mix.method)
-        if figure is None or not _has_settings(run, benchmark, figure):
+        errors = benchmark.errors.get(run.mix.method)
+        if errors is None or not _has_settings(run, benchmark, errors):
             continue
-        more = {} if figure.alpha is None else {"alpha": figure.alpha}
+        more = {} if errors.alpha is None else {"alpha": errors.alpha}
         if (variant := _variant(run.mix.method, run.mix.options, more)) is not None:
             return Published(
-                figure.top1_error,
-                figure.top5_error,
+                errors.top1_error,
+                errors.top5_error,
                 exact=variant == "published",
                 median=benchmark.median,
                 source=benchmark.title,
@@ -152,7 +152,7 @@ def published(run: RunSettings) -> Published | None:
     return None
 
 
-def _has_settings(run: RunSettings, benchmark: Benchmark, figure: Figure) -> bool:
+def _has_settings(run: RunSettings, benchmark: Benchmark, errors: PublishedErrors) -> bool:
     """Whether the run's data, network and training are the benchmark's."""
     given = run.training.model_dump()
     if given["crop_size"] == run.data.image_size:  # the default, given explicitly
@@ -164,7 +164,7 @@ def _has_settings(run: RunSettings, benchmark: Benchmark, figure: Figure) -> boo
             del given[name]
     if not run.training.augment.startswith("crop"):
         del given["crop_padding"]
-    wanted = TrainingSettings.model_validate({**benchmark.training, **figure.training})
+    wanted = TrainingSettings.model_validate({**benchmark.training, **errors.training})
     return (
         run.download.source == benchmark.source
         and _same_network(run.model, benchmark.model)
@@ -195,9 +195,9 @@ def _same(value: Any, wanted: Any) -> bool:
 
 
 def _same_network(model: ModelSettings, published: Mapping[str, Any]) -> bool:
-    """Whether a run's network starts as the published one.
+    """Whether a run's network starts like the published one.
 
-    Where the names are equal, ``zero_init_residual: auto`` is what ``published`` says.
+    ``zero_init_residual: auto`` stands for what the published network of that name needs.
     """
     wanted = ModelSettings.model_validate(published)
     if model.zero_init_residual == "auto":

@@ -9,8 +9,8 @@ from saliencymixplus.comparison.published import METHODS
 from saliencymixplus.errors import UserError, first_few
 
 Key = TypeVar("Key")
-# Keys whose values are clear without the key.
-_SPEAKING = ("model.name", "experiment", "mix.method")
+# Settings whose values are clear without their key.
+_SELF_EXPLANATORY = ("model.name", "experiment", "mix.method")
 
 
 def groups(results: Sequence[RunResult]) -> list[list[RunResult]]:
@@ -68,7 +68,7 @@ def _names(recipes: Mapping[str, Sequence[RunResult]]) -> dict[str, str]:
         mix, mine = runs[0].mix, runs[0].decisive
         rivals = [other[0].decisive for other in recipes.values() if other[0].mix == mix]
         parts = [
-            str(value) if key in _SPEAKING else f"{key.rpartition('.')[2]}={value}"
+            str(value) if key in _SELF_EXPLANATORY else f"{key.rpartition('.')[2]}={value}"
             for key, value in mine.items()
             if any(other.get(key) != value for other in rivals)
         ]

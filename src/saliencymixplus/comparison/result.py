@@ -94,10 +94,10 @@ class Comparison:
         return asdict(self)
 
     def metrics(self) -> dict[str, dict[str, float]]:
-        """Map file stem to what is compared of a recipe with the weights of the last epoch.
+        """Metrics of each recipe with the weights of the last epoch, by file stem.
 
         ``top1_error`` in percent, the half-width of its 95 % interval over seeds, and ``seconds``
-        of training. One file per recipe makes `dvc metrics show` print one line per recipe.
+        of training. With one file per recipe, `dvc metrics show` prints one line per recipe.
         """
         several = len(self.tables) > 1
         found: dict[str, dict[str, float]] = {}
@@ -129,7 +129,7 @@ def load_comparison(path: Path) -> Comparison:
 
 
 def _compared(row: ResultRow) -> dict[str, float]:
-    """What `dvc exp show` lists: few numbers, as every recipe adds a column for each."""
+    """Few numbers, because `dvc exp show` has a column for each number of each recipe."""
     error = row.errors["last"].top1_error
     metrics = {"top1_error": error.mean}
     if error.half_width is not None:

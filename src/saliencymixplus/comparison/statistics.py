@@ -24,7 +24,7 @@ class SeedSummary:
 
     @property
     def half_width(self) -> float | None:
-        """Of the interval, which is symmetric."""
+        """Half the width of the interval, which is symmetric."""
         return None if self.high is None else self.high - self.mean
 
 

@@ -49,10 +49,10 @@ def comparison_markdown(comparison: Comparison) -> str:
     return "\n\n".join(part for part in [*parts, LEGEND] if part) + "\n"
 
 
-def print_tables(comparison: Comparison, width: int = 100) -> None:
-    """Print the tables to a terminal, at most ``width`` columns wide."""
-    console = Console(highlight=False)
-    width = min(width, console.width) if console.is_terminal else width
+def print_tables(comparison: Comparison) -> None:
+    """Print the tables, at most 100 columns wide."""
+    terminal = Console()
+    width = min(100, terminal.width) if terminal.is_terminal else 100
     console = Console(width=width, highlight=False, markup=False)
     for table in comparison.tables:
         console.print()
