@@ -166,9 +166,9 @@ def _lead(
     status: Status = "FAILED"
     try:
         if saved:
-            step = f", step {state.step}" if state.step else ""
+            within = f" and {state.step} steps of the next" if state.step else ""
             progress.say(
-                f"resumed after epoch {state.epoch}{step} of {run.training.epochs} "
+                f"resumed after epoch {state.epoch} of {run.training.epochs}{within} "
                 "(--no-resume starts over)"
             )
         checkpoints = Checkpoints(store)
