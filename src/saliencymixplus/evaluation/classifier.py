@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from saliencymixplus.evaluation.accuracy import ranks, top_error
+from saliencymixplus.loading.crops import central_start
 from saliencymixplus.loading.pixels import fit, normalize, per_channel, to_unit
 from saliencymixplus.runs.read import Run
 
@@ -55,7 +56,7 @@ class PixelClassifier(nn.Module):
         side = self.input_size
         if not self.center:
             return masks
-        top, left = ((extent - side) // 2 for extent in masks.shape[1:])
+        top, left = (central_start(extent, side) for extent in masks.shape[1:])
         return masks[:, top : top + side, left : left + side]
 
     def forward(self, pixels: Tensor) -> Tensor:

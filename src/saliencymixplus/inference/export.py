@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from saliencymixplus.errors import UserError, one_line
 from saliencymixplus.evaluation.classifier import classifier_of, predict_logits
 from saliencymixplus.files import write_atomically
-from saliencymixplus.loading.crops import resize_boxes, whole
-from saliencymixplus.loading.pixels import UNIT, fit, normalize, per_channel
+from saliencymixplus.loading.crops import central_start, resize_boxes, whole
+from saliencymixplus.loading.pixels import UNIT, normalize, per_channel
 from saliencymixplus.runs.folder import DataFacts
 from saliencymixplus.runs.read import Run
 from saliencymixplus.serving.images import Preparation
@@ -53,12 +53,12 @@ class ExportedClassifier(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         images = _as_prepared(pixels, self.side, self.crop) / UNIT
-        size = (self.input_size, self.input_size)
         if self.center:
-            images = fit(images, size, center=True)
+            start = central_start(self.side, self.input_size)
+            images = images[..., start : start + self.input_size, start : start + self.input_size]
         elif self.input_size != self.side:
             box = whole(1, (self.side, self.side), images.device)  # the same for all images
-            images = resize_boxes(images, box, size)
+            images = resize_boxes(images, box, (self.input_size, self.input_size))
         logits: Tensor = self.model(normalize(images, self.mean, self.std))
         return logits.float().softmax(1)
 

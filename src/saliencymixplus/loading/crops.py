@@ -26,10 +26,18 @@ def central(
     count: int, size: tuple[int, int], output: tuple[int, int], device: torch.device
 ) -> Boxes:
     """Boxes for the central ``output`` pixels (height, width) of ``count`` images of ``size``."""
-    corner = [(side - part) // 2 for side, part in zip(size, output, strict=True)]
+    corner = [central_start(side, part) for side, part in zip(size, output, strict=True)]
     return Boxes(
         *(torch.full((count,), n, dtype=torch.int64, device=device) for n in (*corner, *output))
     )
+
+
+def central_start(side: int, part: int) -> int:
+    """Where the central ``part`` of ``side`` pixels begins, as in torchvision's ``CenterCrop``.
+
+    An odd margin is halved to the nearest even number: 1 to 0, 3 to 2, 5 to 2.
+    """
+    return round((side - part) / 2)
 
 
 def gather(

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from saliencymixplus.loading.crops import resize_boxes, whole
+from saliencymixplus.loading.crops import central_start, resize_boxes, whole
 
 UNIT = 255.0  # the largest uint8 pixel
 
@@ -26,7 +26,7 @@ def fit(images: Tensor, size: tuple[int, int], *, center: bool = False) -> Tenso
     if (height, width) == size:
         return images
     if center:
-        top, left = (height - size[0]) // 2, (width - size[1]) // 2
+        top, left = central_start(height, size[0]), central_start(width, size[1])
         return images[..., top : top + size[0], left : left + size[1]]
     return resize_boxes(images, whole(len(images), (height, width), images.device), size)
 

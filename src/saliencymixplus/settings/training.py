@@ -85,7 +85,7 @@ class TrainingSettings(Section):
     """Side of the network's input, in pixels. null: as prepared."""
     test_crop: Literal["resize", "center"] = "resize"
     """Validation, test and new images with ``crop_size``. ``resize``: the whole image, resized.
-    ``center``: its central ``crop_size`` pixels."""
+    ``center``: its central ``crop_size`` pixels, as torchvision's ``CenterCrop``."""
     crop_scale: Annotated[float, Field(gt=0, le=1)] = 0.08
     """Smallest fraction of the image's area in a crop, for ``augment: resized-crop-flip``."""
     auto_augment: (
