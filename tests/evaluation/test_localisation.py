@@ -86,6 +86,23 @@ def test_gradcam_reads_channels_where_the_network_keeps_them(pixels):
     torch.testing.assert_close(found[1], found[0])
 
 
+def test_tokens_within_a_network_do_not_hide_its_last_feature_map(pixels):
+    """Swin's attention works on tokens; the maps between its blocks are (B, h, w, C)."""
+    timm = pytest.importorskip("timm")
+    size = {"img_size": 16, "window_size": 2, "embed_dim": 8, "num_classes": 5}
+    model = timm.create_model(
+        "swin_tiny_patch4_window7_224", **size, depths=(1, 1), num_heads=(2, 2)
+    )
+    classifier = PixelClassifier(model, MEAN, STD, 16)
+    labels = torch.tensor([0, 1, 2, 3])
+    module = feature_module(classifier, pixels)
+    found = class_activation_maps(classifier, pixels, labels, module)
+    features = model.forward_features((pixels - 0.5) / 0.25)
+    # Average pooling and one linear layer follow: Zhou's formula.
+    expected = torch.einsum("bk,bhwk->bhw", model.head.fc.weight[labels], features).relu()
+    torch.testing.assert_close(found, expected.detach() / expected[0].numel())
+
+
 @pytest.mark.parametrize(
     ("name", "size", "side"),
     [("resnet18", 32, 4), ("mobilenet_v3_small", 64, 4), ("squeezenet1_1", 64, 16)],

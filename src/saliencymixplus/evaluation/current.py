@@ -13,7 +13,10 @@ from saliencymixplus.settings.evaluation import EvaluationSettings
 
 MADE_FROM = "made_from.json"
 # The code that decides an evaluation's numbers, relative to the package, as in dvc.yaml.
-CODE = ("evaluation", "loading", "models", "engine/device.py", "settings/evaluation.py")
+CODE = (
+    *("evaluation", "loading", "models"),
+    *("engine/device.py", "mixing/features.py", "settings/evaluation.py"),
+)
 
 
 def measured_weights(run: Run) -> list[str]:

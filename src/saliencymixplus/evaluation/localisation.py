@@ -16,34 +16,20 @@ from torch.nn import functional as F
 
 from saliencymixplus.evaluation.classifier import PixelClassifier
 from saliencymixplus.evaluation.map_agreement import BACKGROUND, OBJECT, Measures, measures
+from saliencymixplus.mixing.features import channels_first, last_map
 
 
 def feature_module(classifier: PixelClassifier, pixels: Tensor) -> str | None:
     """Name of the module with the last output (B, C, H, W) with H·W > 1; None if there is none.
 
-    Token-based transformers (ViT) have no such map after the patch embedding.
+    Tokens (B, N, C) after a map, as in a ViT, mean that there is none.
     """
-    last: list[str] = []
-    tokens: list[str] = []
-    hooks = []
-    for name, module in classifier.model.named_modules():
-
-        def note(_: nn.Module, __: Any, output: Any, name: str = name) -> None:
-            if not isinstance(output, Tensor):
-                return
-            if output.ndim == 4 and _features(classifier, output).shape[2:].numel() > 1:
-                last.append(name)
-            elif output.ndim == 3:
-                tokens.append(name)
-
-        hooks.append(module.register_forward_hook(note))
-    try:
-        with torch.no_grad():
-            classifier(pixels)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return None if tokens or not last else last[-1]
+    network = classifier.model
+    with torch.no_grad(), last_map(network, network.modules(), cells=2) as found:
+        classifier(pixels)
+    if not found or len(found[0][1]) != len(pixels):
+        return None
+    return next(name for name, module in network.named_modules() if module is found[0][0])
 
 
 def class_activation_maps(
@@ -64,14 +50,8 @@ def class_activation_maps(
             (gradient,) = torch.autograd.grad(scores, kept[-1])
     finally:
         hook.remove()
-    weights = _features(classifier, gradient).mean((2, 3), keepdim=True)
-    return F.relu((weights * _features(classifier, kept[-1])).sum(1)).detach()
-
-
-def _features(classifier: PixelClassifier, output: Tensor) -> Tensor:
-    """A layer's output as (B, C, h, w); some of timm's networks return and declare (B, h, w, C)."""
-    declared = getattr(classifier.model, "output_fmt", "NCHW")
-    return output.movedim(3, 1) if declared == "NHWC" else output
+    weights = channels_first(classifier.model, gradient).mean((2, 3), keepdim=True)
+    return F.relu((weights * channels_first(classifier.model, kept[-1])).sum(1)).detach()
 
 
 def localisation_rows(

@@ -1,6 +1,7 @@
 """Feature maps of a network, from a named layer or the last ones in it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -20,7 +21,7 @@ def last_feature_map(model: nn.Module, images: Tensor) -> Tensor:
         NetworkError: there is no such feature map.
     """
     network = getattr(model, "_orig_mod", model)  # hooks are not seen inside torch.compile
-    found = _last_map(network, network.modules(), images, cells=2)
+    found = _map_in_pass(network, network.modules(), images, cells=2)
     if found is None or found.shape[0] != images.shape[0]:
         raise NetworkError(
             f"{type(network).__name__} has no layer that returns a feature map (B, C, h, w): "
@@ -38,7 +39,7 @@ def feature_map(model: nn.Module, images: Tensor, layer: str) -> Tensor:
         NetworkError: the network has no such module, or it returns no feature map.
     """
     network = getattr(model, "_orig_mod", model)  # hooks are not seen inside torch.compile
-    found = _last_map(network, [named_layer(network, layer, "layer")], images)
+    found = _map_in_pass(network, [named_layer(network, layer, "layer")], images)
     if found is None:
         raise NetworkError(f"layer: {layer} returns no feature map (B, C, h, w)")
     return found
@@ -57,16 +58,24 @@ def named_layer(network: nn.Module, name: str, option: str) -> nn.Module:
         raise NetworkError(f"{option}: the network has no {name!r}; it has {known}") from None
 
 
-def _last_map(
-    network: nn.Module, layers: Iterable[nn.Module], images: Tensor, *, cells: int = 1
-) -> Tensor | None:
-    """The last feature map with at least ``cells`` cells that one of ``layers`` returns.
+def channels_first(network: nn.Module, output: Tensor) -> Tensor:
+    """A feature map of ``network`` as (B, C, h, w).
 
-    None if there is none, or if a later layer returns tokens. The ``output_fmt`` of timm's networks
-    says whether their feature maps are channels-last (Swin).
+    Some of timm's networks, such as Swin, return (B, h, w, C) and say so in ``output_fmt``.
     """
-    channels_last = getattr(network, "output_fmt", "NCHW") == "NHWC"
-    found: list[Tensor] = []
+    return output.movedim(3, 1) if getattr(network, "output_fmt", "NCHW") == "NHWC" else output
+
+
+@contextmanager
+def last_map(
+    network: nn.Module, layers: Iterable[nn.Module], *, cells: int = 1
+) -> Iterator[list[tuple[nn.Module, Tensor]]]:
+    """Watch ``layers`` for the last feature map with at least ``cells`` cells.
+
+    Yields a list that holds, after a forward pass, the layer and its output (B, C, h, w). It is
+    empty if there is none, or if a later layer returns tokens (B, N, C).
+    """
+    found: list[tuple[nn.Module, Tensor]] = []
 
     def watch(module: nn.Module, args: Any, output: Any) -> None:
         if not isinstance(output, Tensor):
@@ -74,15 +83,26 @@ def _last_map(
         if output.ndim == 3 and output.shape[1] > 1:
             found.clear()
         elif output.ndim == 4:
-            features = output.movedim(3, 1) if channels_last else output
+            features = channels_first(network, output)
             if features.shape[2:].numel() >= cells:
-                found[:] = [features]
+                found[:] = [(module, features)]
 
     hooks = [layer.register_forward_hook(watch) for layer in layers]
     try:
-        with torch.no_grad(), pass_mode(network, "eval", "untouched"):
-            network(images)
+        yield found
     finally:
         for hook in hooks:
             hook.remove()
-    return found[0] if found else None
+
+
+def _map_in_pass(
+    network: nn.Module, layers: Iterable[nn.Module], images: Tensor, *, cells: int = 1
+) -> Tensor | None:
+    """The ``last_map`` of one pass without gradients, in evaluation mode."""
+    with (
+        last_map(network, layers, cells=cells) as found,
+        torch.no_grad(),
+        pass_mode(network, "eval", "untouched"),
+    ):
+        network(images)
+    return found[0][1] if found else None
