@@ -22,6 +22,7 @@ BAD = [
     ("methods: []\n" + MINIMAL, "methods: empty: name at least one"),
     ("seeds: []\n" + MINIMAL, "seeds: empty: name at least one"),
     ("methods: [none, cutmix, none]\n" + MINIMAL, "methods: 'none' is listed twice"),
+    ("evaluation: {epsilons: [1, 1.0]}\n" + MINIMAL, "evaluation.epsilons: 1.0 is listed twice"),
     ("methods: [Mine, mine]\n" + MINIMAL, "methods: 'Mine' and 'mine' differ only in case"),
     ("mix: {Mine: {}, mine: {}}\n" + MINIMAL, "mix: 'Mine' and 'mine' differ only in case"),
     (MINIMAL + MINIMAL.replace("digits:", "Digits:", 1), "'digits' and 'Digits' differ only in"),

@@ -3,7 +3,6 @@
 import json
 import pkgutil
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
@@ -198,16 +197,13 @@ def recipes(params: "Params", names: Iterable[str]) -> "list[MixSettings]":
     Raises:
         UserError: there is no such recipe, or two of them would share a folder.
     """
-    from saliencymixplus.settings.names import check_case
+    from saliencymixplus.settings.names import distinct
 
     found = [params.mix(name) for name in names]
     try:
-        check_case(mix.name for mix in found)
+        distinct([mix.name for mix in found])
     except ValueError as error:
         raise UserError(str(error)) from error
-    for name, count in Counter(mix.name for mix in found).items():
-        if count > 1:
-            raise UserError(f"{name!r} is named twice: leave one out")
     return found
 
 

@@ -29,7 +29,8 @@ def feature_module(classifier: PixelClassifier, pixels: Tensor) -> str | None:
         classifier(pixels)
     if not found or len(found[0][1]) != len(pixels):
         return None
-    return next(name for name, module in network.named_modules() if module is found[0][0])
+    names = {module: name for name, module in network.named_modules()}
+    return names[found[0][0]]
 
 
 def class_activation_maps(

@@ -4,9 +4,11 @@ from typing import Annotated, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
+from saliencymixplus.settings.names import Distinct
 from saliencymixplus.settings.section import Count, Positive, Section, Seed
 
 # Accuracy is always measured.
+ProperFraction = Annotated[float, Field(gt=0, lt=1)]
 Part = Literal["calibration", "corruptions", "attacks", "occlusion", "localisation"]
 Corruption = Literal[
     "gaussian_noise",
@@ -31,7 +33,7 @@ class EvaluationSettings(Section):
 
     batch_size: Count = 128
     """Images per forward pass."""
-    parts: tuple[Part, ...] = get_args(Part)
+    parts: Annotated[tuple[Part, ...], Distinct] = get_args(Part)
     """Measures besides accuracy."""
     images: Count | None = 2000
     """Test images for corruptions, attacks, occlusion and localisation. null: all."""
@@ -39,23 +41,19 @@ class EvaluationSettings(Section):
     """Seed of the choice of these images and of all random corruptions, attacks and occlusions."""
     calibration_bins: Count = 15
     """Bins of the expected calibration error."""
-    corruptions: tuple[Corruption, ...] = get_args(Corruption)
+    corruptions: Annotated[tuple[Corruption, ...], Distinct] = get_args(Corruption)
     """Corruptions to apply, each at five severities."""
-    epsilons: tuple[Positive, ...] = (1.0, 4.0, 8.0)
+    epsilons: Annotated[tuple[Positive, ...], Distinct] = (1.0, 4.0, 8.0)
     """Largest change of a pixel by FGSM and PGD, in 255ths of the pixel range."""
     pgd_steps: Count = 10
     """Steps of each PGD attack."""
-    occlusion_shares: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.1, 0.2, 0.35, 0.5, 0.7)
+    occlusion_shares: Annotated[tuple[ProperFraction, ...], Distinct] = (0.1, 0.2, 0.35, 0.5, 0.7)
     """Fractions of the image that are covered."""
-    localisation_threshold: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    localisation_threshold: ProperFraction = 0.2
     """Fraction of a class activation map's maximum above which a pixel counts as the object."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        for name in ("parts", "corruptions", "epsilons", "occlusion_shares"):
-            values = getattr(self, name)
-            if len(set(values)) != len(values):
-                raise ValueError(f"`{name}` names something twice")
         if "corruptions" in self.parts and not self.corruptions:
             raise ValueError("`corruptions` is empty: leave it out of `parts` instead")
         return self

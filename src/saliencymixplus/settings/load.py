@@ -9,7 +9,7 @@ from saliencymixplus.errors import UserError, nearest
 from saliencymixplus.settings.data import DownloadSettings
 from saliencymixplus.settings.experiment import ExperimentSettings
 from saliencymixplus.settings.faults import SettingError, validate
-from saliencymixplus.settings.names import check_case, check_name
+from saliencymixplus.settings.names import check_name, distinct
 from saliencymixplus.settings.params import Params, set_by
 from saliencymixplus.settings.raw import apply_override, flat, read_yaml, set_value
 from saliencymixplus.settings.top import TopSettings
@@ -66,7 +66,7 @@ def _validated(raw: dict[str, Any], path: Path) -> Params:
             )
         try:
             check_name(str(name))
-            check_case([*sections, str(name)])
+            distinct([*sections, str(name)])
         except ValueError as error:
             raise SettingError(str(name), str(error)) from error
         sections[str(name)] = validate(ExperimentSettings, section, str(name))

@@ -1,10 +1,11 @@
 """Valid names of recipes and experiments, which become folders, files and DVC stages."""
 
-from collections.abc import Iterable
-from typing import Annotated
+from collections.abc import Collection
+from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator
 
+Values = TypeVar("Values", bound=Collection[Any])
 _LONGEST = 100  # characters; a file name holds 255 bytes
 
 
@@ -24,16 +25,26 @@ def check_name(name: str) -> str:
     return name
 
 
-def check_case(names: Iterable[str]) -> None:
-    """Raise ValueError if two names differ only in case: on some disks they name one folder."""
-    first: dict[str, str] = {}
-    for name in names:
-        other = first.setdefault(name.casefold(), name)
-        if other != name:
+def distinct(values: Values) -> Values:
+    """Return ``values`` if no two are equal and no two names differ only in case.
+
+    Raises:
+        ValueError: two are; the message names them.
+    """
+    first: dict[Any, Any] = {}
+    for value in values:
+        key = value.casefold() if isinstance(value, str) else value
+        if key not in first:
+            first[key] = value
+        elif first[key] == value:
+            raise ValueError(f"{value!r} is listed twice: leave one out")
+        else:
             raise ValueError(
-                f"{other!r} and {name!r} differ only in case, so that some disks would put both "
-                "into one folder: rename one"
+                f"{first[key]!r} and {value!r} differ only in case, so that some disks would put "
+                "both into one folder: rename one"
             )
+    return values
 
 
+Distinct = AfterValidator(distinct)
 Name = Annotated[str, AfterValidator(check_name)]

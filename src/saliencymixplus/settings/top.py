@@ -2,28 +2,14 @@
 
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, JsonValue
+from pydantic import Field, JsonValue
 
 from saliencymixplus.settings.evaluation import AuditSettings, EvaluationSettings
-from saliencymixplus.settings.names import Name, check_case
+from saliencymixplus.settings.names import Distinct, Name
 from saliencymixplus.settings.section import Count, Section, Seed
 
-
-def _once(values: tuple[object, ...]) -> tuple[object, ...]:
-    doubles = [value for value in values if values.count(value) > 1]
-    if doubles:
-        raise ValueError(f"{doubles[0]!r} is listed twice")
-    check_case(value for value in values if isinstance(value, str))
-    return values
-
-
-def _distinct(recipes: dict[str, Any]) -> dict[str, Any]:
-    check_case(recipes)
-    return recipes
-
-
-Methods = Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_once)]
-Seeds = Annotated[tuple[Seed, ...], Field(min_length=1), AfterValidator(_once)]
+Methods = Annotated[tuple[str, ...], Field(min_length=1), Distinct]
+Seeds = Annotated[tuple[Seed, ...], Field(min_length=1), Distinct]
 
 
 class AblationSettings(Section):
@@ -44,9 +30,9 @@ class StudySettings(Section):
     """Name of the base section, whose source is ``clutter``."""
     settings: dict[str, JsonValue] = {}
     """Settings of that section to change, by their dotted keys, as with ``--set``."""
-    object_sizes: Annotated[tuple[int, ...], Field(min_length=1), AfterValidator(_once)]
+    object_sizes: Annotated[tuple[int, ...], Field(min_length=1), Distinct]
     """Values of ``clutter.object_size``."""
-    train_digits: Annotated[tuple[int, ...], Field(min_length=1), AfterValidator(_once)]
+    train_digits: Annotated[tuple[int, ...], Field(min_length=1), Distinct]
     """Values of ``clutter.train_digits``."""
     images_seen: Count | None = None
     """Train on about this many images, whatever ``train_digits`` is; null: ``training.epochs``."""
@@ -59,13 +45,13 @@ class StudySettings(Section):
 class TopSettings(Section):
     """The keys of params.yaml that are not experiments."""
 
-    experiments: Annotated[tuple[str, ...], AfterValidator(_once)] = ()
+    experiments: Annotated[tuple[str, ...], Distinct] = ()
     """Experiments that ``dvc repro`` runs."""
     methods: Methods = ("none", "cutmix", "saliencymix", "saliencymixplus")
     """Methods or recipes to train on each."""
     seeds: Seeds = (0,)
     """Each method is trained with every seed."""
-    mix: Annotated[dict[Name, dict[str, Any]], AfterValidator(_distinct)] = {}
+    mix: Annotated[dict[Name, dict[str, Any]], Distinct] = {}
     """Options by recipe name; ``method`` names the method unless it is the name itself."""
     evaluation: EvaluationSettings = EvaluationSettings()
     """Measures of each run."""
