@@ -39,7 +39,7 @@ def test_wrong_batches_are_refused(images: Any, labels: Any, says: str) -> None:
 
 
 @pytest.mark.parametrize("method", ["none", "cutmix", "comixup", "saliencymixplus"])
-@pytest.mark.parametrize("wrong", [5, 7, -2])
+@pytest.mark.parametrize("wrong", [5, 7, -2, -100])  # -100: torch's ignore_index
 def test_a_class_that_does_not_exist_is_named(method: str, wrong: int) -> None:
     mixer, network = mixing.create(method), Network()
     images, _ = batch()

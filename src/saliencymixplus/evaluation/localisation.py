@@ -29,7 +29,7 @@ def feature_module(classifier: PixelClassifier, pixels: Tensor) -> str | None:
         classifier(pixels)
     if not found or len(found[0][1]) != len(pixels):
         return None
-    names = {module: name for name, module in network.named_modules()}
+    names: dict[nn.Module, str] = {module: name for name, module in network.named_modules()}
     return names[found[0][0]]
 
 

@@ -9,6 +9,9 @@ from torch import Tensor
 
 from saliencymixplus.mixing.checks import class_indices
 
+# torch would leave out images of class -100: a mixed image would then have a part of its loss.
+_NO_CLASS = -(2**31)
+
 
 @dataclass(frozen=True)
 class Criterion:
@@ -34,7 +37,11 @@ class Criterion:
             labels = labels.to(logits.dtype if labels.ndim == 2 else torch.int64)
             with class_indices(labels, logits.shape[1]):
                 return F.cross_entropy(
-                    logits, labels, reduction=reduction, label_smoothing=self.label_smoothing
+                    logits,
+                    labels,
+                    ignore_index=_NO_CLASS,
+                    reduction=reduction,
+                    label_smoothing=self.label_smoothing,
                 )
         classes = logits.shape[1]
         target = distribution(labels, classes, logits.dtype)
