@@ -106,6 +106,10 @@ def test_what_any_member_needs_is_needed() -> None:
     assert switch.needs_masks
     assert not Switch({"cutmix": 0.5, "mixup": 0.5}).needs
     assert mixing.passes(Switch({"cutmix": 0.5, "saliencymixplus": 0.5})) == 1.5
+    # The published variant's clean gradient takes a pass of its own with another loss.
+    published = Switch({"cutmix": 0.5, "saliencymixplus-published": 0.5})
+    assert mixing.passes(published) == 1.25
+    assert mixing.passes(published, criterion=mixing.Criterion("bce")) == 1.75
 
 
 def test_stored_maps_replace_no_gradient_saliency_beside_a_member_that_takes_them() -> None:

@@ -186,7 +186,10 @@ def passes(
     """
     if len(mixer.members) > 1:
         members = zip(mixer.probabilities, mixer.members, strict=True)
-        return sum(p * passes(member, use_saliency=use_saliency) for p, member in members)
+        return sum(
+            probability * passes(member, use_saliency=use_saliency, criterion=criterion)
+            for probability, member in members
+        )
     if mixer.method == "none":
         return 1.0
     options = mixer.options
