@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from saliencymixplus.errors import UserError
+from saliencymixplus.errors import UserError, one_line
 
 # An archive is rejected as a decompression bomb if it expands to more than FREE_BYTES plus
 # MAX_RATIO times its size, or if a member has more than MAX_FILE bytes.
@@ -81,8 +81,8 @@ def _damage_reported(archive: str) -> Iterator[None]:
     except NotImplementedError as error:
         raise UserError(f"{archive} cannot be read ({error}): pack it again as .tar.gz") from error
     except _DAMAGE as error:
-        text = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"{archive} is damaged or cut short ({text}): replace it") from error
+        reason = one_line(error) or type(error).__name__
+        raise UserError(f"{archive} is damaged or cut short ({reason}): replace it") from error
 
 
 class _Names:

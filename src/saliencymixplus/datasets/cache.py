@@ -25,8 +25,8 @@ from saliencymixplus.workspace import checkout_root, expanded, repository_root, 
 def downloaded(section: ExperimentSettings, report: Report = print) -> Path:
     """The cache folder of an experiment's verified archives, which are fetched if necessary."""
     folder = _download_cache(section)
-    with _alone(folder, report):
-        if not _whole(folder, "manifest.json", verified, report):
+    with _lock(folder, report):
+        if not _is_intact(folder, "manifest.json", verified, report):
             download(section.download, folder, report=report)
     return folder
 
@@ -37,8 +37,8 @@ def prepared(section: ExperimentSettings, experiment: str, report: Report = prin
     if _matches(made_by_dvc, section, report):
         return made_by_dvc
     folder = _prepared_cache(section, experiment)
-    with _alone(folder, report):
-        if not _whole(folder, "meta.json", load_prepared, report):
+    with _lock(folder, report):
+        if not _is_intact(folder, "meta.json", load_prepared, report):
             prepare(section.data, downloaded(section, report), folder, report=report)
     return folder
 
@@ -65,14 +65,14 @@ def _prepared_cache(section: ExperimentSettings, experiment: str) -> Path:
     return state_root() / "prepared" / f"{experiment}-{key}"
 
 
-def _alone(folder: Path, report: Report) -> AbstractContextManager[None]:
-    """A lock, so that processes that start together (torchrun's ranks) make it only once."""
+def _lock(folder: Path, report: Report) -> AbstractContextManager[None]:
+    """Lock ``folder``, so that processes that start together (torchrun's ranks) make it once."""
     lock = folder.parent / f".{folder.name}.lock"
     return locked(lock, f"another process is making {folder}", waiting=report)
 
 
-def _whole(folder: Path, mark: str, check: Callable[[Path], object], report: Report) -> bool:
-    """Whether a cached folder exists and passes ``check``; otherwise it must be made again."""
+def _is_intact(folder: Path, mark: str, check: Callable[[Path], object], report: Report) -> bool:
+    """Whether a cached folder has the file ``mark`` and passes ``check``."""
     if not (folder / mark).is_file():
         return False
     try:

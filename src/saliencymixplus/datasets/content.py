@@ -11,10 +11,9 @@ from saliencymixplus.datasets.prepared import SPLITS
 from saliencymixplus.errors import UserError
 
 Channels = tuple[float, float, float]
-# Classes this many times smaller than the largest one get a note.
-_RARE = 10
+_RARE = 10  # classes this many times smaller than the largest one get a note
 _SHOWN = 3  # names in a note
-_DARK = 17  # 12 bits that are taken for 16 give 0 to 15; photographs are rarely so dark
+_DARK = 17  # 12-bit values read as 16 bits become 0 to 15; photographs are rarely so dark
 _MOST = 0.98  # of a class's values
 
 
@@ -33,8 +32,8 @@ def check_content(
         classes: class names by label.
 
     Returns:
-        Notes on classes that are nearly black, or all plain in a split; on pictures that are in
-            two splits or two classes; and on classes that are rare in train.
+        Notes on classes that are nearly black, or have only single-coloured pictures in a split; on
+            pictures that are in two splits or two classes; and on classes that are rare in train.
 
     Raises:
         UserError: all pixels of all pictures of a class have the same colour.

@@ -20,7 +20,7 @@ from saliencymixplus.datasets.formats import (
     readable_formats,
     register_decoders,
 )
-from saliencymixplus.errors import UserError
+from saliencymixplus.errors import UserError, one_line
 
 Bytes = npt.NDArray[np.uint8]
 Deep = npt.NDArray[np.uint32]
@@ -151,8 +151,8 @@ def _opened(content: bytes, name: str, *, load: bool = True) -> Iterator[Any]:
     except UnidentifiedImageError as error:
         raise UserError(f"cannot read image {name}: {kind(content)}") from error
     except Exception as error:  # Pillow's decoders raise all kinds of errors on damaged input
-        text = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"cannot read image {name} ({text}): replace or remove it") from error
+        reason = one_line(error) or type(error).__name__
+        raise UserError(f"cannot read image {name} ({reason}): replace or remove it") from error
 
 
 def _orientation(image: Any) -> int:
@@ -202,7 +202,7 @@ class _DeepValues:
 
 
 def _deep_values(image: Any, content: bytes) -> _DeepValues | None:
-    """What a picture with more than 8 bits per channel holds, else None."""
+    """The values of a picture with more than 8 bits per channel; None for other pictures."""
     if image.mode in ("I", "F") or image.mode.startswith("I;"):
         values = np.asarray(image)
         if image.mode == "F":

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from saliencymixplus.errors import UserError
+from saliencymixplus.errors import UserError, one_line
 from saliencymixplus.files import remove
 from saliencymixplus.progress import Report, progress
 from saliencymixplus.version import __version__
@@ -136,9 +136,8 @@ def _attempt(url: str, path: Path, report: Report) -> None:
 def _reason(error: Exception) -> str:
     if isinstance(error, urllib.error.HTTPError):
         return f"the server answers {error.code} {error.reason}"
-    if isinstance(error, urllib.error.URLError):
-        return " ".join(str(error.reason).split())
-    return " ".join(str(error).split()) or type(error).__name__
+    cause = error.reason if isinstance(error, urllib.error.URLError) else error
+    return one_line(cause) or type(error).__name__
 
 
 def _is_loopback(host: str) -> bool:

@@ -48,7 +48,7 @@ def readable_formats() -> tuple[str, ...]:
 
 
 def pixels_only(content: bytes) -> bytes:
-    """Strip metadata from a PNG or JPEG file, lest damaged or huge metadata make Pillow fail.
+    """Strip metadata from a PNG or JPEG file: if damaged or huge, it would make Pillow fail.
 
     Whatever affects pixels is kept: palette, transparency, colour transform and orientation. Other
     formats and files with a broken structure are returned unchanged.

@@ -19,7 +19,7 @@ from saliencymixplus.datasets.prepared import (
     counts_text,
     layout,
 )
-from saliencymixplus.datasets.sources import Listing, Piece, Source, open_source
+from saliencymixplus.datasets.sources import Listing, Source, open_source
 from saliencymixplus.datasets.splits import stratified
 from saliencymixplus.errors import UserError
 from saliencymixplus.files import write_json
@@ -162,7 +162,10 @@ def _decode(source: Source, places: Places, arrays: Arrays, report: Report) -> N
     seen = {split: np.zeros(len(rows), dtype=bool) for split, rows in places.items()}
     total = sum(len(rows) for rows in places.values())
     with decoding(), progress("decoding", total, report) as advance:
-        for pieces, results in in_parallel(_make, chunks(source.pieces(), _CHUNK)):
+        made = in_parallel(
+            lambda pieces: [piece.make() for piece in pieces], chunks(source.pieces(), _CHUNK)
+        )
+        for pieces, results in made:
             for piece, result in zip(pieces, results, strict=True):
                 split, row = places[piece.split][piece.row]
                 arrays[piece.kind][split][row] = result
@@ -173,10 +176,6 @@ def _decode(source: Source, places: Places, arrays: Arrays, report: Report) -> N
         if not found.all():
             name = source.listing.files[split][int(np.argmin(found))]
             raise UserError(f"{name} is listed in {split} but its image is missing")
-
-
-def _make(pieces: list[Piece]) -> list[npt.NDArray[np.uint8]]:
-    return [piece.make() for piece in pieces]
 
 
 def _add_saliency(arrays: Arrays, report: Report) -> None:

@@ -86,7 +86,9 @@ class BatchSource:
 
         images = cut(held["images"]).permute(0, 3, 1, 2)
         saliency = cut(held["saliency"]) if "saliency" in held else None
-        masks = cut(held["masks"], _is_object) if "masks" in held else None
+        masks = None
+        if "masks" in held:
+            masks = cut(held["masks"], lambda values: (values == OBJECT).float())
         if draws is not None and draws.ops is not None:
             from saliencymixplus.loading.policy_ops import apply_policy
 
@@ -166,10 +168,6 @@ def arrays_of(split: Split, *, saliency: bool, masks: bool) -> dict[str, np.ndar
     return arrays
 
 
-def _is_object(masks: Tensor) -> Tensor:
-    return (masks == OBJECT).float()
-
-
 def _on(array: np.ndarray, rows: Tensor | None, device: torch.device) -> Tensor:
     """Copy these rows of ``array``, or all, to ``device``, in pieces to limit host memory.
 
@@ -180,13 +178,10 @@ def _on(array: np.ndarray, rows: Tensor | None, device: torch.device) -> Tensor:
             warnings.simplefilter("ignore", UserWarning)
             return torch.from_numpy(array)
     count = len(array) if rows is None else len(rows)
-    found = torch.empty((count, *array.shape[1:]), dtype=_dtype(array), device=device)
+    dtype = torch.from_numpy(np.empty(0, array.dtype)).dtype
+    found = torch.empty((count, *array.shape[1:]), dtype=dtype, device=device)
     for start in range(0, count, PIECE):
         piece = slice(start, start + PIECE)
         taken = array[piece if rows is None else rows[piece].numpy()]
         found[piece].copy_(torch.from_numpy(np.array(taken)))  # copy: the map is read-only
     return found
-
-
-def _dtype(array: np.ndarray) -> torch.dtype:
-    return torch.from_numpy(np.empty(0, array.dtype)).dtype

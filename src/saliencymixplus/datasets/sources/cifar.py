@@ -11,7 +11,7 @@ import numpy.typing as npt
 from saliencymixplus.datasets.sources.arrays import Arrays
 from saliencymixplus.datasets.sources.base import Download, Listing
 from saliencymixplus.datasets.sources.listed import read_members
-from saliencymixplus.errors import UserError
+from saliencymixplus.errors import UserError, one_line
 
 
 def open_source(download: Download) -> Arrays:
@@ -49,8 +49,8 @@ def _load(data: bytes, name: str, archive: Path) -> dict[str, Any]:
     try:
         content = _Plain(io.BytesIO(data), encoding="latin1").load()
     except Exception as error:  # damaged pickles can raise almost anything
-        text = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"{archive.name}: cannot read {name}: {text}") from error
+        reason = one_line(error) or type(error).__name__
+        raise UserError(f"{archive.name}: cannot read {name}: {reason}") from error
     if not isinstance(content, dict):
         raise _odd(name, archive)
     return content
@@ -108,5 +108,5 @@ class _Plain(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         """Look up a global, if it is on the list of allowed ones."""
         if (module, name) not in self._ALLOWED:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no data set needs")
+            raise pickle.UnpicklingError(f"it refers to {module}.{name}, which no data set needs")
         return self._ALLOWED[module, name]

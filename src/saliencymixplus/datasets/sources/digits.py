@@ -64,8 +64,5 @@ def open_source(download: Download) -> Arrays:
         has_masks=True,
     )
     images = {split: np.repeat(glyphs[of][..., None], 3, axis=3) for split, of in rows.items()}
-    return Arrays(listing, images, download.settings.image_size, _ink)
-
-
-def _ink(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    return (image[:, :, 0] >= INK).astype(np.uint8)
+    size = download.settings.image_size
+    return Arrays(listing, images, size, lambda image: (image[:, :, 0] >= INK).astype(np.uint8))

@@ -16,8 +16,8 @@ def open_source(download: Download) -> Listed:
     """
     archive = download.folder / TINY_IMAGENET.name
     words, validation = read_lists(archive, f"{_TOP}/words.txt", f"{_TOP}/val/val_annotations.txt")
-    ((*codes,),) = (read_lists(archive, f"{_TOP}/wnids.txt", columns=1),)
-    label_of = {code: label for label, (code,) in enumerate(codes[0])}
+    (codes,) = read_lists(archive, f"{_TOP}/wnids.txt", columns=1)
+    label_of = {code: label for label, (code,) in enumerate(codes)}
     names = dict(words)
     rows = []
     for member in iter_members(archive):
