@@ -254,7 +254,7 @@ def test_zero_init_residual_reaches_the_network_or_is_refused(tiny: Path) -> Non
         ({"schedule": "one_cycle", "warmup_epochs": 1}, "its own warm-up"),
         ({"warmup_start_lr": 0.01}, "needs `warmup_epochs`"),
         ({"warmup_start_lr": 0.2, "warmup_epochs": 1}, "not be above `learning_rate`"),
-        ({"min_lr": 0.01}, "goes with `schedule: cosine`"),
+        ({"min_lr": 0.01}, "only for `schedule: cosine`"),
         ({"min_lr": 0.2, "schedule": "cosine"}, "not be above `learning_rate`"),
         ({"layer_decay": 0.5, "backbone_lr": 0.5}, "not both"),
         ({"freeze_epochs": 200}, "fewer than `epochs`"),

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from saliencymixplus import mixing
-from saliencymixplus.mixing.options import as_json
 
 SHAPES = [(7, 3, 16, 16), (4, 3, 24, 40), (1, 3, 9, 13), (2, 1, 33, 8)]
 Naive = Callable[[dict[str, Any], Tensor, Tensor, mixing.Draw, Tensor | None, int], tuple]
@@ -234,7 +234,7 @@ def test_a_loop_over_the_samples_gives_the_same(
         assert torch.equal(mixed.labels_b, labels[draw.index_b])
         for i in range(draw.size):
             a, b = images[i], images[draw.index_b[i]]
-            expected, lam = naive(as_json(mixer.options), a, b, draw, saliency, i)
+            expected, lam = naive(asdict(mixer.options), a, b, draw, saliency, i)
             torch.testing.assert_close(mixed.images[i], expected, rtol=0.0, atol=1e-4)
             assert mixed.lam[i].item() == pytest.approx(lam, abs=2e-5)
 

@@ -3,13 +3,12 @@
 import inspect
 import json
 import re
-from dataclasses import fields
+from dataclasses import asdict, fields
 from typing import Any
 
 import pytest
 
 from saliencymixplus import mixing
-from saliencymixplus.mixing.options import as_json
 
 
 def test_published_saliencymixplus_is_every_quirk() -> None:
@@ -78,7 +77,7 @@ def test_resolved_options_are_json_and_resolve_to_themselves(method: str) -> Non
     assert json.loads(json.dumps(options)) == options
     assert None not in options.values()
     assert mixing.resolve_options(method, options) == options
-    assert as_json(mixing.create(method, **options).options) == options
+    assert asdict(mixing.create(method, **options).options) == options
 
 
 @pytest.mark.parametrize(

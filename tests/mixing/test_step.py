@@ -1,6 +1,7 @@
 """The training step: effects on gradients, buffers and the network's modes."""
 
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
@@ -10,7 +11,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from saliencymixplus import mixing
-from saliencymixplus.mixing.options import as_json
 from saliencymixplus.mixing.saliency import pass_mode
 from tests.mixing.networks import batch, network, run
 
@@ -131,7 +131,7 @@ def test_gradients_accumulate() -> None:
 def test_every_quirk_can_be_set_alone(option: str) -> None:
     """Each published option changes what the corrected step leaves behind, and only it is set."""
     mixer = mixing.create("saliencymixplus", **{option: PUBLISHED[option]})
-    assert as_json(mixer.options) == mixing.resolve_options("saliencymixplus", {}) | {
+    assert asdict(mixer.options) == mixing.resolve_options("saliencymixplus", {}) | {
         option: PUBLISHED[option]
     }
     # Whether statistics are kept only matters in a train-mode pass.

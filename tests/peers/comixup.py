@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from saliencymixplus import mixing
-from saliencymixplus.mixing.methods import _joint
+from saliencymixplus.mixing.methods import _comixup_solver as solver
 from saliencymixplus.mixing.methods.puzzlemix import pooled
 from tests.peers.common import Case, close, equal, tensor
 
@@ -18,7 +18,7 @@ def check(case: Case) -> None:
     close(cells, case["pooled"], "pooled")
     distance = torch.zeros(count, count)
     if "place_distance" in case:  # without it the distances are left out
-        distance = _joint.salient_distance(saliency[None])[0]
+        distance = solver.salient_distance(saliency[None])[0]
         equal(distance, case["place_distance"], "place_distance")
     mixed, target = [], []
     one_hot = F.one_hot(labels, 10).float()
@@ -28,14 +28,14 @@ def check(case: Case) -> None:
         suffix = "" if "z" in case else f"_{number}"
         shares, prior = tensor(case, f"z{suffix}")[None], tensor(case, f"prior{suffix}")[None]
         init = tensor(case, f"init{suffix}").long()[None]
-        costs = _joint.input_costs(cells[None, rows], prior)
+        costs = solver.input_costs(cells[None, rows], prior)
         for name, thresholded in (("objective", False), ("objective_thres", True)):
             recorded = np.atleast_1d(case[name])[number]
             found = objective(shares, costs, thresholded=thresholded)
             close(found, recorded, name, rtol=1e-5)
-        mixed.append(_joint.mix(images[None, rows], shares)[0])
-        target.append(_joint.label_weights(shares)[0] @ one_hot[rows])
-        closeness = _joint.affinity(distance[None, rows, rows], float(case["omega"]))
+        mixed.append(solver.mix(images[None, rows], shares)[0])
+        target.append(solver.label_weights(shares)[0] @ one_hot[rows])
+        closeness = solver.affinity(distance[None, rows, rows], float(case["omega"]))
         check_objective(costs, closeness, init, shares)
         noise[rows] = numbers(prior, init)
     close(torch.cat(mixed), case["mixed"], "mixed")
@@ -54,14 +54,14 @@ def objective(shares: Tensor, costs: Tensor, *, thresholded: bool) -> Tensor:
     used = shares.sum((2, 3))
     others = used.sum(1, keepdim=True) - used
     if thresholded:
-        others = torch.where(others > _joint.TAU * cells, others, 0.0)
-    smooth = _joint.BETA / cells / 2 * (down + across)
-    return data + smooth + _joint.GAMMA / cells * (used * others).sum((1, 2))
+        others = torch.where(others > solver.TAU * cells, others, 0.0)
+    smooth = solver.BETA / cells / 2 * (down + across)
+    return data + smooth + solver.GAMMA / cells * (used * others).sum((1, 2))
 
 
 def check_objective(costs: Tensor, closeness: Tensor, init: Tensor, recorded: Tensor) -> None:
     """Another solver gives another solution: ours must reach an objective like the recorded."""
-    solved = _joint.solve(costs, closeness, init)
+    solved = solver.solve(costs, closeness, init)
     ours, theirs = (
         float(objective(shares, costs, thresholded=True)) for shares in (solved, recorded)
     )
@@ -90,11 +90,11 @@ def check_recipe(case: Case, noise: Tensor) -> None:
     for number, start in enumerate(range(0, count, part)):
         rows = slice(start, min(start + part, count))
         suffix = "" if "z" in case else f"_{number}"
-        costs = _joint.input_costs(cells[None, rows], tensor(case, f"prior{suffix}")[None])
-        distance = _joint.salient_distance(saliency[None, rows])
-        closeness = _joint.affinity(distance, float(case["omega"]))
-        shares = _joint.solve(costs, closeness, tensor(case, f"init{suffix}").long()[None])
-        close(mixed.images[rows], _joint.mix(images[None, rows], shares)[0].numpy(), "recipe")
-        weights = _joint.label_weights(shares)[0]
+        costs = solver.input_costs(cells[None, rows], tensor(case, f"prior{suffix}")[None])
+        distance = solver.salient_distance(saliency[None, rows])
+        closeness = solver.affinity(distance, float(case["omega"]))
+        shares = solver.solve(costs, closeness, tensor(case, f"init{suffix}").long()[None])
+        close(mixed.images[rows], solver.mix(images[None, rows], shares)[0].numpy(), "recipe")
+        weights = solver.label_weights(shares)[0]
         close(mixed.weights[rows, rows], weights.numpy(), "label weights")
     assert torch.equal(mixed.weights.sum(1).round(decimals=5), torch.ones(count))

@@ -67,7 +67,7 @@ BAD = [
     (MINIMAL + "  training: {warmup_epochs: 200}\n", "warmup_epochs"),
     (MINIMAL + "  training: {mix_prob: 1.5}\n", "digits.training.mix_prob"),
     (MINIMAL + "  training: {mix_start: -1}\n", "digits.training.mix_start"),
-    (MINIMAL + "  training: {epochs: 3, mix_start: 3}\n", "fewer than `epochs`"),
+    (MINIMAL + "  training: {epochs: 3, mix_start: 3}\n", "below `epochs`"),
     (MINIMAL + "  training: {mix_start: 3, mix_off_epoch: 3}\n", "above `mix_start`"),
     (MINIMAL + "  training: {augment: mirror}\n", "digits.training.augment"),
     (MINIMAL + "  training: {precision: fp8}\n", "digits.training.precision"),

@@ -1,6 +1,7 @@
 """``methods``, ``models`` and ``experiments``: list the available choices, one per line."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import typer
@@ -20,7 +21,6 @@ def methods(
     recipes = loaded.top.mix
 
     from saliencymixplus.mixing import METHODS, PRESETS
-    from saliencymixplus.mixing.options import as_json as values
 
     found: list[dict[str, Any]] = [
         {
@@ -30,7 +30,7 @@ def methods(
             "year": method.year,
             "summary": method.summary,
             "paper": method.paper,
-            "options": values(method.options()),
+            "options": asdict(method.options()),
         }
         for method in METHODS.values()
     ]

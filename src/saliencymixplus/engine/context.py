@@ -64,9 +64,9 @@ class TrainingState:
         self.history.append(row)
         self.epoch, self.step, self.seconds, self.sums = row.epoch, 0, 0.0, None
 
-    def keep_weights(self, model: nn.Module, asked: tuple[int, ...]) -> None:
-        """Keep the last epoch's weights if best or in ``asked``, and drop those no longer best."""
-        row, keep = self.history[-1], self.epoch in asked
+    def keep_weights(self, model: nn.Module, always: tuple[int, ...]) -> None:
+        """Keep the last epoch's weights if best or in ``always``; drop those no longer best."""
+        row, keep = self.history[-1], self.epoch in always
         for name, column in _BEST.items():
             error = getattr(row, column)
             before = self.best.get(name)
@@ -76,7 +76,7 @@ class TrainingState:
                 self.best[name], keep = self.epoch, True
         if keep:  # copied from the device only once
             self.weights[self.epoch] = state_of(model)
-        for epoch in set(self.weights) - {*self.best.values(), *asked}:
+        for epoch in set(self.weights) - {*self.best.values(), *always}:
             del self.weights[epoch]
 
 

@@ -54,7 +54,7 @@ class CudaCapturer:
 
 @dataclass(frozen=True)
 class Case:
-    """What steps have in common that are compiled or captured together."""
+    """Steps that share their compiled or captured code."""
 
     kind: Kind
     frozen: bool  # only the head is trained
@@ -73,7 +73,7 @@ class EagerEngine:
     """Calls the step directly; ``say`` receives how long compiling took."""
 
     name = "eager"
-    prepares: tuple[str, ...] = ()  # what the first step of a case does, besides compiling
+    prepares: tuple[str, ...] = ()  # for messages: what the first step of a case also does
 
     def __init__(self, step: TrainStep, say: Say = _silent) -> None:
         self.step, self.say = step, say
@@ -145,7 +145,7 @@ class GraphEngine(EagerEngine):
             self.step.update(turn)
 
     def _attach(self, parameters: Sequence[nn.Parameter]) -> None:
-        """Give each parameter without a gradient its own one, zeroed."""
+        """Set each missing gradient to the parameter's captured one, zeroed."""
         new = [parameter for parameter in parameters if parameter.grad is None]
         if new:
             torch._foreach_zero_([self._gradients[parameter] for parameter in new])

@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from saliencymixplus.errors import UserError
+from saliencymixplus.errors import UserError, one_line
 
 
 @dataclass(frozen=True)
@@ -95,8 +95,9 @@ def processes(device: torch.device) -> Iterator[Processes]:
         # Rank 0 may wait at the end for a tracking server.
         dist.init_process_group(backend, timeout=timedelta(minutes=30))
     except (RuntimeError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"WORLD_SIZE is {world}, but {reason}: start with torchrun") from error
+        raise UserError(
+            f"WORLD_SIZE is {world}, but {one_line(error)}: start with torchrun"
+        ) from error
     try:
         yield Processes(dist.get_rank(), dist.get_world_size())
     finally:

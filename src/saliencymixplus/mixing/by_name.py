@@ -1,10 +1,10 @@
 """Create mixers by name: a method, a preset, or a switch between several."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from saliencymixplus.mixing.mixer import Mixer
-from saliencymixplus.mixing.options import as_json
 from saliencymixplus.mixing.registry import plain_name
 from saliencymixplus.mixing.switch import SWITCH, Switch
 
@@ -46,4 +46,4 @@ def resolve_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ValueError: an unknown method, option or value; one line with the nearest name.
     """
-    return as_json(create(name, **options).options)
+    return asdict(create(name, **options).options)

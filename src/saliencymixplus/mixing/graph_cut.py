@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+_SWEEPS = 2
 _STRIP = 4  # rows or columns of cells that one move labels together: 3⁴ = 81 states per line
 
 
@@ -25,7 +26,7 @@ def energy(labels: Tensor, unary: Tensor, edge_v: Tensor, edge_h: Tensor) -> Ten
     return chosen + (vertical + horizontal) / 4
 
 
-def minimise(unary: Tensor, edge_v: Tensor, edge_h: Tensor, *, sweeps: int = 2) -> Tensor:
+def minimise(unary: Tensor, edge_v: Tensor, edge_h: Tensor) -> Tensor:
     """Labels (B, R, C) int64 of low energy, for all images at once without waiting for the device.
 
     Each move labels strips of four columns (or rows) optimally, given the cells beside them, by
@@ -44,7 +45,7 @@ def minimise(unary: Tensor, edge_v: Tensor, edge_h: Tensor, *, sweeps: int = 2) 
         part.repeat(2, *[1] * (part.ndim - 1)) for part in (unary, edge_v, edge_h)
     )
     turned = unary.transpose(1, 2), edge_h.transpose(1, 2), edge_v.transpose(1, 2)
-    for shift in (0, _STRIP // 2) * sweeps:
+    for shift in (0, _STRIP // 2) * _SWEEPS:
         for parity in (0, 1):  # neighbouring strips must not change at the same time
             labels = _label_strips(labels, unary, edge_v, edge_h, _STRIP, shift, parity)
         for parity in (0, 1):

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
@@ -13,7 +13,7 @@ from saliencymixplus.mixing.batch import Batch, MixedBatch
 from saliencymixplus.mixing.checks import check_map, checked_labels
 from saliencymixplus.mixing.criterion import CROSS_ENTROPY, Criterion
 from saliencymixplus.mixing.draws import Draw, RandomNumbers
-from saliencymixplus.mixing.options import MASK_LABELS, as_json
+from saliencymixplus.mixing.options import MASK_LABELS
 from saliencymixplus.mixing.registry import settle
 from saliencymixplus.mixing.saliency import gradient_saliency
 from saliencymixplus.mixing.trained_part import PART, new_part, part_of
@@ -126,7 +126,7 @@ class Mixer:
 
     def __getstate__(self) -> dict[str, Any]:
         # Compiled functions cannot be pickled: they are compiled again.
-        return {"method": self.method, "options": as_json(self.options), "how": self._how}
+        return {"method": self.method, "options": asdict(self.options), "how": self._how}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(state["method"], **state["options"])  # type: ignore[misc]

@@ -115,7 +115,7 @@ class Options:
 
     def __getitem__(self, name: str) -> Any:
         """An option by name, for users of version 0.1, where options were a dictionary."""
-        return as_json(self)[name]
+        return asdict(self)[name]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,11 +194,6 @@ class GradientSaliencyOptions(MixingOptions):
     @property
     def needs(self) -> frozenset[Need]:
         return frozenset({"gradient_saliency"})
-
-
-def as_json(options: Options) -> dict[str, Any]:
-    """All options with their values, as recorded with a run."""
-    return asdict(options)
 
 
 def resolve(kind: type[Options], given: Mapping[str, Any]) -> Options:

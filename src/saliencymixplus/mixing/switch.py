@@ -6,7 +6,7 @@ Alternating CutMix and mixup, as timm's and torchvision's training recipes do, i
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -16,7 +16,7 @@ from saliencymixplus.mixing.batch import Batch, MixedBatch
 from saliencymixplus.mixing.criterion import CROSS_ENTROPY, Criterion
 from saliencymixplus.mixing.draws import Draw, RandomNumbers, members
 from saliencymixplus.mixing.mixer import Mixer
-from saliencymixplus.mixing.options import Options, as_json
+from saliencymixplus.mixing.options import Options
 
 SWITCH = "switch"  # its name in place of a method's
 
@@ -74,7 +74,7 @@ class Switch(Mixer):
                 name: {
                     "probability": probability,
                     "method": mixer.method,
-                    **as_json(mixer.options),
+                    **asdict(mixer.options),
                 }
                 for name, (probability, mixer) in found.items()
             }

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from torch import nn
 
-from saliencymixplus.errors import UserError, nearest
+from saliencymixplus.errors import UserError, nearest, one_line
 from saliencymixplus.models.layers import meta_logits
 from saliencymixplus.models.small_images import NETWORKS
 from saliencymixplus.models.stem import SMALL_UP_TO, has_small_stem, make_small_stem
@@ -161,8 +161,7 @@ def _no_zero_init(name: str) -> UserError:
 
 
 def _refusal(name: str, height: int, width: int, error: Exception) -> UserError:
-    reason = " ".join(str(error).split())[:120]
     return UserError(
-        f"{name} cannot take images of {height}×{width} pixels ({reason}): "
+        f"{name} cannot take images of {height}×{width} pixels ({one_line(error, 120)}): "
         "set another data.image_size, training.crop_size or model"
     )

@@ -45,7 +45,7 @@ class DownloadSettings(Section):
         if self.path is None and self.source == "imagefolder":
             raise ValueError("`source: imagefolder` needs a `path`")
         if self.path is not None and self.source not in ("imagefolder", "imagenet"):
-            raise ValueError("`path` goes with `source: imagefolder` or `imagenet` only")
+            raise ValueError("`path` is only for `source: imagefolder` and `imagenet`")
         return self
 
 
@@ -97,7 +97,7 @@ class DataSettings(Section):
     mean: Channels | None = None
     """Mean of each channel, of pixels in [0, 1]. null: measured on the training images."""
     std: tuple[Positive, Positive, Positive] | None = None
-    """Standard deviation of each channel; goes with ``mean``."""
+    """Standard deviation of each channel; to be set together with ``mean``."""
     clutter: ClutterSettings | None = None
     """Settings of ``source: clutter``."""
 

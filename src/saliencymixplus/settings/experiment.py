@@ -56,7 +56,7 @@ class ExperimentSettings(Section):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.data.clutter is not None and self.download.source != "clutter":
-            raise ValueError("`data.clutter` goes with `download.source: clutter` only")
+            raise ValueError("`data.clutter` is only for `download.source: clutter`")
         return self
 
 

@@ -1,7 +1,7 @@
 """The validated params.yaml, which resolves experiments, recipes and runs."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,6 @@ class Params:
     def mix(self, name: str) -> MixSettings:
         """The mixing recipe ``name``: a section of ``mix:``, a method or one of its presets."""
         from saliencymixplus.mixing import METHODS, PRESETS, create
-        from saliencymixplus.mixing.options import as_json
         from saliencymixplus.mixing.registry import plain_name
 
         if name not in self.top.mix:
@@ -58,7 +57,7 @@ class Params:
             raise UserError(f"there is no mixing method {method!r}: {hint}")
         try:
             mixer = create(method, **section)
-            return MixSettings(name=name, method=mixer.method, options=as_json(mixer.options))
+            return MixSettings(name=name, method=mixer.method, options=asdict(mixer.options))
         except (TypeError, ValueError) as error:
             text = str(error)
             wrong = [k for k in section if text.startswith((f"{k}:", f"no option is called {k!r}"))]
@@ -68,7 +67,6 @@ class Params:
     def _switch(self, name: str, section: Mapping[str, Any]) -> MixSettings:
         """The recipe ``NAME: {switch: {RECIPE: probability, …}}``."""
         from saliencymixplus.mixing import Switch
-        from saliencymixplus.mixing.options import as_json
 
         key, chances = f"mix.{name}.switch", section["switch"]
         where = f"{set_by(self.given, key)}: {key}"
@@ -90,7 +88,7 @@ class Params:
             switch = Switch(members)
         except ValueError as error:
             raise UserError(f"{where}: {error}") from error
-        return MixSettings(name=name, method=switch.method, options=as_json(switch.options))
+        return MixSettings(name=name, method=switch.method, options=asdict(switch.options))
 
     def ablation(self) -> AblationSettings:
         """The section ``ablation:``; raises ``UserError`` if there is none."""

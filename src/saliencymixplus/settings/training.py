@@ -104,7 +104,8 @@ class TrainingSettings(Section):
     randaugment_magnitude: Annotated[int, Field(ge=0, le=30)] = 9
     """Strength of these operations, 0 to 30."""
     randaugment_std: NonNegative = 0.0
-    """Standard deviation of the strength, drawn anew for each operation, as timm's ``mstd``."""
+    """Standard deviation of the strength, which is drawn for each operation, like timm's
+    ``mstd``."""
     random_erasing: Fraction = 0.0
     """Probability of erasing a rectangle of an image before mixing, like timm's ``--reprob``."""
     erasing_mode: Literal["pixel", "const"] = "pixel"
@@ -141,18 +142,18 @@ class TrainingSettings(Section):
         if self.min_lr > self.learning_rate:
             raise ValueError("`min_lr` must not be above `learning_rate`")
         if self.min_lr and self.schedule != "cosine":
-            raise ValueError("`min_lr` goes with `schedule: cosine`")
+            raise ValueError("`min_lr` is only for `schedule: cosine`")
         if self.layer_decay < 1 and self.backbone_lr < 1:
             raise ValueError("give `layer_decay` or `backbone_lr`, not both")
         if self.freeze_epochs >= self.epochs:
             raise ValueError("`freeze_epochs` must be fewer than `epochs`")
         if self.mix_start >= self.epochs:
-            raise ValueError("`mix_start` must be fewer than `epochs`: method none never mixes")
+            raise ValueError("`mix_start` must be below `epochs`: use method none to never mix")
         if 0 < self.mix_off_epoch <= self.mix_start:
-            raise ValueError("`mix_off_epoch` must be above `mix_start`: method none never mixes")
+            raise ValueError("`mix_off_epoch` must be above `mix_start`: use none to never mix")
         if self.optimizer == "sgd":
             if self.nesterov and self.momentum == 0:
                 raise ValueError("`nesterov` needs a `momentum` above 0")
             if self.betas is not None or self.eps is not None:
-                raise ValueError("`betas` and `eps` go with another `optimizer`, such as adamw")
+                raise ValueError("`betas` and `eps` are not for sgd: set another `optimizer`")
         return self

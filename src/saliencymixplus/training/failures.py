@@ -1,4 +1,4 @@
-"""Say what to do when memory runs out, and what is kept of a training that fails."""
+"""Error messages of failed trainings: a smaller batch size, and the checkpoint that is kept."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -32,7 +32,7 @@ def memory_errors(run: RunSettings, device: torch.device, group: Processes) -> I
 
 
 @contextmanager
-def saying_what_is_kept(store: CheckpointStore) -> Iterator[None]:
+def naming_checkpoint(store: CheckpointStore) -> Iterator[None]:
     """Add the epoch of the newest checkpoint to the error message of a failed training."""
     try:
         yield

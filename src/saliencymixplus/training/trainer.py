@@ -25,7 +25,7 @@ from saliencymixplus.runs.read import load_run
 from saliencymixplus.runs.write import write_run, write_settings
 from saliencymixplus.settings import RunSettings, RuntimeSettings, settings_digest
 from saliencymixplus.tracking import Status, is_recorded, open_tracker, retire
-from saliencymixplus.training.failures import memory_errors, saying_what_is_kept
+from saliencymixplus.training.failures import memory_errors, naming_checkpoint
 from saliencymixplus.training.hooks import Checkpoints, Display, Recorder, StopOnSignal
 from saliencymixplus.training.signals import Interrupted, Signals, watched_signals
 from saliencymixplus.workspace import checkout_root, repository_root, state_root
@@ -178,7 +178,7 @@ def _lead(
             Recorder(folder, tracker),
             checkpoints,
         ]
-        with saying_what_is_kept(store):
+        with naming_checkpoint(store):
             engine.train_epochs(context, [*hooks, *ours])
         with writing(place.path):
             summary = write_run(place.part, context, folder, tracker.reference)

@@ -81,7 +81,7 @@ class _ProgressToParent(TrainingProgress):
         try:
             self.pipe.send((kind, content))
         except OSError as error:
-            raise Interrupted("the parent process of this training is gone", 1) from error
+            raise Interrupted("the parent process of this training has ended", 1) from error
 
 
 def _work(pipe: Connection, prepared: Path, runtime: RuntimeSettings) -> None:

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from saliencymixplus import mixing
-from saliencymixplus.mixing.methods import _joint
+from saliencymixplus.mixing.methods import _comixup_solver as solver
 from saliencymixplus.mixing.methods.comixup import prior, starts
 from tests.peers.comixup import objective
 
@@ -19,8 +19,8 @@ def problem(count: int, side: int, seed: int = 0) -> tuple[Any, Any, Any]:
     cells = torch.rand(1, count, side, side, generator=generator) ** 4
     cells = cells / cells.sum((2, 3), keepdim=True)
     wanted = torch.rand(1, count, generator=generator)
-    costs = _joint.input_costs(cells, wanted / wanted.sum())
-    closeness = _joint.affinity(torch.rand(1, count, count, generator=generator), 0.1)
+    costs = solver.input_costs(cells, wanted / wanted.sum())
+    closeness = solver.affinity(torch.rand(1, count, count, generator=generator), 0.1)
     return costs, closeness, torch.randint(count, (1, count, side, side), generator=generator)
 
 
@@ -35,7 +35,7 @@ def potts(labels: Any, unary: Any, values: Any) -> float:
             if other != labels[r][c]:
                 one, two = values[labels[r][c]], values[other]
                 kin = (one * two).sum() > 0 and one.max() != two.max()
-                total += _joint.BETA / side**2 * (0.25 if kin else 1.0)
+                total += solver.BETA / side**2 * (0.25 if kin else 1.0)
     return total
 
 
@@ -43,7 +43,7 @@ def potts(labels: Any, unary: Any, values: Any) -> float:
 def test_one_outputs_labels_are_nearly_the_cheapest(seed: int) -> None:
     costs, _, _ = problem(3, 2, seed)
     used = torch.tensor([[2.0, 1.0, 1.0]])
-    shares = _joint._labelled(costs, used, halves=True)[0]
+    shares = solver._labelled(costs, used, halves=True)[0]
     eye = np.eye(3)
     values = [*eye, (eye[0] + eye[1]) / 2, (eye[0] + eye[2]) / 2, (eye[1] + eye[2]) / 2]
     unary = [*costs[0].numpy()]
@@ -59,7 +59,7 @@ def test_one_outputs_labels_are_nearly_the_cheapest(seed: int) -> None:
 
 def test_the_objective_against_a_loop() -> None:
     costs, closeness, start = problem(4, 3)
-    shares = _joint.solve(costs, closeness, start)
+    shares = solver.solve(costs, closeness, start)
     z, c, count = shares[0].double().numpy(), costs[0].double().numpy(), 4
     data = sum(c[j, r, k] * z[i, r, k, j] for i, r, k, j in np.ndindex(4, 3, 3, 4))
     steps = sum(((z[i, r + 1, k] - z[i, r, k]) ** 2).sum() for i, r, k in np.ndindex(4, 2, 3))
@@ -77,8 +77,8 @@ def test_the_objective_against_a_loop() -> None:
 
 def test_parts_are_solved_independently() -> None:
     problems = [problem(5, 4, seed) for seed in range(3)]
-    alone = [_joint.solve(*each) for each in problems]
-    together = _joint.solve(*(torch.cat(tensors) for tensors in zip(*problems, strict=True)))
+    alone = [solver.solve(*each) for each in problems]
+    together = solver.solve(*(torch.cat(tensors) for tensors in zip(*problems, strict=True)))
     assert torch.equal(together, torch.cat(alone))
 
 

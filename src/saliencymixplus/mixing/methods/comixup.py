@@ -6,8 +6,8 @@ equation 4 is small: saliency, smoothness, and a penalty for inputs that many ou
 consists of the fractions of all inputs, so it may have more than two classes. ``index_a`` and
 ``index_b`` of the result are the two most visible inputs.
 
-The solver is not the authors' (see ``_joint``). In the four recorded cases, it reached objectives
-of −7.6, −12.2, −2.8 and −4.4, theirs 3.9, −11.2, −3.0 and −4.4; lower is better.
+The solver is not the authors' (see ``_comixup_solver``). In the four recorded cases, it reached
+objectives of −7.6, −12.2, −2.8 and −4.4, theirs 3.9, −11.2, −3.0 and −4.4; lower is better.
 """
 
 import math
@@ -23,7 +23,7 @@ from saliencymixplus.mixing.checks import high_precision
 from saliencymixplus.mixing.draws import Draw
 from saliencymixplus.mixing.maps import enlarged, scaled_to_peak
 from saliencymixplus.mixing.method import Method
-from saliencymixplus.mixing.methods._joint import (
+from saliencymixplus.mixing.methods._comixup_solver import (
     affinity,
     input_costs,
     label_weights,
