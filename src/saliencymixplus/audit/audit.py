@@ -35,7 +35,7 @@ from saliencymixplus.settings.evaluation import AuditSettings
 if TYPE_CHECKING:
     from saliencymixplus.runs.read import Run
 
-NOTHING_WRONG = 0.005  # no figure if the worst label error is below this (mixup's are zero)
+NEGLIGIBLE = 0.005  # no figure if the worst label error is below this (mixup's are zero)
 OUTPUT = Output(
     marks={"audit.json": '"along_training"'},
     files=(
@@ -170,14 +170,14 @@ def _draw(
         figure = epochs_figure(found.along_training, found.estimates)
         save_figure(figure, folder / "along_training.png")
     for name, gallery in worst.items():
-        if gallery.samples and gallery.samples[0][0] >= NOTHING_WRONG:
+        if gallery.samples and gallery.samples[0][0] >= NEGLIGIBLE:
             title = f"{method_label(name)}: the labels furthest from the truth"
             picture = draw_samples([sample for _, sample in gallery.samples], title=title)
             Image.fromarray(picture).save(folder / f"worst_{name}.png")
 
 
 def _nothing_to_audit(split: Split, rows: Indices, mixers: Mapping[str, Mixer]) -> str:
-    """The reason that there is nothing to audit, or an empty string."""
+    """Why there is nothing to audit; empty if there is."""
     if not mixers:
         return "none of the recipes mixes images"
     if split.masks is None:
@@ -201,7 +201,7 @@ def _write_skipped(output: Path, reason: str) -> dict[str, Any]:
 def _resampled(
     records: Mapping[str, Records], settings: AuditSettings
 ) -> dict[str, dict[str, np.ndarray]]:
-    """Metrics of every recipe, all with the same bootstrap draws."""
+    """Metrics of every recipe, resampled with the same bootstrap draws."""
     count = max(int(found.batch.max()) for found in records.values()) + 1
     weights = bootstrap_weights(count, settings.resamples, settings.seed)
     return {name: resampled(found, weights) for name, found in records.items()}

@@ -50,10 +50,10 @@ class Worst:
 
 
 def batches(rows: Indices, images: int, batch_size: int, seed: int) -> Iterator[list[int]]:
-    """Yield batches of positions, about ``images`` in total, reshuffling ``rows`` on each pass.
+    """Yield at least one batch of positions, about ``images`` in total.
 
-    There is at least one batch. A batch has at least two images and no duplicates, and batch sizes
-    within a pass differ by at most one.
+    ``rows`` are reshuffled on each pass. A batch has at least two images and no duplicates, and
+    batch sizes within a pass differ by at most one.
     """
     generator = np.random.default_rng(seed)
     left = max(images, 2)

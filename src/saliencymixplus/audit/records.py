@@ -31,11 +31,9 @@ class Records:
     true_lam: Numbers  # v_a / (v_a + v_b)
     true_pixel_lam: Numbers  # the same, counting object pixels
     region: Numbers  # fraction of pixels taken from b
-    # The fraction of a's saliency map on a's object, the same for an uninformative map (the
-    # object's fraction of the pixels), and whether the peak is on the object; NaN without a map.
-    map_on_object: Numbers
-    object_area: Numbers
-    peak_on_object: Numbers
+    map_on_object: Numbers  # fraction of a's saliency map on a's object; NaN without a map
+    object_area: Numbers  # a's object's fraction of the pixels: an uninformative map's value
+    peak_on_object: Numbers  # 1 if the map's peak is on the object, else 0; NaN without a map
 
     def __len__(self) -> int:
         return len(self.lam)

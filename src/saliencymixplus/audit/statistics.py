@@ -63,7 +63,7 @@ class Resamples:
 
 
 def resampled(records: Records, weights: NDArray[np.float64]) -> dict[str, Numbers]:
-    """Every metric on the data (entry 0) and on every resample: arrays of ``resamples + 1``.
+    """Every metric on the data (entry 0) and on every resample: arrays ``(resamples + 1,)``.
 
     ``weights``, (resamples, batches), is indexed by ``records.batch``.
     """

@@ -52,7 +52,7 @@ class PixelClassifier(nn.Module):
         return fit(to_unit(batch), (self.input_size, self.input_size), center=self.center)
 
     def seen(self, masks: np.ndarray) -> np.ndarray:
-        """The part of masks (N, H, W) of whole images that the network sees."""
+        """Crop masks (N, H, W) of whole images to the part that the network sees."""
         side = self.input_size
         if not self.center:
             return masks
@@ -66,7 +66,7 @@ class PixelClassifier(nn.Module):
 
 
 def classifier_of(run: Run, which: str) -> PixelClassifier:
-    """The classifier with the weights ``which`` of a run, on the CPU; raises as ``Run.model``."""
+    """The classifier with a run's weights ``which``, on the CPU. Raises like ``Run.model``."""
     data, side = run.data, run.input_size[0]
     return PixelClassifier(run.model(which), data.mean, data.std, side, center=run.center_crop)
 

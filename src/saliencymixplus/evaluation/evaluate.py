@@ -75,7 +75,7 @@ def measure_run(
     advance: Callable[[int], None],
     before_batch: Callable[[], None] | None = None,
 ) -> dict[str, float]:
-    """Do what ``evaluate`` does but record nothing; several threads may do so at once.
+    """Evaluate without recording in MLflow; several threads may do so at once.
 
     Args:
         advance: called with the number of parts done.
@@ -84,7 +84,7 @@ def measure_run(
     data = load_prepared(prepared)
     _check_same_data(run, data, prepared)
     with reserved(output) as place, _memory_errors(settings, device):
-        weights = run.weights_digest("last")  # before they are read: they may be replaced meanwhile
+        weights = run.weights_digest("last")  # taken first: they may be replaced meanwhile
         report, predictions = _measured(run, data, settings, device, advance, before_batch)
         with writing(output):
             write_evaluation(report, place.part)
@@ -164,7 +164,7 @@ def _memory_errors(settings: EvaluationSettings, device: torch.device) -> Iterat
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-        traceback.clear_frames(error.__traceback__)  # they hold tensors, which the next run needs
+        traceback.clear_frames(error.__traceback__)  # frees their tensors for the next run
         size = settings.batch_size
         advice = f"evaluation.batch_size {size // 2}" if size > 1 else "--device cpu"
         raise UserError(

@@ -64,7 +64,7 @@ def localisation_rows(
     threshold: float,
     batch_size: int,
 ) -> tuple[Measures, str]:
-    """``measures`` of every image (N, H, W, 3); if there are none, the reason."""
+    """``measures`` of every image (N, H, W, 3), or none and the reason."""
     module = feature_module(classifier, classifier.pixels(images[:2]))
     if module is None:
         return {}, "the network has no feature map larger than one pixel before its classifier"

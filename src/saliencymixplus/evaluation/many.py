@@ -21,7 +21,7 @@ from saliencymixplus.tracking import record_evaluation
 
 
 class _Stopped(Exception):
-    """The evaluation was told to end."""
+    """The evaluation was interrupted."""
 
 
 def evaluate_all(
@@ -31,7 +31,7 @@ def evaluate_all(
     runtime: RuntimeSettings,
     jobs: int = 1,
 ) -> None:
-    """Evaluate each run without a current evaluation, see ``is_current``.
+    """Evaluate each run that has no current evaluation (see ``is_current``).
 
     If one fails, the others are still evaluated.
 
@@ -66,7 +66,7 @@ def evaluate_all(
             raise _Stopped
 
     def end(run: Run, metrics: dict[str, float]) -> None:
-        """Record an evaluation, then mark it: one that was killed before is evaluated again."""
+        """Record an evaluation, then mark it as current; if killed before that, it is repeated."""
         output = outputs[run.path]
         record_evaluation(run.path, output, metrics, runtime.tracker)
         mark_current(output, sources[run.path], OUTPUT.files)

@@ -23,13 +23,13 @@ Rows = list[dict[str, Any]]
 
 @dataclass
 class Report:
-    """What has been measured so far.
+    """The results of an evaluation.
 
     Attributes:
-        metrics: flat names to numbers; errors in percent.
-        tables: file stem to rows.
-        skipped: part to the reason it was skipped.
-        seconds: part to the time it took.
+        metrics: by name; errors in percent.
+        tables: rows by file stem.
+        skipped: why a part was skipped, by part.
+        seconds: duration by part.
     """
 
     metrics: dict[str, float] = field(default_factory=dict)
@@ -59,7 +59,7 @@ class Subject:
         return np.sort(generator.choice(count, wanted, replace=False))
 
     def under(self, errors: Callable[..., Rows], **arguments: Any) -> Rows:
-        """The rows of a function that measures errors on the ``sample`` as its images change."""
+        """Call ``errors``, which measures errors on modified images, for the ``sample``."""
         rows, settings = self.sample(), self.settings
         return errors(
             self.classifier,
@@ -72,7 +72,7 @@ class Subject:
 
 
 def part_names(settings: EvaluationSettings) -> list[str]:
-    """The parts that ``measure`` measures, in order."""
+    """The parts of an evaluation with these settings, in order."""
     return [name for name in _PARTS if name in ("accuracy", *settings.parts)]
 
 

@@ -30,8 +30,8 @@ def centre_mask(side: int, fraction: float) -> Tensor:
 def cell_masks(side: int, fraction: float, orders: Tensor) -> Tensor:
     """Masks (B, 1, side, side), true on the first ``fraction`` of the grid's cells.
 
-    ``orders``, (B, CELLS²), has a permutation of the cells for each image, so that a larger
-    fraction removes a superset of what a smaller one does.
+    ``orders``, (B, CELLS²), is a permutation of the cells for each image, so that a larger fraction
+    removes a superset of the cells that a smaller one removes.
     """
     removed = torch.zeros(orders.shape, dtype=torch.bool)
     removed.scatter_(1, orders[:, : round(fraction * orders.shape[1])], True)

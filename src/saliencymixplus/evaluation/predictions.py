@@ -56,7 +56,7 @@ class Predictions:
 
     @classmethod
     def of(cls, logits: "Mapping[str, Tensor]", labels: "Tensor") -> "Predictions":
-        """Build from float32 logits (N, K) by kind of weights, which must include ``last``."""
+        """Make from float32 logits (N, K) by kind of weights, which must include ``last``."""
         from saliencymixplus.evaluation.accuracy import ranks
 
         return cls(

@@ -44,7 +44,7 @@ class EvaluatedRun(Record):
 
     digest: Digest
     data: Digest
-    weights: Digest | None = None  # SHA-256 of the last ones; None: by version 0.1.0
+    weights: Digest | None = None  # SHA-256 of the last weights; version 0.1.0 wrote none
 
 
 class EvaluationFile(Record):
@@ -102,7 +102,7 @@ def evaluation_of(run: Run) -> Evaluation | None:
 
     Raises:
         UserError: it is damaged, or was made from another run or from weights that have since been
-            replaced; the line has the command that repeats it.
+            replaced; the message has the command that repeats it.
     """
     folder = evaluation_folder(run.path)
     if not (folder / "evaluation.json").is_file():
@@ -163,7 +163,7 @@ def read_table(path: Path) -> list[Cells]:
 
 def _beside(run_dir: Path, folder: str) -> Path | None:
     """The path in ``folder`` that matches a pipeline run in ``runs/…``; None for any other run."""
-    # The last is for a link to a pipeline run; unlike `resolve`, it accepts a link to itself.
+    # The last is for links to pipeline runs; unlike `resolve`, it accepts a link to itself.
     known = (run_dir, run_dir.absolute(), Path(os.path.realpath(run_dir)))
     parts = next((path.parts for path in known if RUNS in path.parts), None)
     if parts is None:
