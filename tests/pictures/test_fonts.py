@@ -18,9 +18,13 @@ NOWHERE = "\U000f0000"  # private use: no font has it
 
 @pytest.fixture
 def clean():
-    fonts.forget()
+    """No cached fonts, nor a warning given already, before and after the test."""
+    cached = (fonts.font, fonts._font_file, fonts._system_fonts, fonts._say_missing)
+    for function in cached:
+        function.cache_clear()
     yield
-    fonts.forget()
+    for function in cached:
+        function.cache_clear()
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
-"""Fonts for names in any script: DejaVu Sans, bundled with matplotlib, then system fonts.
+"""Fonts for names in any script: DejaVu Sans, bundled with matplotlib, or else system fonts.
 
-DejaVu has λ and looks the same on every machine, but has no Chinese, Thai or emoji, for which
-system fonts are used. Names that no font can show are replaced rather than drawn as boxes.
+DejaVu has λ and looks the same on every machine, but lacks Chinese, Thai and emoji, for which
+system fonts are used. Names that no font can show are replaced rather than drawn as empty boxes.
 """
 
 import sys
@@ -96,12 +96,6 @@ def _letters(path: Path) -> frozenset[int]:
         return frozenset(FT2Font(str(path)).get_charmap())
     except (OSError, RuntimeError):
         return frozenset()
-
-
-def forget() -> None:
-    """Look for installed fonts anew, and warn anew about letters that none has."""
-    for cached in (font, _font_file, _system_fonts, _say_missing):
-        cached.cache_clear()
 
 
 @lru_cache(maxsize=1)

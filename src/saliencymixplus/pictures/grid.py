@@ -80,7 +80,7 @@ def samples_of(
 
     Args:
         mixed: the result of a mixer for ``images (B, C, H, W)`` and ``labels (B,)`` or ``(B, K)``.
-        mean, std: with which ``images`` were normalised, of pixels in [0, 1].
+        mean, std: statistics of pixels in [0, 1] with which ``images`` were normalised.
         classes: class names by label.
         saliency: fallback maps ``(B, H, W)`` if ``mixed`` has none.
         masks: ``(B, H, W)``, 1 on annotated objects.

@@ -76,8 +76,8 @@ def draw_rows(
     """Draw rows of cells, all panels of one size, on white.
 
     Args:
-        title: above everything; ``legend`` in grey below it; ``note`` in grey below the rows.
-        heads: a word above each column.
+        title: above everything; ``legend``: in grey below it; ``note``: in grey below the rows.
+        heads: one above each column, repeated for every block.
         block: number of columns that form a block, separated by wider gaps; 0: all.
         label_width: width in pixels reserved for row labels.
 

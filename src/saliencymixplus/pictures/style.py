@@ -3,7 +3,7 @@
 Usage::
 
     fig, axes = figure(6.4, 3.6)
-    axes.plot(epochs, errors, **method_style("cutmix").line())
+    axes.plot(epochs, errors, **method_styles(["cutmix"])["cutmix"].line())
     finish_axes(axes, x="Epoch", y="Top-1 error (%)")
     save_figure(fig, path)
 
@@ -49,20 +49,18 @@ class MethodStyle:
         return {"color": self.colour, "marker": self.marker, "markersize": 7}
 
 
-def method_style(name: str) -> MethodStyle:
-    """The style of a recipe by its name in params.yaml; the same for a name in every figure."""
-    return MethodStyle(_label(name), *palette.look(name))
-
-
 def method_styles(names: Iterable[str]) -> dict[str, MethodStyle]:
-    """Styles for recipes in the same figure: as ``method_style``, but all different."""
+    """Styles for the recipes in a figure, by their names in params.yaml.
+
+    No two are alike. A method listed in ``palette.LOOKS`` has the same style in every figure.
+    """
     names = list(dict.fromkeys(names))
     looks: dict[str, tuple[str, str]] = {}
     steps = range(len(palette.SPARE_COLOURS) * len(palette.SPARE_MARKERS))
     for name in sorted(names, key=lambda name: (name not in palette.LOOKS, name)):
         free = (look for n in steps if (look := palette.look(name, n)) not in looks.values())
         looks[name] = next(free, palette.look(name))
-    return {name: MethodStyle(_label(name), *looks[name]) for name in names}
+    return {name: MethodStyle(method_label(name), *looks[name]) for name in names}
 
 
 def method_label(name: str) -> str:
@@ -71,10 +69,6 @@ def method_label(name: str) -> str:
     ``SaliencyMix+`` for ``saliencymixplus``, ``SaliencyMix+ (excess)`` for its preset
     ``saliencymixplus-excess``; any other recipe's is its name in params.yaml.
     """
-    return method_style(name).label
-
-
-def _label(name: str) -> str:
     if name in METHODS:
         return METHODS[name].label
     preset = PRESETS.get(name)
@@ -102,7 +96,7 @@ def figure_grid(
 def finish_axes(
     axes: Axes, *, x: str = "", y: str = "", title: str = "", grid: str | None = "both"
 ) -> None:
-    """Label the axes (quantity and unit), draw a faint grid behind the data, open the frame.
+    """Label the axes (quantity and unit), draw a faint grid behind the data, hide half the frame.
 
     ``grid``: "x", "y", "both" or None.
     """
@@ -116,6 +110,16 @@ def finish_axes(
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     axes.tick_params(colors=TEXT, labelsize=9)
+
+
+def shared_legend(fig: Figure, panels: Iterable[Axes]) -> None:
+    """Add one legend for all ``panels``, each of which may lack some of the methods."""
+    handles = {
+        label: handle
+        for axes in panels
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
+    }
+    fig.legend(handles.values(), handles.keys(), loc="outside right upper", fontsize=8)
 
 
 def png_bytes(fig: Figure) -> bytes:

@@ -37,7 +37,7 @@ class Fold:
     """Blocks that the page shows on demand."""
 
     title: str
-    blocks: "Sequence[Block]" = ()
+    blocks: "Sequence[Block]"
 
 
 # A string is Markdown, in which names must be escaped by ``escape.markdown``.

@@ -1,1 +1,1 @@
-"""When does a truer label help? Object size × amount of data × where the box goes × its label."""
+"""When does a truer label help? Object size × amount of data × place of the box × label."""

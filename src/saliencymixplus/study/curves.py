@@ -13,6 +13,7 @@ from saliencymixplus.pictures.style import (
     figure_grid,
     finish_axes,
     method_styles,
+    shared_legend,
 )
 from saliencymixplus.study.factorial import EFFECTS, effect, summarise
 from saliencymixplus.study.results import PLAIN, Errors, Recipes, difference, test_error
@@ -29,7 +30,7 @@ QUANTITIES: dict[str, Measure] = {
     LABEL_ERROR: lambda recipes, name: _audited(recipes, name, "label_error", 1),
     NO_OBJECT: lambda recipes, name: _audited(recipes, name, "no_object", 100),
 }
-# Recipes that are there for `factors`; ten more curves in `gains` would hide each other.
+# Recipes that `factors` compares: as ten more curves in `gains`, they would hide each other.
 _FOR_FACTORS = {name for pairs in EFFECTS.values() for pair in pairs for name in pair} - {
     "cutmix-sample-box",
     "saliencymixplus",
@@ -42,7 +43,7 @@ EFFECT_STYLES = {name: MethodStyle(name, *look) for name, look in zip(EFFECTS, _
 
 @dataclass(frozen=True)
 class Line:
-    """Cells that differ in one property only: a row of panels."""
+    """Cells that differ in one property only, drawn along one axis."""
 
     title: str
     axis: str
@@ -50,9 +51,9 @@ class Line:
 
 
 def gains(cells: Errors) -> Figure | None:
-    """Draw the difference to plain training over object size and over the amount of data.
+    """Draw the difference from plain training over object size and over the amount of data.
 
-    Without the recipes that ``factors`` compares; None if none is left.
+    Leaves out the recipes that ``factors`` compares; None if no other is left.
     """
     styles = _main(_styles(cells))
     styles.pop(PLAIN, None)
@@ -63,7 +64,7 @@ def gains(cells: Errors) -> Figure | None:
 def factors(cells: Errors) -> Figure | None:
     """Draw the effects of place, label and truth over object size and over the amount of data.
 
-    None unless two cells that differ in one of them have the recipes of an effect.
+    None unless two cells that differ only in size or amount have the recipes of an effect.
     """
     crossed = {
         cell: recipes
@@ -86,7 +87,7 @@ def factors(cells: Errors) -> Figure | None:
 def curves(cells: Errors) -> Figure:
     """Draw every quantity over object size and over the amount of data.
 
-    The errors without the recipes that ``factors`` compares.
+    The test errors leave out the recipes that ``factors`` compares.
     """
     lines, styles = _lines(cells), _styles(cells)
     height = 0.8 + 2.8 * len(lines)
@@ -99,7 +100,7 @@ def curves(cells: Errors) -> Figure:
             finish_axes(axes, x=line.axis, y=quantity, title=title)
             if quantity != GAIN:
                 axes.set_ylim(bottom=0)
-    _legend(fig, [axes for row in grid for axes in row])
+    shared_legend(fig, [axes for row in grid for axes in row])
     return fig
 
 
@@ -133,7 +134,7 @@ def _row(
         finish_axes(axes, x=line.axis, y="" if at % columns else quantity, title=line.title)
     for axes in panels[len(lines) :]:
         axes.set_axis_off()
-    _legend(fig, panels)
+    shared_legend(fig, panels)
     return fig
 
 
@@ -145,9 +146,9 @@ def _panel(
     *,
     least: int | None = None,
 ) -> None:
-    """Draw the measure of each name in ``styles`` that ``least`` cells have, by default all.
+    """Draw the measure of each name in ``styles`` that at least ``least`` cells have (all if None).
 
-    Intervals are Student's over seeds, those of differences over pairs of seeds.
+    Intervals are Student's, over seeds or, for differences, over pairs of seeds.
     """
     drawn: dict[str, dict[int, SeedSummary]] = {}
     for name in styles:
@@ -167,20 +168,11 @@ def _panel(
     axes.set_xlim(-0.4, len(line.cells) - 0.6)
 
 
-def _legend(fig: Figure, panels: Sequence[Axes]) -> None:
-    """One legend for all ``panels``: a recipe may be missing in some."""
-    handles = {
-        label: handle
-        for axes in panels
-        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
-    }
-    fig.legend(handles.values(), handles.keys(), loc="outside right upper", fontsize=8)
-
-
 def _lines(cells: Errors) -> list[Line]:
-    """Object sizes for each amount of data, and amounts of data for the size with the most.
+    """A line over object sizes for each amount of data, and one over amounts of data.
 
-    Amounts with a single size are left out where there is another line to show them.
+    The latter is for the object size with the most amounts; if it is drawn, amounts with a single
+    object size get no line of their own.
     """
     by_amount: dict[tuple[int, int], dict[int, Recipes]] = {}
     by_size: dict[tuple[int, int], dict[int, Recipes]] = {}

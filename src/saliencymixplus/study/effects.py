@@ -17,8 +17,8 @@ from saliencymixplus.study.results import PLAIN, Errors, differences
 def effects(cells: Errors) -> Figure | None:
     """Draw the test error minus plain training of the cell with the most recipes.
 
-    Points are means over pairs of seeds with Student's 95 % interval, ticks single seeds; the
-    label error stands at the right. None without a recipe to compare with plain training.
+    Points are means over pairs of seeds with Student's 95 % interval, ticks are single seeds; the
+    label error is at the right. None if no recipe can be compared with plain training.
     """
     cell, recipes = max(cells.items(), key=lambda item: len(item[1]))
     found = {

@@ -41,7 +41,7 @@ EFFECTS: dict[str, Sequence[tuple[str, str]]] = {
 def effect(recipes: Recipes, pairs: Sequence[tuple[str, str]]) -> dict[int, float]:
     """Return the mean difference in test error over ``pairs`` by seed.
 
-    Only for the seeds that all recipes of the pairs have; empty if one is missing.
+    Covers the seeds that all recipes of the pairs have; empty if a recipe is missing.
     """
     errors = {
         name: {row.seed: row.top1_error for row in recipes.get(name, ())}
@@ -65,8 +65,8 @@ def summarise(by_seed: dict[int, float]) -> SeedSummary | None:
 def pooled(cells: Errors, pairs: Sequence[tuple[str, str]]) -> dict[int, float]:
     """Return the mean of an effect over all cells that have it, by seed.
 
-    Seeds share initial weights across cells, so that cells are averaged first and the interval
-    comes from the seeds that all these cells have.
+    Trainings with the same seed share initial weights across cells, so cells are averaged first,
+    and the interval comes from the seeds that all these cells have.
     """
     found = [by_seed for recipes in cells.values() if (by_seed := effect(recipes, pairs))]
     seeds = sorted(set.intersection(*map(set, found))) if found else []

@@ -16,7 +16,13 @@ from saliencymixplus.audit.measure import mix_and_record
 from saliencymixplus.audit.statistics import resampled
 from saliencymixplus.datasets.prepared import load_prepared
 from saliencymixplus.mixing import create
-from saliencymixplus.pictures.style import REFERENCE, figure_grid, finish_axes, method_styles
+from saliencymixplus.pictures.style import (
+    REFERENCE,
+    figure_grid,
+    finish_axes,
+    method_styles,
+    shared_legend,
+)
 from saliencymixplus.runs.read import load_run
 from saliencymixplus.settings import MixSettings
 from saliencymixplus.settings.evaluation import AuditSettings
@@ -44,7 +50,7 @@ class Epoch:
     no_object: float  # fraction of the pasted regions that show no object
     map_on_object: float  # fraction of each saliency map that lies on the object
     peak_on_object: float  # fraction of the maps whose peak is on the object
-    object_area: float  # fraction of the pixels that are object: what chance would give for both
+    object_area: float  # fraction of the pixels that are object: chance for the two above
 
 
 def follow(
@@ -141,10 +147,5 @@ def loop_figure(epochs: Mapping[Cell, Sequence[Epoch]]) -> Figure:
             axes.set_ylim(bottom=0)
         chance = 100 * float(np.mean([row.object_area for row in here]))
         line[-1].axhline(chance, color=REFERENCE, linestyle="--", linewidth=1)
-    handles = {  # a recipe may be missing in some cells
-        label: handle
-        for line in grid
-        for handle, label in zip(*line[0].get_legend_handles_labels(), strict=True)
-    }
-    fig.legend(handles.values(), handles.keys(), loc="outside right upper", fontsize=8)
+    shared_legend(fig, [line[0] for line in grid])
     return fig

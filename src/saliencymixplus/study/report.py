@@ -45,7 +45,7 @@ OUTPUT = Output(
 def write_report(rows: list[Row], epochs: Mapping[Cell, Sequence[Epoch]], folder: Path) -> str:
     """Write study.csv, study.md and figures/*.png.
 
-    Figures that the cells have nothing for are left out.
+    Figures for which the cells have no data are left out.
 
     Returns:
         The text of study.md.

@@ -1,4 +1,4 @@
-"""Read the study's cells, pair recipes by seed, and fit error gained to label error removed."""
+"""Read the study's cells, pair recipes by seed, and regress test error on label error."""
 
 import csv
 import math
@@ -40,7 +40,7 @@ class Point(NamedTuple):
 
 @dataclass(frozen=True)
 class Regression:
-    """Test error gained over label error removed, in all cells together.
+    """Regression of the test error gained on the label error removed, over all cells.
 
     Everything is relative to the ``REFERENCE`` of the same cell. ``slope`` is the fit to label
     error alone; ``label`` and ``background`` are the two coefficients of a joint fit. Their unit
@@ -51,7 +51,7 @@ class Regression:
     slope: Estimate
     label: Estimate
     background: Estimate
-    r2: float  # of the label error alone
+    r2: float  # of the fit to label error alone
 
 
 def read_cells(folders: Sequence[Path]) -> list[Row]:
@@ -73,7 +73,7 @@ def read_cells(folders: Sequence[Path]) -> list[Row]:
 
 
 def read_loops(folders: Sequence[Path]) -> dict[Cell, list[Epoch]]:
-    """Return the saved epochs in ``folders`` by cell; only cells that have some.
+    """Return the saved epochs in ``folders``, by cell; cells without any are left out.
 
     Raises:
         UserError: a file is missing or damaged.
@@ -126,7 +126,7 @@ def differences(recipes: Recipes, method: str, other: str) -> NDArray[np.float64
 
 
 def difference(recipes: Recipes, method: str, other: str) -> SeedSummary | None:
-    """Test error minus that of ``other``, paired by seed; None without common seeds."""
+    """``differences`` over seeds; None without common seeds, or of a recipe with itself."""
     gaps = differences(recipes, method, other)
     return None if method == other or not len(gaps) else summarise_seeds(gaps.tolist())
 
@@ -144,7 +144,7 @@ def with_interval(found: SeedSummary, *, signed: bool = False) -> str:
 
 
 def regression(cells: Errors) -> Regression | None:
-    """Fit error gained to label error removed; None for fewer than three points.
+    """Fit the test error gained to the label error removed; None for fewer than three points.
 
     The intervals come from a bootstrap over cells and, within each cell, over seeds.
     """
