@@ -32,10 +32,10 @@ def test_a_file_gives_the_evaluations_probabilities(
     assert made["compared_on"] == 18
     assert [path.name for path in tmp_path.iterdir()] == [file.name]
     check_file(file, "ExportedClassifier")  # as the command does, to overwrite it
-    load = {"onnx": exporting._ONNX, "pt2": exporting._PT2, "torchscript": exporting._SCRIPT}
     classifier = PixelClassifier(run.model("last"), run.data.mean, run.data.std, 8)
     expected = predict_logits(classifier, split.images[:5], 5).softmax(1)
-    found = load[form][1](file)(torch.from_numpy(pixels[:5].transpose(0, 3, 1, 2).copy()))
+    classify = exporting.FORMATS[form].load(file)
+    found = classify(torch.from_numpy(pixels[:5].transpose(0, 3, 1, 2).copy()))
     np.testing.assert_allclose(found, expected.numpy(), atol=1e-5)
 
 

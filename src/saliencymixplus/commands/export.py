@@ -41,7 +41,7 @@ def export(
     trained = load_run(run)
     if format_ not in FORMATS:
         raise UserError(f"--format: {format_!r} is not one of {', '.join(FORMATS)}")
-    name = f"{trained.settings.experiment}-{trained.settings.mix.name}{FORMATS[format_]}"
+    name = f"{trained.settings.experiment}-{trained.settings.mix.name}{FORMATS[format_].suffix}"
     file = output or Path(name)
     check_file(file, ExportedClassifier.__name__)  # every format holds the names of its modules
     with options.only_json(as_json) as show:

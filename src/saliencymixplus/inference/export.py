@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,8 +20,16 @@ from saliencymixplus.runs.read import Run
 from saliencymixplus.serving.images import Preparation
 from saliencymixplus.serving.program import exported_program
 
-FORMATS = {"onnx": ".onnx", "pt2": ".pt2", "torchscript": ".pt"}
 TOLERANCE = 1e-4  # largest accepted difference between exported and original probabilities
+Classify = Callable[[Tensor], NDArray[np.float32]]  # uint8 images to probabilities
+
+
+class Format(NamedTuple):
+    """A file format, and the functions that write and load its files."""
+
+    suffix: str
+    save: Callable[[nn.Module, Tensor, Path], None]
+    load: Callable[[Path], Classify]
 
 
 class ExportedClassifier(nn.Module):
@@ -33,7 +41,7 @@ class ExportedClassifier(nn.Module):
     Args:
         model: maps normalised images to logits.
         data: mean, std and size of the prepared data.
-        crop: whether images that are not square are cropped to the middle, not squashed.
+        crop: whether images that are not square are cropped to the centre, not squashed.
         input_size: side of the network's input in pixels.
         center: whether the input is the centre of the prepared image instead of the whole, resized.
     """
@@ -104,8 +112,8 @@ def export(
 ) -> dict[str, Any]:
     """Export the weights ``which`` of ``run`` and check the file against the original network.
 
-    It is compared on the pictures as they are and, scaled to another shape, against the
-    preprocessing of ``predict``.
+    They are compared on the pictures as they are, and on the pictures scaled to another shape, for
+    which the original network uses the preprocessing of ``predict``.
 
     Args:
         form: a key of ``FORMATS``.
@@ -118,8 +126,6 @@ def export(
         UserError: the network cannot be exported, or the file's probabilities differ from the
             network's by more than ``TOLERANCE``. No file is left behind.
     """
-    if form not in FORMATS:
-        raise UserError(f"--format: {form!r} is not one of {', '.join(FORMATS)}")
     crop = run.settings.data.crops(run.settings.download.source)
     classifier = classifier_of(run, which)
     network = ExportedClassifier(
@@ -133,7 +139,7 @@ def export(
     example, resized = (
         torch.from_numpy(images.transpose(0, 3, 1, 2).copy()) for images in (pictures, others)
     )
-    save, load = _ONNX if form == "onnx" else _PT2 if form == "pt2" else _SCRIPT
+    _, save, load = FORMATS[form]
     difference = 0.0
 
     def write(part: Path) -> None:
@@ -179,10 +185,6 @@ def _in_another_shape(pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.stack([np.asarray(Image.fromarray(picture).resize(size)) for picture in pictures])
 
 
-Save = Callable[[nn.Module, Tensor, Path], None]
-Load = Callable[[Path], Callable[[Tensor], NDArray[np.float32]]]
-
-
 def _save_onnx(network: nn.Module, example: Tensor, path: Path) -> None:
     import onnx
     import onnxscript  # noqa: F401 - torch reports it missing only after a page of output
@@ -198,7 +200,7 @@ def _save_onnx(network: nn.Module, example: Tensor, path: Path) -> None:
     onnx.save(made.model_proto, str(path))
 
 
-def _load_onnx(path: Path) -> Callable[[Tensor], NDArray[np.float32]]:
+def _load_onnx(path: Path) -> Classify:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
@@ -210,7 +212,7 @@ def _save_pt2(network: nn.Module, example: Tensor, path: Path) -> None:
         torch.export.save(exported_program(network, example, any_size=True), file)
 
 
-def _load_pt2(path: Path) -> Callable[[Tensor], NDArray[np.float32]]:
+def _load_pt2(path: Path) -> Classify:
     with path.open("rb") as file:
         module = torch.export.load(file).module()
     return lambda pixels: module(pixels).detach().numpy()
@@ -220,11 +222,13 @@ def _save_script(network: nn.Module, example: Tensor, path: Path) -> None:
     torch.jit.trace(network, example).save(str(path))
 
 
-def _load_script(path: Path) -> Callable[[Tensor], NDArray[np.float32]]:
+def _load_script(path: Path) -> Classify:
     module = torch.jit.load(str(path))
     return lambda pixels: module(pixels).detach().numpy()
 
 
-_ONNX: tuple[Save, Load] = (_save_onnx, _load_onnx)
-_PT2: tuple[Save, Load] = (_save_pt2, _load_pt2)
-_SCRIPT: tuple[Save, Load] = (_save_script, _load_script)
+FORMATS = {
+    "onnx": Format(".onnx", _save_onnx, _load_onnx),
+    "pt2": Format(".pt2", _save_pt2, _load_pt2),
+    "torchscript": Format(".pt", _save_script, _load_script),
+}

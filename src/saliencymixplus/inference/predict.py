@@ -174,7 +174,7 @@ def _short_rows(readable: Sequence[Prediction], ranks: int, width: int) -> list[
 
 
 def _widest(texts: Iterable[str]) -> int:
-    """Columns of a terminal that the widest of ``texts`` takes."""
+    """Width of the widest of ``texts`` in columns of a terminal."""
     return max(map(cell_len, texts), default=0)
 
 
