@@ -41,7 +41,8 @@ def test_every_installed_peer_is_measured(monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_library_that_is_not_there_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     found = importlib.util.find_spec
     monkeypatch.setattr(
-        "importlib.util.find_spec", lambda name: found(name) if name == "torchvision" else None
+        "saliencymixplus.bench.peers.find_spec",
+        lambda name: found(name) if name == "torchvision" else None,
     )
     said: list[str] = []
     names = {pair.peer.split()[0] for pair in installed_pairs(said.append)}

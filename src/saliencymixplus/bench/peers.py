@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
+from importlib.util import find_spec
 from operator import itemgetter
 from typing import Any
 
@@ -72,7 +73,7 @@ def bench_peers(
         "hardware": device_name(where),
         "threads": threads if where.type == "cpu" else None,
         "versions": {"python": platform.python_version(), "torch": str(torch.__version__)}
-        | {name: version(name) for name in _LIBRARIES if _installed(name)},
+        | {name: version(name) for name in _LIBRARIES if find_spec(name)},
         "peers": rows,
     }
 
@@ -128,9 +129,9 @@ def _measured(
 
 
 def installed_pairs(say: Say) -> Iterator[Pair]:
-    """What is compared, for the libraries that are installed; ``say`` is told which are not."""
+    """The pairs to compare, of the libraries that are installed; reports the others to ``say``."""
     for name, pairs in _LIBRARIES.items():
-        if _installed(name):
+        if find_spec(name):
             yield from pairs()
         else:
             say(f"{name} is not installed and was skipped: pip install 'saliencymixplus[peers]'")
@@ -143,12 +144,6 @@ def installed_pairs(say: Say) -> Iterator[Pair]:
         maps=True,
         options={"clean_gradient": 0.0},
     )
-
-
-def _installed(name: str) -> bool:
-    from importlib.util import find_spec
-
-    return find_spec(name) is not None
 
 
 def _torchvision() -> Iterator[Pair]:

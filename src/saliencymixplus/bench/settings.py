@@ -12,10 +12,10 @@ class BenchSettings:
 
     Attributes:
         image_size: side of the network's input in pixels.
-        prepared_size: side of the images it is cropped from.
+        prepared_size: side of the images that the input is cropped from.
         training: the recipe whose augmentation and optimizer are used.
         images, epochs: size of the experiment whose duration is estimated.
-        mix_prob: fraction of its steps that are mixed.
+        mix_prob: fraction of the experiment's steps that are mixed.
         rounds: measurements per number, of which the median is taken.
     """
 
@@ -59,8 +59,8 @@ OFFICIAL = {
 def settings_for(section: ExperimentSettings, **given: Any) -> BenchSettings:
     """The settings of an experiment, overridden by ``given`` (fields of ``BenchSettings``).
 
-    The number of the user's own images is not known before they are prepared; estimates assume as
-    many as in CIFAR-10.
+    The number of a user's own images is unknown until they are prepared; estimates assume as many
+    as in CIFAR-10.
     """
     training = section.training
     images, classes = OFFICIAL.get(section.download.source, OFFICIAL["cifar10"])

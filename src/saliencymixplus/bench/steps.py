@@ -82,7 +82,7 @@ def bench(settings: BenchSettings, say: Callable[[str], None] = print) -> dict[s
         if plain:
             fraction = settings.mix_prob if found["method"] != "none" else 0.0
             average = fraction * found["ms"] + (1 - fraction) * plain["ms"]
-            # From the ratio, which other load on the machine hardly affects.
+            # Computed from the ratio, which is hardly affected by other load on the machine.
             found["mean_ms"] = plain["ms"] * (1 + fraction * (found["ratio_to_plain"] - 1))
             found["mixing_share_of_plain"] = found["mixing_ms"] / plain["ms"]
             found["experiment_hours"] = average * count * settings.epochs / 3.6e6
@@ -113,7 +113,7 @@ def measure_steps(
 ) -> tuple[dict[str, Any], Run]:
     """Measure one recipe: a whole step compared with the ``plain`` one, its mixing, and its FLOPs.
 
-    For recipes with several kinds of mixed steps (by member of a switch, with and without a
+    For recipes with several kinds of mixed steps (members of a switch, steps with and without a
     saliency pass), the numbers are means over these.
 
     Returns the numbers, and a function that runs the step.
@@ -168,7 +168,7 @@ def step_flops(step: TrainStep, inputs: Inputs, kind: Kind) -> float:
 
 
 def mixing_ms(step: TrainStep, engine: EagerEngine, inputs: Inputs, clock: Clock) -> float:
-    """Time of drawing, boxes, pasting and labels, captured if possible; no saliency pass."""
+    """Time of drawing boxes, pasting and labels in ms, captured if possible; no saliency pass."""
     batch = step.source.assemble(inputs)
     mixers = step.compiled.mixer if step.compiled else step.mixer
 

@@ -1,6 +1,5 @@
 """Convert a record's files to MLflow metrics: name, value, time in ms and step."""
 
-import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -60,8 +59,3 @@ def results(folder: Path) -> list[Metric]:
         return []
     content = read_json(folder / RESULTS)
     return [Metric(name, v, content["time_ms"], 0) for name, v in content["values"].items()]
-
-
-def same(first: float | None, second: float) -> bool:
-    """Whether two values are equal, treating NaN as equal to NaN."""
-    return first == second or (first is not None and math.isnan(first) and math.isnan(second))

@@ -119,7 +119,7 @@ class Projection:
             *metrics.system_samples(self.folder),
         ]
         fresh = {(m.key, m.step): m for m in found if (m.key, m.step) not in self._steps}
-        changed = [m for m in results if not metrics.same(self._latest.get(m.key), m.value)]
+        changed = [m for m in results if self._latest.get(m.key) != m.value]
         missing = [*fresh.values(), *changed]
         for start in range(0, len(missing), _BATCH):
             some = missing[start : start + _BATCH]
