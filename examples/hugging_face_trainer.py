@@ -1,4 +1,4 @@
-"""Hugging Face's ``Trainer``: a collator that mixes, and the loss of its soft labels."""
+"""Mixing with Hugging Face's ``Trainer``: a collator that mixes, and a loss for soft labels."""
 
 import tempfile
 from collections.abc import Sequence
@@ -14,12 +14,12 @@ from saliencymixplus.mixing import collate, create
 
 
 class MixingCollator:
-    """Stacks samples ``{"pixel_values", "labels"}``, mixes them, and gives soft labels.
+    """Stacks samples ``{"pixel_values", "labels"}`` and mixes them; labels become soft labels.
 
     Args:
         method: any method or preset that needs no network.
-        num_classes: of the soft labels.
-        options: of the method.
+        num_classes: length of the soft labels.
+        options: options of the method.
     """
 
     def __init__(self, method: str, num_classes: int, **options: Any) -> None:

@@ -19,8 +19,8 @@ class Mixing(Callback):
 
     Args:
         method: any method or preset; those that need a network get the module itself.
-        num_classes: of the soft labels.
-        options: of the method.
+        num_classes: length of the soft labels.
+        options: options of the method.
     """
 
     def __init__(self, method: str, num_classes: int, **options: Any) -> None:
@@ -29,14 +29,14 @@ class Mixing(Callback):
         self._transferred: Any = None
 
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
-        """Mix in the module's hook: callbacks cannot replace a batch."""
+        """Mix in the module's own hook, because callbacks cannot replace a batch."""
         if stage == "fit":
             self.module = pl_module
             self._transferred = pl_module.on_after_batch_transfer
             pl_module.on_after_batch_transfer = self._mix
 
     def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:
-        """Give the module its own hook back."""
+        """Restore the module's own hook."""
         if stage == "fit":
             del pl_module.on_after_batch_transfer
 

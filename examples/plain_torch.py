@@ -1,4 +1,4 @@
-"""A training loop in plain PyTorch, in the two ways that the mixers can be used."""
+"""Two ways to use the mixers in plain PyTorch: in the training loop, and in the data loader."""
 
 import torch
 from torch import nn
@@ -16,8 +16,8 @@ def train(steps: int = 4) -> list[float]:
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
     losses = []
 
-    # In the loop: methods that look at the images through the network in training. `backward`
-    # takes the saliency pass, the mixing, the forward pass and both backward passes.
+    # In the loop: any method, also those that take saliency from the network being trained.
+    # `backward` does the saliency pass, the mixing, the forward pass and both backward passes.
     mixer = mixing.create("saliencymixplus-published")
     for images, labels in DataLoader(data, batch_size=64 // steps, shuffle=True):
         optimizer.zero_grad()

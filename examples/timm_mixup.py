@@ -1,7 +1,7 @@
-"""timm's training script with this project's mixers: a class with the call of ``timm.data.Mixup``.
+"""This project's mixers in timm's training script, by a class that replaces ``timm.data.Mixup``.
 
-In ``train.py`` replace ``from timm.data import Mixup`` by ``from timm_mixup import Mixup``, and run
-it with ``--no-prefetcher``: with the prefetcher, the script mixes in its collate function instead.
+In ``train.py``, replace ``from timm.data import Mixup`` with ``from timm_mixup import Mixup``, and
+run it with ``--no-prefetcher``: with the prefetcher, the script mixes in its collate function.
 Unlike timm's class, this one leaves its input unchanged, draws partners at random instead of
 reversing the batch, and mixes whole batches or elements, not pairs.
 """
@@ -16,13 +16,13 @@ class Mixup:
     """mixup, or another method with probability ``switch_prob``, as timm's ``Mixup``.
 
     Args:
-        mixup_alpha: of mixup; 0: never mixup.
-        cutmix_alpha: of ``method``; 0: never ``method``.
+        mixup_alpha: α of mixup; 0: never use mixup.
+        cutmix_alpha: α of ``method``; 0: never use ``method``.
         prob: probability of mixing a batch.
-        switch_prob: probability of ``method`` where both are active.
+        switch_prob: probability of ``method`` if both are used.
         mode: ``batch`` draws once per batch, ``elem`` for each image.
         label_smoothing: probability that is spread over all classes.
-        num_classes: of the soft labels.
+        num_classes: length of the soft labels.
         method: any method or preset that needs no network and has the option ``alpha``.
     """
 

@@ -1,4 +1,4 @@
-"""A transform of batches, used as torchvision's ``v2.CutMix`` and ``v2.MixUp`` are."""
+"""A transform of batches, for use like torchvision's ``v2.CutMix`` and ``v2.MixUp``."""
 
 from typing import Any
 
@@ -12,12 +12,12 @@ from saliencymixplus.mixing import create
 
 
 class Mix(nn.Module):
-    """Images and class indices (B,) to mixed images and soft labels (B, num_classes).
+    """Maps images and class indices (B,) to mixed images and soft labels (B, num_classes).
 
     Args:
         method: any method or preset that needs no network.
-        num_classes: of the soft labels.
-        options: of the method.
+        num_classes: length of the soft labels.
+        options: options of the method.
     """
 
     def __init__(self, method: str, *, num_classes: int, **options: Any) -> None:
@@ -33,7 +33,7 @@ class Mix(nn.Module):
         return repr(self.mixer)
 
 
-# It composes with torchvision's own: each batch is mixed by one of these.
+# It combines with torchvision's own transforms: each batch is mixed by one of these.
 transform = v2.RandomChoice(
     [
         Mix("fmix", num_classes=10),
@@ -45,7 +45,7 @@ transform = v2.RandomChoice(
 
 
 def mix(samples: list[Any]) -> Any:
-    """The ``collate_fn``; at module level, so that workers can be spawned."""
+    """The ``collate_fn``, at module level so that spawned workers can import it."""
     return transform(*default_collate(samples))
 
 

@@ -17,7 +17,7 @@ from saliencymixplus.settings import RuntimeSettings
 from saliencymixplus.training.trainer import train
 from tests.helpers import SIZE, Recorder, run_settings, write_prepared, write_rectangles
 
-# A busy machine is not a fault.
+# A slow machine must not fail a test.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy")
 
@@ -46,7 +46,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_with_masks(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same with object masks."""
+    """The folder of the same data set with object masks."""
     return write_prepared(tmp_path_factory.mktemp("prepared") / "tiny", masks=True)
 
 
@@ -55,10 +55,10 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]
     """A run, its prepared data, and its test images as PNG files."""
     folder = tmp_path_factory.mktemp("predict")
     prepared, run = write_prepared(folder / "prepared"), folder / "run"
-    how = RuntimeSettings(device="cpu", tracker="none", progress="none")
+    runtime = RuntimeSettings(device="cpu", tracker="none", progress="none")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SALIENCYMIXPLUS_STATE", str(folder / "state"))
-        train(run_settings("none", epochs=1), prepared, run, how)
+        train(run_settings("none", epochs=1), prepared, run, runtime)
     split = load_prepared(prepared).split("test")
     (folder / "pictures").mkdir()
     for row in range(10):
@@ -74,7 +74,7 @@ def rectangles(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A state folder of the test's own."""
+    """A separate state folder for the test."""
     path = tmp_path / "state"
     monkeypatch.setenv("SALIENCYMIXPLUS_STATE", str(path))
     return path
@@ -82,13 +82,13 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def runtime(state: Path) -> RuntimeSettings:
-    """On the CPU, silent and untracked, with a state folder of the test's own."""
+    """On the CPU, silent and untracked, with a separate state folder for the test."""
     return RuntimeSettings(device="cpu", tracker="none", progress="none")
 
 
 @pytest.fixture
 def recorder(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A tracker that remembers what a training told it."""
+    """A ``Recorder`` in place of the training's tracker."""
     tracker = Recorder()
     monkeypatch.setattr("saliencymixplus.training.trainer.open_tracker", tracker.open)
     return tracker

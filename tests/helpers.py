@@ -31,9 +31,9 @@ Arrays = dict[str, NDArray[Any]]
 def write_prepared(
     folder: Path, counts: Mapping[str, int] = COUNTS, size: int = SIZE, *, masks: bool = False
 ) -> Path:
-    """Prepared noise with a bright half, the object: the left, the right, or both.
+    """Prepared images of noise with a bright object: the left half, the right half, or both.
 
-    Pixel (0, 0) of the first channel holds the row.
+    Pixel (0, 0) of the first channel holds the image's row in the split.
     """
     rng = np.random.default_rng(0)
     splits: dict[str, Arrays] = {}
@@ -53,7 +53,7 @@ def write_prepared(
 
 
 def write_rectangles(folder: Path, *, images: int = 24, size: int = 12, masks: bool = True) -> Path:
-    """Prepared noise; the object of an image is a rectangle that differs from image to image."""
+    """Prepared images of noise; each has a rectangle at a random place as its object."""
     rng = np.random.default_rng(0)
     splits: dict[str, Arrays] = {}
     for split, count in {"train": images, "test": 8}.items():
@@ -100,7 +100,7 @@ def _write_arrays(folder: Path, splits: Mapping[str, Arrays], **described: Any) 
 
 
 class Pooling(nn.Module):
-    """A network for any images: its feature map is the images on 4 × 4 cells, its logits 10."""
+    """A network for images of any size: a 4 × 4 feature map, the pooled images, and 10 logits."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -111,7 +111,7 @@ class Pooling(nn.Module):
 
 
 def maps_for(mixer: Mixer, saliency: Tensor) -> dict[str, Any]:
-    """What a mixer takes besides images and labels: maps (B, H, W), and masks made of them."""
+    """The inputs a mixer needs besides images and labels, made from maps (B, H, W)."""
     found: dict[str, Any] = {}
     if METHODS[mixer.method].part is not None:
         found["model"] = Pooling()
@@ -160,9 +160,9 @@ def write_run(
     seconds: float = 10.0,
     **settings: Any,
 ) -> Path:
-    """A finished, evaluated run whose last weights err at the images ``wrong`` (N,) bool.
+    """A finished, evaluated run whose last weights misclassify the images ``wrong`` (N,) bool.
 
-    The best-on-test weights err at the same images but the first of them.
+    The best-on-test weights misclassify the same images except the first of them.
     """
     folder = root / "runs" / "tiny" / mix / f"seed{seed}"
     measured = root / "evaluations" / "tiny" / mix / f"seed{seed}"
@@ -235,13 +235,13 @@ def same_weights(first: Path, second: Path, which: str = "last") -> bool:
 
 
 def timeless(path: Path) -> list[dict[str, Any]]:
-    """A run's history without its clock."""
+    """A run's history without the columns ``TIMES``."""
     rows = [asdict(row) for row in read_history(path / "history.csv")]
     return [{k: v for k, v in row.items() if k not in TIMES} for row in rows]
 
 
 class Recorder(Tracker):
-    """A tracker that remembers what was in the state folder when it was told of a change."""
+    """A tracker that remembers the content of the state folder at its last update."""
 
     def __init__(self) -> None:
         self.folder = Path()

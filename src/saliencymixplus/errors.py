@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 
 class UserError(Exception):
-    """An error in the user's input; its message, one line, says what is wrong and what to do.
+    """An error to show to the user: one line that says what is wrong, where, and what to do.
 
     The command line prints the message and exits with ``exit_code``, without a traceback. It is
     raised for files, folders and settings that are missing, damaged, too large or invalid.
