@@ -5,11 +5,13 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 from torchvision.models import get_model
 from torchvision.models.regnet import BlockParams
 
 from saliencymixplus.errors import UserError
 from saliencymixplus.models import create_model, model_names, parameter_count
+from saliencymixplus.models.layers import meta_logits
 from saliencymixplus.models.small_images import NETWORKS, Block, PreActBlock
 
 # He et al. 2016, table 6, in millions.
@@ -184,6 +186,18 @@ def test_other_networks_have_no_zero_init_residual(name: str) -> None:
     torch.manual_seed(3)
     plain = create_model(name, 5, 32).state_dict()
     assert all(torch.equal(found[key], value) for key, value in plain.items())
+
+
+def test_a_module_with_two_names_keeps_its_weights() -> None:
+    """As the position encodings that the blocks of timm's CoaT share."""
+    shared = nn.Linear(4, 4)
+    tied = nn.Linear(4, 4)
+    tied.weight = shared.weight
+    front = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    model = nn.Sequential(front, shared, shared, tied)
+    expected = model(images := torch.randn(2, 3, 8, 8))
+    assert meta_logits(model, 2, (8, 8)).is_meta
+    assert torch.equal(model(images), expected)
 
 
 def test_gives_logits() -> None:

@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Iterator
+from copy import deepcopy
 from importlib import import_module
 from typing import Any
 
@@ -14,11 +15,11 @@ from saliencymixplus.mixing.trained_part import PART
 
 def meta_logits(model: nn.Module, batch_size: int, size: tuple[int, int]) -> Any:
     """What ``model`` returns for images of ``size`` (H, W) on the meta device: shapes only."""
-    tensors = [*model.named_parameters(), *model.named_buffers()]
-    shapes = {name: tensor.detach().to("meta") for name, tensor in tensors}
-    images = torch.empty(batch_size, 3, *size, device="meta")
+    # A copy with empty tensors. `functional_call` leaves these in modules with two names (CoaT).
+    tensors = [*model.parameters(), *model.buffers()]
+    shapes = deepcopy(model, {id(tensor): tensor.detach().to("meta") for tensor in tensors})
     with torch.no_grad():
-        return torch.func.functional_call(model, shapes, (images,))
+        return shapes(torch.empty(batch_size, 3, *size, device="meta"))
 
 
 def without_decay(model: nn.Module) -> set[str]:
