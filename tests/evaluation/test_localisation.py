@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn.functional import relu
 from torchmetrics.functional.classification import binary_jaccard_index
 from torchvision.models import VisionTransformer
 
@@ -62,18 +63,18 @@ class ChannelsLast(nn.Module):
         return maps.permute(0, 2, 3, 1)
 
 
-def test_gradcam_reads_channels_where_the_network_keeps_them(pixels):
-    """As timm's MambaOut does; the twin with channels first gives the same maps."""
+@pytest.mark.parametrize("declared", [{"output_fmt": "NHWC"}, {"num_features": 6}])
+def test_gradcam_reads_channels_where_the_network_keeps_them(pixels, declared):
+    """As timm's MambaOut and NesT do; the twin with channels first gives the same maps."""
     torch.manual_seed(0)
     stem, head = nn.Conv2d(3, 6, 3, stride=2), nn.Linear(6, 5)
     first = nn.Sequential(stem, nn.AdaptiveAvgPool2d(1), nn.Flatten(), head)
 
     class Last(nn.Module):
-        output_fmt = "NHWC"
-
         def __init__(self):
             super().__init__()
             self.stem, self.last, self.head = stem, ChannelsLast(), head
+            self.__dict__ |= declared
 
         def forward(self, images):
             return self.head(self.last(self.stem(images)).mean((1, 2)))
@@ -114,6 +115,27 @@ def test_last_feature_map_is_found_in_other_networks(name, size, side):
     maps = class_activation_maps(classifier, pixels, torch.tensor([0, 1]), module)
     assert maps.shape == (2, side, side)
     assert float(maps.min()) >= 0
+
+
+def test_a_map_that_is_changed_in_place_is_that_of_the_layer(pixels):
+    """As by torchvision's DenseNet; the twin that copies gives the same maps."""
+
+    class Dense(nn.Module):
+        def __init__(self, inplace):
+            super().__init__()
+            torch.manual_seed(0)
+            self.inplace, self.features, self.head = inplace, nn.Conv2d(3, 6, 3, 2), nn.Linear(6, 5)
+
+        def forward(self, images):
+            return self.head(relu(self.features(images), self.inplace).mean((2, 3)))
+
+    found = []
+    for inplace in (True, False):
+        classifier = PixelClassifier(Dense(inplace), MEAN, STD, 16)
+        labels = torch.tensor([0, 1, 2, 3])
+        found.append(class_activation_maps(classifier, pixels, labels, "features"))
+    assert torch.equal(*found)
+    assert float(found[0].max()) > 0
 
 
 def test_a_network_of_tokens_has_none(pixels):

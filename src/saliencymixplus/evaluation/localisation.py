@@ -42,7 +42,7 @@ def class_activation_maps(
     def keep(_: nn.Module, __: Any, output: Tensor) -> Tensor:
         leaf = output.detach().clone().requires_grad_(True)
         kept.append(leaf)
-        return leaf
+        return leaf.clone()  # what follows may change its input in place, as DenseNet does
 
     hook = classifier.model.get_submodule(module).register_forward_hook(keep)
     try:

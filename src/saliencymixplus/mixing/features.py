@@ -61,9 +61,12 @@ def named_layer(network: nn.Module, name: str, option: str) -> nn.Module:
 def channels_first(network: nn.Module, output: Tensor) -> Tensor:
     """A feature map of ``network`` as (B, C, h, w).
 
-    Some of timm's networks, such as Swin, return (B, h, w, C) and say so in ``output_fmt``.
+    Some of timm's networks return (B, h, w, C). Swin says so in ``output_fmt``; NesT does not, but
+    C is its ``num_features``.
     """
-    return output.movedim(3, 1) if getattr(network, "output_fmt", "NCHW") == "NHWC" else output
+    declared = getattr(network, "output_fmt", "NCHW") == "NHWC"
+    last = output.shape[3] == getattr(network, "num_features", None) != output.shape[1]
+    return output.movedim(3, 1) if declared or last else output
 
 
 @contextmanager
