@@ -16,7 +16,7 @@ from saliencymixplus.bench.settings import BenchSettings, settings_for
 from saliencymixplus.bench.steps import bench, measure_steps
 from saliencymixplus.bench.table import table
 from saliencymixplus.engine.cuda_graph import EagerEngine, GraphEngine
-from saliencymixplus.engine.flops import FlopCounter, forward_flops
+from saliencymixplus.engine.flops import FlopCounter, training_flops
 from saliencymixplus.engine.step import Kind
 from saliencymixplus.loading.augment import Augmentation
 from saliencymixplus.mixing import METHODS, resolve_options
@@ -41,9 +41,9 @@ def recipe(method: str, name: str = "", **options: Any) -> MixSettings:
     return MixSettings(name=name or method, method=method, options=resolved)
 
 
-def test_forward_flops_by_hand() -> None:
+def test_training_flops_by_hand() -> None:
     model = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.Flatten(), nn.Linear(4 * 25, 7))
-    assert forward_flops(model, 2, (5, 5)) == 2 * 2 * (25 * 4 * 3 * 9 + 100 * 7)
+    assert training_flops(model, 2, (5, 5)) == 3 * 2 * 2 * (25 * 4 * 3 * 9 + 100 * 7)
 
 
 def test_the_peak_is_the_best_of_the_products_by_hand() -> None:

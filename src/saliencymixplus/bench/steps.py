@@ -23,7 +23,7 @@ from saliencymixplus.engine.device import (
     fresh_compiler,
     threads_for,
 )
-from saliencymixplus.engine.flops import FlopCounter, forward_flops
+from saliencymixplus.engine.flops import FlopCounter, training_flops
 from saliencymixplus.engine.step import Kind, TrainStep
 from saliencymixplus.errors import NetworkError
 from saliencymixplus.loading.batches import Inputs
@@ -47,7 +47,7 @@ def bench(settings: BenchSettings, say: Callable[[str], None] = print) -> dict[s
         side = settings.image_size
         network = create_model(settings.model, settings.classes, side)
         if device.type == "cpu":
-            flops = 3 * forward_flops(network, settings.batch_size, (side, side))
+            flops = training_flops(network, settings.batch_size, (side, side))
             torch.set_num_threads(threads_for(flops))
         threads = torch.get_num_threads()
         clock = Clock(device, settings.rounds, settings.warmup, settings.seconds)

@@ -14,7 +14,7 @@ from saliencymixplus.engine.device import autocast_for, choose_dtype, threads_fo
 from saliencymixplus.engine.distributed import Processes
 from saliencymixplus.engine.ema import EMA
 from saliencymixplus.engine.epoch_metrics import EpochMetrics
-from saliencymixplus.engine.flops import forward_flops
+from saliencymixplus.engine.flops import training_flops
 from saliencymixplus.engine.optimizer import create_optimizer
 from saliencymixplus.engine.randomness import Streams, seed_of
 from saliencymixplus.engine.step import Pieces, TrainStep
@@ -52,9 +52,7 @@ def assemble(
     local = initial_model(run, meta, augmentation.output, say)
     batch_size = recipe.batch_size // processes.world
     if device.type == "cpu":
-        torch.set_num_threads(
-            threads_for(3 * forward_flops(local, batch_size, augmentation.output))
-        )
+        torch.set_num_threads(threads_for(training_flops(local, batch_size, augmentation.output)))
     local = local.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     sources = open_sources(
         prepared,

@@ -24,12 +24,12 @@ class FlopCounter(TorchDispatchMode):
         return found
 
 
-def forward_flops(model: nn.Module, batch_size: int, size: tuple[int, int]) -> int:
-    """FLOPs of a forward pass on ``batch_size`` images of ``size`` (H, W), computed from shapes.
+def training_flops(model: nn.Module, batch_size: int, size: tuple[int, int]) -> int:
+    """FLOPs of a forward and backward pass on ``batch_size`` images of ``size`` (H, W).
 
-    Forward and backward passes together take three times as many.
+    Computed from shapes, as three times those of the forward pass.
     """
     counter = FlopCounter()
     with counter:
         meta_logits(model, batch_size, size)
-    return counter.flops
+    return 3 * counter.flops

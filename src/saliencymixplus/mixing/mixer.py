@@ -244,9 +244,9 @@ class Mixer:
         if self.needs_saliency:
             raise ValueError(f"{self.method} takes stored saliency maps: pass saliency=")
         if self.needs_model:
-            looks = f"{self.method} looks at the images through the network"
+            runs = f"{self.method} runs the network on the images"
             instead = "" if self.trains_part else ", or pass saliency="
             if batch.model is None:
-                raise ValueError(f"{looks}: pass model={instead}")
+                raise ValueError(f"{runs}: pass model={instead}")
             if not batch.images.is_floating_point():
-                raise ValueError(f"{looks}: give floats, not {batch.images.dtype}{instead}")
+                raise ValueError(f"{runs}: give floats, not {batch.images.dtype}{instead}")

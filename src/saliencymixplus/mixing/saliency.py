@@ -52,8 +52,8 @@ def gradient_saliency(
 ) -> tuple[Tensor, tuple[Tensor | None, ...]]:
     """S = Σ_channels |∂ mean loss / ∂ image| (Simonyan et al. 2014, arXiv:1312.6034).
 
-    Only gradients with respect to the images are computed, and no ``.grad`` changes. Inside
-    ``torch.compile(fullgraph=True)`` this needs ``torch._dynamo.config.trace_autograd_ops``;
+    Computes no gradients but those of the images and ``parameters``, and changes no ``.grad``.
+    Inside ``torch.compile(fullgraph=True)`` this needs ``torch._dynamo.config.trace_autograd_ops``;
     ``mixing.backward`` runs it outside, on the plain or the compiled module.
 
     Args:

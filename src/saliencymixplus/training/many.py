@@ -11,7 +11,7 @@ from typing import Any
 
 from saliencymixplus.datasets.prepared import Meta, load_prepared
 from saliencymixplus.engine.device import choose_device, threads_for, usable_cores
-from saliencymixplus.engine.flops import forward_flops
+from saliencymixplus.engine.flops import training_flops
 from saliencymixplus.errors import UserError, reason_of
 from saliencymixplus.loading.augment import augmentation_for
 from saliencymixplus.loading.loader import free_memory
@@ -100,7 +100,7 @@ def default_jobs(run: RunSettings, meta: Meta, runtime: RuntimeSettings) -> int:
         return 1
     size = augmentation_for(run.training, meta.image_size).output
     model = create_model(run.model.name, len(meta.classes), size, run.model.stem)
-    threads = threads_for(3 * forward_flops(model, run.training.batch_size, size))
+    threads = threads_for(training_flops(model, run.training.batch_size, size))
     return max(1, min(usable_cores() // threads, int(free_memory(device) / _PROCESS_MEMORY)))
 
 
