@@ -280,7 +280,15 @@ def test_the_median_of_the_last_ten_epochs(tmp_path, monkeypatch, differences):
     for seed, shift in ((0, 0), (1, 3)):
         folder = write_run(tmp_path, wrong(*range(10)), mix="mixup", seed=seed, epochs=12)
         with_errors(folder, [1, 1, *(error + shift for error in last)])
-    figure = Published(25.0, None, exact=True, median=True, source="a zoo", differences=differences)
+    figure = Published(
+        25.0,
+        None,
+        exact=True,
+        median=True,
+        source="a zoo",
+        differences=differences,
+        method_differences="the head" if differences else "",
+    )
     monkeypatch.setattr("saliencymixplus.comparison.compare.published", lambda run: figure)
     comparison = compare([tmp_path / "runs"], tmp_path / "out")
     (row,) = comparison.tables[0].rows
@@ -288,7 +296,8 @@ def test_the_median_of_the_last_ten_epochs(tmp_path, monkeypatch, differences):
     text = (tmp_path / "out" / "comparison.md").read_text()
     assert "Median of last 10 epochs | Published |" in text
     assert "26.00 ± 2.12 | 25.00 |" in text
-    (note,) = notes(comparison.tables[0])
+    note, *others = notes(comparison.tables[0])
+    assert others == ["With mixup, ours also differ from a zoo: the head."] * bool(differences)
     assert note.startswith("Published by a zoo: the median top-1 error of the last ten epochs")
     assert ("in what no setting covers: the crop." in note) == bool(differences)
     assert "26.00" in (tmp_path / "out" / "comparison.tex").read_text()

@@ -138,23 +138,28 @@ def test_the_published_accuracy_is_beside_the_recipe_that_has_it(experiment: str
 
 
 @pytest.mark.parametrize(
-    ("experiment", "min_lr", "accuracy"),
+    ("experiment", "min_lr", "accuracy", "differs"),
     [
-        (f"{CIFAR}_resnet18", 0.05, 80.12),
-        (f"{CIFAR}_resnext50", 0.05, 82.84),
-        (f"{CIFAR}_wrn28_8", 0.001, 85.18),
-        ("openmixup_tiny_imagenet_resnet18", 0.05, 67.33),
+        (f"{CIFAR}_resnet18", 0.05, 80.12, ""),
+        (f"{CIFAR}_resnext50", 0.05, 82.84, ""),
+        (f"{CIFAR}_wrn28_8", 0.001, 85.18, "the last stage but one, ours at the last; their block"),
+        ("openmixup_tiny_imagenet_resnet18", 0.05, 67.33, "optimizer has settings of its own"),
+        ("openmixup_cub200_resnet18", 0.0, 79.87, "optimizer has settings of its own"),
     ],
 )
-def test_automix_has_a_learning_rate_of_its_own(
-    experiment: str, min_lr: float, accuracy: float
+def test_automix_has_a_learning_rate_and_differences_of_its_own(
+    experiment: str, min_lr: float, accuracy: float, differs: str
 ) -> None:
-    """From its own configuration files: ``CosineAnnealing`` to ``min_lr``."""
+    """From its own configuration files: ``CosineAnnealing`` to ``min_lr``, its heads and block."""
     changed = load_params(PARAMS.path, [f"{experiment}.training.min_lr={min_lr}"])
     found = published(changed.run(experiment, "automix", 0))
     assert found is not None
     assert found.top1_error == pytest.approx(100 - accuracy)
-    assert published(changed.run(experiment, "mixup", 0)) is None
+    assert "a second head for the clean images" in found.method_differences
+    assert differs in found.method_differences
+    assert ("optimizer" in found.method_differences) == bool(differs)
+    mixup = published(changed.run(experiment, "mixup", 0))
+    assert mixup is None or (min_lr == 0.0 and not mixup.method_differences)
 
 
 @pytest.mark.parametrize(

@@ -116,6 +116,7 @@ class Published:
         median: the error is a median of the last ten epochs, not of the best test epoch.
         source: who published it, as shown in notes.
         differences: how this project differs from the publication, whatever the settings.
+        method_differences: the same, of this method only.
     """
 
     top1_error: float
@@ -124,6 +125,7 @@ class Published:
     median: bool = False
     source: str = "the paper"
     differences: str = ""
+    method_differences: str = ""
 
 
 def published(run: RunSettings) -> Published | None:
@@ -148,6 +150,7 @@ def published(run: RunSettings) -> Published | None:
                 median=benchmark.median,
                 source=benchmark.title,
                 differences=benchmark.differences,
+                method_differences=errors.differences,
             )
     return None
 

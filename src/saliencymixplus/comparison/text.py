@@ -225,6 +225,9 @@ def _published(table: ResultTable) -> Iterator[str]:
             note.append(f"Ours differ from {source} in what no setting covers: {differences}.")
         if note:
             yield " ".join(note)
+    for row in table.rows:
+        if row.published and (own := row.published.method_differences):
+            yield f"With {row.label}, ours also differ from {row.published.source}: {own}."
 
 
 def _seeds(row: ResultRow) -> str:
