@@ -162,13 +162,37 @@ def test_audit_takes_folders_that_hold_runs(cli, tmp_path, ready):
     assert "nothing" in cli("audit", nothing, "--prepared", ready.prepared).err
 
 
-def test_audit_takes_methods_and_data_from_the_runs(cli, tmp_path, copied, monkeypatch, capsys):
-    def audited(*arguments: object) -> tuple[str, str]:
-        monkeypatch.setattr(sys, "argv", ["cli.py", "audit", *map(str, arguments)])
+@pytest.fixture
+def run_bare(cli, monkeypatch, capsys):
+    """Like ``cli``, but without ``--experiment digits``; returns what is printed."""
+
+    def run(*arguments: object) -> tuple[str, str]:
+        monkeypatch.setattr(sys, "argv", ["cli.py", *map(str, arguments)])
         with pytest.raises(SystemExit):
             main()
         captured = capsys.readouterr()
         return captured.out, captured.err
+
+    return run
+
+
+def test_compare_writes_runs_named_by_hand_to_no_experiments_report(run_bare, tmp_path, ready):
+    before = {*tmp_path.rglob("*")}
+    out, err = run_bare("compare", ready.run, "--baseline", "cutmix")
+    assert "Last epoch" in out, err
+    assert "comparison:" not in out
+    assert {*tmp_path.rglob("*")} == before
+    for place in (("--output", "mine"), ("--experiment", "digits")):
+        out, err = run_bare("compare", ready.run, "--baseline", "cutmix", *place)
+        assert err == ""
+    assert (tmp_path / "mine/comparison.md").is_file()
+    assert (tmp_path / "reports/digits/comparison.md").is_file()
+    assert not (tmp_path / "reports/clutter").exists()
+
+
+def test_audit_takes_methods_and_data_from_the_runs(run_bare, tmp_path, copied):
+    def audited(*arguments: object) -> tuple[str, str]:
+        return run_bare("audit", *arguments)
 
     out, err = audited(copied.run, "--prepared", copied.prepared, "--json")
     assert [*json.loads(out)["mixes"]] == ["cutmix"], err

@@ -11,18 +11,26 @@ from saliencymixplus.workspace import project_path
 
 
 def compare(
+    context: typer.Context,
     runs: options.Runs = None,
     experiment: options.Experiment = options.DEFAULT_EXPERIMENT,
     baseline: Annotated[
         str, typer.Option(metavar="NAME", help="The recipe to compare the others with.")
     ] = "none",
-    output: Annotated[Path | None, typer.Option(help="Default: reports/EXPERIMENT.")] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for tables and figures. Default: reports/EXPERIMENT; with RUN and no "
+            "--experiment they are only printed."
+        ),
+    ] = None,
     as_json: options.AsJson = False,
     params: options.ParamsFile = options.DEFAULT_PARAMS,
     set_: options.Overrides = None,
 ) -> None:
     """Compare evaluated runs over seeds: errors, intervals, paired differences, cost."""
-    loaded = options.load(params, set_, experiment)
+    of_runs = bool(runs) and not options.given(context, "experiment")
+    loaded = options.load(params, set_, "" if of_runs else experiment)
     folders = runs or loaded.run_folders(experiment, loaded.top.methods)
 
     from saliencymixplus.comparison.compare import METRICS, OUTPUT
@@ -30,14 +38,17 @@ def compare(
     from saliencymixplus.comparison.text import print_tables
     from saliencymixplus.mixing.registry import plain_name
 
-    folder = output or project_path("reports", experiment)
-    check_files(folder, OUTPUT)
-    check_folder(folder / "metrics", METRICS)
+    folder = None if of_runs else project_path("reports", experiment)
+    folder = output or folder
+    if folder:
+        check_files(folder, OUTPUT)
+        check_folder(folder / "metrics", METRICS)
     with options.only_json(as_json) as show:
         found = measure(folders, folder, baseline=plain_name(baseline))
         show(found.to_json())
         print_tables(found)
-        typer.echo(f"comparison: {folder}")
+        if folder:
+            typer.echo(f"comparison: {folder}")
 
 
 def report(

@@ -34,8 +34,8 @@ OUTPUT = Output(
 METRICS = Output(marks={"../comparison.json": _MARK}, files=("*.json",))
 
 
-def compare(run_dirs: Sequence[Path], output: Path, *, baseline: str = "none") -> Comparison:
-    """Compare finished, evaluated runs and write the result to ``output``.
+def compare(run_dirs: Sequence[Path], output: Path | None, *, baseline: str = "none") -> Comparison:
+    """Compare finished, evaluated runs, and write the result to ``output`` unless that is None.
 
     Args:
         run_dirs: run folders, or folders that contain them.
@@ -53,6 +53,12 @@ def compare(run_dirs: Sequence[Path], output: Path, *, baseline: str = "none") -
     if baseline not in mixes and baseline != "none":
         raise UserError(f"no run has the baseline {baseline!r}: {nearest(baseline, mixes)}")
     comparison = Comparison([_table(group, baseline) for group in groups(results)])
+    if output:
+        _write(comparison, output)
+    return comparison
+
+
+def _write(comparison: Comparison, output: Path) -> None:
     write_json(output / "comparison.json", comparison.to_json())  # first: it marks the others
     write_text(output / "comparison.md", comparison_markdown(comparison))
     write_text(output / "comparison.csv", csv_table(comparison).csv())
@@ -62,7 +68,6 @@ def compare(run_dirs: Sequence[Path], output: Path, *, baseline: str = "none") -
             write_json(folder / f"{name}.json", figures)
     save_figure(error_bars(comparison), output / "comparison.png")
     save_figure(pareto(comparison), output / "pareto.png")
-    return comparison
 
 
 def _table(group: Sequence[RunResult], baseline: str) -> ResultTable:
