@@ -1,6 +1,6 @@
 """The charts of a report, as means over seeds: learning, corruptions, occlusion, attacks, bins."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -38,8 +38,7 @@ def occlusion(runs: Runs) -> Chart:
 def attacks(runs: Runs) -> Chart:
     """Error over the size ε of adversarial perturbations."""
     titles = {"fgsm": "FGSM", "pgd": "PGD"}
-    keys = ("attack", "epsilon_255")
-    return _by_kind(runs, "attacks", keys, titles, "ε (of 255)", kind_of=str.lower)
+    return _by_kind(runs, "attacks", ("attack", "epsilon_255"), titles, "ε (of 255)")
 
 
 def severity(runs: Runs) -> Chart:
@@ -96,16 +95,15 @@ def _by_kind(
     titles: Mapping[str, str],
     x: str,
     *,
-    kind_of: Callable[[str], str] = str,
     percent: bool = False,
 ) -> Chart:
     """A panel per value of the first key, over the second; all have the same y axis."""
     panels: dict[str, dict[str, Points]] = {}
     for mix, folders in runs.items():
         found = over_seeds(folders, table, keys, "top1_error")
-        for kind in dict.fromkeys(kind_of(key[0]) for key in found):
+        for kind in dict.fromkeys(key[0] for key in found):
             panels.setdefault(kind, {})[mix] = _numeric(
-                {key[1:]: value for key, value in found.items() if kind_of(key[0]) == kind}
+                {key[1:]: value for key, value in found.items() if key[0] == kind}
             )
     high = 1.05 * upper_end(line for lines in panels.values() for line in lines.values()) or None
     return [
