@@ -20,7 +20,9 @@ def bench(
     ] = None,
     mix_aug: Annotated[
         list[str] | None,
-        options.mixes("A method, or a recipe under `mix:`. Repeatable. Default: every method."),
+        options.mix_option(
+            "A method, or a recipe under `mix:`. Repeatable. Default: every method."
+        ),
     ] = None,
     device: options.Device = "auto",
     compile_: Annotated[bool, typer.Option("--compile", help="torch.compile the step.")] = False,

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def config(
     experiment: options.Experiment = options.DEFAULT_EXPERIMENT,
-    mix_aug: Annotated[str, options.mixes("A method, preset or recipe.")] = "saliencymixplus",
+    mix_aug: Annotated[str, options.mix_option("A method, preset or recipe.")] = "saliencymixplus",
     seed: options.Seed = 0,
     as_json: options.AsJson = False,
     params: options.ParamsFile = options.DEFAULT_PARAMS,

@@ -30,7 +30,7 @@ def evaluate(
     experiment: options.Experiment = options.DEFAULT_EXPERIMENT,
     mix_aug: Annotated[
         str | None,
-        options.mixes("Evaluate the pipeline's runs of this method, every seed."),
+        options.mix_option("Evaluate the pipeline's runs of this method, every seed."),
     ] = None,
     output: Annotated[
         Path | None,
@@ -93,7 +93,7 @@ def audit(
     experiment: options.Experiment = options.DEFAULT_EXPERIMENT,
     mix_aug: Annotated[
         list[str] | None,
-        options.mixes(
+        options.mix_option(
             "A mixing method, preset or recipe. Repeatable. Default: the runs' own; without RUN, "
             "methods: in params.yaml."
         ),

@@ -27,8 +27,8 @@ def export(
 ) -> None:
     """Write a trained network, with its preprocessing, to one file.
 
-    It takes batches of 8-bit RGB images of any size and gives class probabilities. It is compared
-    with `predict` on 16 of the run's test images, at two sizes, before it is kept.
+    The file takes batches of 8-bit RGB images of any size and returns class probabilities. Before
+    it is kept, it is compared with `predict` on 16 of the run's test images, at two sizes.
     """
     import numpy as np
 

@@ -70,13 +70,13 @@ def only_json(asked: bool) -> Iterator[Callable[[Any], None]]:
         yield show
 
 
-def mixes(text: str) -> Any:
+def mix_option(text: str) -> Any:
     """An option that takes the name of a method, preset or recipe."""
     return typer.Option(metavar="NAME", help=text, autocompletion=complete_mixes)
 
 
 def how(text: str, *names: str, **more: Any) -> Any:
-    """An option on how to run, which does not affect results."""
+    """An option in the help's panel "How to run", which does not affect the results."""
     return typer.Option(*names, help=text, rich_help_panel="How to run", **more)
 
 
@@ -101,7 +101,9 @@ Experiment = Annotated[
 ]
 ComparedMixes = Annotated[
     list[str] | None,
-    mixes("A mixing method, preset or recipe. Repeatable. Default: `methods:` in params.yaml."),
+    mix_option(
+        "A mixing method, preset or recipe. Repeatable. Default: `methods:` in params.yaml."
+    ),
 ]
 Ablation = Annotated[
     bool,

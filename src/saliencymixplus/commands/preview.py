@@ -14,7 +14,7 @@ DEFAULT_PICTURE = Path("preview.png")
 def preview(
     mix_aug: Annotated[
         list[str] | None,
-        options.mixes(
+        options.mix_option(
             "A mixing method or recipe, drawn with saliency maps. Repeatable: several give a "
             "gallery without maps. Default: the methods in params.yaml."
         ),

@@ -16,7 +16,7 @@ def _recipe(text: str, metavar: str | None = None) -> Any:
 def train(
     mix_aug: Annotated[
         str,
-        options.mixes(
+        options.mix_option(
             f"{', '.join(options.method_names())} or a recipe under `mix:` in params.yaml."
         ),
     ] = "saliencymixplus",

@@ -57,7 +57,7 @@ def open_tracker(
             tags=describe.tags(run, identity),
             dataset=describe.dataset(run, data),
         )
-        record.keep(folder / "settings.json", folder / record.ARTIFACTS / "settings.json")
+        record.add_file(folder / "settings.json", folder / record.ARTIFACTS / "settings.json")
     elif card.store != address.name:
         before = stores.readable(card.store)
         say(f"this run was recorded in {before} so far; all of it is now recorded in {address}")
@@ -104,9 +104,9 @@ def record_evaluation(
     def fill(folder: Path) -> None:
         from saliencymixplus.tracking.describe import result_name
 
-        record.keep_run(run_dir, folder)
+        record.add_run(run_dir, folder)
         for path in sorted(path for path in output.iterdir() if path.is_file()):
-            record.keep(path, folder / record.ARTIFACTS / "evaluation" / path.name)
+            record.add_file(path, folder / record.ARTIFACTS / "evaluation" / path.name)
         values = {result_name(name): float(value) for name, value in metrics.items()}
         write_json(folder / record.RESULTS, {"time_ms": record.now(), "values": values})
 
@@ -123,7 +123,7 @@ def record_report(experiment: str, files: Iterable[Path], kind: str = "mlflow") 
 
     def fill(folder: Path) -> None:
         for path in files:
-            record.keep(path, folder / record.ARTIFACTS / path.name)
+            record.add_file(path, folder / record.ARTIFACTS / path.name)
 
     return _record(lambda: record.comparison_card(experiment, record.now()), fill)
 

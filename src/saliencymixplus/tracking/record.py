@@ -94,7 +94,7 @@ def set_aside(folder: Path) -> None:
     (folder / CARD).replace(folder / f"{CARD}.damaged")
 
 
-def keep(source: Path, target: Path) -> None:
+def add_file(source: Path, target: Path) -> None:
     """Add the file ``source`` to a record, as a hard link if the file system supports it.
 
     settings.json is copied instead, without any credentials in its URLs.
@@ -110,11 +110,11 @@ def keep(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def keep_run(run_dir: Path, record: Path) -> None:
+def add_run(run_dir: Path, record: Path) -> None:
     """Add the files of a finished run folder to ``record``."""
     for name in ("settings.json", "history.csv", "summary.json"):
-        keep(run_dir / name, record / ARTIFACTS / name)
+        add_file(run_dir / name, record / ARTIFACTS / name)
     for path in sorted((run_dir / "weights").glob("*")):
-        keep(path, record / ARTIFACTS / "weights" / path.name)
+        add_file(path, record / ARTIFACTS / "weights" / path.name)
     for path in sorted((run_dir / "samples").glob("*.png")):
-        keep(path, record / "samples" / path.name)
+        add_file(path, record / "samples" / path.name)

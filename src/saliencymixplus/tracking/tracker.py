@@ -39,7 +39,7 @@ class MLflowTracker(Tracker):
 
     def publish(self, output: Path) -> None:
         try:
-            record.keep_run(output, self.folder)
+            record.add_run(output, self.folder)
         except (OSError, UserError) as error:
             say(f"the run's files were not recorded: {brief(error)}")
         self.update()
