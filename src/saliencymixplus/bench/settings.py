@@ -38,7 +38,7 @@ class BenchSettings:
     seconds: float = 0.05  # minimum duration of a round
 
 
-# Training images and classes, to estimate how long an experiment takes before it is fetched.
+# Training images and classes, to estimate an experiment's duration before its data are downloaded.
 OFFICIAL = {
     "digits": (1_437, 10),
     "clutter": (1_437, 10),  # of each placement

@@ -45,8 +45,8 @@ def compare(run_dirs: Sequence[Path], output: Path | None, *, baseline: str = "n
             without it uses its first recipe instead and says so.
 
     Raises:
-        UserError: runs are missing, unfinished or not evaluated (all are listed), the same run is
-            given twice, or no run uses the baseline and its name looks misspelt.
+        UserError: runs are missing, unfinished or not evaluated (up to five are named), the same
+            run is given twice, or no run uses the baseline (unless it is ``none``).
     """
     results = load_results(find_runs(run_dirs))
     mixes = {result.mix for result in results}

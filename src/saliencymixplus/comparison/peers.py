@@ -109,7 +109,7 @@ _CUB = {
     "crop_size": 224,
     "test_crop": "center",
 }
-# The default of openmixup/models/backbones/resnet_mmcls.py, and no configuration says otherwise.
+# The default of openmixup/models/backbones/resnet_mmcls.py, which no configuration changes.
 _RESNET18 = {"name": "resnet18", "zero_init_residual": True}
 # The default of openmixup/models/heads/cls_head.py.
 _HEAD_DIFFERENCES = (

@@ -28,8 +28,8 @@ _PET = {
 }
 
 
-# The paper's code trains timm's networks, in which every residual branch starts at zero, on CIFAR
-# with a first convolution of its own.
+# The paper's code trains timm's networks, in which every residual branch starts at zero. On CIFAR,
+# it replaces their first convolution.
 _OTHER_STEM = (
     "the first convolution starts with torch's default weights in the published code, with those "
     "of He et al. (2015) in ours"

@@ -70,7 +70,7 @@ def print_tables(comparison: Comparison) -> None:
 def comparison_latex(comparison: Comparison) -> str:
     """One table per data set and network: the errors of the last epoch.
 
-    To save width, medians are left out unless there are published ones beside them.
+    To save width, medians are left out unless there are published ones to compare them with.
     """
     parts = []
     for count, table in enumerate(comparison.tables, start=1):

@@ -162,7 +162,7 @@ def _short_rows(readable: Sequence[Prediction], ranks: int, width: int) -> list[
         found.name[len(common) :].lstrip("/\\") if common else found.name for found in readable
     ]
     percents = [[f" {number(100.0 * p, 1)} %" for p in found.probabilities] for found in readable]
-    # The table has two columns of the terminal beside each of its own.
+    # Each column of the table is followed by two blank columns of the terminal.
     room = width - 2 - sum(2 + _widest(row[k] for row in percents) for k in range(ranks))
     longest = max(8, (room - min(_widest(pictures), room // 4)) // ranks)
     classes = [[_shortened(name, longest) for name in found.classes] for found in readable]

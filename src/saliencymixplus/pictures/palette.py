@@ -33,7 +33,7 @@ def look(name: str, step: int = 0) -> tuple[str, str]:
         return LOOKS[name]
     code = zlib.crc32(name.encode()) + step
     marker = SPARE_MARKERS[code // len(SPARE_COLOURS) % len(SPARE_MARKERS)]
-    # Plain training is grey everywhere, also "none (epochs=5)" beside "none (epochs=9)".
+    # Plain training is always grey, including variants such as "none (epochs=5)".
     if name.startswith("none ("):
         return LOOKS["none"][0], marker
     return SPARE_COLOURS[code % len(SPARE_COLOURS)], marker

@@ -14,7 +14,7 @@ class Picture:
 
     Attributes:
         caption: shown below the picture, and its text for screen readers.
-        vector: an SVG of the same name lies beside it, which the page shows instead.
+        vector: whether the folder has an SVG of the same name, which the page shows instead.
         chart: data of an interactive chart (``charts.to_json``), which the page draws instead.
     """
 

@@ -66,8 +66,8 @@ def run_cell(params: Params, prepared: Path, output: Path, *, jobs: int | None) 
         prepared: folder of the cell's images.
         output: folder for runs/, audit/, loop.csv and cell.csv. Finished runs in it of the same
             settings, data and code are kept; cell.csv is written last.
-        jobs: concurrent trainings, each in a process of its own if there are several; None: as
-            many as cores and memory allow, one on a GPU.
+        jobs: concurrent trainings, each in its own process if there are several; None: as many as
+            cores and memory allow, one on a GPU.
 
     Raises:
         UserError: the experiment is not on clutter with a number of digits, or ``train_all`` or
