@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Iterator
+from multiprocessing.util import get_temp_dir
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,8 @@ def system_temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterato
     Libraries leave files there: Inductor its kernels, DVC an index of each repository, torchrun
     logs, MLflow locks. It is not below pytest's, because paths of Unix sockets must be short.
     """
-    tmp_path_factory.getbasetemp()  # pytest's own folder stays in the system's
+    tmp_path_factory.getbasetemp()  # pytest's own folder stays in the system's,
+    get_temp_dir()  # and that of multiprocessing, which removes it after this fixture has ended
     scratch = tempfile.TemporaryDirectory(prefix="tests-", ignore_cleanup_errors=True)
     with scratch as folder, pytest.MonkeyPatch.context() as patch:
         patch.setenv("TMPDIR", folder)

@@ -1,8 +1,7 @@
 """Trains in a process of its own, which may be told to stop or to die at a certain point.
 
-Arguments: the prepared data, the run's folder, settings as JSON, options as JSON:
-``{"tracker": "none", "data_on": "auto", "batch_norm": true, "stop": [epoch, index],
-"kill": [point, number]}``.
+As a program it imports everything first, which takes longer than the training in most tests:
+``forked.py`` starts it without that.
 """
 
 import json
@@ -104,9 +103,15 @@ def kill_at(point: str, number: int) -> None:
     nth_call(owner, name, number, fatal)
 
 
-if __name__ == "__main__":
+def main(prepared: str, output: str, settings: str, text: str) -> None:
+    """Train.
+
+    Args:
+        settings: the run's, as JSON.
+        text: options as JSON: ``{"tracker": "none", "data_on": "auto", "batch_norm": true,
+            "stop": [epoch, index], "kill": [point, number]}``.
+    """
     torch.set_num_threads(1)
-    prepared, output, settings, text = sys.argv[1:]
     options = json.loads(text)
     if not options.get("batch_norm", True):
         assembly.create_model = without_batch_norm
@@ -124,3 +129,7 @@ if __name__ == "__main__":
         ),
         stop_at(*options["stop"]) if "stop" in options else (),
     )
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,6 +1,5 @@
 """Two CPU processes against one: same curve and weights, and only one of them writes."""
 
-import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -22,24 +21,43 @@ from saliencymixplus.engine.step import PLAIN, Kind
 from saliencymixplus.errors import UserError
 from saliencymixplus.loading.augment import Draws
 from saliencymixplus.settings import RunSettings, RuntimeSettings
+from tests import forked
 from tests.helpers import REPOSITORY, run_settings, timeless
+from tests.tracking.servers import free_port
 from tests.train_apart import without_batch_norm
 
 SCRIPT = str(REPOSITORY / "tests" / "train_apart.py")
-ALONE = [sys.executable, SCRIPT]
-TWO = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", SCRIPT]
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
 
 
-def launch(command: list[str], tiny: Path, output: Path, run: RunSettings, **more: Any) -> str:
-    options = {"batch_norm": False, **more}
-    done = subprocess.run(
-        [*command, str(tiny), str(output), run.model_dump_json(), json.dumps(options)],
-        capture_output=True,
-        text=True,
-        timeout=200,
-    )
-    if "stop" not in more:
-        assert done.returncode == 0, done.stderr[-2000:]
+def alone(tiny: Path, output: Path, run: RunSettings, **options: Any) -> str:
+    """Train in one process; returns what it said."""
+    given = forked.arguments(tiny, output, run, **{"batch_norm": False, **options})
+    return forked.run(output.with_name("log"), given, code=None if "stop" in options else 0)
+
+
+def two(tiny: Path, output: Path, run: RunSettings, **options: Any) -> str:
+    """Train in two processes with the environment that torchrun gives them."""
+    given = forked.arguments(tiny, output, run, **{"batch_norm": False, **options})
+    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    logs = [output.with_name(f"log{rank}") for rank in range(2)]
+    both = [
+        forked.start(log, given, RANK=str(rank), LOCAL_RANK=str(rank), **shared)
+        for rank, log in enumerate(logs)
+    ]
+    for process in both:
+        process.join(200)
+    said = "".join(log.read_text() for log in logs)
+    codes = {process.exitcode for process in both}
+    assert None not in codes, said
+    assert "stop" in options or codes == {0}, said[-2000:]
+    return said
+
+
+def by_torchrun(tiny: Path, output: Path, run: RunSettings) -> str:
+    command = [*TORCHRUN, SCRIPT, *forked.arguments(tiny, output, run, batch_norm=False)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout
 
 
@@ -57,8 +75,8 @@ def close(first: Path, second: Path) -> None:
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_two_processes_give_the_curve_of_one(tiny: Path, tmp_path: Path, accumulate: int) -> None:
     run = run_settings("none", batch_size=14, precision="fp32", accumulate=accumulate)
-    launch(ALONE, tiny, tmp_path / "one", run)
-    said = launch(TWO, tiny, tmp_path / "two", run)
+    alone(tiny, tmp_path / "one", run)
+    said = (by_torchrun if accumulate == 1 else two)(tiny, tmp_path / "two", run)
     assert said.count("epoch 3/3") == 1, "one process talks"
     close(tmp_path / "one", tmp_path / "two")
 
@@ -66,10 +84,10 @@ def test_two_processes_give_the_curve_of_one(tiny: Path, tmp_path: Path, accumul
 @pytest.mark.slow
 def test_one_process_stops_and_two_go_on(tiny: Path, tmp_path: Path) -> None:
     run = run_settings("none", seed=1, batch_size=14, precision="fp32")
-    launch(ALONE, tiny, tmp_path / "one", run)
-    launch(ALONE, tiny, tmp_path / "two", run, stop=[2, 1])
+    alone(tiny, tmp_path / "one", run)
+    alone(tiny, tmp_path / "two", run, stop=[2, 1])
     assert not (tmp_path / "two").exists()
-    said = launch(TWO, tiny, tmp_path / "two", run, data_on="shard")
+    said = two(tiny, tmp_path / "two", run, data_on="shard")
     assert "resumed after epoch 1 of 3 and 2 steps of the next" in said
     assert "one part of 2 on cpu" in said
     close(tmp_path / "one", tmp_path / "two")
@@ -83,9 +101,9 @@ def test_two_processes_that_are_stopped_end_with_the_same_weights(
     the first process."""
     options = {"saliency_weights": "average"}
     run = run_settings(options=options, epochs=2, mix_prob=1.0, weight_average=0.5)
-    launch(TWO, tiny, tmp_path / "whole", run, batch_norm=True)
-    launch(TWO, tiny, tmp_path / "stopped", run, batch_norm=True, stop=[2, 0])
-    said = launch(TWO, tiny, tmp_path / "stopped", run, batch_norm=True)
+    two(tiny, tmp_path / "whole", run, batch_norm=True)
+    two(tiny, tmp_path / "stopped", run, batch_norm=True, stop=[2, 0])
+    said = two(tiny, tmp_path / "stopped", run, batch_norm=True)
     assert "resumed after epoch 1 of 2" in said
     folders = (tmp_path / "whole", tmp_path / "stopped")
     weights = [load_file(folder / "weights" / "last.safetensors") for folder in folders]
@@ -113,7 +131,7 @@ def test_mixed_steps_are_the_average_of_the_processes(
     """
     options = {"members": {"cutmix": 0.5, "mixup": 0.5}} if method == "switch" else {}
     run = run_settings(method, mix_prob=0.7, precision="fp32", options=options)
-    launch(TWO, tiny, tmp_path / "two", run)
+    two(tiny, tmp_path / "two", run)
     monkeypatch.setattr(assembly, "create_model", without_batch_norm)
     groups = [Unwrapped(rank, 2) for rank in (0, 1)]
     data, cpu = load_prepared(tiny), torch.device("cpu")

@@ -1,33 +1,34 @@
 """SIGKILL at chosen and random points, then the same command: nothing lost or duplicated."""
 
-import json
 import random
 import subprocess
 import sys
 import time
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from saliencymixplus.settings import RunSettings
+from tests import forked
 from tests.helpers import REPOSITORY, run_settings, same_weights, timeless
 
 SCRIPT = str(REPOSITORY / "tests" / "train_apart.py")
 pytestmark = pytest.mark.slow
 
 
-def command(tiny: Path, output: Path, run: RunSettings, **options: Any) -> list[str]:
-    text = json.dumps(options)
-    return [sys.executable, SCRIPT, str(tiny), str(output), run.model_dump_json(), text]
-
-
 def launch(tiny: Path, output: Path, run: RunSettings, **options: Any) -> None:
-    done = subprocess.run(
-        command(tiny, output, run, **options), capture_output=True, text=True, timeout=200
-    )
-    expected = -9 if "kill" in options else 0
-    assert done.returncode == expected, done.stdout + done.stderr[-2000:]
+    """In a forked process, which starts in a tenth of the time."""
+    given = forked.arguments(tiny, output, run, **options)
+    forked.run(output.with_name("log"), given, code=-9 if "kill" in options else 0)
+
+
+def launch_anew(tiny: Path, output: Path, run: RunSettings) -> None:
+    """In a process that shares nothing with any other, such as the order of its sets."""
+    command = [sys.executable, SCRIPT, *forked.arguments(tiny, output, run)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stdout + done.stderr[-2000:]
 
 
 def same(first: Path, second: Path) -> None:
@@ -36,6 +37,17 @@ def same(first: Path, second: Path) -> None:
     assert timeless(first) == timeless(second)
     epochs = [row["epoch"] for row in timeless(second)]
     assert epochs == list(range(1, len(epochs) + 1))
+
+
+def started(tiny: Path, output: Path, run: RunSettings) -> BaseProcess:
+    """A training that has read the data: from here on, a kill can lose something."""
+    log = output.with_name("log")
+    log.unlink(missing_ok=True)
+    process = forked.start(log, forked.arguments(tiny, output, run))
+    while not (log.exists() and "\n" in log.read_text()):
+        assert process.is_alive() or log.read_text(), "it said nothing"
+        time.sleep(0.002)
+    return process
 
 
 # Reached one after the other, each by a new process that goes on where the last was killed.
@@ -60,13 +72,13 @@ def test_killed_at_every_kind_of_point(
     tiny: Path, tmp_path: Path, state: Path, method: str
 ) -> None:
     run = run_settings(method, epochs=5)
-    launch(tiny, tmp_path / "whole", run)
+    launch_anew(tiny, tmp_path / "whole", run)
     for point in POINTS:
         launch(tiny, tmp_path / "killed", run, kill=point)
     launch(tiny, tmp_path / "killed", run)
     same(tmp_path / "whole", tmp_path / "killed")
     assert not list((state / "runs").iterdir())
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["killed", "state", "whole"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["killed", "log", "state", "whole"]
 
 
 @pytest.mark.parametrize("policy", ["randaugment", "autoaugment-cifar10", "trivialaugment"])
@@ -84,25 +96,18 @@ def test_policies_and_erasing_survive_kills(
 @pytest.mark.parametrize("seed", range(3))
 def test_killed_at_random_times(tiny: Path, tmp_path: Path, seed: int) -> None:
     run = run_settings("cutmix", epochs=12, seed=seed)
-    with subprocess.Popen(
-        command(tiny, tmp_path / "whole", run), stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
-        process.stdout.readline()  # the data are read: without the time of the imports
-        began = time.monotonic()
-        process.stdout.read()
+    process = started(tiny, tmp_path / "whole", run)
+    began = time.monotonic()
+    process.join(200)
     usual = time.monotonic() - began
     chance = random.Random(seed)
     kills = 0
     for _ in range(5):
-        with subprocess.Popen(
-            command(tiny, tmp_path / "killed", run), stdout=subprocess.PIPE, text=True
-        ) as process:
-            assert process.stdout is not None
-            process.stdout.readline()  # the data are read: what follows can lose something
-            time.sleep(chance.uniform(0.0, 0.5 * usual))
-            process.kill()
-            kills += process.wait() == -9
+        process = started(tiny, tmp_path / "killed", run)
+        time.sleep(chance.uniform(0.0, 0.5 * usual))
+        process.kill()
+        process.join(200)
+        kills += process.exitcode == -9
     launch(tiny, tmp_path / "killed", run)
     assert kills >= 1
     same(tmp_path / "whole", tmp_path / "killed")
@@ -146,5 +151,5 @@ def test_a_network_with_dropout_repeats_in_another_process(
 ) -> None:
     settings = run_settings("cutmix", model="mobilenet_v3_small", epochs=1)
     for name in ("first", "second"):
-        launch(tiny, tmp_path / name, settings)
+        launch_anew(tiny, tmp_path / name, settings)
     same(tmp_path / "first", tmp_path / "second")
