@@ -14,7 +14,7 @@ from saliencymixplus.engine.digest import code_files
 from saliencymixplus.epoch_row import EpochRow
 from saliencymixplus.errors import UserError
 from saliencymixplus.runs.history import read_history, write_history
-from saliencymixplus.settings import RuntimeSettings, settings_digest
+from saliencymixplus.settings import RunSettings, RuntimeSettings, settings_digest
 from saliencymixplus.training.signals import Interrupted
 from saliencymixplus.training.trainer import train
 from tests.helpers import Recorder, run_settings, same_weights, timeless, write_prepared
@@ -42,15 +42,12 @@ def test_policies_and_erasing_are_resumed_bit_for_bit(
     assert not same_weights(tmp_path / "whole", tmp_path / "plain"), "the policy does something"
 
 
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("place", [(1, 0), (2, 1), (2, 3), (3, 2)])
-def test_a_signal_saves_and_the_rest_is_bit_identical(
-    tiny: Path,
-    tmp_path: Path,
-    runtime: RuntimeSettings,
-    method: str,
-    place: tuple[int, int],
-) -> None:
+@pytest.fixture(scope="module", params=METHODS)
+def uninterrupted(
+    request: pytest.FixtureRequest, tiny: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[RunSettings, Path]:
+    """The settings of a run with the method, and its training in one go."""
+    method: str = request.param
     settings = run_settings(
         method,
         options=OPTIONS.get(method),
@@ -58,8 +55,24 @@ def test_a_signal_saves_and_the_rest_is_bit_identical(
         mix_prob=1.0 if method == "switch" else 0.5,
         sample_epochs=(3,) if method == "switch" else (),
     )
-    whole, resumed = tmp_path / "whole", tmp_path / "resumed"
-    train(settings, tiny, whole, runtime)
+    folder = tmp_path_factory.mktemp(method)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SALIENCYMIXPLUS_STATE", str(folder / "state"))
+        how = RuntimeSettings(device="cpu", tracker="none", progress="none")
+        train(settings, tiny, folder / "whole", how)
+    return settings, folder / "whole"
+
+
+@pytest.mark.parametrize("place", [(1, 0), (2, 1), (2, 3), (3, 2)])
+def test_a_signal_saves_and_the_rest_is_bit_identical(
+    tiny: Path,
+    tmp_path: Path,
+    runtime: RuntimeSettings,
+    uninterrupted: tuple[RunSettings, Path],
+    place: tuple[int, int],
+) -> None:
+    settings, whole = uninterrupted
+    resumed = tmp_path / "resumed"
     handler = signal.getsignal(signal.SIGTERM)
     with pytest.raises(Interrupted, match="SIGTERM; saved at epoch") as caught:
         train(settings, tiny, resumed, runtime, stop_at(*place))
