@@ -83,15 +83,20 @@ def write_reported(
     return folder
 
 
-@pytest.fixture
-def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    """Two seeds each of CutMix and of no mixing."""
-    monkeypatch.chdir(tmp_path)
+def write_runs(root: Path) -> list[Path]:
+    """Two seeds each of CutMix and of no mixing; their paths are relative to ``root``."""
     return [
-        write_reported(tmp_path, mix, seed).relative_to(tmp_path)
+        write_reported(root, mix, seed).relative_to(root)
         for mix in ("cutmix", "none")
         for seed in (0, 1)
     ]
+
+
+@pytest.fixture
+def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Those of ``write_runs`` in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    return write_runs(tmp_path)
 
 
 def give_weights(folder: Path, *, size: int, classes: int) -> None:

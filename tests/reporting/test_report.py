@@ -20,7 +20,7 @@ from saliencymixplus.reporting.run_data import collect_runs, over_seeds
 from saliencymixplus.settings import MixSettings, TrainingSettings
 from saliencymixplus.settings.evaluation import AuditSettings
 from tests.helpers import REPOSITORY, write_rectangles
-from tests.reporting.conftest import write_reported
+from tests.reporting.conftest import write_reported, write_runs
 
 EVIL = "<script>alert(1)</script> | **cat** [x](y) ${z}"
 
@@ -29,8 +29,17 @@ def text_of(page: Path) -> str:
     return page.with_suffix(".md").read_text()
 
 
-def test_the_page_is_self_contained(runs, tmp_path):
-    page = report(runs, tmp_path / "reports").read_text()
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    """The report of two seeds each of two methods, for tests that only read it."""
+    root = tmp_path_factory.mktemp("reported")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        return report(write_runs(root), root / "reports")
+
+
+def test_the_page_is_self_contained(page):
+    page = page.read_text()
     shown = re.sub(r"<(script|style)[^>]*>.*?</\1>", "", page, flags=re.DOTALL)
     assert not re.search(r"https?:|file:|src=\"(?!data:)|<link|@import|url\(", shown)
     sources = re.findall(r'src="data:image/([a-z+]+);base64,', page)
@@ -40,17 +49,17 @@ def test_the_page_is_self_contained(runs, tmp_path):
         assert word in page
 
 
-def test_markdown_names_pictures_that_are_there(runs, tmp_path):
-    text = text_of(report(runs, tmp_path / "reports"))
-    check_files(tmp_path / "reports", OUTPUT)  # all may be written again
+def test_markdown_names_pictures_that_are_there(page):
+    text, folder = text_of(page), page.parent
+    check_files(folder, OUTPUT)  # all may be written again
     for name, content in FOLDERS.items():
-        assert list((tmp_path / "reports" / name).iterdir())
-        check_folder(tmp_path / "reports" / name, content)
+        assert list((folder / name).iterdir())
+        check_folder(folder / name, content)
     pictures = re.findall(r"!\[[^]]*]\(<([^)]+)>\)", text)
     assert {"figures/learning.png", "figures/samples_cutmix.png"} <= set(pictures)
-    assert all((tmp_path / "reports" / picture).is_file() for picture in pictures)
-    assert (tmp_path / "reports/figures/learning.svg").read_text().startswith("<?xml")
-    assert str(tmp_path) not in text
+    assert all((folder / picture).is_file() for picture in pictures)
+    assert (folder / "figures/learning.svg").read_text().startswith("<?xml")
+    assert str(folder.parent) not in text
 
 
 def test_what_was_run_is_said(runs, tmp_path):
@@ -221,32 +230,30 @@ def test_reliability_pools_images_and_leaves_out_small_bins(runs):
     assert error == pytest.approx((right * (1 - right) / 60) ** 0.5)
 
 
-def test_confusions_are_summed_over_seeds(runs, tmp_path):
+def test_confusions_are_summed_over_seeds(runs, page):
     counts = confusion(collect_runs(runs)["cutmix"])
     assert counts == {("class 0", "class 0"): 16, ("class 0", "class 1"): 5}
-    text = text_of(report(runs, tmp_path / "reports"))
+    text = text_of(page)
     assert "| class 0 | class 1 | 5 | 5 |" in text
     assert "| class 9 | 45.00 ± 0.00 | 45.00 ± 0.00 |" in text
 
 
-def test_samples_are_copied(runs, tmp_path):
-    report(runs, tmp_path / "reports")
-    with Image.open(tmp_path / "reports/figures/samples_cutmix.png") as picture:
+def test_samples_are_copied(page):
+    with Image.open(page.parent / "figures/samples_cutmix.png") as picture:
         assert picture.size == (20, 10)
 
 
-def test_dvc_gets_curves_in_the_methods_colours(runs, tmp_path):
-    report(runs, tmp_path / "reports")
-    lines = (tmp_path / "reports/learning_curves.csv").read_text().splitlines()
+def test_dvc_gets_curves_in_the_methods_colours(page):
+    lines = (page.parent / "learning_curves.csv").read_text().splitlines()
     assert lines[0] == "method,colour,epoch,test_top1_error"
     assert lines[1] == "No mixing,#555555,1,30.5"
     assert lines[-1] == "CutMix,#0072B2,3,10.5"
-    pictures = {path.name for path in (tmp_path / "reports/pictures").iterdir()}
+    pictures = {path.name for path in (page.parent / "pictures").iterdir()}
     assert pictures == {"learning.png", "confusion.png", "samples_cutmix.png"}
     template = (REPOSITORY / ".dvc/plots/methods.json").read_text()
     fields = set(re.findall(r'"field": "([a-z]+)"', template))
     assert fields - {"rev"} <= set(lines[0].split(","))
-    counts = (tmp_path / "reports/confusion.csv").read_text().splitlines()
+    counts = (page.parent / "confusion.csv").read_text().splitlines()
     assert counts[1] == "No mixing,class 0,class 0,16"
 
 
