@@ -28,7 +28,7 @@ def box_around(centre: Tensor, sides: Tensor, height: int, width: int, size: Box
         size: ``halves`` takes ⌊side/2⌋ pixels on either side, as the published code does: an odd
             side loses a pixel and a side of 1 is empty. ``exact`` keeps the whole side.
     """
-    before = torch.div(sides, 2, rounding_mode="floor")
+    before = sides // 2
     after = before if size == "halves" else sides - before
     corners = torch.cat((centre - before, centre + after), dim=1)
     if height == width:

@@ -109,8 +109,8 @@ def logits_of(output: Any) -> Tensor:
 
 
 def high_precision(dtype: torch.dtype) -> torch.dtype:
-    """The dtype in which images of ``dtype`` are blended: float32 or wider."""
-    return torch.promote_types(dtype, torch.float32) if dtype.is_floating_point else torch.float32
+    """The dtype in which values of ``dtype`` are computed with: float32 or wider."""
+    return torch.promote_types(dtype, torch.float32)
 
 
 def _kind(value: object) -> str:

@@ -94,7 +94,7 @@ def weighted_sum(a: Tensor, b: Tensor, weight: Tensor, *, out: Tensor | None = N
     weight = weight.to(high)
     direct = out if a.dtype == high else None
     mixed = torch.mul(a.to(high), 1.0 - weight, out=direct).add_(b.to(high).mul_(weight))
-    mixed = mixed.to(a.dtype) if a.dtype.is_floating_point else mixed.round_().to(a.dtype)
+    mixed = rounded_to(mixed, a.dtype)
     return mixed if out is None or direct is not None else out.copy_(mixed)
 
 
@@ -114,7 +114,12 @@ def sampled(images: Tensor, rows: Tensor, columns: Tensor, *, align_corners: boo
     x, y = torch.broadcast_tensors(columns[:, None, :], rows[:, :, None])
     grid = torch.stack((x, y), dim=3).expand(len(images), -1, -1, -1)
     found = F.grid_sample(images.float(), grid, "bilinear", "border", align_corners=align_corners)
-    return (found if images.dtype.is_floating_point else found.round()).to(images.dtype)
+    return rounded_to(found, images.dtype)
+
+
+def rounded_to(values: Tensor, dtype: torch.dtype) -> Tensor:
+    """Cast to ``dtype``, rounding to the nearest integer if it is an integer type."""
+    return (values if dtype.is_floating_point else values.round()).to(dtype)
 
 
 def parts(sources: Sources) -> Iterator[tuple[slice, Tensor]]:

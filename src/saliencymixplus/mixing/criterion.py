@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from saliencymixplus.mixing.checks import class_indices
+from saliencymixplus.mixing.checks import class_indices, high_precision
 
 # torch would leave out images of class -100: a mixed image would then have a part of its loss.
 _NO_CLASS = -(2**31)
@@ -32,7 +32,7 @@ class Criterion:
 
     def __call__(self, logits: Tensor, labels: Tensor, *, reduction: str = "mean") -> Tensor:
         """The loss of logits (M, K) to labels (M,) int64 or (M, K) float: a scalar or (M,)."""
-        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        logits = logits.to(high_precision(logits.dtype))
         if self.loss == "ce":
             labels = labels.to(logits.dtype if labels.ndim == 2 else torch.int64)
             with class_indices(labels, logits.shape[1]):
@@ -65,5 +65,5 @@ def distribution(labels: Tensor, num_classes: int, dtype: torch.dtype) -> Tensor
 
 def binary_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     """Binary cross-entropy of the softmax of logits (M, K), averaged over all M · K entries."""
-    output = logits.to(torch.promote_types(logits.dtype, torch.float32)).softmax(1)
+    output = logits.to(high_precision(logits.dtype)).softmax(1)
     return F.binary_cross_entropy(output, distribution(labels, output.shape[1], output.dtype))

@@ -59,7 +59,7 @@ def heaviest(maps: Maps, sides: Tensor, size: BoxSize, fallback: Tensor) -> Tens
     """
     values = maps.values
     height, width = values.shape[1:]
-    before = torch.div(sides, 2, rounding_mode="floor")
+    before = sides // 2
     after = before if size == "halves" else sides - before
     rows = torch.arange(height, device=values.device)
     columns = torch.arange(width, device=values.device)
@@ -86,6 +86,5 @@ def _columns(table: Tensor, index: Tensor) -> Tensor:
 
 def pixel(index: Tensor, width: int, usable: Tensor, fallback: Tensor) -> Tensor:
     """Row and column (N, 2) from row · W + column (N,); ``fallback`` if the map is unusable."""
-    row = torch.div(index, width, rounding_mode="floor")
-    found = torch.stack((row, index - row * width), dim=1)
+    found = torch.stack((index // width, index % width), dim=1)
     return torch.where(usable[:, None], found, fallback)

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from saliencymixplus.mixing.checks import logits_of
+from saliencymixplus.mixing.checks import high_precision, logits_of
 from saliencymixplus.mixing.criterion import CROSS_ENTROPY, binary_cross_entropy
 from saliencymixplus.mixing.draws import mapped_size
 
@@ -21,7 +21,7 @@ SaliencyLoss = Literal["cross_entropy", "binary"]
 
 def absolute_sum(gradient: Tensor) -> Tensor:
     """Σ |g| over the channels of (B, C, H, W): (B, H, W), at least float32."""
-    return gradient.abs().to(torch.promote_types(gradient.dtype, torch.float32)).sum(1)
+    return gradient.abs().to(high_precision(gradient.dtype)).sum(1)
 
 
 def absolute_mean(gradient: Tensor) -> Tensor:
@@ -31,8 +31,7 @@ def absolute_mean(gradient: Tensor) -> Tensor:
 
 def root_mean_square(gradient: Tensor) -> Tensor:
     """√(mean g²) over the channels of (B, C, H, W): (B, H, W), at least float32."""
-    gradient = gradient.to(torch.promote_types(gradient.dtype, torch.float32))
-    return gradient.square().mean(1).sqrt()
+    return gradient.to(high_precision(gradient.dtype)).square().mean(1).sqrt()
 
 
 def gradient_saliency(
@@ -187,7 +186,7 @@ def smooth(saliency: Tensor, sigma: float, taps: int = 0) -> Tensor:
     """
     if sigma <= 0:
         return saliency
-    maps = saliency.to(torch.promote_types(saliency.dtype, torch.float32))[:, None]
+    maps = saliency.to(high_precision(saliency.dtype))[:, None]
     if not taps:
         radius = math.ceil(3 * sigma)
         return gaussian(F.pad(maps, (radius,) * 4, mode="replicate"), sigma, radius)[:, 0]

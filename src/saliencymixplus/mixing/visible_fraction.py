@@ -124,7 +124,7 @@ def _pasted(source: Tensor, box: Tensor, side: int) -> Tensor:
     """
     pixels = torch.arange(side, device=source.device) - source[:, :1]
     sides, widths = source[:, 1:] - source[:, :1], box[:, 1:] - box[:, :1]
-    place = box[:, :1] + torch.div((2 * pixels + 1) * widths, 2 * sides.clamp(min=1)).floor().long()
+    place = box[:, :1] + (2 * pixels + 1) * widths // (2 * sides.clamp(min=1))
     return place.clamp(0, side - 1)
 
 

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from saliencymixplus.mixing.batch import Batch, Blend, Sources
 from saliencymixplus.mixing.checks import high_precision
+from saliencymixplus.mixing.combine import rounded_to
 from saliencymixplus.mixing.draws import Draw
 from saliencymixplus.mixing.maps import enlarged, scaled_to_peak
 from saliencymixplus.mixing.method import Method
@@ -119,9 +120,8 @@ def comixup(sources: Sources, draw: Draw, options: CoMixupOptions) -> Blend:
         [torch.cat(values) for values in zip(*sides, strict=True)]
         for sides in zip(*tops, strict=True)
     )
-    result = torch.cat(mixed)
     return Blend(
-        (result if dtype.is_floating_point else result.round()).to(dtype),
+        rounded_to(torch.cat(mixed), dtype),
         enlarged(cells_b, height, width)[:, None],
         lam=lam,
         lam_b=lam_b,

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from saliencymixplus.mixing import graph_cut
 from saliencymixplus.mixing.batch import Blend, Sources
-from saliencymixplus.mixing.combine import weighted_sum
+from saliencymixplus.mixing.combine import rounded_to, weighted_sum
 from saliencymixplus.mixing.draws import Draw
 from saliencymixplus.mixing.maps import enlarged, scaled_to_peak
 from saliencymixplus.mixing.method import Method
@@ -94,9 +94,7 @@ def puzzlemix(sources: Sources, draw: Draw, options: PuzzleMixOptions) -> Blend:
         a = moved(a, transport(cells[: draw.size], kept))
         b = moved(b, transport(cells.index_select(0, sources.index_b), 1.0 - kept))
     weight = 1.0 - enlarged(z, height, width)[:, None]
-    images = weighted_sum(a, b, weight)
-    integer = not sources.a.dtype.is_floating_point
-    return Blend((images.round() if integer else images).to(sources.a.dtype), weight)
+    return Blend(rounded_to(weighted_sum(a, b, weight), sources.images.dtype), weight)
 
 
 def usable(cells: Tensor) -> Tensor:

@@ -104,7 +104,7 @@ def resizemix(sources: Sources, draw: Draw, options: ResizeMixOptions) -> Blend:
 
 def pushed_inside(centre: Tensor, sides: Tensor, height: int, width: int) -> Tensor:
     """Top-left corners (N, 2) of boxes around ``centre`` (N, 2), moved inside the image."""
-    corner = (centre - torch.div(sides, 2, rounding_mode="floor")).clamp_min(0)
+    corner = (centre - sides // 2).clamp_min(0)
     rows = torch.minimum(corner[:, 0], height - sides[:, 0])
     columns = torch.minimum(corner[:, 1], width - sides[:, 1])
     return torch.stack((rows, columns), dim=1)

@@ -93,8 +93,7 @@ def sage(sources: Sources, draw: Draw, options: SAGEOptions) -> Blend:
     count = max(1, int((2 * height - 1) * (2 * width - 1) * options.offsets))
     tried = noise[0].flatten().topk(count).indices
     columns = 2 * width - 1
-    down = torch.div(tried, columns, rounding_mode="floor")
-    offsets = torch.stack((down - (height - 1), tried - down * columns - (width - 1)), dim=1)
+    offsets = torch.stack((tried // columns - height, tried % columns - width), dim=1) + 1
     best = best_offsets(first, second, offsets)
     shifted, covered = shift(second[:, None], best)
     total = first[:, None] + shifted
