@@ -1,6 +1,7 @@
 """Names in any script: an installed font that has them, else the class's number."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -35,7 +36,8 @@ def only_dejavu(monkeypatch, clean):
 def names_in_grid(*classes):
     images, labels = torch.rand(2, 3, 8, 8), torch.tensor([0, 1])
     mixed = create("none")(images, labels)
-    found = samples_of(mixed, images, labels, mean=[0] * 3, std=[1] * 3, classes=classes)
+    meta = SimpleNamespace(mean=[0] * 3, std=[1] * 3, classes=classes)
+    found = samples_of(mixed, images, labels, meta)
     return [sample.name_a for sample in found]
 
 

@@ -1,6 +1,7 @@
 """The grid of mixed samples: pixels, marks and text, and its speed."""
 
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from saliencymixplus.pictures.grid import draw_samples, samples_of
 
 MEAN, STD = [0.5, 0.4, 0.3], [0.2, 0.3, 0.4]
 CLASSES = ["cat", "american_pit_bull_terrier_of_an_exceptionally_long_name", "dog"]
+META = SimpleNamespace(mean=MEAN, std=STD, classes=CLASSES)
 
 
 def batch(size: int, count: int = 8, boxes: bool = True, saliency: bool = True):
@@ -53,13 +55,13 @@ def batch(size: int, count: int = 8, boxes: bool = True, saliency: bool = True):
 
 
 def draw(mixed, images, labels, *, title="", **more):
-    shown = samples_of(mixed, images, labels, mean=MEAN, std=STD, classes=CLASSES, **more)
+    shown = samples_of(mixed, images, labels, META, **more)
     return draw_samples(shown, title=title)
 
 
 def test_panels_hold_the_denormalised_pixels_of_both_sources_and_the_mix():
     mixed, images, labels = batch(16)
-    sample = samples_of(mixed, images, labels, mean=MEAN, std=STD, classes=CLASSES)[3]
+    sample = samples_of(mixed, images, labels, META)[3]
     assert np.unique(sample.a).tolist() == [30]
     assert np.unique(sample.b).tolist() == [40]
     assert (sample.mixed[:4, :6] == 40).all()
@@ -79,11 +81,10 @@ def test_grid_holds_the_panels():
     assert (picture == COLOUR_B).all(axis=2).any()
 
 
-def test_names_of_soft_labels_and_of_unknown_classes():
+def test_names_of_unknown_classes():
     mixed, images, labels = batch(8)
-    soft = torch.nn.functional.one_hot(labels, 3).float()
-    names = {"mean": MEAN, "std": STD, "classes": CLASSES[:2]}
-    named = samples_of(mixed, images, soft, **names)
+    two = SimpleNamespace(mean=MEAN, std=STD, classes=CLASSES[:2])
+    named = samples_of(mixed, images, labels, two)
     assert [s.name_a for s in named[:3]] == ["cat", CLASSES[1].replace("_", " "), "2"]
 
 

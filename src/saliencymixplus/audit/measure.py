@@ -30,16 +30,7 @@ class Worst:
         errors = np.nan_to_num(np.abs(records.lam - records.true_lam), nan=-1.0)
         least = self.samples[-1][0] if len(self.samples) == self.size else -np.inf
         order = [int(i) for i in np.argsort(-errors)[: self.size] if errors[i] > least]
-        found = samples_of(
-            mixed,
-            batch.images,
-            batch.labels,
-            mean=meta.mean,
-            std=meta.std,
-            classes=meta.classes,
-            masks=batch.masks,
-            which=order,
-        )
+        found = samples_of(mixed, batch.images, batch.labels, meta, masks=batch.masks, which=order)
         for i, sample in zip(order, found, strict=True):
             note = (
                 f"true λ {records.true_lam[i]:.2f}: "

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -31,6 +31,9 @@ from saliencymixplus.pictures.layout import (
     fitting,
     wrapped,
 )
+
+if TYPE_CHECKING:
+    from saliencymixplus.datasets.prepared import Meta
 
 Box = tuple[int, int, int, int]
 
@@ -67,10 +70,8 @@ def samples_of(
     mixed: MixedBatch,
     images: Tensor,
     labels: Tensor,
+    meta: "Meta",
     *,
-    mean: Sequence[float],
-    std: Sequence[float],
-    classes: Sequence[str],
     saliency: Tensor | None = None,
     masks: Tensor | None = None,
     count: int = 8,
@@ -79,9 +80,8 @@ def samples_of(
     """The mixed samples ``which`` (default: the first ``count``), on the CPU and denormalised.
 
     Args:
-        mixed: the result of a mixer for ``images (B, C, H, W)`` and ``labels (B,)`` or ``(B, K)``.
-        mean, std: statistics of pixels in [0, 1] with which ``images`` were normalised.
-        classes: class names by label.
+        mixed: the result of a mixer for ``images (B, C, H, W)`` and ``labels (B,)``.
+        meta: of the data: class names, and the statistics with which ``images`` were normalised.
         saliency: fallback maps ``(B, H, W)`` if ``mixed`` has none.
         masks: ``(B, H, W)``, 1 on annotated objects.
     """
@@ -91,9 +91,8 @@ def samples_of(
     pick = torch.tensor(chosen, device=mixed.images.device)
     first, second = mixed.index_a[pick], mixed.index_b[pick]
     maps = mixed.saliency if mixed.saliency is not None else saliency
-    names = labels if labels.ndim == 1 else labels.argmax(dim=1)
-    a, b = (pixels_of(images[index], mean, std) for index in (first, second))
-    result = pixels_of(mixed.images[pick], mean, std)
+    a, b = (pixels_of(images[index], meta.mean, meta.std) for index in (first, second))
+    result = pixels_of(mixed.images[pick], meta.mean, meta.std)
     boxes = _boxes(mixed.boxes, pick)
     source_boxes = _boxes(getattr(mixed, "source_boxes", None), pick)
     shown = None if mixed.boxes is not None or mixed.mask is None else mixed.mask[:, 0] > 0.5
@@ -106,8 +105,8 @@ def samples_of(
             a=a[i],
             b=b[i],
             mixed=result[i],
-            name_a=_name(classes, names[first[i]]),
-            name_b=_name(classes, names[second[i]]),
+            name_a=_name(meta.classes, labels[first[i]]),
+            name_b=_name(meta.classes, labels[second[i]]),
             lam=float(mixed.lam[j]),
             area_lam=float(mixed.area_lam[j]),
             lam_b=None if mixed.lam_b is None else float(mixed.lam_b[j]),

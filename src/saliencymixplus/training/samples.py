@@ -52,9 +52,7 @@ def save_samples(context: TrainingContext, folder: Path) -> None:
             mixed,
             batch.images,
             batch.labels,
-            mean=meta.mean,
-            std=meta.std,
-            classes=meta.classes,
+            meta,
             saliency=batch.saliency,
             which=range(number, min(_SHOWN, len(mixed.images)), len(step.mixer.members)),
         )
