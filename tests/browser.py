@@ -1,6 +1,5 @@
-"""Drive a headless Chromium through its debugging pipe: pages, scripts, keys, screenshots."""
+"""Drive a headless Chromium through its debugging pipe: pages, scripts, keys."""
 
-import base64
 import importlib.util
 import json
 import os
@@ -100,19 +99,6 @@ class Page:
         """Press a key such as ``ArrowRight``."""
         for kind in ("keyDown", "keyUp"):
             self.call("Input.dispatchKeyEvent", type=kind, key=name)
-
-    def screenshot(self, path: Path, *, whole: bool = False) -> None:
-        """Save what is on screen, or the ``whole`` page."""
-        found = self.call(
-            "Page.captureScreenshot",
-            captureBeyondViewport=whole,
-            **({"clip": {**self._size(), "x": 0, "y": 0, "scale": 1}} if whole else {}),
-        )
-        path.write_bytes(base64.b64decode(found["data"]))
-
-    def _size(self) -> dict[str, float]:
-        size = self.call("Page.getLayoutMetrics")["cssContentSize"]
-        return {"width": size["width"], "height": size["height"]}
 
     def _read(self) -> dict[str, Any]:
         while b"\0" not in self._buffer:

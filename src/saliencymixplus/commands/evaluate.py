@@ -132,7 +132,9 @@ def audit(
     if of_runs:
         names = sorted({run.settings.experiment for run in found})
         if len(names) > 1:
-            raise UserError(f"the runs are of {first_few(names)}: audit one experiment at a time")
+            raise UserError(
+                f"the runs belong to the experiments {first_few(names)}: audit one at a time"
+            )
         (experiment,) = names
     target = output or project_path("audits", experiment)
     check_folder(target, OUTPUT)

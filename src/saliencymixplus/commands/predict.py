@@ -62,7 +62,7 @@ def predict(
     listed = _listed() if "-" in paths else []
     named = [Path(path) for path in [*(p for p in paths if p != "-"), *listed] if path]
     if not named:
-        raise UserError("standard input names no pictures: give their paths, one a line")
+        raise UserError("standard input names no pictures: give their paths, one per line")
 
     from saliencymixplus.engine.device import choose_device
     from saliencymixplus.inference.collect import pictures

@@ -77,7 +77,7 @@ def load_results(run_dirs: Sequence[Path]) -> list[RunResult]:
 
 
 def load_result(run_dir: Path) -> RunResult:
-    """Read one run and its evaluation; raises as ``load_results``."""
+    """Read one run and its evaluation. Raises like ``load_results``."""
     run = load_run(run_dir)
     evaluation = evaluation_of(run)
     if evaluation is None:

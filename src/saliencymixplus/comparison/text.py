@@ -213,7 +213,7 @@ def notes(table: ResultTable) -> list[str]:
 
 
 def _published(table: ResultTable) -> Iterator[str]:
-    """What the published figures are, and how the runs beside them differ whatever the settings."""
+    """Notes on the published errors, and on differences of our runs that no setting covers."""
     shown = (row.published for row in table.rows if row.published)
     for source, median, differences in dict.fromkeys(
         (figure.source, figure.median, figure.differences) for figure in shown

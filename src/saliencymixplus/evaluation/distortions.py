@@ -60,7 +60,7 @@ def filtered(images: Tensor, kernels: Tensor) -> Tensor:
 def fractal_fields(
     count: int, side: int, rng: np.random.Generator, *, exponent: float, coarsest: float = 1.0
 ) -> np.ndarray:
-    """Random fields (count, side, side), float32 in [0, 1], with amplitudes ∝ 1/fᵉˣᵖᵒⁿᵉⁿᵗ.
+    """Random fields (count, side, side), float32 in [0, 1], with amplitudes ∝ 1 / f**exponent.
 
     ``coarsest`` is the lowest frequency kept at full weight, in periods per image.
     """

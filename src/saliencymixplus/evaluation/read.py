@@ -72,7 +72,7 @@ class Evaluation:
     metrics: Mapping[str, float]
 
     def predictions(self) -> Predictions:
-        """The run's per-image predictions. Raises as ``load_predictions``."""
+        """The run's per-image predictions. Raises like ``load_predictions``."""
         return load_predictions(self.path / "predictions.npz")
 
     def tables(self) -> dict[str, list[Cells]]:

@@ -101,7 +101,7 @@ def _letters(path: Path) -> frozenset[int]:
 @lru_cache(maxsize=1)
 def _say_missing() -> None:
     print(
-        "pictures: no installed font has all letters of some names, which are shown as "
+        "pictures: no installed font has all characters of some names, which are shown as "
         "numbers or codes; install one, e.g. Noto: apt install fonts-noto-core fonts-noto-cjk",
         file=sys.stderr,
     )

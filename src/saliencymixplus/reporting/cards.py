@@ -226,7 +226,7 @@ The weights are plain safetensors, `weights/last.safetensors` in that folder, de
 
 
 def _validation_error(run: ReportedRun) -> float | None:
-    """Of the best validation epoch, in percent; None without a validation split."""
+    """Error of the best validation epoch, in percent; None without a validation split."""
     found = run.run.summary.best_validation
     return None if found is None else found.validation_top1_error
 

@@ -98,7 +98,7 @@ def metric(runs: Sequence[ReportedRun], name: str) -> Spread | None:
 
 
 def spread(values: Sequence[float]) -> Spread:
-    """Mean and sample standard deviation; None for a single value's."""
+    """Mean and sample standard deviation, which is None for a single value."""
     return fmean(values), stdev(values) if len(values) > 1 else None
 
 

@@ -33,7 +33,7 @@ class Preparation:
     bits: int = ALL_BITS
 
     def decoded(self, content: bytes, name: str) -> Pixels:
-        """Decode an image file to (size, size, 3); errors name ``name``. Raises as ``decode``."""
+        """Decode an image file to (size, size, 3); errors name ``name``. Raises like ``decode``."""
         return decode(content, name, self.size, crop=self.crop, bits=self.bits)
 
     def fitted(self, image: Any, name: str) -> Pixels:

@@ -36,7 +36,7 @@ _REFUSALS = {
 
 
 class StoreError(Exception):
-    """The store cannot be used for now."""
+    """The store cannot be used at the moment."""
 
 
 class RunDeletedError(Exception):
@@ -109,7 +109,7 @@ class Store:
             raise RunDeletedError(run_id)
 
     def find_run(self, card: TrackingFile) -> Run | None:
-        """The run of ``card``, or None if the store does not have it. Raises as ``ensure_run``."""
+        """The run of ``card``, or None if the store has none. Raises like ``ensure_run``."""
         runs = self.client.search_runs(
             [self._experiment(card.experiment)],
             f"tags.`{ATTEMPT_TAG}` = '{card.attempt}'",
@@ -148,7 +148,7 @@ class Store:
 
 @contextmanager
 def _locked(path: Path, busy: str, **options: Any) -> Iterator[None]:
-    """``locked``; its errors are the store's, whereas a ``UserError`` means a damaged record."""
+    """Like ``locked``, with errors of the store: a ``UserError`` would mean a damaged record."""
     with ExitStack() as held:
         try:
             held.enter_context(locked(path, busy, timeout=_LONGEST_WAIT, **options))

@@ -1,4 +1,4 @@
-"""A record: the folder that is projected to MLflow, and its tracking.json.
+"""A record: a folder whose content is sent to MLflow, and its tracking.json.
 
 The record of an unfinished training is its state folder; afterwards, anything not sent yet is in a
 folder below ``unsent/``. Every file in a record is optional except tracking.json::
