@@ -114,7 +114,7 @@ def _sgd(
         groups, momentum=settings.momentum, nesterov=settings.nesterov, fused=fused
     )
     for parameter in _parameters(optimizer) if settings.momentum else ():
-        optimizer.state[parameter]["momentum_buffer"] = _zeros(parameter)
+        optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
     return optimizer
 
 
@@ -129,8 +129,8 @@ def _adamw(
         step = torch.zeros((), dtype=torch.float32, device=device if fused else "cpu")
         optimizer.state[parameter] |= {
             "step": step,
-            "exp_avg": _zeros(parameter),
-            "exp_avg_sq": _zeros(parameter),
+            "exp_avg": torch.zeros_like(parameter),
+            "exp_avg_sq": torch.zeros_like(parameter),
         }
     return optimizer
 
@@ -181,10 +181,6 @@ def _names(model: nn.Module, optimizer: torch.optim.Optimizer) -> list[str]:
     """The parameters' names in the optimizer's order."""
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     return [names[id(parameter)] for parameter in _parameters(optimizer)]
-
-
-def _zeros(parameter: nn.Parameter) -> Tensor:
-    return torch.zeros_like(parameter, memory_format=torch.preserve_format)
 
 
 def _copied(state: Mapping[str, Any]) -> dict[str, Any]:

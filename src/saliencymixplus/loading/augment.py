@@ -150,8 +150,8 @@ def _resized_boxes(chance: Tensor, size: tuple[int, int], scale: float) -> Boxes
     found = fits.any(1)
     # If none fits: the centre of the image, at the nearest allowed ratio.
     most_w, most_h = min(width, round(height * RATIO[1])), min(height, round(width / RATIO[0]))
-    h = torch.where(found, h.gather(1, first)[:, 0], torch.full_like(h[:, 0], most_h)).long()
-    w = torch.where(found, w.gather(1, first)[:, 0], torch.full_like(w[:, 0], most_w)).long()
+    h = torch.where(found, h.gather(1, first)[:, 0], float(most_h)).long()
+    w = torch.where(found, w.gather(1, first)[:, 0], float(most_w)).long()
     random_top = (chance[:, 2].gather(1, first)[:, 0] * (height - h + 1)).long()
     random_left = (chance[:, 3].gather(1, first)[:, 0] * (width - w + 1)).long()
     return Boxes(

@@ -46,7 +46,7 @@ def _recoloured(images: Tensor, op: Tensor, magnitude: Tensor) -> Tensor:
     red, green, blue = pixels.unbind(1)
     grey = (_GREY[0] * red + _GREY[1] * green + _GREY[2] * blue).floor()[:, None]
     # Interpolate towards (or away from) black, the grey image, or its mean.
-    other = torch.where(chosen("Color"), grey, torch.zeros_like(grey))
+    other = torch.where(chosen("Color"), grey, 0.0)
     other = torch.where(chosen("Contrast"), grey.mean((1, 2, 3), keepdim=True), other)
     blended = (pixels * (1 + strength) - other * strength).clamp(0, 255)
     sharpened = (pixels - (_blurred(pixels) - pixels) * strength).clamp(0, 255)
@@ -73,7 +73,7 @@ def _stretched(pixels: Tensor) -> Tensor:
     darkest, brightest = pixels.amin((2, 3), keepdim=True), pixels.amax((2, 3), keepdim=True)
     scale = (brightest - darkest) * (1 / 255)
     flat = scale == 0
-    stretched = (pixels - darkest) / torch.where(flat, torch.ones_like(scale), scale)
+    stretched = (pixels - darkest) / torch.where(flat, 1.0, scale)
     return torch.where(flat, pixels, stretched.clamp(0, 255)).byte()
 
 
@@ -94,7 +94,7 @@ def _grid(op: Tensor, magnitude: Tensor, height: int, width: int) -> Tensor:
     """
 
     def strength(name: str) -> Tensor:
-        return torch.where(op == OPS.index(name), magnitude, torch.zeros_like(magnitude))
+        return torch.where(op == OPS.index(name), magnitude, 0.0)
 
     shear_x, shear_y, angle = strength("ShearX"), strength("ShearY"), strength("Rotate")
     radians = angle * (math.pi / 180)

@@ -2,9 +2,9 @@
 
 import math
 import re
-from collections.abc import Iterator
 from copy import deepcopy
 from importlib import import_module
+from itertools import chain
 from typing import Any
 
 import torch
@@ -46,7 +46,7 @@ def backbone(model: nn.Module) -> list[nn.Module]:
         module
         for name, module in model.named_modules()
         if name.split(".")[0] != PART
-        and (_any(module.parameters(False)) or _any(module.buffers(False)))
+        and any(True for _ in chain(module.parameters(False), module.buffers(False)))
     ]
     return modules[:-1]
 
@@ -110,7 +110,3 @@ def _block(name: str) -> tuple[float, int]:
     if name.startswith(("encoder.ln.", "norm.")):
         return _NORM
     return _HEAD if name.startswith(("classifier.", "head.", "heads.")) else _STEM
-
-
-def _any(items: Iterator[object]) -> bool:
-    return next(items, None) is not None

@@ -23,8 +23,7 @@ def save_samples(context: TrainingContext, folder: Path) -> None:
     so that a series of grids shows only the effect of the network. Each member of a switch mixes an
     equal number of images. The training is not affected.
     """
-    from saliencymixplus.pictures.grid import draw_samples as draw
-    from saliencymixplus.pictures.grid import samples_of
+    from saliencymixplus.pictures.grid import draw_samples, samples_of
     from saliencymixplus.pictures.style import method_label
 
     run, meta, step, epoch = context.run, context.meta, context.parts.step, context.state.epoch
@@ -57,7 +56,7 @@ def save_samples(context: TrainingContext, folder: Path) -> None:
             which=range(number, min(_SHOWN, len(mixed.images)), len(step.mixer.members)),
         )
     when = f"epoch {epoch}" if epoch else "before training"
-    image = draw(samples, title=f"{method_label(run.mix.name)}, {when}")
+    image = draw_samples(samples, title=f"{method_label(run.mix.name)}, {when}")
     path = folder / "samples" / f"epoch_{epoch:04d}.png"
     write_atomically(path, lambda part: Image.fromarray(image).save(part, format="PNG"))
 

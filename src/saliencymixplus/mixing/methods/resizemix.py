@@ -95,10 +95,7 @@ def resizemix(sources: Sources, draw: Draw, options: ResizeMixOptions) -> Blend:
     else:
         images = torch.where(mask, resized_into(sources.b, boxes), sources.a)
     # Not torch.tensor([…], device=…): copying from the host cannot be captured in a CUDA graph.
-    sides_of_b = torch.stack(
-        (torch.full_like(boxes[:, 0], height), torch.full_like(boxes[:, 0], width)), dim=1
-    )
-    whole = torch.cat((torch.zeros_like(corner), sides_of_b), dim=1)
+    whole = torch.stack([torch.full_like(boxes[:, 0], n) for n in (0, 0, height, width)], dim=1)
     return Blend(images, mask, boxes=boxes, source_boxes=whole)
 
 

@@ -138,9 +138,7 @@ def shift(values: Tensor, offset: Tensor) -> tuple[Tensor, Tensor]:
 
 def overlap(offset: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
     """Boxes (M, 4) of the visible part of the shifted image, in the mixture and in itself."""
-    side = torch.stack(
-        (torch.full_like(offset[:, 0], height), torch.full_like(offset[:, 0], width)), 1
-    )
+    side = torch.stack([torch.full_like(offset[:, 0], n) for n in (height, width)], dim=1)
     start, end = offset.clamp_min(0), side + offset.clamp_max(0)
     return torch.cat((start, end), dim=1), torch.cat((start - offset, end - offset), dim=1)
 
