@@ -195,6 +195,23 @@ def test_an_interruption_ends_all_and_what_was_not_recorded_is_repeated(
     assert sorted(recorded) == list(outputs)
 
 
+def test_a_current_evaluation_that_mlflow_lacks_is_added(trained, outputs, monkeypatch):
+    """One made with ``--tracker none``; ``tests/tracking`` asks a real store."""
+    evaluate_all(outputs, trained[0], QUICK, RUNTIME)
+    asked, recorded, second = [], [], list(outputs)[1]
+    monkeypatch.setattr(
+        many, "unrecorded_evaluations", lambda found, kind: asked.append((found, kind)) or [second]
+    )
+    monkeypatch.setattr(many, "record_evaluation", lambda *given: recorded.append(given))
+    runtime = RUNTIME.model_copy(update={"tracker": "mlflow"})
+    evaluate_all(outputs, trained[0], QUICK, runtime)
+    metrics = {
+        run: json.loads((folder / "metrics.json").read_text()) for run, folder in outputs.items()
+    }
+    assert asked == [(metrics, "mlflow")]
+    assert recorded == [(second, outputs[second], metrics[second], "mlflow")]
+
+
 def test_the_users_files_are_refused_before_anything_is_measured(trained, outputs, monkeypatch):
     last = list(outputs.values())[-1]
     last.mkdir(parents=True)

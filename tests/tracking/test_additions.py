@@ -1,6 +1,7 @@
 """Evaluations, reports and models are added to the run of their training."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,12 @@ import torch
 
 from saliencymixplus.files import write_json
 from saliencymixplus.runs.read import Run
-from saliencymixplus.tracking import mlflow_model, record_evaluation, record_report
+from saliencymixplus.tracking import (
+    mlflow_model,
+    record_evaluation,
+    record_report,
+    unrecorded_evaluations,
+)
 from tests.tracking.mlflow_runs import client_of, only_run
 
 
@@ -29,6 +35,33 @@ def test_an_evaluation_goes_to_the_same_run_and_replaces_its_figures(
     assert len(room.epochs("results/test_top1")) == 2
     assert json.loads(room.artifacts()["evaluation/metrics.json"].read_text())["top1_error"] == 25
     assert room.epochs() == [1, 2]
+
+
+def test_evaluations_that_mlflow_lacks_are_found(
+    room: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = room.start().epochs(1)
+    run = training.publish(tmp_path / "run")
+    training.finish()
+    output = tmp_path / "evaluation"
+    output.mkdir()
+    made = {"top1_error": 30.0, "ece": 2.5}
+    record_evaluation(run, output, made, "none")
+    assert unrecorded_evaluations({run: made}, "none") == []
+    assert unrecorded_evaluations({run: made}) == [run]
+    record_evaluation(run, output, made)
+    assert unrecorded_evaluations({run: made}) == []
+    assert unrecorded_evaluations({run: {**made, "ece": 2.0}}) == [run]
+
+    untracked = tmp_path / "untracked"
+    shutil.copytree(run, untracked)
+    write_json(untracked / "tracking.json", {"tracker": "none"})
+    assert unrecorded_evaluations({untracked: made}) == []
+    with monkeypatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'other.db'}")
+        assert unrecorded_evaluations({run: {**made, "ece": 2.0}}) == []  # belongs elsewhere
+    client_of(room).delete_run(only_run(room).info.run_id)
+    assert unrecorded_evaluations({run: {**made, "ece": 2.0}}) == []
 
 
 def test_a_report_goes_to_the_parent_of_all_runs(room: Any, tmp_path: Path) -> None:

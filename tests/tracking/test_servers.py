@@ -13,7 +13,7 @@ import pytest
 
 from saliencymixplus.errors import UserError
 from saliencymixplus.runs.history import read_history
-from saliencymixplus.tracking import record_evaluation, retire
+from saliencymixplus.tracking import record_evaluation, retire, unrecorded_evaluations
 from saliencymixplus.tracking.sync import sync
 from tests.tracking.servers import MLflowServer, free_port
 
@@ -94,6 +94,50 @@ def test_a_broken_server_costs_no_time_and_no_record(
         (waiting,) = room.waiting()
         assert [r.epoch for r in read_history(room.unsent / waiting / "history.csv")] == [1, 2, 3]
         assert not training.folder.exists()
+
+
+def test_a_server_that_hangs_delays_the_first_of_many_evaluations(
+    room: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
+    monkeypatch.setenv("SALIENCYMIXPLUS_TRACKING_TIMEOUT", "0.5")
+    (tmp_path / "evaluation").mkdir()
+    with _server(_hangs) as address:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+        training = room.start().epochs(1)
+        run = training.publish(tmp_path / "run")
+        training.finish(timeout=0.1)
+        capsys.readouterr()
+        record_evaluation(run, tmp_path / "evaluation", {"top1_error": 3.0})
+        assert "`python cli.py sync` sends the rest later" in capsys.readouterr().err
+        monkeypatch.setenv("SALIENCYMIXPLUS_TRACKING_TIMEOUT", "60")
+        start = time.monotonic()
+        for _ in range(3):
+            record_evaluation(run, tmp_path / "evaluation", {"top1_error": 3.0})
+        assert time.monotonic() - start < 10
+        assert capsys.readouterr().err == ""
+        assert len(room.waiting()) == 5  # the training, and every evaluation
+
+
+def test_current_evaluations_are_not_compared_with_a_server_that_is_down(
+    room: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with _nothing() as address:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+        training = room.start()
+        run = training.publish(tmp_path / "run")
+        training.finish(timeout=0.1)
+        capsys.readouterr()
+        assert unrecorded_evaluations({run: {"top1_error": 3.0}}) == []
+        (line,) = capsys.readouterr().err.splitlines()
+        assert address in line
+        assert "repeat evaluate-all later" in line
 
 
 def test_sync_says_what_still_waits(room: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,12 +12,13 @@ from saliencymixplus.errors import UserError, reason_of
 from saliencymixplus.evaluation.current import is_current, mark_current, sources_of
 from saliencymixplus.evaluation.evaluate import OUTPUT, measure_run
 from saliencymixplus.evaluation.measures import part_names
+from saliencymixplus.evaluation.read import load_evaluation
 from saliencymixplus.outputs import check_folder
 from saliencymixplus.progress import progress
 from saliencymixplus.runs.read import Run, load_run
 from saliencymixplus.settings import RuntimeSettings
 from saliencymixplus.settings.evaluation import EvaluationSettings
-from saliencymixplus.tracking import record_evaluation
+from saliencymixplus.tracking import record_evaluation, unrecorded_evaluations
 
 
 class _Stopped(Exception):
@@ -33,7 +34,7 @@ def evaluate_all(
 ) -> None:
     """Evaluate each run that has no current evaluation (see ``is_current``).
 
-    If one fails, the others are still evaluated.
+    If one fails, the others are still evaluated. Current ones are added to MLflow if it lacks them.
 
     Args:
         outputs: run folders to evaluation folders.
@@ -50,8 +51,9 @@ def evaluate_all(
         for folder, run in runs.items()
         if not is_current(outputs[folder], sources[folder], OUTPUT.files)
     ]
-    if kept := len(runs) - len(pending):
-        print(f"{kept} of {len(runs)} evaluations are current", flush=True)
+    if kept := [run.path for run in runs.values() if run not in pending]:
+        print(f"{len(kept)} of {len(runs)} evaluations are current", flush=True)
+        _add_to_mlflow({run_dir: outputs[run_dir] for run_dir in kept}, runtime.tracker)
     if not pending:
         return
     for run in pending:
@@ -106,3 +108,13 @@ def evaluate_all(
             f"{len(failures)} of {len(pending)} evaluations failed, first {name}: {reason} "
             "(run the same command to evaluate the missing ones)"
         )
+
+
+def _add_to_mlflow(outputs: Mapping[Path, Path], tracker: str) -> None:
+    """Record those of the current evaluations ``outputs``, by run folder, that MLflow lacks."""
+    metrics = {run_dir: load_evaluation(output).metrics for run_dir, output in outputs.items()}
+    missing = unrecorded_evaluations(metrics, tracker)
+    if missing:
+        print(f"adding {len(missing)} of them to MLflow", flush=True)
+    for run_dir in missing:
+        record_evaluation(run_dir, outputs[run_dir], metrics[run_dir], tracker)

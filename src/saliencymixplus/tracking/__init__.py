@@ -1,7 +1,12 @@
 """Record runs in MLflow: files are written first and uploaded by a background thread."""
 
+from saliencymixplus.tracking.additions import (
+    record_evaluation,
+    record_report,
+    unrecorded_evaluations,
+)
 from saliencymixplus.tracking.base import Status, Tracker
-from saliencymixplus.tracking.opening import open_tracker, record_evaluation, record_report, retire
+from saliencymixplus.tracking.opening import open_tracker, retire
 from saliencymixplus.tracking.record import is_recorded
 
 __all__ = [
@@ -12,4 +17,5 @@ __all__ = [
     "record_evaluation",
     "record_report",
     "retire",
+    "unrecorded_evaluations",
 ]
