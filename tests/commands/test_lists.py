@@ -8,8 +8,8 @@ import sys
 import pytest
 import torch
 
+from saliencymixplus.commands import completion
 from saliencymixplus.commands.app import main
-from saliencymixplus.commands.options import complete_experiments, complete_mixes
 from saliencymixplus.mixing import METHODS
 from saliencymixplus.models import model_names
 from saliencymixplus.settings import load_params
@@ -227,7 +227,7 @@ def test_the_shell_completes_commands_and_names(tmp_path, monkeypatch):
     assert completed("saliencymixplus prev") == ["preview"]
     assert completed("saliencymixplus train --mix-aug saliencymixp")[0] == "saliencymixplus"
     monkeypatch.chdir(REPOSITORY)
-    assert {"digits", "cifar100"} <= set(complete_experiments())
-    assert {"cutmix", "plus-half-pairs"} <= set(complete_mixes())
+    assert {"digits", "cifar100"} <= set(completion.experiments())
+    assert {"cutmix", "plus-half-pairs"} <= set(completion.recipes())
     monkeypatch.chdir(tmp_path)
-    assert complete_experiments() == []
+    assert completion.experiments() == []

@@ -1,7 +1,6 @@
 """Options shared by several commands, and their conversion to settings."""
 
 import json
-import pkgutil
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext, redirect_stdout
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
+from saliencymixplus.commands import completion
 from saliencymixplus.errors import UserError
 from saliencymixplus.workspace import project_path
 
@@ -19,34 +19,6 @@ if TYPE_CHECKING:
 RECIPE = "Recipe (default: params.yaml)"
 DEFAULT_PARAMS = Path("params.yaml")
 DEFAULT_EXPERIMENT = "clutter"  # what `dvc repro` runs
-
-
-def method_names() -> list[str]:
-    """The mixing methods, listed by file name because importing them (with torch) takes seconds."""
-    folder = Path(__file__).parents[1] / "mixing" / "methods"
-    return [file.name for file in pkgutil.iter_modules([str(folder)]) if file.name[0] != "_"]
-
-
-def complete_experiments() -> list[str]:
-    """Experiments in the default params.yaml, for shell completion."""
-    sections = _raw_params().items()
-    return [str(name) for name, section in sections if "download" in (section or ())]
-
-
-def complete_mixes() -> list[str]:
-    """Mixing methods, and recipes in the default params.yaml, for shell completion."""
-    raw = _raw_params()
-    named = [raw.get("mix"), raw.get("methods"), (raw.get("ablation") or {}).get("methods")]
-    return sorted({*method_names(), *(str(name) for names in named for name in names or ())})
-
-
-def _raw_params() -> dict[str, Any]:
-    from saliencymixplus.settings.raw import read_yaml
-
-    try:
-        return read_yaml(project_path(DEFAULT_PARAMS))
-    except UserError:
-        return {}  # nothing to complete
 
 
 def print_json(value: Any, file: TextIO | None = None) -> None:
@@ -72,7 +44,7 @@ def only_json(asked: bool) -> Iterator[Callable[[Any], None]]:
 
 def mix_option(text: str) -> Any:
     """An option that takes the name of a method, preset or recipe."""
-    return typer.Option(metavar="NAME", help=text, autocompletion=complete_mixes)
+    return typer.Option(metavar="NAME", help=text, autocompletion=completion.recipes)
 
 
 def how(text: str, *names: str, **more: Any) -> Any:
@@ -95,7 +67,7 @@ Experiment = Annotated[
         "--experiment",
         "--dataset",
         metavar="NAME",
-        autocompletion=complete_experiments,
+        autocompletion=completion.experiments,
         help="A section in params.yaml; `experiments` lists them.",
     ),
 ]

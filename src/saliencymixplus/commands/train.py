@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from saliencymixplus.commands import options
+from saliencymixplus.commands import completion, options
 
 
 def _recipe(text: str, metavar: str | None = None) -> Any:
@@ -17,7 +17,7 @@ def train(
     mix_aug: Annotated[
         str,
         options.mix_option(
-            f"{', '.join(options.method_names())} or a recipe under `mix:` in params.yaml."
+            f"{', '.join(completion.method_names())} or a recipe under `mix:` in params.yaml."
         ),
     ] = "saliencymixplus",
     experiment: options.Experiment = options.DEFAULT_EXPERIMENT,
