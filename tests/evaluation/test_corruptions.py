@@ -116,11 +116,24 @@ def test_contrast_shrinks_about_the_mean():
 
 
 def test_pixelate_makes_blocks_of_the_same_mean():
-    images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), np.uint8)
-    found = corrupt(images, "pixelate", 4, seed=0)  # half the side
+    images = np.random.default_rng(0).integers(0, 256, (2, 224, 224, 3), np.uint8)
+    found = corrupt(images, "pixelate", 2, seed=0)  # half the side
     assert np.array_equal(found[:, ::2], found[:, 1::2])
-    blocks = images.reshape(4, 16, 2, 16, 2, 3).mean((2, 4))
+    blocks = images.reshape(2, 112, 2, 112, 2, 3).mean((2, 4))
     assert np.abs(found[:, ::2, ::2] - blocks).max() <= 0.5
+
+
+@pytest.mark.parametrize(
+    ("side", "published"),
+    [(32, (0.95, 0.9, 0.85, 0.75, 0.65)), (224, (0.6, 0.5, 0.4, 0.3, 0.25))],
+)
+def test_pixelate_has_as_many_blocks_as_the_published(side, published):
+    """The levels of make_cifar_c.py and make_imagenet_c.py."""
+    images = np.random.default_rng(0).integers(0, 256, (1, side, side, 3), np.uint8)
+    for severity, fraction in zip(SEVERITIES, published, strict=True):
+        rows = corrupt(images, "pixelate", severity, seed=0)[0]
+        blocks = 1 + (rows[1:] != rows[:-1]).any((1, 2)).sum()
+        assert blocks == round(fraction * side)
 
 
 def test_rows_are_the_errors_of_the_corrupted_images(classifier):
