@@ -62,6 +62,16 @@ def test_gradients_of_inputs_alone_cost_less() -> None:
     assert counter.flops == 2 * (2 * 2 * 8 * 4)  # forward, and one product backward
 
 
+def test_attention_counts_its_products() -> None:
+    query, key = torch.randn(2, 3, 4, 8, requires_grad=True), torch.randn(2, 3, 5, 8)
+    with FlopCounter() as counter:
+        found = nn.functional.scaled_dot_product_attention(query, key, key)
+        one = 2 * (2 * 3 * 4 * 5 * 8)
+        assert counter.flops == 2 * one
+        found.sum().backward()
+    assert counter.flops == 2 * one + 5 * one  # the backward pass repeats the first product
+
+
 def test_figures_fit_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     settings = BenchSettings(

@@ -2,11 +2,21 @@
 
 from typing import Any
 
+import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from saliencymixplus.models.layers import meta_logits
+
+_aten: Any = torch.ops.aten
+# Torch counts fused attention on a GPU only; on the CPU it has the same arguments.
+_FORMULAS = flop_registry | {
+    getattr(_aten, f"_scaled_dot_product_flash_attention_for_cpu{which}"): flop_registry[
+        getattr(_aten, f"_scaled_dot_product_flash_attention{which}")
+    ]
+    for which in ("", "_backward")
+}
 
 
 class FlopCounter(TorchDispatchMode):
@@ -18,7 +28,7 @@ class FlopCounter(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         found = func(*args, **(kwargs or {}))
-        formula = flop_registry.get(func._overloadpacket)
+        formula = _FORMULAS.get(func._overloadpacket)
         if formula is not None:
             self.flops += formula(*args, **(kwargs or {}), out_val=found)
         return found
