@@ -5,6 +5,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from saliencymixplus.commands.app import app
@@ -163,6 +164,23 @@ def test_the_regression_by_hand() -> None:
     assert found.slope.value == pytest.approx(5.0)
     assert found.r2 == pytest.approx(0.25**2 / (0.005 * 18.5))
     assert len(found.points) == 6
+
+
+def test_cells_that_share_the_luck_of_their_seeds_add_no_evidence() -> None:
+    """Four cells with the same errors give the interval of one."""
+    rng = np.random.default_rng(0)
+    rows = [
+        replace(row(method, error, label, 0.1 * label), seed=seed)
+        for method, label in (("cutmix-sample-box", 0.3), ("a", 0.1), ("b", 0.2), ("c", 0.25))
+        for seed, error in enumerate(50 + 20 * label + rng.normal(0, 2, 5))
+    ]
+    widths = []
+    for copies in (1, 4):
+        cells = [replace(r, train_digits=digits) for r in rows for digits in range(copies)]
+        found = regression(by_cell(cells))
+        assert found is not None
+        widths.append(found.slope.high - found.slope.low)
+    assert widths[1] == pytest.approx(widths[0], rel=0.1)
 
 
 def test_the_report_pairs_recipes_by_seed(tmp_path: Path) -> None:

@@ -116,7 +116,7 @@ def markdown(cells: Errors, found: Regression | None) -> str:
             f"{_points(found.slope)} points less test error (R² {found.r2:.2f}). In a fit with the "
             f"regions without an object as well: {_points(found.label)} points for 0.1 of label "
             f"error, {_points(found.background)} points for 0.1 fewer empty regions. Brackets: "
-            "95 % bootstrap intervals over cells and seeds.",
+            "95 % bootstrap intervals over cells and seeds, too narrow with few of either.",
             "",
         ]
     return "\n".join(lines)

@@ -146,7 +146,8 @@ def with_interval(found: SeedSummary, *, signed: bool = False) -> str:
 def regression(cells: Errors) -> Regression | None:
     """Fit the test error gained to the label error removed; None for fewer than three points.
 
-    The intervals come from a bootstrap over cells and, within each cell, over seeds.
+    The intervals come from a bootstrap over cells and over seeds. All cells get the same draw of
+    seeds, as seeds share initial weights across cells (Owen 2007, "The pigeonhole bootstrap").
     """
     rng = np.random.default_rng(_SEED)
     names = [cell for cell, recipes in cells.items() if REFERENCE in recipes]
@@ -160,9 +161,9 @@ def regression(cells: Errors) -> Regression | None:
     draws = []
     for _ in range(_DRAWS):
         drawn = []
+        seeds = rng.integers(0, 1 << 30, 64)
         for index in rng.integers(0, len(names), len(names)):
             recipes = cells[names[index]]
-            seeds = rng.integers(0, 1 << 30, 64)
             drawn += [(*_removed(recipes, m), _gain(recipes, m, seeds)) for m in _compared(recipes)]
         draws.append(_fit(np.array(drawn)))
     values, r2 = np.array([point[2:] for point in points]), 0.0
