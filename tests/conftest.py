@@ -23,6 +23,12 @@ settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCh
 settings.load_profile("busy")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Unseeded random numbers do not depend on which tests ran before in the same process."""
+    torch.default_generator.manual_seed(2026)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def system_temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A temporary folder in place of the system's, removed at the end.
