@@ -81,11 +81,10 @@ def bench(settings: BenchSettings, say: Callable[[str], None] = print) -> dict[s
         found["share_of_peak"] = found["flops"] / (found["ms"] / 1000) / peak
         if plain:
             fraction = settings.mix_prob if found["method"] != "none" else 0.0
-            average = fraction * found["ms"] + (1 - fraction) * plain["ms"]
             # Computed from the ratio, which is hardly affected by other load on the machine.
             found["mean_ms"] = plain["ms"] * (1 + fraction * (found["ratio_to_plain"] - 1))
             found["mixing_share_of_plain"] = found["mixing_ms"] / plain["ms"]
-            found["experiment_hours"] = average * count * settings.epochs / 3.6e6
+            found["experiment_hours"] = found["mean_ms"] * count * settings.epochs / 3.6e6
     return {
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
         "hardware": device_name(device),
