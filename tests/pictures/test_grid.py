@@ -81,11 +81,10 @@ def test_grid_holds_the_panels():
     assert (picture == COLOUR_B).all(axis=2).any()
 
 
-def test_names_of_unknown_classes():
+def test_names_have_spaces_for_underscores():
     mixed, images, labels = batch(8)
-    two = SimpleNamespace(mean=MEAN, std=STD, classes=CLASSES[:2])
-    named = samples_of(mixed, images, labels, two)
-    assert [s.name_a for s in named[:3]] == ["cat", CLASSES[1].replace("_", " "), "2"]
+    named = samples_of(mixed, images, labels, META)
+    assert [s.name_a for s in named[:3]] == ["cat", CLASSES[1].replace("_", " "), "dog"]
 
 
 @pytest.mark.parametrize("size", [8, 16, 28, 32, 96, 224])

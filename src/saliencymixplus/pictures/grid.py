@@ -219,5 +219,4 @@ def _arrays(values: Tensor | None, index: Tensor) -> Sequence[Any]:
 
 def _name(classes: Sequence[str], label: Tensor) -> str:
     index = int(label)
-    name = classes[index] if index < len(classes) else str(index)
-    return shown_name(name.replace("_", " "), f"class {index}")
+    return shown_name(classes[index].replace("_", " "), f"class {index}")
