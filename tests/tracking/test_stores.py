@@ -97,13 +97,6 @@ def test_an_at_sign_in_a_path_is_no_credential(uri: str) -> None:
     assert redact(uri) == uri
 
 
-def test_an_unknown_tracker_is_an_error(room: Any) -> None:
-    from saliencymixplus.tracking import open_tracker
-
-    with pytest.raises(UserError, match="choose mlflow or none"):
-        open_tracker("wandb", run=room.settings(), identity="d", data={}, folder=room.state)
-
-
 def test_without_mlflow_training_says_what_to_do(
     room: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -18,7 +18,7 @@ from saliencymixplus.progress import progress
 from saliencymixplus.runs.read import Run, load_run
 from saliencymixplus.settings import RuntimeSettings
 from saliencymixplus.settings.evaluation import EvaluationSettings
-from saliencymixplus.tracking import record_evaluation, unrecorded_evaluations
+from saliencymixplus.tracking import Kind, record_evaluation, unrecorded_evaluations
 
 
 class _Stopped(Exception):
@@ -110,7 +110,7 @@ def evaluate_all(
         )
 
 
-def _add_to_mlflow(outputs: Mapping[Path, Path], tracker: str) -> None:
+def _add_to_mlflow(outputs: Mapping[Path, Path], tracker: Kind) -> None:
     """Record those of the current evaluations ``outputs``, by run folder, that MLflow lacks."""
     metrics = {run_dir: load_evaluation(output).metrics for run_dir, output in outputs.items()}
     missing = unrecorded_evaluations(metrics, tracker)

@@ -5,11 +5,12 @@ from saliencymixplus.tracking.additions import (
     record_report,
     unrecorded_evaluations,
 )
-from saliencymixplus.tracking.base import Status, Tracker
+from saliencymixplus.tracking.base import Kind, Status, Tracker
 from saliencymixplus.tracking.opening import open_tracker, retire
 from saliencymixplus.tracking.record import is_recorded
 
 __all__ = [
+    "Kind",
     "Status",
     "Tracker",
     "is_recorded",

@@ -13,19 +13,20 @@ from saliencymixplus.folders import whole_directory
 from saliencymixplus.outputs import writing
 from saliencymixplus.runs.folder import SettingsOnly, TrackingFile, read_record, read_tracking
 from saliencymixplus.tracking import mlflow_library, record
+from saliencymixplus.tracking.base import Kind
 from saliencymixplus.tracking.redact import brief, say
 
 if TYPE_CHECKING:
     from saliencymixplus.tracking.stores import Address
 
-# Seconds without another attempt to reach a store that failed: a server that hangs would otherwise
+# Seconds for which a store that failed is not tried again: a server that hangs would otherwise
 # delay each of many evaluations.
 _PAUSE = 300.0
-_failed: dict["Address", float] = {}  # when, by ``time.monotonic``
+_failed: dict["Address", float] = {}  # time of the last failure, by ``time.monotonic``
 
 
 def record_evaluation(
-    run_dir: Path, output: Path, metrics: Mapping[str, float], kind: str = "mlflow"
+    run_dir: Path, output: Path, metrics: Mapping[str, float], kind: Kind = "mlflow"
 ) -> None:
     """Add an evaluation's metrics and files to the MLflow run of its training.
 
@@ -48,7 +49,7 @@ def record_evaluation(
 
 
 def unrecorded_evaluations(
-    evaluations: Mapping[Path, Mapping[str, float]], kind: str = "mlflow"
+    evaluations: Mapping[Path, Mapping[str, float]], kind: Kind = "mlflow"
 ) -> list[Path]:
     """The run folders whose evaluation metrics are not in MLflow, such as after ``--tracker none``.
 
@@ -96,7 +97,7 @@ def unrecorded_evaluations(
     return missing
 
 
-def record_report(experiment: str, files: Iterable[Path], kind: str = "mlflow") -> str | None:
+def record_report(experiment: str, files: Iterable[Path], kind: Kind = "mlflow") -> str | None:
     """Add an experiment's report to its comparison run; returns how to open that run.
 
     If ``files`` include a comparison.md, it becomes the run's description.
@@ -114,7 +115,7 @@ def record_report(experiment: str, files: Iterable[Path], kind: str = "mlflow") 
 def _record(find: Callable[[], TrackingFile | None], fill: Callable[[Path], None]) -> str | None:
     """Write a record below ``unsent/``, so that it cannot be lost, and send it.
 
-    It stays there for ``sync`` if the store cannot be reached, or could not within ``_PAUSE``.
+    It stays there for ``sync`` if the store fails, or failed less than ``_PAUSE`` seconds ago.
     """
     from saliencymixplus.tracking import stores
 

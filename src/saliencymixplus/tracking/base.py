@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any, Literal
 
+Kind = Literal["mlflow", "none"]
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 
 

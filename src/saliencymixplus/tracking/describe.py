@@ -203,7 +203,7 @@ def dataset(run: RunSettings, data: dict[str, Any]) -> dict[str, str]:
     source = run.download.model_dump(mode="json", exclude_defaults=True)
     profile = {key: value for key, value in data.items() if key not in ("digest", "name")}
     return {
-        "name": str(data.get("name", run.experiment)),
+        "name": str(data["name"]),
         "digest": str(data["digest"])[:36],
         "source_type": "local",
         "source": json.dumps(redact_all(source)),

@@ -9,17 +9,16 @@ from saliencymixplus.outputs import writing
 from saliencymixplus.runs.folder import TrackingFile
 from saliencymixplus.settings import RunSettings
 from saliencymixplus.tracking import mlflow_library, record
-from saliencymixplus.tracking.base import Tracker
+from saliencymixplus.tracking.base import Kind, Tracker
 from saliencymixplus.tracking.redact import say
 
 
 def open_tracker(
-    kind: str, *, run: RunSettings, identity: str, data: dict[str, Any], folder: Path
+    kind: Kind, *, run: RunSettings, identity: str, data: dict[str, Any], folder: Path
 ) -> Tracker:
     """Open a tracker for a training.
 
     Args:
-        kind: ``mlflow`` or ``none``.
         identity: the digest of the settings.
         data: ``digest`` and ``name`` of the prepared data set, and anything else to record of it.
         folder: the run's state folder. If it has a tracking.json, recording resumes; history.csv
@@ -31,8 +30,6 @@ def open_tracker(
     """
     if kind == "none":
         return Tracker()
-    if kind != "mlflow":
-        raise UserError(f"unknown tracker {kind!r}: choose mlflow or none")
     mlflow_library.require_mlflow()
     from saliencymixplus.tracking import describe, stores, sync
     from saliencymixplus.tracking.system import SystemSampler
