@@ -11,6 +11,20 @@ from saliencymixplus.errors import NetworkError
 from saliencymixplus.mixing.saliency import pass_mode
 
 
+def uncompiled(model: nn.Module) -> nn.Module:
+    """The network inside ``torch.compile``, which calls no hooks, or ``model`` if not compiled."""
+    network: nn.Module = getattr(model, "_orig_mod", model)
+    return network
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The network inside ``torch.compile`` and ``DistributedDataParallel``."""
+    network = uncompiled(model)
+    if isinstance(network, nn.parallel.DistributedDataParallel):
+        network = uncompiled(network.module)
+    return network
+
+
 def last_feature_map(model: nn.Module, images: Tensor) -> Tensor:
     """The last output (B, C, h, w) of any layer with more than one cell, in evaluation mode.
 
@@ -20,7 +34,7 @@ def last_feature_map(model: nn.Module, images: Tensor) -> Tensor:
     Raises:
         NetworkError: there is no such feature map.
     """
-    network = getattr(model, "_orig_mod", model)  # hooks are not seen inside torch.compile
+    network = uncompiled(model)
     found = _map_in_pass(network, network.modules(), images, cells=2)
     if found is None or found.shape[0] != images.shape[0]:
         raise NetworkError(
@@ -38,7 +52,7 @@ def feature_map(model: nn.Module, images: Tensor, layer: str) -> Tensor:
     Raises:
         NetworkError: the network has no such module, or it returns no feature map.
     """
-    network = getattr(model, "_orig_mod", model)  # hooks are not seen inside torch.compile
+    network = uncompiled(model)
     found = _map_in_pass(network, [named_layer(network, layer, "layer")], images)
     if found is None:
         raise NetworkError(f"layer: {layer} returns no feature map (B, C, h, w)")

@@ -11,6 +11,7 @@ from saliencymixplus.mixing.batch import MixedBatch
 from saliencymixplus.mixing.checks import checked_labels, logits_of
 from saliencymixplus.mixing.criterion import CROSS_ENTROPY, Criterion
 from saliencymixplus.mixing.draws import Draw
+from saliencymixplus.mixing.features import unwrapped
 from saliencymixplus.mixing.mixer import Mixer
 from saliencymixplus.mixing.saliency import Autocast, gradient_saliency, pass_mode
 from saliencymixplus.mixing.trained_part import part_of
@@ -91,7 +92,7 @@ def backward(
         loss = criterion(logits, labels)
         loss.backward()
         return Step(loss.detach(), logits.detach(), None)
-    local = _unwrapped(model)
+    local = unwrapped(model)
     trained = [p for p in (parameters or local.parameters()) if p.requires_grad]
     if "gradient_saliency" in mixer.needs and saliency is None and not use_saliency:
         shape = (len(images), *images.shape[2:])
@@ -218,11 +219,3 @@ def _accumulate(
             parameter.grad = gradient.detach().clone() if weight == 1.0 else gradient * weight
         else:
             parameter.grad.add_(gradient, alpha=weight)
-
-
-def _unwrapped(model: nn.Module) -> nn.Module:
-    """The module below ``torch.compile`` and ``DistributedDataParallel``."""
-    inner = getattr(model, "_orig_mod", model)
-    if isinstance(inner, nn.parallel.DistributedDataParallel):
-        inner = inner.module
-    return getattr(inner, "_orig_mod", inner)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from saliencymixplus.mixing.batch import Batch
+from saliencymixplus.mixing.features import uncompiled
 from saliencymixplus.mixing.method import Method
 
 PART = "mixing_part"  # its name in the network
@@ -38,4 +39,4 @@ def part_for(method: Method, options: Any, batch: Batch) -> nn.Module | None:
 
 def part_of(model: nn.Module) -> nn.Module | None:
     """The module in ``model`` (compiled or not); None before ``Mixer.attach``."""
-    return getattr(getattr(model, "_orig_mod", model), PART, None)
+    return getattr(uncompiled(model), PART, None)

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from saliencymixplus.mixing.batch import Blend, MixedBatch, Sources
 from saliencymixplus.mixing.combine import blend
 from saliencymixplus.mixing.draws import Draw
-from saliencymixplus.mixing.features import named_layer
+from saliencymixplus.mixing.features import named_layer, uncompiled, unwrapped
 from saliencymixplus.mixing.method import Method
 from saliencymixplus.mixing.options import MixingOptions, number, text
 
@@ -66,9 +66,8 @@ def mixed_forward(
     Raises:
         NetworkError: the network has no such layer.
     """
-    network = getattr(model, "_orig_mod", model)  # hooks are not seen inside torch.compile
-    inner = network.module if isinstance(network, nn.parallel.DistributedDataParallel) else network
-    layers = [named_layer(inner, name, "layers") for name in options.layers.split(",")]
+    network = uncompiled(model)
+    layers = [named_layer(unwrapped(model), name, "layers") for name in options.layers.split(",")]
     assert mixed.aux is not None
     with mixing_after(layers, list(mixed.aux), mixed.index_b):
         return network(mixed.images), mixed

@@ -19,6 +19,7 @@ from saliencymixplus.mixing.batch import Batch, Blend, MixedBatch, Sources
 from saliencymixplus.mixing.boxes import BoxSize
 from saliencymixplus.mixing.combine import paste_around
 from saliencymixplus.mixing.draws import Draw
+from saliencymixplus.mixing.features import uncompiled
 from saliencymixplus.mixing.method import Method
 from saliencymixplus.mixing.options import MixingOptions, Scope, number
 
@@ -68,7 +69,7 @@ def attended(
     Raises:
         NetworkError: the network has no such block, or no class token.
     """
-    network = getattr(model, "_orig_mod", model)  # hooks are not seen inside torch.compile
+    network = uncompiled(model)
     attention = _last_attention(network)
     seen: list[Tensor] = []
     handle = attention.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
