@@ -9,7 +9,7 @@ from torch import nn
 
 from saliencymixplus import mixing
 from saliencymixplus.errors import NetworkError
-from saliencymixplus.mixing.features import last_feature_map
+from saliencymixplus.mixing.features import channels_first, last_feature_map
 from saliencymixplus.models import create_model
 
 IMAGES = torch.randn(3, 3, 16, 16, generator=torch.Generator().manual_seed(0))
@@ -41,6 +41,22 @@ def test_it_is_what_the_head_pools(make: Callable[[], nn.Module]) -> None:
     assert features.shape[0] == 3
     assert features.shape[2:].numel() > 1
     torch.testing.assert_close(features.mean((2, 3)), pooled[0])
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [
+        ((2, 7, 5, 384), (2, 384, 7, 5)),  # NesT's last map
+        ((2, 384, 7, 5), (2, 384, 7, 5)),
+        ((2, 64, 384, 384), (2, 64, 384, 384)),  # as wide as the last map has channels
+    ],
+)
+def test_undeclared_channels_are_told_from_places(
+    shape: tuple[int, ...], expected: tuple[int, ...]
+) -> None:
+    network = nn.Identity()
+    network.__dict__["num_features"] = 384
+    assert channels_first(network, torch.empty(shape, device="meta")).shape == expected
 
 
 def test_tokens_are_not_a_feature_map() -> None:

@@ -79,7 +79,8 @@ def channels_first(network: nn.Module, output: Tensor) -> Tensor:
     C is its ``num_features``.
     """
     declared = getattr(network, "output_fmt", "NCHW") == "NHWC"
-    last = output.shape[3] == getattr(network, "num_features", None) != output.shape[1]
+    channels = getattr(network, "num_features", None)
+    last = output.shape[3] == channels and channels not in output.shape[1:3]
     return output.movedim(3, 1) if declared or last else output
 
 
