@@ -64,10 +64,7 @@ def _naming_wrong_class(labels: Tensor, num_classes: int) -> Iterator[None]:
 
 
 def check_map(name: str, value: Any, images: Tensor, *, coarse: bool = False) -> None:
-    """Check that maps have the shape (B, H, W) of the images (B, C, H, W).
-
-    Args:
-        coarse: also accept any other resolution (B, h, w).
+    """Check that maps are (B, H, W) like images (B, C, H, W), or ``coarse``, of any resolution.
 
     Raises:
         ValueError: wrong type or shape.

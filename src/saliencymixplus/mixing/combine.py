@@ -142,10 +142,7 @@ def _rows(values: Tensor, part: slice) -> Tensor:
 
 
 def _over_channels(mask: Tensor, images: Tensor) -> Tensor:
-    """Expand the mask (N, 1, H, W) over the channels of channels-last images.
-
-    Broadcasting it over the innermost dimension in memory would be slow.
-    """
+    """Expand a mask (N, 1, H, W) for channels-last images, as broadcasting it would be slow."""
     if memory_format(images) != torch.channels_last:
         return mask
     mask = mask.expand(-1, images.shape[1], -1, -1)

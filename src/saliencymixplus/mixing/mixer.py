@@ -88,9 +88,7 @@ class Mixer:
     ) -> Tensor:
         """The loss, a scalar, of the module that the method trains with ``model``.
 
-        Args:
-            network: the one that images are passed through, such as the moving average; its
-                weights get no gradient unless they require one.
+        Images go through ``network``, which may be the moving average of ``model``.
 
         Raises:
             ValueError: ``model`` has no such module.

@@ -15,10 +15,7 @@ PART = "mixing_part"  # its name in the network
 def new_part(
     method: Method, options: Any, model: nn.Module, images: Tensor, seed: int
 ) -> nn.Module:
-    """Create the module for ``model``, whose input is like ``images`` (B, C, H, W).
-
-    Its weights are drawn with ``seed``, whatever torch's global generator is at.
-    """
+    """Create the module for ``model``, with input like ``images``; ``seed`` draws its weights."""
     assert method.part is not None
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.default_generator.manual_seed(seed)

@@ -83,10 +83,8 @@ def solve(costs: Tensor, closeness: Tensor, start: Tensor) -> Tensor:
 def _labelled(unary: Tensor, used: Tensor, *, halves: bool) -> Tensor:
     """Shares (P, n, m, N) for one output by checkerboard descent.
 
-    Args:
-        unary: (P, N, n, m), cost of each input.
-        used: (P, N), number of cells that show each input so far.
-        halves: also allow half of each of two inputs, for pairs of the three most used ones.
+    ``unary`` (P, N, n, m) is the cost of each input, ``used`` (P, N) the number of cells that show
+    it so far. ``halves`` also allows half of each of two inputs, of the three most used ones.
     """
     parts, count, height, width = unary.shape
     values = torch.eye(count, dtype=unary.dtype, device=unary.device).expand(parts, -1, -1)
@@ -127,11 +125,8 @@ def _pairs(top: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _apart(values: Tensor) -> Tensor:
-    """The cost of unequal labels of neighbours, (P, labels, labels).
-
-    It is ¼ between a half-and-half label and one of its inputs, otherwise 1. ``values``
-    (P, labels, N) are the shares that each label stands for.
-    """
+    """The cost of unequal labels of neighbours, (P, labels, labels): ¼ between a half-half label
+    and one of its inputs, otherwise 1. ``values`` (P, labels, N) are the shares of each label."""
     top = values.amax(2)
     kin = (values @ values.mT > 0) & (top[:, :, None] != top[:, None])
     unequal = 1.0 - torch.eye(values.shape[1], dtype=values.dtype, device=values.device)

@@ -151,10 +151,7 @@ def _most_visible(label_weight: Tensor, shares: Tensor, begin: Tensor) -> list[l
 
 
 def _parts(count: int, size: int) -> Iterator[tuple[slice, int]]:
-    """Yield the rows of the batch with full parts of ``size``, then those of a smaller last part.
-
-    Each comes with the size of its parts.
-    """
+    """Yield the rows of full parts, then those of a smaller last one, each with the part size."""
     whole = count // size * size
     if whole:
         yield slice(0, whole), size

@@ -143,11 +143,8 @@ def mask_costs(
 
 
 def _seams(a: Tensor, b: Tensor, grid: int, axis: int) -> list[Tensor]:
-    """Mean absolute differences across the borders of neighbouring cells.
-
-    One for each choice of images for the first (upper or left) and the second cell: (a, a), (a, b),
-    (b, a), (b, b).
-    """
+    """Mean absolute differences across the borders of neighbouring cells, the first (upper or left)
+    and the second of which come from (a, a), (a, b), (b, a) and (b, b)."""
     cell = (a.shape[2] // grid, a.shape[3] // grid)
     pool = (_pool(cell[0]), _pool(cell[1]))
     fine = [F.avg_pool2d(image, pool) for image in (a, b)]
@@ -189,11 +186,7 @@ def whole_costs(
 
 
 def transport_side(height: int, width: int, grid: int, size: int) -> int:
-    """Number of cells along each side for the transport.
-
-    The cells have at least ``size`` pixels, unless those of the mask are smaller, which then are
-    used.
-    """
+    """Cells along each side for the transport: at least ``size`` pixels wide, or the mask's own."""
     shorter = min(height, width)
     if size <= 0 or size >= shorter // grid:
         return grid
@@ -208,9 +201,8 @@ def transport(cells: Tensor, kept: Tensor) -> Tensor:
     that propose elsewhere count with a cost of 0, so a place may reject all proposals that cost 0
     or more.
 
-    Args:
-        cells: (M, T, T) saliency with a sum of 1.
-        kept: (M, T, T), above 0 where the mask shows this image.
+    ``cells`` are (M, T, T) saliency with a sum of 1; ``kept`` (M, T, T) is above 0 where the mask
+    shows this image.
     """
     count, side = cells.shape[:2]
     places = torch.arange(side * side, device=cells.device)

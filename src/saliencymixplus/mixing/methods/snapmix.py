@@ -136,10 +136,8 @@ def class_activation(
 
 
 def crop_into(images: Tensor, source: Tensor, target: Tensor) -> Tensor:
-    """Resize the box ``source`` of each image (M, C, H, W) bilinearly to the box ``target``.
-
-    With ``align_corners``; meaningless outside the target. Boxes are (M or 1, 4) int64 corners.
-    """
+    """Resize the box ``source`` of images (M, C, H, W) bilinearly (align_corners) to the box
+    ``target``; meaningless outside it. Boxes are (M or 1, 4) int64 corners."""
     height, width = images.shape[2:]
     rows = _lines(source[:, 0], source[:, 2], target[:, 0], target[:, 2], height)
     columns = _lines(source[:, 1], source[:, 3], target[:, 1], target[:, 3], width)
