@@ -16,9 +16,10 @@ import pytest
 from saliencymixplus.datasets.prepared import load_prepared
 from saliencymixplus.errors import UserError
 from saliencymixplus.runs.read import load_run
-from saliencymixplus.settings import RuntimeSettings
+from saliencymixplus.settings import RunSettings, RuntimeSettings
 from saliencymixplus.training import many, worker_process
 from saliencymixplus.training.many import Training, default_jobs, train_all
+from saliencymixplus.training.signals import Interrupted
 from saliencymixplus.training.trainer import state_folder
 from tests.helpers import REPOSITORY, run_settings, same_weights, timeless
 
@@ -112,6 +113,39 @@ def test_a_disk_that_fails_and_a_second_interrupt_are_no_tracebacks(
     worker.join(30)
     assert not worker.is_alive()
     assert "Traceback" not in capsys.readouterr().err
+
+
+def test_no_training_starts_after_ctrl_c(
+    tiny: Path, tmp_path: Path, runtime: RuntimeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even if a worker, which Ctrl-C reaches too, has stopped before it is told to."""
+    given: list[Path] = []
+
+    class Worker:
+        def __init__(self, *_: object) -> None:
+            self.pipe, self.theirs = Pipe()
+
+        def give(self, run: RunSettings, output: Path) -> None:
+            given.append(output)
+
+        def receive(self) -> tuple[str, None]:
+            return "stopped", None
+
+        def stop(self) -> None: ...
+
+        def end(self) -> None: ...
+
+    def interrupted_wait(pipes: list[Any], timeout: float) -> list[Any]:
+        if len(given) == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+        return pipes
+
+    monkeypatch.setattr(many, "TrainingProcess", Worker)
+    monkeypatch.setattr(many, "wait", interrupted_wait)
+    wanted = trainings(tmp_path, "none", "cutmix", seeds=2)
+    with pytest.raises(Interrupted, match="stopped by SIGINT"):
+        train_all(wanted, tiny, runtime, jobs=2)
+    assert given == [training.output for training in wanted[:2]]
 
 
 def test_as_many_at_once_as_cores_and_memory_allow(

@@ -156,10 +156,11 @@ class _Pool:
                 while self.busy:
                     if signals.received and not forwarded:
                         forwarded = True
-                        self.queue.clear()
                         for worker, _ in self.busy.values():
                             worker.stop()
                     for pipe in wait(list(self.busy), _LONGEST_WAIT):
+                        if signals.received:  # Ctrl-C may have stopped the worker, too
+                            self.queue.clear()
                         self._receive(pipe, told)  # type: ignore[arg-type]
         finally:
             for worker, _ in self.busy.values():
