@@ -14,7 +14,8 @@ from tests import train_apart
 from tests.helpers import REPOSITORY
 
 _FORKS = multiprocessing.get_context("forkserver")
-# Nothing of it starts a thread. Without MLflow or a compiler, the process has imported the rest.
+# Imported before the fork. None of these starts a thread of ours; numpy's OpenBLAS may have some,
+# and stops them at a fork.
 _FORKS.set_forkserver_preload([__name__, "torch._dynamo", "mlflow.store.tracking.sqlalchemy_store"])
 
 
@@ -38,11 +39,24 @@ def start(log: Path, given: list[str], **environment: str) -> BaseProcess:
 def run(log: Path, given: list[str], code: int | None = 0, **environment: str) -> str:
     """Run it to its end, which must have this exit code (None: any); returns what it said."""
     process = start(log, given, **environment)
-    process.join(200)
+    found = end_of(process)
     said = log.read_text()
-    assert process.exitcode is not None, said
-    assert code is None or process.exitcode == code, said[-2000:]
+    assert found is not None, said
+    assert code is None or found == code, said[-2000:]
     return said
+
+
+def end_of(process: BaseProcess) -> int | None:
+    """Wait for its exit code; after 200 seconds kill it and return None.
+
+    pytest would otherwise wait for it at its own end, without a limit.
+    """
+    process.join(200)
+    code = process.exitcode
+    if code is None:
+        process.kill()
+        process.join()
+    return code
 
 
 def _forked(log: Path, environment: dict[str, str], given: list[str]) -> None:

@@ -60,8 +60,19 @@ def test_evaluations_that_mlflow_lacks_are_found(
     with monkeypatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'other.db'}")
         assert unrecorded_evaluations({run: {**made, "ece": 2.0}}) == []  # belongs elsewhere
+    changed = {run: {**made, "ece": 2.0}}
+    with monkeypatch.context() as patch:
+        patch.setenv("SALIENCYMIXPLUS_TRACKING_TIMEOUT", "0")
+        assert unrecorded_evaluations(changed) == []  # out of time
+    assert unrecorded_evaluations(changed) == [run]
+    experiment = client_of(room).get_run(only_run(room).info.run_id).info.experiment_id
+    client_of(room).delete_experiment(experiment)
+    assert unrecorded_evaluations(changed) == []
+    assert client_of(room).get_experiment(experiment).lifecycle_stage == "deleted"
+    client_of(room).restore_experiment(experiment)
+    assert unrecorded_evaluations(changed) == [run]
     client_of(room).delete_run(only_run(room).info.run_id)
-    assert unrecorded_evaluations({run: {**made, "ece": 2.0}}) == []
+    assert unrecorded_evaluations(changed) == []
 
 
 def test_a_report_goes_to_the_parent_of_all_runs(room: Any, tmp_path: Path) -> None:

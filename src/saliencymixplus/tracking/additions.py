@@ -63,20 +63,23 @@ def unrecorded_evaluations(
         return []
     from saliencymixplus.tracking import stores
     from saliencymixplus.tracking.describe import result_name
+    from saliencymixplus.tracking.tracker import usual_timeout
 
     try:
         cards = {run_dir: _published(run_dir) for run_dir in evaluations}
         mlflow_library.require_mlflow()
-        address = stores.configured()
+        address, limit = stores.configured(), usual_timeout()
     except UserError as error:
         say(f"not recorded in MLflow: {error}")
         return []
     from saliencymixplus.tracking.mlflow_store import RunDeletedError, Store
 
-    missing = []
+    missing, end = [], time.monotonic() + limit
     try:
         store = Store(address)
         for run_dir, card in cards.items():
+            if time.monotonic() > end:
+                raise TimeoutError(f"no answer about all runs within {limit:g} s")
             if card is None or card.store not in ("", address.name):
                 continue
             try:

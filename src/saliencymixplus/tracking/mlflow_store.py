@@ -85,6 +85,7 @@ class Store:
         # Locked, because the records of a training and of its evaluation share a run.
         lock = workspace.state_root() / "create-run.lock"
         with _locked(lock, "another process is creating a run"):
+            self._experiment(card.experiment)  # restores a deleted one with its runs
             return self.find_run(card) or self._created(card)
 
     def comparison_of(self, card: TrackingFile) -> dict[str, str]:
@@ -109,9 +110,16 @@ class Store:
             raise RunDeletedError(run_id)
 
     def find_run(self, card: TrackingFile) -> Run | None:
-        """The run of ``card``, or None if the store has none. Raises like ``ensure_run``."""
+        """The run of ``card``, or None if the store has none. Changes nothing in the store.
+
+        Raises:
+            RunDeletedError: the user deleted the run or its experiment.
+        """
+        experiment = self.client.get_experiment_by_name(card.experiment)
+        if experiment is None:
+            return None
         runs = self.client.search_runs(
-            [self._experiment(card.experiment)],
+            [experiment.experiment_id],
             f"tags.`{ATTEMPT_TAG}` = '{card.attempt}'",
             run_view_type=ViewType.ALL,
         )
