@@ -106,7 +106,7 @@ def logits_of(output: Any) -> Tensor:
 
 
 def high_precision(dtype: torch.dtype) -> torch.dtype:
-    """The dtype in which values of ``dtype`` are computed with: float32 or wider."""
+    """The dtype to compute in for values of ``dtype``: float32 or wider."""
     return torch.promote_types(dtype, torch.float32)
 
 

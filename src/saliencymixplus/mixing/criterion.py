@@ -9,7 +9,7 @@ from torch import Tensor
 
 from saliencymixplus.mixing.checks import class_indices, high_precision
 
-# torch would leave out images of class -100: a mixed image would then have a part of its loss.
+# By default torch ignores class -100, which would drop part of a mixed image's loss.
 _NO_CLASS = -(2**31)
 
 
