@@ -17,9 +17,9 @@ from saliencymixplus.study.factorial import (
     pooled,
     summarise,
 )
-from saliencymixplus.study.results import Cell, Recipes
+from saliencymixplus.study.results import Recipes, StudyCell
 
-SMALL, LARGE = Cell(100, 16, 8), Cell(100, 16, 12)
+SMALL, LARGE = StudyCell(100, 16, 8), StudyCell(100, 16, 12)
 
 
 def recipes(**missing: int) -> dict[str, list[Row]]:
@@ -148,7 +148,12 @@ def test_an_effect_is_drawn_where_two_cells_have_it() -> None:
     """A cell without any is left out."""
     other = recipes()
     del other["cutmix-object"], other["cutmix-mask-shuffled"]
-    cells = {SMALL: recipes(), Cell(100, 16, 10): other, LARGE: recipes(), Cell(100, 16, 14): {}}
+    cells = {
+        SMALL: recipes(),
+        StudyCell(100, 16, 10): other,
+        LARGE: recipes(),
+        StudyCell(100, 16, 14): {},
+    }
     fig = factors(cells)
     assert fig is not None
     (axes,) = fig.axes

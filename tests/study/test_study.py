@@ -19,7 +19,7 @@ from saliencymixplus.study import cell, report
 from saliencymixplus.study.cell import Row, cell_overrides, run_cell, write_rows
 from saliencymixplus.study.curves import gains
 from saliencymixplus.study.effects import effects
-from saliencymixplus.study.loop import Cell, Epoch, loop_figure
+from saliencymixplus.study.loop import Epoch, StudyCell, loop_figure
 from saliencymixplus.study.report import write_report
 from saliencymixplus.study.results import by_cell, read_cells, read_loops, regression
 
@@ -272,8 +272,8 @@ def test_the_loop_is_drawn_by_cell_with_every_recipe_in_the_legend() -> None:
 
     fig = loop_figure(
         {
-            Cell(100, 16, 8): [epoch("saliencymixplus")],
-            Cell(100, 32, 8): [epoch("saliencymixplus"), epoch("puzzlemix")],
+            StudyCell(100, 16, 8): [epoch("saliencymixplus")],
+            StudyCell(100, 32, 8): [epoch("saliencymixplus"), epoch("puzzlemix")],
         }
     )
     titles = [axes.get_title("left") for axes in fig.axes[::4]]

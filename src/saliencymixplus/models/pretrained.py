@@ -30,7 +30,7 @@ class Preprocessing:
 
 
 @dataclass(frozen=True)
-class Published:
+class PublishedWeights:
     """Published weights; ``str`` says whether they must be downloaded, and from where."""
 
     address: str
@@ -57,7 +57,7 @@ def preprocessing_of(name: str) -> Preprocessing | None:
     return Preprocessing(tuple(transform.mean), tuple(transform.std), (side, side))
 
 
-def published_weights(name: str) -> Published:
+def published_weights(name: str) -> PublishedWeights:
     """The published weights of the network ``name``, without downloading them.
 
     Raises:
@@ -87,7 +87,7 @@ def pretrained_weights(name: str) -> Mapping[str, Tensor]:
         ) from error
 
 
-def _at_address(address: str, load: Callable[[], Mapping[str, Tensor]]) -> Published:
+def _at_address(address: str, load: Callable[[], Mapping[str, Tensor]]) -> PublishedWeights:
     """Weights that ``torch.hub`` caches; without a network it would wait for minutes."""
     cached = Path(torch.hub.get_dir(), "checkpoints", Path(urlparse(address).path).name).is_file()
 
@@ -96,10 +96,10 @@ def _at_address(address: str, load: Callable[[], Mapping[str, Tensor]]) -> Publi
             raise OSError(f"{urlparse(address).netloc} does not answer")
         return load()
 
-    return Published(address, cached, fetch)
+    return PublishedWeights(address, cached, fetch)
 
 
-def _timm_published(name: str) -> Published:
+def _timm_published(name: str) -> PublishedWeights:
     import timm
 
     known, config = name.removeprefix(_TIMM), _timm_config(name)
@@ -118,7 +118,9 @@ def _timm_published(name: str) -> Published:
         with _from_cache_if_unreachable():
             return load()
 
-    return Published(f"{constants.ENDPOINT}/{config.hf_hub_id}", _in_cache(config.hf_hub_id), fetch)
+    return PublishedWeights(
+        f"{constants.ENDPOINT}/{config.hf_hub_id}", _in_cache(config.hf_hub_id), fetch
+    )
 
 
 def _in_cache(hub_id: str) -> bool:

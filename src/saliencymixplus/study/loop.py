@@ -28,7 +28,7 @@ from saliencymixplus.settings import MixSettings
 from saliencymixplus.settings.evaluation import AuditSettings
 
 
-class Cell(NamedTuple):
+class StudyCell(NamedTuple):
     """The data of a cell. Cells sort by amount of data, then by size."""
 
     train_digits: int
@@ -114,7 +114,7 @@ def follow(
     return found
 
 
-def loop_figure(epochs: Mapping[Cell, Sequence[Epoch]]) -> Figure:
+def loop_figure(epochs: Mapping[StudyCell, Sequence[Epoch]]) -> Figure:
     """Draw test error, label error, empty regions and maps over epochs.
 
     One row per cell, one line per recipe and seed.

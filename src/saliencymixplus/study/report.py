@@ -21,7 +21,7 @@ from saliencymixplus.study.cell import Row, write_rows
 from saliencymixplus.study.curves import curves, factors, gains
 from saliencymixplus.study.effects import effects
 from saliencymixplus.study.factorial import effects_table, grid
-from saliencymixplus.study.loop import Cell, Epoch, loop_figure
+from saliencymixplus.study.loop import Epoch, StudyCell, loop_figure
 from saliencymixplus.study.results import (
     PLAIN,
     REFERENCE,
@@ -42,7 +42,7 @@ OUTPUT = Output(
 )
 
 
-def write_report(rows: list[Row], epochs: Mapping[Cell, Sequence[Epoch]], folder: Path) -> str:
+def write_report(rows: list[Row], epochs: Mapping[StudyCell, Sequence[Epoch]], folder: Path) -> str:
     """Write study.csv, study.md and figures/*.png.
 
     Figures for which the cells have no data are left out.

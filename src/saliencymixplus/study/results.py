@@ -16,7 +16,7 @@ from saliencymixplus.bootstrap import Estimate, percentile_interval
 from saliencymixplus.comparison.statistics import SeedSummary, summarise_seeds
 from saliencymixplus.errors import UserError
 from saliencymixplus.study.cell import LOOP, ROWS, Entry, Row
-from saliencymixplus.study.loop import Cell, Epoch
+from saliencymixplus.study.loop import Epoch, StudyCell
 from saliencymixplus.tables import estimate, number
 
 PLAIN = "none"
@@ -25,13 +25,13 @@ _DRAWS, _SEED = 2000, 0
 
 
 Recipes = Mapping[str, Sequence[Row]]  # one row per seed
-Errors = Mapping[Cell, Recipes]
+Errors = Mapping[StudyCell, Recipes]
 
 
 class Point(NamedTuple):
     """A recipe of a cell, compared with the ``REFERENCE`` there."""
 
-    cell: Cell
+    cell: StudyCell
     method: str
     label: float  # label error removed
     background: float  # regions without an object removed
@@ -72,13 +72,13 @@ def read_cells(folders: Sequence[Path]) -> list[Row]:
     return rows
 
 
-def read_loops(folders: Sequence[Path]) -> dict[Cell, list[Epoch]]:
+def read_loops(folders: Sequence[Path]) -> dict[StudyCell, list[Epoch]]:
     """Return the saved epochs in ``folders``, by cell; cells without any are left out.
 
     Raises:
         UserError: a file is missing or damaged.
     """
-    found: dict[Cell, list[Epoch]] = {}
+    found: dict[StudyCell, list[Epoch]] = {}
     for folder in folders:
         if epochs := _read(folder / LOOP, Epoch):
             found.setdefault(_cell(_read(folder / ROWS, Row)[0]), []).extend(epochs)
@@ -105,13 +105,13 @@ def _read(path: Path, kind: type[Entry]) -> list[Entry]:
     return entries
 
 
-def _cell(row: Row) -> Cell:
-    return Cell(row.train_digits, row.image_size, row.object_size)
+def _cell(row: Row) -> StudyCell:
+    return StudyCell(row.train_digits, row.image_size, row.object_size)
 
 
 def by_cell(rows: Sequence[Row]) -> Errors:
     """Group rows by cell, in the order of the cells, and by recipe."""
-    found: dict[Cell, dict[str, list[Row]]] = {}
+    found: dict[StudyCell, dict[str, list[Row]]] = {}
     for row in sorted(rows, key=_cell):
         found.setdefault(_cell(row), {}).setdefault(row.method, []).append(row)
     return found
